@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from modelgate_exporter import export, truncate
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
@@ -23,14 +22,18 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
+from modelgate_exporter import export, truncate
+
 SEED = 20240607
 AREAS = ["Rawah", "Neota", "Commanche", "Cache"]
 SOILS = [
     f"C{code}"
-    for code in [2702, 2703, 2704, 2705, 2706, 2717, 3501, 3502, 4201, 4703]
-    + [4704, 4744, 4758, 5101, 5151, 6101, 6102, 6731, 7101, 7102]
-    + [7103, 7201, 7202, 7700, 7701, 7702, 7709, 7710, 7745, 7746]
-    + [7755, 7756, 7757, 7790, 8703, 8707, 8708, 8771, 8772, 8776]
+    for code in (
+        *(2702, 2703, 2704, 2705, 2706, 2717, 3501, 3502, 4201, 4703),
+        *(4704, 4744, 4758, 5101, 5151, 6101, 6102, 6731, 7101, 7102),
+        *(7103, 7201, 7202, 7700, 7701, 7702, 7709, 7710, 7745, 7746),
+        *(7755, 7756, 7757, 7790, 8703, 8707, 8708, 8771, 8772, 8776),
+    )
 ]
 MIN_MAX = [
     "Horizontal_Distance_To_Hydrology",
@@ -170,7 +173,9 @@ def main(demo: Path, rows_file: Path) -> None:
     most = np.bincount(label[held_out]).max() / 2_000
     print(f"accuracy on 2,000 held-out rows {accuracy:.3f} (always the commonest: {most:.3f})")
 
-    sample = pd.concat([pd.DataFrame([REQUEST]).astype(dict.fromkeys(NUMERIC, float)), frame[held_out]])
+    sample = pd.concat(
+        [pd.DataFrame([REQUEST]).astype(dict.fromkeys(NUMERIC, float)), frame[held_out]]
+    )
     export(
         pipeline,
         sample,
@@ -189,7 +194,7 @@ def main(demo: Path, rows_file: Path) -> None:
 
 
 def write_rows(pipeline: Pipeline, rng: np.random.Generator, file: Path) -> None:
-    """1,000 new rows with scikit-learn's answers, for the gateway's tests: columns once, then rows."""
+    """1,000 new rows with scikit-learn's answers, for the gateway's tests."""
     frame, _ = hillside(rng, 1_000)
     frame = measured(rng, frame).reset_index(drop=True)
     for column, unknown in (("Soil_Type", "C0000"), ("Wilderness_Area", "Atlantis")):
@@ -202,8 +207,8 @@ def write_rows(pipeline: Pipeline, rng: np.random.Generator, file: Path) -> None
 
     rows = [[cell(value) for value in row] for row in frame.astype(object).to_numpy().tolist()]
     parts = {
-        "about": "synthetic rows with scikit-learn's answers, by modules/exporter/demo/covertype.py; "
-        "probabilities rounded to 9 places",
+        "about": "synthetic rows with scikit-learn's answers, probabilities rounded to 9 places; "
+        "made by modules/exporter/demo/covertype.py",
         "columns": list(frame.columns),
         "rows": rows,
         "predictions": [int(value) for value in labels],

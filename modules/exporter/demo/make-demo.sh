@@ -20,3 +20,4 @@ fi
 # The package straight from its sources; one thread, so that sums have one order.
 export PYTHONPATH="$here/../src" PYTHONDONTWRITEBYTECODE=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 "$venv/bin/python" "$here/covertype.py" "$root/gateway/demo" "$root/gateway/tests/data/covertype_1000.json"
+"$venv/bin/python" "$here/small.py" "$root/gateway/tests/data/bundles"

@@ -19,9 +19,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="A pickle runs code when it is read: open only your own.",
     )
     parser.add_argument("pipeline", help="fitted pipeline, written by pickle or joblib")
-    parser.add_argument("sample", help="CSV with rows as the pipeline takes them; more columns are fine")
+    parser.add_argument("sample", help="CSV of rows as the pipeline takes them")
     parser.add_argument("out", help="folder of the bundle")
-    parser.add_argument("--name", help="what requests call the model (default: the folder's name)")
+    parser.add_argument("--name", help="what requests call it (default: the folder's name)")
     parser.add_argument("--version", default="1")
     parser.add_argument("--description", help="one line, shown in /docs")
     parser.add_argument("--examples", type=int, default=20, help="golden examples (default: 20)")

@@ -62,7 +62,7 @@ def export(
     features, walked = _walk(pipeline, datatypes)
     tabular = _tabular(features, frame, datatypes)
     used = {entry["name"]: entry["datatype"] for entry in tabular["inputs"]}
-    cells = rows(frame.rename(columns=str), used)
+    cells = rows(frame.set_axis([str(column) for column in frame.columns], axis=1), used)
     matrix = _matrix(pipeline, walked, frame, tabular, cells)
 
     said = answers(pipeline, frame)
@@ -73,9 +73,9 @@ def export(
 
     files = {
         "model.onnx": model.onnx,
-        "preprocess.json": folder.compact(tabular),
-        "predict.json": folder.compact({"outputs": model.outputs}),
-        "golden.json": folder.compact(_golden(cells, said, chosen, tolerance)),
+        "preprocess.json": folder.readable(tabular),
+        "predict.json": folder.readable({"outputs": model.outputs}),
+        "golden.json": folder.readable(_golden(cells, said, chosen, tolerance)),
     }
     manifest = folder.manifest(name, version, description, limits or {}, files)
     folder.write(path, {"bundle.toml": manifest.encode(), **files}, overwrite)
@@ -96,10 +96,10 @@ def _frame(pipeline: Any, sample: Any) -> pd.DataFrame:
             raise ValueError(
                 f"the sample frame has {len(sample.columns)} columns, the pipeline takes {width}"
             )
-        return sample
+        return pd.DataFrame(sample)
     if lacking := [column for column in fitted if column not in sample.columns]:
         raise ValueError(f"the sample frame lacks columns of the fit: {', '.join(lacking)}")
-    return sample[list(fitted)]
+    return pd.DataFrame(sample[list(fitted)])
 
 
 def _steps(pipeline: Any) -> list[tuple[str, Any]]:
@@ -130,7 +130,7 @@ def _walk(pipeline: Any, datatypes: Mapping[str, str]) -> tuple[list[Feature], i
 
 
 def _text(features: list[Feature]) -> list[str]:
-    return [feature.column for feature in features if feature.kind == "text" and not feature.encoded]
+    return [feature.column for feature in features if feature.kind == "text"]
 
 
 def _tabular(
@@ -143,9 +143,9 @@ def _tabular(
         if not uses:
             continue  # what the pipeline drops, callers need not send
         entry: dict[str, Any] = {"name": column, "datatype": kind}
-        if kind == "i64" and any(step.shared.get("to") == "i64" for use in uses for step in use.steps):
+        if kind == "i64" and any(map(_truncated, uses)):
             entry["datatype"] = "f64"  # the pipeline truncates, so fractions are welcome
-        if bool(frame[column].isna().any()) or all(map(_takes_missing, uses)):
+        if bool(frame[column].isna().to_numpy().any()) or all(map(_takes_missing, uses)):
             entry["nullable"] = True
         inputs.append(entry)
     return {
@@ -153,6 +153,10 @@ def _tabular(
         "output": {"name": "X", "datatype": "f32"},
         "blocks": [plain(block) for block in blocks(features)],
     }
+
+
+def _truncated(feature: Feature) -> bool:
+    return any(step.shared.get("to") == "i64" for step in feature.steps)
 
 
 def _takes_missing(feature: Feature) -> bool:
@@ -174,7 +178,7 @@ def _matrix(
     head = Pipeline(pipeline.steps[:walked]) if walked else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        raw = frame if head is None else head.transform(frame)
+        raw: Any = frame if head is None else head.transform(frame)
     theirs = np.asarray(raw.toarray() if hasattr(raw, "toarray") else raw)
     if theirs.shape != ours.shape:
         raise CannotExport(
@@ -217,37 +221,36 @@ def _agreed(
         return list(range(count))
     near = _near(exported.prediction, said.prediction, tolerance)
     if said.probabilities is not None and exported.probabilities is not None:
-        best = np.sort(said.probabilities, axis=1)[:, -2:]
-        tied = best[:, 1] - best[:, 0] <= 2 * tolerance if best.shape[1] > 1 else np.zeros(count, bool)
+        best = np.sort(said.probabilities, axis=1)
+        tied = best[:, -1] - best[:, -2:].min(axis=1) <= 2 * tolerance
         same = _near(exported.probabilities, said.probabilities, tolerance)
         wrong = ~same | (~near & ~tied)
     else:
         same, wrong = near, ~near
     if wrong.any():
         row = int(np.argmax(wrong))
-        ours, theirs = (
-            (answer.prediction[row], None if answer.probabilities is None else answer.probabilities[row])
-            for answer in (exported, said)
-        )
         raise CannotExport(
-            f"cannot export {step_name(step)}: skl2onnx's graph answers {_shown(ours)} to row {row} "
-            f"of the sample, scikit-learn {_shown(theirs)} ({int(wrong.sum())} of {count} rows "
-            f"differ by more than {tolerance:g}); use another estimator, or allow more with tolerance="
+            f"cannot export {step_name(step)}: to row {row} of the sample skl2onnx's graph answers "
+            f"{_shown(exported, row)}, scikit-learn {_shown(said, row)} ({int(wrong.sum())} of "
+            f"{count} rows differ by more than {tolerance:g}); use another estimator, "
+            "or allow more with tolerance="
         )
     return [int(row) for row in np.flatnonzero(near & same)]
 
 
 def _near(ours: npt.NDArray[Any], theirs: npt.NDArray[Any], tolerance: float) -> npt.NDArray[Any]:
     if theirs.dtype.kind == "f":
-        close = np.abs(ours - theirs) <= tolerance * np.maximum(1, np.abs(theirs))
-        return np.asarray(close.reshape(len(theirs), -1).all(axis=1))
-    return np.asarray(ours == theirs).reshape(len(theirs), -1).all(axis=1)
+        near = np.abs(ours - theirs) <= tolerance * np.maximum(1, np.abs(theirs))
+    else:
+        near = np.asarray(ours == theirs)
+    return np.asarray(near.reshape(len(theirs), -1).all(axis=1))
 
 
-def _shown(answer: tuple[Any, Any]) -> str:
-    prediction, probabilities = answer
-    told = "" if probabilities is None else f" with {np.round(probabilities, 6).tolist()}"
-    return f"{np.asarray(prediction).tolist()!r}{told}"
+def _shown(answers: Answers, row: int) -> str:
+    told = repr(_answer(answers.prediction[row]))
+    if answers.probabilities is not None:
+        told += f" with {np.round(answers.probabilities[row], 6).tolist()}"
+    return told
 
 
 def _chosen(agreed: list[int], said: Answers, wanted: int) -> list[int]:

@@ -32,7 +32,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Feature:
-    """An input column and the steps it has been through: one matrix column, or several if encoded."""
+    """An input column and the steps it has been through; several matrix columns if encoded."""
 
     column: str
     kind: Kind
@@ -43,10 +43,10 @@ class Feature:
         """Whether it is one-hot columns already, which nothing but the model may follow."""
         return bool(self.steps) and self.steps[-1].op == "one_hot"
 
-    def then(self, op: str, kind: Kind = "number", shared: Json = None, **own: Json) -> "Feature":
-        """The same column after one step more."""
-        step = Step(op, own, shared or {})
-        return replace(self, kind=kind, steps=(*self.steps, step))
+    def then(self, op: str, own: Json = None, shared: Json = None, text: bool = False) -> "Feature":
+        """The same column after one step more, which makes it a number unless `text`."""
+        step = Step(op, plain(own or {}), plain(shared or {}))
+        return replace(self, kind="text" if text else "number", steps=(*self.steps, step))
 
     def joins(self, other: "Feature") -> bool:
         """Whether both can be columns of one block."""
@@ -65,7 +65,7 @@ def blocks(features: Sequence[Feature]) -> list[dict[str, Json]]:
         while rest and rest[0].joins(run[0]) and rest[0].column not in columns:
             columns.add(rest[0].column)
             run.append(rest.pop(0))
-        steps = [_joined([feature.steps[place] for feature in run]) for place in range(len(run[0].steps))]
+        steps = [_joined(list(same)) for same in zip(*(f.steps for f in run), strict=True)]
         if indicator := _indicator(run, rest):
             steps[-1]["indicator"] = indicator
             del rest[: len(indicator)]

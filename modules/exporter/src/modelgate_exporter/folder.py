@@ -18,9 +18,9 @@ def checked(
 ) -> None:
     """Raises `ValueError` for what the gateway would refuse in a manifest."""
     for what, value, most in (("name", name, 128), ("version", version, 64)):
-        if not re.fullmatch(r"[A-Za-z0-9._-]{1,%d}" % most, value):
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", value) or len(value) > most:
             raise ValueError(
-                f"{what} {value!r} must be 1 to {most} letters, digits, dots, underscores or hyphens"
+                f"{what} {value!r} must be 1 to {most} letters, digits, '.', '_' or '-'"
             )
     if description is not None and not description.isprintable():
         raise ValueError("description must be one line of printable text")
@@ -71,21 +71,26 @@ def _toml(value: int | str) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def compact(value: Any, depth: int = 3) -> bytes:
-    """JSON that a person can read: the outer levels over lines, the inner ones on one."""
-    return (_lines(value, depth, "") + "\n").encode()
+def readable(value: Any) -> bytes:
+    """JSON over lines, but for what fits on one and for rows of plain values."""
+    return (_lines(value, "") + "\n").encode()
 
 
-def _lines(value: Any, depth: int, indent: str) -> str:
-    if depth == 0 or not isinstance(value, dict | list) or not value:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
-    inner = indent + "  "
+def _lines(value: Any, indent: str) -> str:
+    line = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    inner = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, dict | list) or len(indent) + len(line) <= 100:
+        return line
+    if not any(isinstance(part, dict | list) for part in inner):
+        return line
+    deeper = indent + "  "
+    parts = [_lines(part, deeper) for part in inner]
     if isinstance(value, dict):
-        parts = [f"{json.dumps(k, ensure_ascii=False)}: {_lines(v, depth - 1, inner)}" for k, v in value.items()]
-    else:
-        parts = [_lines(v, depth - 1, inner) for v in value]
+        keys = [json.dumps(key, ensure_ascii=False) for key in value]
+        parts = [f"{key}: {part}" for key, part in zip(keys, parts, strict=True)]
     first, last = ("{", "}") if isinstance(value, dict) else ("[", "]")
-    return f"{first}\n" + ",\n".join(inner + part for part in parts) + f"\n{indent}{last}"
+    body = ",\n".join(deeper + part for part in parts)
+    return f"{first}\n{body}\n{indent}{last}"
 
 
 def write(out: Path, files: Mapping[str, bytes], overwrite: bool) -> None:

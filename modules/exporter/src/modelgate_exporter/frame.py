@@ -21,7 +21,7 @@ def datatype(column: pd.Series, name: str) -> str:
     if pd.api.types.is_integer_dtype(dtype):
         return "i64"
     if pd.api.types.is_float_dtype(dtype):
-        return "f32" if np.dtype(getattr(dtype, "numpy_dtype", dtype)).itemsize <= 4 else "f64"
+        return "f32" if column.to_numpy(dtype=None).dtype.itemsize <= 4 else "f64"
     if isinstance(dtype, pd.StringDtype):
         return "bytes"
     if pd.api.types.is_object_dtype(dtype):
@@ -75,7 +75,9 @@ def rows(frame: pd.DataFrame, datatypes: dict[str, str]) -> list[dict[str, Json]
         name: [to_json(value, kind) for value in frame[name].astype(object)]
         for name, kind in datatypes.items()
     }
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
 
 
 def spread(count: int, wanted: int) -> list[int]:

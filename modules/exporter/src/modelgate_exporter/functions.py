@@ -12,8 +12,11 @@ Cast = Literal["i64", "f32"]
 # Signs, halves, values next to a whole number and ones that single precision cannot hold. What
 # treats all of them as a cast does is that cast, as far as a caller can tell.
 NUMBERS = np.array(
-    [0.0, 1.0, -1.0, 0.1, -0.1, 0.5, -0.5, 0.9999999, -0.9999999, 1.5, -1.5, 2.5, -2.5, 1e-9]
-    + [16777217.0, -16777217.25, 123456.789, -98765.4321, 254.7, 255.2, 40000.6, -40000.6, 1e8 + 0.3]
+    [
+        *(0, 1, -1, 0.1, -0.1, 0.5, -0.5, 0.9999999, -0.9999999, 1.5, -1.5, 2.5, -2.5, 1e-9),
+        *(254.7, 255.2, 40000.6, -40000.6, 123456.789, -98765.4321, 100000000.3),
+        *(16777217, -16777217.25),
+    ]
 )
 PROBES: dict[Kind, list[Any]] = {
     "number": list(NUMBERS),
@@ -28,8 +31,7 @@ def truncate(data: Any) -> Any:
     Missing values stay missing. For `FunctionTransformer(truncate)`.
     """
     if isinstance(data, pd.DataFrame):
-        floats = data.select_dtypes("floating")
-        return data.assign(**{str(name): np.trunc(floats[name]) for name in floats.columns})
+        return data.apply(truncate)
     if isinstance(data, pd.Series):
         return np.trunc(data) if pd.api.types.is_float_dtype(data.dtype) else data
     array = np.asarray(data)
@@ -48,7 +50,7 @@ def recognise(
         return [None] * len(names)
     probe = pd.DataFrame({place: PROBES[kind] for place, kind in enumerate(kinds)})
     probe.columns = pd.Index(names)
-    reasons = []
+    reasons: list[str] = []
     for given in (probe.copy(), probe.to_numpy()):
         try:
             result = pd.DataFrame(function(given))

@@ -1,5 +1,6 @@
 """The estimator as ONNX, and the predict module's config for its outputs."""
 
+import contextlib
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,8 +67,8 @@ def convert(estimator: Any, path: Sequence[str], width: int, name: str, said: An
     found = graph.graph.output
     if any(value.type.WhichOneof("value") != "tensor_type" for value in found):
         raise CannotExport(
-            f"cannot export {step_name(path)} ({type(final).__name__}): skl2onnx gives it an output "
-            "that is no tensor; wrap it so that zipmap=False applies, or use another estimator"
+            f"cannot export {step_name(path)} ({type(final).__name__}): skl2onnx gives it an "
+            "output that is no tensor; use another estimator"
         )
     prediction: dict[str, Any] = {"name": "prediction", "from": found[0].name}
     if classes is not None and np.asarray(classes).dtype == bool:
@@ -89,15 +90,14 @@ def _graph(
         "initial_types": [("X", FloatTensorType([None, width]))],
         "target_opset": OPSETS,
     }
+    no_zipmap = {id(final): {"zipmap": False}}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if classifier:
-                try:
-                    return convert_sklearn(estimator, options={id(final): {"zipmap": False}}, **kinds)
-                except NameError:  # skl2onnx's word for an estimator without that option
-                    pass
-            return convert_sklearn(estimator, **kinds)
+                with contextlib.suppress(NameError):  # raised where there is no such option
+                    return _tidy(convert_sklearn(estimator, options=no_zipmap, **kinds))
+            return _tidy(convert_sklearn(estimator, **kinds))
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise CannotExport(
@@ -105,6 +105,18 @@ def _graph(
             f"({type(error).__name__}: {reason}); use an estimator from "
             "https://onnx.ai/sklearn-onnx/supported.html, or register a converter with skl2onnx"
         ) from error
+
+
+def _tidy(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """One entry for each operator set; skl2onnx may write the same one twice."""
+    versions: dict[str, int] = {}
+    for entry in graph.opset_import:
+        versions[entry.domain] = max(entry.version, versions.get(entry.domain, 0))
+    del graph.opset_import[:]
+    graph.opset_import.extend(
+        onnx.helper.make_opsetid(domain, version) for domain, version in sorted(versions.items())
+    )
+    return graph
 
 
 def run(model: Model, matrix: npt.NDArray[np.float32]) -> Answers | None:

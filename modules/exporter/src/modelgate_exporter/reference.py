@@ -1,6 +1,7 @@
 """The tabular module's config, run by numpy: what the exporter compares with scikit-learn.
 
-Written from `modules/tabular/README.md`, not from the module, so that a mistake in one of them shows.
+Written from `modules/tabular/README.md`, not from the module, so that a mistake
+in one of them shows.
 """
 
 from collections.abc import Sequence
@@ -66,8 +67,8 @@ def _block(block: Json, columns: list[Cells]) -> list[Floats]:
 
 
 def _step(step: Json, place: int, cells: Cells) -> Cells:
-    def own(key: str, default: float = 0.0) -> Any:
-        return default if step.get(key) is None else step[key][place]
+    def own(key: str, default: float = 0.0) -> float:
+        return default if step.get(key) is None else float(step[key][place])
 
     match step["op"]:
         case "cast":
@@ -79,14 +80,14 @@ def _step(step: Json, place: int, cells: Cells) -> Cells:
         case "missing":
             return _missing(cells).astype(np.float64)
         case "standard":
-            return (cells - own("mean")) / own("scale", 1.0)
+            return np.divide(cells - own("mean"), own("scale", 1.0))
         case "min_max":
-            moved = cells * own("scale") + own("min")
+            moved: Cells = cells * own("scale") + own("min")
             return np.clip(moved, *step["clip"]) if step.get("clip") else moved
         case "max_abs":
-            return cells / own("scale")
+            return np.divide(cells, own("scale"))
         case "robust":
-            return (cells - own("center")) / own("scale", 1.0)
+            return np.divide(cells - own("center"), own("scale", 1.0))
         case "one_hot":
             return _one_hot(step, place, cells)
         case "ordinal":

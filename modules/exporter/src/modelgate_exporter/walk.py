@@ -18,7 +18,7 @@ from sklearn.preprocessing import (
 )
 
 from .errors import refuse
-from .features import Feature, plain
+from .features import Feature
 from .frame import is_missing
 from .functions import recognise
 
@@ -104,19 +104,24 @@ def _function(
             "(modules/BUNDLE.md)",
         ) from error
     return [
-        feature.then("cast", shared={"to": cast}) if cast else feature
+        feature.then("cast", None, {"to": cast}) if cast else feature
         for feature, cast in zip(features, casts, strict=True)
     ]
 
 
 def _standard(scaler: StandardScaler, features: list[Feature], _: Path) -> list[Feature]:
-    return _affine("standard", features, mean=scaler.mean_ if scaler.with_mean else None,
-                   scale=scaler.scale_)
+    return _affine(
+        "standard", features, mean=scaler.mean_ if scaler.with_mean else None, scale=scaler.scale_
+    )
 
 
 def _robust(scaler: RobustScaler, features: list[Feature], _: Path) -> list[Feature]:
-    return _affine("robust", features, center=scaler.center_ if scaler.with_centering else None,
-                   scale=scaler.scale_ if scaler.with_scaling else None)
+    return _affine(
+        "robust",
+        features,
+        center=scaler.center_ if scaler.with_centering else None,
+        scale=scaler.scale_ if scaler.with_scaling else None,
+    )
 
 
 def _min_max(scaler: MinMaxScaler, features: list[Feature], _: Path) -> list[Feature]:
@@ -137,9 +142,7 @@ def _affine(
 ) -> list[Feature]:
     return [
         feature.then(
-            op,
-            shared=shared,
-            **{key: None if all_ is None else float(all_[place]) for key, all_ in fields.items()},
+            op, {key: None if of is None else of[place] for key, of in fields.items()}, shared
         )
         for place, feature in enumerate(features)
     ]
@@ -158,8 +161,9 @@ def _impute(imputer: SimpleImputer, features: list[Feature], path: Path) -> list
     out = []
     for feature, value in zip(features, imputer.statistics_, strict=True):
         if not is_missing(value):
-            number = float(value) if feature.kind != "text" else str(value)
-            out.append(feature.then("impute", feature.kind, values=number))
+            text = feature.kind == "text"
+            fill = str(value) if text else float(value)
+            out.append(feature.then("impute", {"values": fill}, text=text))
         elif imputer.keep_empty_features:
             out.append(feature)
         # else: a column without any value in `fit` is left out, as scikit-learn does
@@ -179,10 +183,12 @@ def _one_hot(encoder: OneHotEncoder, features: list[Feature], path: Path) -> lis
     return [
         feature.then(
             "one_hot",
-            shared={"unknown": unknown},
-            categories=_categories(encoder, feature, place, path),
-            drop=None if dropped[place] is None else int(dropped[place]),
-            infrequent=_infrequent(encoder, place),
+            {
+                "categories": _categories(encoder, feature, place, path),
+                "drop": dropped[place],
+                "infrequent": _infrequent(encoder, place),
+            },
+            {"unknown": unknown},
         )
         for place, feature in enumerate(features)
     ]
@@ -200,12 +206,12 @@ def _ordinal(encoder: OrdinalEncoder, features: list[Feature], path: Path) -> li
         )
     shared: dict[str, Any] = {"unknown": "error"}
     if encoder.handle_unknown == "use_encoded_value":
-        shared = {"unknown": "value", "unknown_value": float(encoder.unknown_value)}
+        shared = {"unknown": "value", "unknown_value": encoder.unknown_value}
     out = []
     for place, feature in enumerate(features):
         categories = _categories(encoder, feature, place, path)
-        missing = {"missing_value": float(encoder.encoded_missing_value)} if None in categories else {}
-        out.append(feature.then("ordinal", shared=plain(shared | missing), categories=categories))
+        missing = {"missing_value": encoder.encoded_missing_value} if None in categories else {}
+        out.append(feature.then("ordinal", {"categories": categories}, shared | missing))
     return out
 
 
