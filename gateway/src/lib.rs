@@ -1,1 +1,22 @@
-//! modelgate
+//! modelgate: a serverless-style WASM inference gateway.
+//!
+//! A request's way: [`http`] route → [`json`] decode to a columnar [`tensor`] batch → [`workers`] admission and queue →
+//! one worker runs the stages of a [`generation`] ([`wasm`]; the [`model`] runs natively behind the contract's import) →
+//! encode.
+
+pub mod app;
+pub mod bundle;
+pub mod catalog;
+pub mod cli;
+pub mod config;
+pub mod error;
+pub mod generation;
+pub mod golden;
+pub mod http;
+pub mod json;
+pub mod metrics;
+pub mod model;
+pub mod server;
+pub mod tensor;
+pub mod wasm;
+pub mod workers;

@@ -1,1 +1,10 @@
-fn main() {}
+//! The `modelgate` binary.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use modelgate::cli::Cli;
+
+fn main() -> ExitCode {
+    Cli::parse().run()
+}

@@ -1,0 +1,307 @@
+//! The command line.
+
+use std::{
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpStream, ToSocketAddrs},
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::json;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    bundle::{Bundle, BundleError},
+    config::{ServeArgs, ServeConfig},
+    generation::{Generation, Runner},
+    golden,
+    json::{decode, encode},
+    metrics::Metrics,
+    server::{self, Server},
+    wasm::{cache::CodeCache, engine::WasmEngine, instance::ChainError, module::Compiler},
+};
+
+/// A serverless-style WASM inference gateway.
+///
+/// Serves HTTP predict requests. Preprocessing and the model's invocation run as sandboxed WebAssembly modules; the model
+/// is preloaded.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve bundles over HTTP
+    Serve(Box<ServeArgs>),
+    /// Predict rows from standard input (one JSON object, or a list of them) and print the answer
+    Predict {
+        /// The bundle's folder, or `demo` for the embedded one
+        bundle: PathBuf,
+        /// Print every output of the model, not only the prediction
+        #[arg(long)]
+        all: bool,
+    },
+    /// Tell everything that is wrong with a bundle, and run its golden examples
+    Check {
+        /// The bundle's folder, or `demo` for the embedded one
+        bundle: PathBuf,
+    },
+    /// Print what a bundle takes and gives, stage by stage, as JSON
+    Inspect {
+        /// The bundle's folder, or `demo` for the embedded one
+        bundle: PathBuf,
+    },
+    /// Ask a running gateway whether it is ready; for images without curl
+    Healthcheck {
+        /// The gateway's address
+        #[arg(default_value = "127.0.0.1:8080", env = "MODELGATE_LISTEN")]
+        address: String,
+        /// Ask whether it is alive instead
+        #[arg(long)]
+        live: bool,
+    },
+}
+
+impl Cli {
+    /// Runs the command.
+    pub fn run(self) -> ExitCode {
+        let done = match self.command {
+            Command::Serve(args) => serve(*args),
+            Command::Predict { bundle, all } => predict(&bundle, all),
+            Command::Check { bundle } => return check(&bundle),
+            Command::Inspect { bundle } => inspect(&bundle),
+            Command::Healthcheck { address, live } => healthcheck(&address, live),
+        };
+        match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                complain(&format!("error: {error:#}"));
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// A line on standard output; a reader that went away is no failure.
+fn say(text: &str) {
+    _ = writeln!(io::stdout(), "{text}");
+}
+
+/// A line on standard error.
+fn complain(text: &str) {
+    _ = writeln!(io::stderr(), "{text}");
+}
+
+fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let config = args.resolve()?;
+    let filter = EnvFilter::try_new(&config.log).with_context(|| format!("log: not a filter: {:?}", config.log))?;
+    // Logs go to standard error, so that standard output is free for the lines a person reads at the start.
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .init();
+    raise_open_files();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.io_threads)
+        .thread_name("io")
+        .enable_all()
+        .build()
+        .context("the I/O threads cannot be started")?;
+    runtime.block_on(async {
+        let server = Server::start(&config).await?;
+        greet(&config, server.address()?, &server, started);
+        server.run(server::stop_signal()).await;
+        Ok(())
+    })
+}
+
+/// Tells a person at a terminal where things are.
+fn greet(config: &ServeConfig, address: SocketAddr, server: &Server, started: Instant) {
+    let host = if address.ip().is_unspecified() { SocketAddr::from(([127, 0, 0, 1], address.port())) } else { address };
+    say(&format!(
+        "modelgate {} listens on http://{address} after {} ms: {} workers, {} I/O threads",
+        env!("CARGO_PKG_VERSION"),
+        started.elapsed().as_millis(),
+        config.workers.count,
+        config.io_threads
+    ));
+    for generation in server.app().catalog.all() {
+        say(&format!("  model    {} version {}", generation.name, generation.version));
+    }
+    say(&format!("  docs     http://{host}/docs\n  metrics  http://{host}/metrics"));
+    if let Some(generation) = server.app().catalog.default_model()
+        && let Some(example) = generation.golden.examples.first()
+    {
+        let mut row = example.input.clone();
+        row.insert("model".into(), generation.name.clone().into());
+        // A quote inside single quotes ends them; JSON can say it otherwise.
+        let row = json!(row).to_string().replace('\'', "\\u0027");
+        say(&format!("Try it:\ncurl -s http://{host}/predict -H 'Content-Type: application/json' -d '{row}'"));
+    }
+}
+
+/// Ten thousand connections need as many open files; the soft limit is often 1024.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if setrlimit(Resource::Nofile, raised).is_err() {
+        tracing::warn!(limit = ?limit.current, "the limit of open files could not be raised");
+    }
+}
+
+/// A bundle from a folder, or the embedded one.
+fn read(path: &Path) -> Result<Bundle, BundleError> {
+    if path == Path::new("demo") && !path.exists() { Bundle::demo() } else { Bundle::read(path) }
+}
+
+/// Loads one bundle as `serve` would, without its golden examples.
+fn load(path: &Path) -> Result<Generation, BundleError> {
+    let started = |error: anyhow::Error| BundleError::from(format!("{error:#}"));
+    let config = ServeArgs { demo: Some(true), workers: NonZeroUsize::new(1), ..ServeArgs::default() };
+    let config = config.resolve().map_err(started)?;
+    let cache = config.code_cache.and_then(|folder| CodeCache::at(&folder).ok()).unwrap_or_else(CodeCache::off);
+    let engine = WasmEngine::new(config.pool).map_err(|error| BundleError::from(format!("{error:#}")))?;
+    let compiler = Compiler::new(engine, cache);
+    let metrics = Metrics::new().map_err(|error| started(error.into()))?;
+    Generation::load(read(path)?, &compiler, &metrics)
+}
+
+fn predict(path: &Path, all: bool) -> anyhow::Result<()> {
+    let generation = load(path)?;
+    let mut body = Vec::new();
+    io::stdin().take(1 << 30).read_to_end(&mut body).context("standard input")?;
+    let decoded = decode::rows(&body, &generation.signature.inputs, &generation.name, generation.limits.rows)
+        .map_err(|error| anyhow::anyhow!(golden::told(&error)))?;
+    let deadline = Instant::now() + generation.limits.deadline;
+    let answer = Runner::new(&generation)
+        .run(&generation, decoded.batch, deadline)
+        .map_err(|error| anyhow::anyhow!(failed(error)))?;
+    let text = encode::predictions(&answer, &generation.signature.outputs, decoded.list, all)?;
+    say(&String::from_utf8_lossy(&text));
+    Ok(())
+}
+
+/// A chain's failure in one line, for the bundle's author.
+fn failed(error: ChainError) -> String {
+    match error {
+        ChainError::Invalid(problems) => {
+            let problems: Vec<_> = problems
+                .into_iter()
+                .map(|problem| {
+                    let row = problem.row.map(|row| format!("row {row}: ")).unwrap_or_default();
+                    let column = problem.column.map(|column| format!("'{column}': ")).unwrap_or_default();
+                    format!("{row}{column}{}", problem.message)
+                })
+                .collect();
+            problems.join("\n")
+        }
+        ChainError::Trap { cause, detail } => format!("a module trapped ({cause}): {detail}"),
+        ChainError::Failed(message) | ChainError::Start(message) => message,
+    }
+}
+
+fn check(path: &Path) -> ExitCode {
+    let problems = match load(path) {
+        Ok(generation) => {
+            let problems = golden::check(&generation, &mut Runner::new(&generation));
+            if problems.is_empty() {
+                say(&format!(
+                    "{} version {}: good; {} golden examples answered as expected",
+                    generation.name,
+                    generation.version,
+                    generation.golden.examples.len()
+                ));
+                return ExitCode::SUCCESS;
+            }
+            problems
+        }
+        Err(error) => error.problems,
+    };
+    complain(&format!("{}: {} problems", path.display(), problems.len()));
+    for problem in problems {
+        complain(&format!("- {problem}"));
+    }
+    ExitCode::FAILURE
+}
+
+fn inspect(path: &Path) -> anyhow::Result<()> {
+    let generation = load(path)?;
+    let side = |columns: &[modelgate_columns::Column]| -> Vec<_> {
+        columns
+            .iter()
+            .map(|column| {
+                json!({
+                    "name": column.name,
+                    "datatype": column.datatype.name(),
+                    "shape": column.shape,
+                    "nullable": column.nullable,
+                    "categories": column.categories,
+                })
+            })
+            .collect()
+    };
+    let stages: Vec<_> = generation
+        .stages()
+        .into_iter()
+        .map(|(name, signature)| {
+            json!({ "name": name, "inputs": side(&signature.inputs), "outputs": side(&signature.outputs) })
+        })
+        .collect();
+    let report = json!({
+        "name": generation.name,
+        "version": generation.version,
+        "description": generation.description,
+        "digest": generation.digest,
+        "isolation": generation.isolation,
+        "limits": {
+            "memory": generation.limits.memory,
+            "deadline_ms": u64::try_from(generation.limits.deadline.as_millis()).unwrap_or(u64::MAX),
+            "rows": generation.limits.rows,
+            "host_call_bytes": generation.limits.host_call_bytes,
+        },
+        "model": generation.model.as_ref().map(|model| json!({
+            "inputs": side(&model.signature().inputs),
+            "outputs": side(&model.signature().outputs),
+            "resident_bytes": model.resident_bytes(),
+        })),
+        "stages": stages,
+        "golden_examples": generation.golden.examples.len(),
+    });
+    say(&serde_json::to_string_pretty(&report)?);
+    Ok(())
+}
+
+/// A request by hand: an HTTP client would be larger than the rest of this command.
+fn healthcheck(address: &str, live: bool) -> anyhow::Result<()> {
+    let patience = Duration::from_secs(3);
+    let mut target = address
+        .to_socket_addrs()
+        .ok()
+        .and_then(|mut found| found.next())
+        .with_context(|| format!("expected HOST:PORT, got {address:?}"))?;
+    if target.ip().is_unspecified() {
+        target.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    let path = if live { "/v2/health/live" } else { "/v2/health/ready" };
+    let mut stream = TcpStream::connect_timeout(&target, patience).with_context(|| format!("no answer at {target}"))?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(4096).read_to_string(&mut answer).with_context(|| format!("no answer from {target}"))?;
+    let status = answer.lines().next().unwrap_or_default();
+    anyhow::ensure!(status.split(' ').nth(1) == Some("200"), "{target}{path} answered {status:?}");
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! Why a request gets no prediction, and with which status.
+
+use http::StatusCode;
+
+use crate::{
+    json::decode::FieldError,
+    metrics::Outcome,
+    wasm::{contract::Problem, instance::TrapCause},
+};
+
+/// A variant for each answer a caller can act on. What only the operator should read goes to the log instead.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// Not JSON.
+    #[error("malformed JSON at line {line} column {column}: {message}")]
+    MalformedJson {
+        /// From 1.
+        line: usize,
+        /// From 1.
+        column: usize,
+        /// The parser's words.
+        message: String,
+    },
+    /// A body that cannot be decompressed, or otherwise is not what its headers say.
+    #[error("{0}")]
+    BadRequest(String),
+    /// JSON, but not rows.
+    #[error("expected an object of features, or a list of them, got {0}")]
+    NotRows(&'static str),
+    /// A list without rows.
+    #[error("expected at least one row, got an empty list")]
+    NoRows,
+    /// Bad fields.
+    #[error("{} of the fields are missing, unknown or of a wrong type", .0.len())]
+    Fields(Vec<FieldError>),
+    /// A module says that the data is wrong.
+    #[error("the data was refused")]
+    Problems(Vec<Problem>),
+    /// No such model.
+    #[error("model '{0}' is not known here; GET /listar_modelos lists those that are")]
+    UnknownModel(String),
+    /// No such path.
+    #[error("Not Found")]
+    NotFound,
+    /// Another method.
+    #[error("Method Not Allowed")]
+    MethodNotAllowed,
+    /// Another content type.
+    #[error("expected Content-Type application/json, got {0}")]
+    UnsupportedMediaType(String),
+    /// Another content coding.
+    #[error("expected Content-Encoding gzip, deflate or identity, got {0}")]
+    UnsupportedCoding(String),
+    /// A body over the limit, before or after decompression.
+    #[error("the body is over the limit of {0} bytes")]
+    BodyTooLarge(usize),
+    /// Too many rows.
+    #[error("at most {0} rows are taken in one request")]
+    TooManyRows(u32),
+    /// The body did not come in time.
+    #[error("the body did not arrive within {0} seconds")]
+    SlowBody(u64),
+    /// The queue is full.
+    #[error("the gateway is at capacity; try again shortly")]
+    Overloaded,
+    /// Not ready to serve, or going away.
+    #[error("the gateway is not ready")]
+    NotReady,
+    /// The deadline passed before there was an answer.
+    #[error("the deadline of {0} ms passed")]
+    Deadline(u128),
+    /// A module ended early.
+    #[error("a module of the model failed: {0}")]
+    Trapped(TrapCause),
+    /// A module or the model failed, or the gateway itself.
+    #[error("internal error; the request id names it in the log")]
+    Internal,
+}
+
+impl Error {
+    /// The status table.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::MalformedJson { .. } | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::NotRows(_) | Self::NoRows | Self::Fields(_) | Self::Problems(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::UnknownModel(_) | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::UnsupportedMediaType(_) | Self::UnsupportedCoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::BodyTooLarge(_) | Self::TooManyRows(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::SlowBody(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::Overloaded | Self::NotReady => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Deadline(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Trapped(_) | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// How a request that ends so is counted.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Overloaded | Self::NotReady => Outcome::Shed,
+            Self::Deadline(_) => Outcome::Deadline,
+            Self::Trapped(_) | Self::Internal => Outcome::Failed,
+            _ => Outcome::Invalid,
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! A bundle made live: compiled modules, the optimised model, limits and metric handles. Immutable; a request holds
+//! exactly one from start to end.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use modelgate_columns::{Column, Signature};
+
+use crate::{
+    bundle::{Bundle, BundleError, Golden},
+    metrics::{Metrics, ModelMetrics},
+    model::{Model, ModelLimits, Session},
+    tensor::Batch,
+    wasm::{
+        engine::WasmEngine,
+        host::Limits,
+        instance::{ChainError, Instances, Timing},
+        module::{Compiler, Isolation, Module},
+    },
+};
+
+/// Numbers generations in this process, from 1.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// A bundle made live.
+pub struct Generation {
+    /// Its number in this process.
+    pub id: u64,
+    /// What requests call the model.
+    pub name: String,
+    /// The bundle's version.
+    pub version: String,
+    /// One line for people.
+    pub description: String,
+    /// The bundle's identity.
+    pub digest: String,
+    /// What the chain takes and gives; the first output is the prediction.
+    pub signature: Signature,
+    /// What a request may use.
+    pub limits: Limits,
+    /// Whether instances outlive a request.
+    pub isolation: Isolation,
+    /// Known answers.
+    pub golden: Golden,
+    /// Its series.
+    pub metrics: Arc<ModelMetrics>,
+    /// What runs.
+    chain: Chain,
+    /// The bundle's model.
+    pub model: Option<Arc<Model>>,
+}
+
+impl fmt::Debug for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Generation({} of {} {})", self.id, self.name, self.version)
+    }
+}
+
+enum Chain {
+    Wasm { engine: WasmEngine, stages: Vec<String>, modules: Arc<[Module]> },
+    Native(NativeChain),
+}
+
+/// A chain hard-coded in Rust, outside the sandbox: for programs that embed the gateway, and to measure what the sandbox
+/// costs. Gets the model's state, the batch and the deadline; gives the packed outputs.
+pub type NativeChain = Arc<dyn Fn(Option<&mut Session>, Batch, Instant) -> Result<Vec<u64>, ChainError> + Send + Sync>;
+
+impl Generation {
+    /// Compiles and loads all of a bundle. Does not run its golden examples.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, as far as one thing does not hide another.
+    pub fn load(bundle: Bundle, compiler: &Compiler, metrics: &Metrics) -> Result<Self, BundleError> {
+        let mut problems = Vec::new();
+        let model = match bundle.model.as_deref().map(|onnx| Model::load(onnx, &ModelLimits::default())).transpose() {
+            Ok(model) => model.map(Arc::new),
+            Err(error) => {
+                problems.push(format!("model: {error}"));
+                None
+            }
+        };
+        let mut session = model.as_ref().map(Model::session);
+        let mut modules = Vec::new();
+        // Without its model, a chain's `init` would fail for that reason alone.
+        if problems.is_empty() {
+            for stage in &bundle.stages {
+                match compiler.compile(&stage.wasm, &stage.config, bundle.isolation, bundle.limits, &mut session) {
+                    Ok(module) => modules.push(module),
+                    Err(error) => problems.push(format!("stage '{}' ({}): {error:#}", stage.name, stage.module)),
+                }
+            }
+        }
+        if problems.is_empty() {
+            problems = mismatches(&bundle, &modules);
+        }
+        if !problems.is_empty() {
+            return Err(BundleError { problems });
+        }
+        let stages: Vec<_> = bundle.stages.into_iter().map(|stage| stage.name).collect();
+        let signature = Signature {
+            inputs: modules.first().map(|module| module.signature().inputs.clone()).unwrap_or_default(),
+            outputs: modules.last().map(|module| module.signature().outputs.clone()).unwrap_or_default(),
+        };
+        let labels: Vec<_> = stages.iter().map(String::as_str).collect();
+        Ok(Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            metrics: metrics.model(&bundle.name, &bundle.version, &labels),
+            name: bundle.name,
+            version: bundle.version,
+            description: bundle.description,
+            digest: bundle.digest,
+            signature,
+            limits: bundle.limits,
+            isolation: bundle.isolation,
+            golden: bundle.golden,
+            chain: Chain::Wasm { engine: compiler.engine().clone(), stages, modules: modules.into() },
+            model,
+        })
+    }
+
+    /// The same generation under another number, with `chain` in place of its modules.
+    pub fn with_native_chain(self, chain: NativeChain) -> Self {
+        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), chain: Chain::Native(chain), ..self }
+    }
+
+    /// The names of the stages with what each takes and gives; empty for a native chain.
+    pub fn stages(&self) -> Vec<(&str, &Signature)> {
+        match &self.chain {
+            Chain::Wasm { stages, modules, .. } => {
+                stages.iter().map(String::as_str).zip(modules.iter().map(Module::signature)).collect()
+            }
+            Chain::Native(_) => Vec::new(),
+        }
+    }
+}
+
+/// Where a stage does not give what the next one takes.
+fn mismatches(bundle: &Bundle, modules: &[Module]) -> Vec<String> {
+    let side = |columns: &[Column]| {
+        let columns: Vec<_> = columns.iter().map(ToString::to_string).collect();
+        columns.join(", ")
+    };
+    let mut problems = Vec::new();
+    for (place, pair) in modules.windows(2).enumerate() {
+        let (gives, takes) = (&pair[0].signature().outputs, &pair[1].signature().inputs);
+        let fits = gives.len() == takes.len()
+            && gives.iter().zip(takes).all(|(give, take)| give.name == take.name && give.same_layout(take));
+        if !fits {
+            problems.push(format!(
+                "stage '{}' gives [{}], but stage '{}' takes [{}]",
+                bundle.stages[place].name,
+                side(gives),
+                bundle.stages[place + 1].name,
+                side(takes)
+            ));
+        }
+    }
+    if modules.last().is_some_and(|module| module.signature().outputs.is_empty()) {
+        problems.push("the last stage gives nothing".into());
+    }
+    problems
+}
+
+/// One worker's live instances of one generation.
+pub struct Runner {
+    session: Option<Session>,
+    instances: Option<Instances>,
+    counted: Counted,
+    timing: Timing,
+}
+
+/// What this runner has added to the generation's gauges; taken back when it goes.
+struct Counted {
+    metrics: Arc<ModelMetrics>,
+    instances: i64,
+    memory: i64,
+}
+
+impl Counted {
+    fn set(&mut self, instances: usize, memory: usize) {
+        let (instances, memory) = (i64::try_from(instances).unwrap_or(0), i64::try_from(memory).unwrap_or(0));
+        if (instances, memory) != (self.instances, self.memory) {
+            self.metrics.instances.add(instances - self.instances);
+            self.metrics.instance_memory.add(memory - self.memory);
+            (self.instances, self.memory) = (instances, memory);
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.set(0, 0);
+    }
+}
+
+impl fmt::Debug for Runner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runner").field("instances", &self.instances).finish_non_exhaustive()
+    }
+}
+
+impl Runner {
+    /// For one worker; instances are made when they are first needed.
+    pub fn new(generation: &Generation) -> Self {
+        Self {
+            session: generation.model.as_ref().map(Model::session),
+            instances: None,
+            counted: Counted { metrics: Arc::clone(&generation.metrics), instances: 0, memory: 0 },
+            timing: Timing::default(),
+        }
+    }
+
+    /// One batch through the chain. `generation` must be the one this runner was made for.
+    pub fn run(&mut self, generation: &Generation, batch: Batch, deadline: Instant) -> Result<Batch, ChainError> {
+        let rows = batch.rows;
+        let words = match &generation.chain {
+            Chain::Native(chain) => chain(self.session.as_mut(), batch, deadline)?,
+            Chain::Wasm { engine, modules, .. } => self.run_wasm(generation, engine, modules, batch, deadline)?,
+        };
+        generation.metrics.timed(&self.timing.stages, self.timing.model);
+        Ok(Batch { rows, words })
+    }
+
+    fn run_wasm(
+        &mut self,
+        generation: &Generation,
+        engine: &WasmEngine,
+        modules: &Arc<[Module]>,
+        batch: Batch,
+        deadline: Instant,
+    ) -> Result<Vec<u64>, ChainError> {
+        let mut instances = match self.instances.take() {
+            Some(instances) => instances,
+            None => {
+                let session = self.session.take().or_else(|| generation.model.as_ref().map(Model::session));
+                Instances::start(engine, modules, generation.limits, &generation.name, session).map_err(
+                    |(error, session)| {
+                        self.session = session;
+                        error
+                    },
+                )?
+            }
+        };
+        let result = instances.run(batch.rows, batch.words, deadline, &mut self.timing);
+        let trapped = matches!(result, Err(ChainError::Trap { .. }));
+        if generation.isolation == Isolation::Worker && !trapped {
+            self.counted.set(modules.len(), instances.memory());
+            self.instances = Some(instances);
+        } else {
+            self.counted.set(0, 0);
+            self.session = instances.into_session();
+        }
+        result
+    }
+}

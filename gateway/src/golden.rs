@@ -1,0 +1,139 @@
+//! Golden examples: rows with known answers, run before a bundle goes live.
+
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::{
+    bundle::Example,
+    generation::{Generation, Runner},
+    json::{
+        decode::{self, DecodeError},
+        encode,
+    },
+    tensor::Batch,
+    wasm::instance::ChainError,
+};
+
+/// Differences told for one bundle.
+const MAX_TOLD: usize = 20;
+
+/// Runs every example, all in batches and the first ones alone too, since a chain must answer a row the same way
+/// whatever stands beside it. Gives what differs, one sentence each.
+pub fn check(generation: &Generation, runner: &mut Runner) -> Vec<String> {
+    let examples = &generation.golden.examples;
+    let batch = (generation.limits.rows as usize).min(1_000);
+    let mut problems = Vec::new();
+    for (start, group) in (0..).step_by(batch).zip(examples.chunks(batch)) {
+        compare(generation, runner, group, start, &mut problems);
+    }
+    for (place, example) in examples.iter().enumerate().take(16) {
+        compare(generation, runner, std::slice::from_ref(example), place, &mut problems);
+    }
+    problems.dedup();
+    problems.truncate(MAX_TOLD);
+    problems
+}
+
+fn compare(generation: &Generation, runner: &mut Runner, group: &[Example], start: usize, problems: &mut Vec<String>) {
+    let answers = match run(generation, runner, group) {
+        Ok(answers) => answers,
+        Err(problem) => return problems.push(format!("golden examples from {start}: {problem}")),
+    };
+    let outputs = &generation.signature.outputs;
+    let views = match answers.views(outputs) {
+        Ok(views) => views,
+        Err(error) => return problems.push(format!("golden examples from {start}: {error}")),
+    };
+    for (row, example) in group.iter().enumerate() {
+        for (name, expected) in &example.output {
+            let place = start + row;
+            let Some(column) = outputs.iter().position(|column| column.name == *name) else {
+                let names: Vec<_> = outputs.iter().map(|column| column.name.as_str()).collect();
+                problems.push(format!("golden example {place}: no output '{name}'; there is {}", names.join(", ")));
+                continue;
+            };
+            let actual = encode::to_value(&outputs[column], &views[column], row);
+            if !close(expected, &actual, generation.golden.tolerance) {
+                problems.push(format!("golden example {place}: '{name}': expected {expected}, got {actual}"));
+            }
+        }
+    }
+}
+
+fn run(generation: &Generation, runner: &mut Runner, group: &[Example]) -> Result<Batch, String> {
+    let rows: Vec<_> = group.iter().map(|example| &example.input).collect();
+    let body = serde_json::to_vec(&rows).map_err(|error| error.to_string())?;
+    let decoded = decode::rows(&body, &generation.signature.inputs, &generation.name, generation.limits.rows);
+    let batch = decoded.map_err(|error| told(&error))?.batch;
+    runner.run(generation, batch, Instant::now() + generation.limits.deadline).map_err(|error| match error {
+        ChainError::Invalid(problems) => {
+            let problems: Vec<_> = problems.into_iter().map(|problem| problem.message).collect();
+            problems.join("; ")
+        }
+        ChainError::Trap { cause, detail } => format!("trapped: {cause}: {detail}"),
+        ChainError::Failed(message) | ChainError::Start(message) => message,
+    })
+}
+
+/// A decoding error in one line, for people at a terminal.
+pub fn told(error: &DecodeError) -> String {
+    match error {
+        DecodeError::Malformed { line, column, message } => format!("not JSON: {message} at {line}:{column}"),
+        DecodeError::NotRows(what) => format!("expected an object of features or a list of them, got {what}"),
+        DecodeError::Empty => "expected at least one row".into(),
+        DecodeError::TooManyRows { limit } => format!("at most {limit} rows are taken"),
+        DecodeError::OtherModel(name) => format!("the rows name another model, '{name}'"),
+        DecodeError::Fields(errors) => {
+            let errors: Vec<_> = errors
+                .iter()
+                .map(|error| match error.row {
+                    Some(row) => format!("row {row}, field '{}': {}", error.field, error.message),
+                    None => format!("field '{}': {}", error.field, error.message),
+                })
+                .collect();
+            errors.join("; ")
+        }
+    }
+}
+
+/// Equal, or numbers that differ by at most `tolerance × max(1, |expected|)` where one of them is a float.
+fn close(expected: &Value, actual: &Value, tolerance: f64) -> bool {
+    match (expected, actual) {
+        (Value::Array(expected), Value::Array(actual)) => {
+            expected.len() == actual.len()
+                && expected.iter().zip(actual).all(|(expected, actual)| close(expected, actual, tolerance))
+        }
+        (Value::Number(expected), Value::Number(actual)) if expected.is_f64() || actual.is_f64() => {
+            match (expected.as_f64(), actual.as_f64()) {
+                (Some(expected), Some(actual)) => (expected - actual).abs() <= tolerance * expected.abs().max(1.0),
+                _ => false,
+            }
+        }
+        _ => expected == actual,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn closeness_is_relative_above_one_and_exact_for_integers() {
+        for (expected, actual, same) in [
+            (json!(2), json!(2), true),
+            (json!(2), json!(3), false),
+            (json!(0.5), json!(0.500_009), true),
+            (json!(0.5), json!(0.500_02), false),
+            (json!(1000.0), json!(1000.009), true),
+            (json!([0.1, 0.9]), json!([0.1, 0.9]), true),
+            (json!([0.1, 0.9]), json!([0.1]), false),
+            (json!("a"), json!("b"), false),
+            (json!(1.0), json!(null), false),
+        ] {
+            assert_eq!(close(&expected, &actual, 1e-5), same, "{expected} {actual}");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The public HTTP surface: every route and layer, in order.
+
+mod body;
+mod docs;
+mod health;
+mod observe;
+pub mod openapi;
+mod predict;
+mod reply;
+pub mod serve;
+
+use axum::{
+    Router,
+    http::Uri,
+    middleware,
+    response::{IntoResponse, Redirect, Response},
+    routing::{get, post},
+};
+
+use crate::{app::App, error::Error, http::reply::Refusal};
+
+/// Everything that is answered.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .route("/predict", post(predict::predict))
+        .route("/listar_modelos", get(predict::models))
+        .route("/healthz", get(health::live))
+        .route("/v2/health/live", get(health::live))
+        .route("/v2/health/ready", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .route("/openapi.json", get(docs::openapi))
+        .route("/docs", get(docs::page))
+        .route("/", get(async || Redirect::to("/docs")))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn_with_state(app.clone(), observe::observe))
+        .with_state(app)
+}
+
+async fn not_found(uri: Uri) -> Response {
+    Refusal::of(&uri, Error::NotFound).into_response()
+}
+
+async fn method_not_allowed(uri: Uri) -> Response {
+    Refusal::of(&uri, Error::MethodNotAllowed).into_response()
+}

@@ -1,0 +1,31 @@
+//! The OpenAPI document of what is live now, and a page to read it and try it, which needs no internet.
+
+use axum::{
+    extract::State,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use crate::{
+    app::App,
+    http::{openapi, reply::json_response},
+};
+
+const PAGE: &str = include_str!("docs.html");
+
+/// The page runs its own script and style and talks to this server only.
+const POLICY: &str =
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:";
+
+pub(super) async fn openapi(State(app): State<App>) -> Response {
+    let document = openapi::document(&app.catalog.all(), app.catalog.default_model().as_deref());
+    json_response(StatusCode::OK, document.to_string().into_bytes())
+}
+
+pub(super) async fn page() -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+    ];
+    (headers, PAGE).into_response()
+}

@@ -1,0 +1,4 @@
+//! JSON rows to columns and back.
+
+pub mod decode;
+pub mod encode;

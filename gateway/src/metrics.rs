@@ -1,0 +1,389 @@
+//! Every series the gateway exports. Labels come from bundles and from fixed lists, never from a request, so that no
+//! client can add one.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use prometheus::{
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder, core::Collector, process_collector::ProcessCollector,
+};
+
+use crate::wasm::instance::TrapCause;
+
+/// Upper bounds of the latency histograms, in seconds.
+const LATENCY: [f64; 19] = [
+    10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1.0,
+    2.5, 5.0, 10.0,
+];
+
+/// Upper bounds of the rows histogram.
+const ROWS: [f64; 8] = [1.0, 2.0, 8.0, 32.0, 128.0, 1_024.0, 8_192.0, 65_536.0];
+
+/// How a request to a model ended; a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Outcome {
+    /// An answer was given.
+    Success,
+    /// The caller's data was at fault.
+    Invalid,
+    /// The queue was full.
+    Shed,
+    /// The deadline passed.
+    Deadline,
+    /// A module, the model or the gateway failed.
+    Failed,
+    /// The caller went away first.
+    Cancelled,
+}
+
+impl Outcome {
+    const ALL: [Self; 6] = [Self::Success, Self::Invalid, Self::Shed, Self::Deadline, Self::Failed, Self::Cancelled];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Invalid => "invalid",
+            Self::Shed => "shed",
+            Self::Deadline => "deadline",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Triton's `reason` for it, in `nv_inference_request_failure`.
+    fn triton_reason(self) -> Option<&'static str> {
+        match self {
+            Self::Success => None,
+            Self::Invalid | Self::Deadline => Some("OTHER"),
+            Self::Shed => Some("REJECTED"),
+            Self::Failed => Some("BACKEND"),
+            Self::Cancelled => Some("CANCELED"),
+        }
+    }
+}
+
+/// The registry and the series that are not of one model.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    families: Families,
+    triton: Triton,
+    generations: Mutex<Vec<Arc<ModelMetrics>>>,
+    /// Requests by route and status code.
+    pub http_requests: IntCounterVec,
+    /// From the first byte of a request's body to the last byte handed to the socket.
+    pub http_seconds: Histogram,
+    /// Connections open now.
+    pub connections: IntGauge,
+    /// Work waiting for a worker now.
+    pub queue_depth: IntGauge,
+    /// How much may wait.
+    pub queue_capacity: IntGauge,
+    /// Worker threads.
+    pub workers: IntGauge,
+    /// Panics of the gateway's own code that were caught.
+    pub panics: IntCounter,
+}
+
+#[derive(Debug)]
+struct Families {
+    requests: IntCounterVec,
+    rows: HistogramVec,
+    total: HistogramVec,
+    queue: HistogramVec,
+    stage: HistogramVec,
+    model: HistogramVec,
+    traps: IntCounterVec,
+    instances: IntGaugeVec,
+    instance_memory: IntGaugeVec,
+    model_memory: IntGaugeVec,
+    info: GaugeVec,
+}
+
+/// Series under the names that Triton gives them, computed when they are asked for.
+#[derive(Debug)]
+struct Triton {
+    success: IntCounterVec,
+    failure: IntCounterVec,
+    count: IntCounterVec,
+    exec: IntCounterVec,
+    pending: IntGaugeVec,
+    durations: [IntCounterVec; 5],
+}
+
+/// The series of one generation of a model, looked up once.
+#[derive(Debug)]
+pub struct ModelMetrics {
+    model: String,
+    version: String,
+    outcomes: [IntCounter; Outcome::ALL.len()],
+    traps: [IntCounter; TrapCause::ALL.len()],
+    /// Rows of each request that was run.
+    pub rows: Histogram,
+    /// From decoding to the encoded answer.
+    pub total: Histogram,
+    /// From admission to a worker.
+    pub queue: Histogram,
+    /// In each stage, in order.
+    pub stages: Vec<Histogram>,
+    /// In the model, within a stage.
+    pub model_seconds: Histogram,
+    /// Module instances alive.
+    pub instances: IntGauge,
+    /// Their linear memory.
+    pub instance_memory: IntGauge,
+    /// Requests admitted and not yet answered.
+    pub pending: IntGauge,
+    /// Microseconds spent decoding.
+    pub decode_us: IntCounter,
+    /// Microseconds spent encoding.
+    pub encode_us: IntCounter,
+}
+
+impl Metrics {
+    /// An empty registry with every family in it.
+    ///
+    /// # Errors
+    /// None in practice: the names are fixed and distinct, and a test makes one.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new_custom(None, None)?;
+        registry.register(Box::new(ProcessCollector::for_self()))?;
+        let build = GaugeVec::new(Opts::new("modelgate_build_info", "The gateway's version; always 1."), &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+        register(&registry, build)?;
+        let started = Gauge::new("modelgate_start_time_seconds", "When the gateway started, in seconds since 1970.")?;
+        started.set(std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0.0, |since| since.as_secs_f64()));
+        register(&registry, started)?;
+
+        let model = ["model", "version"];
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            IntCounterVec::new(Opts::new(name, help), labels).and_then(|family| register(&registry, family))
+        };
+        let gauge = |name: &str, help: &str, labels: &[&str]| {
+            IntGaugeVec::new(Opts::new(name, help), labels).and_then(|family| register(&registry, family))
+        };
+        let seconds = |name: &str, help: &str, labels: &[&str]| {
+            HistogramVec::new(HistogramOpts::new(name, help).buckets(LATENCY.to_vec()), labels)
+                .and_then(|family| register(&registry, family))
+        };
+        let one = |name: &str, help: &str| IntGauge::new(name, help).and_then(|gauge| register(&registry, gauge));
+        let us = |part: &str, what: &str| {
+            counter(&format!("nv_inference_{part}_duration_us"), &format!("Cumulative {what} in microseconds."), &model)
+        };
+        Ok(Self {
+            families: Families {
+                requests: counter(
+                    "modelgate_requests_total",
+                    "Requests to a model, by how they ended.",
+                    &["model", "version", "outcome"],
+                )?,
+                rows: HistogramVec::new(
+                    HistogramOpts::new("modelgate_request_rows", "Rows of each request that was run.")
+                        .buckets(ROWS.to_vec()),
+                    &model,
+                )
+                .and_then(|family| register(&registry, family))?,
+                total: seconds(
+                    "modelgate_request_duration_seconds",
+                    "From the decoded batch to the encoded answer.",
+                    &model,
+                )?,
+                queue: seconds("modelgate_queue_duration_seconds", "From admission to a worker.", &model)?,
+                stage: seconds(
+                    "modelgate_stage_duration_seconds",
+                    "In one stage, the model's time within it included.",
+                    &["model", "version", "stage"],
+                )?,
+                model: seconds("modelgate_model_duration_seconds", "In the model.", &model)?,
+                traps: counter(
+                    "modelgate_traps_total",
+                    "Modules ended early, by cause.",
+                    &["model", "version", "cause"],
+                )?,
+                instances: gauge("modelgate_instances", "Module instances alive.", &model)?,
+                instance_memory: gauge(
+                    "modelgate_instance_memory_bytes",
+                    "Linear memory of module instances.",
+                    &model,
+                )?,
+                model_memory: gauge(
+                    "modelgate_model_memory_bytes",
+                    "Memory of the loaded model, estimated from its constants.",
+                    &model,
+                )?,
+                info: GaugeVec::new(
+                    Opts::new("modelgate_generation_info", "The live generation of a model; always 1."),
+                    &["model", "version", "generation", "digest"],
+                )
+                .and_then(|family| register(&registry, family))?,
+            },
+            triton: Triton {
+                success: counter("nv_inference_request_success", "Successful requests.", &model)?,
+                failure: counter("nv_inference_request_failure", "Failed requests.", &["model", "version", "reason"])?,
+                count: counter("nv_inference_count", "Rows inferred.", &model)?,
+                exec: counter("nv_inference_exec_count", "Executions; a batch counts once.", &model)?,
+                pending: gauge("nv_inference_pending_request_count", "Requests not yet answered.", &model)?,
+                durations: [
+                    us("request", "time of successful requests")?,
+                    us("queue", "time in the queue")?,
+                    us("compute_input", "time decoding")?,
+                    us("compute_infer", "time in the stages")?,
+                    us("compute_output", "time encoding")?,
+                ],
+            },
+            http_requests: counter("modelgate_http_requests_total", "HTTP requests.", &["route", "status"])?,
+            http_seconds: Histogram::with_opts(
+                HistogramOpts::new("modelgate_http_request_duration_seconds", "From a request's head to its answer.")
+                    .buckets(LATENCY.to_vec()),
+            )
+            .and_then(|histogram| register(&registry, histogram))?,
+            connections: one("modelgate_connections", "Connections open.")?,
+            queue_depth: one("modelgate_queue_depth", "Work waiting for a worker.")?,
+            queue_capacity: one("modelgate_queue_capacity", "How much work may wait.")?,
+            workers: one("modelgate_workers", "Worker threads.")?,
+            panics: IntCounter::new("modelgate_panics_total", "Panics of the gateway's own code that were caught.")
+                .and_then(|counter| register(&registry, counter))?,
+            generations: Mutex::default(),
+            registry,
+        })
+    }
+
+    /// The series of one generation. `stages` are the names of its stages.
+    pub fn model(&self, model: &str, version: &str, stages: &[&str]) -> Arc<ModelMetrics> {
+        let labels = [model, version];
+        let families = &self.families;
+        let metrics = Arc::new(ModelMetrics {
+            outcomes: Outcome::ALL
+                .map(|outcome| families.requests.with_label_values(&[model, version, outcome.label()])),
+            traps: TrapCause::ALL.map(|cause| families.traps.with_label_values(&[model, version, cause.label()])),
+            rows: families.rows.with_label_values(&labels),
+            total: families.total.with_label_values(&labels),
+            queue: families.queue.with_label_values(&labels),
+            stages: stages.iter().map(|stage| families.stage.with_label_values(&[model, version, stage])).collect(),
+            model_seconds: families.model.with_label_values(&labels),
+            instances: families.instances.with_label_values(&labels),
+            instance_memory: families.instance_memory.with_label_values(&labels),
+            pending: self.triton.pending.with_label_values(&labels),
+            decode_us: self.triton.durations[2].with_label_values(&labels),
+            encode_us: self.triton.durations[4].with_label_values(&labels),
+            model: model.to_owned(),
+            version: version.to_owned(),
+        });
+        self.generations.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&metrics));
+        metrics
+    }
+
+    /// Tells that a generation is live.
+    pub fn live(&self, model: &str, version: &str, generation: u64, digest: &str, model_bytes: usize) {
+        self.families.info.with_label_values(&[model, version, &generation.to_string(), digest]).set(1.0);
+        self.families.model_memory.with_label_values(&[model, version]).set(i64::try_from(model_bytes).unwrap_or(0));
+    }
+
+    /// All series in Prometheus' text format 0.0.4.
+    pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        for metrics in generations.iter() {
+            self.triton.update(metrics);
+        }
+        let mut text = Vec::with_capacity(16 << 10);
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Result<C, prometheus::Error> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+/// Brings a counter up to a total kept elsewhere. Counters only grow, so a late reader adds nothing.
+fn raise(counter: &IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
+}
+
+impl Triton {
+    /// Called with the list of generations locked, so one at a time.
+    fn update(&self, of: &ModelMetrics) {
+        let labels = [of.model.as_str(), of.version.as_str()];
+        raise(&self.success.with_label_values(&labels), of.count(Outcome::Success));
+        for reason in ["OTHER", "REJECTED", "BACKEND", "CANCELED"] {
+            let total = Outcome::ALL
+                .into_iter()
+                .filter(|outcome| outcome.triton_reason() == Some(reason))
+                .map(|outcome| of.count(outcome))
+                .sum();
+            raise(&self.failure.with_label_values(&[labels[0], labels[1], reason]), total);
+        }
+        let us = |seconds: f64| (seconds * 1e6) as u64;
+        raise(&self.count.with_label_values(&labels), of.rows.get_sample_sum() as u64);
+        raise(&self.exec.with_label_values(&labels), of.rows.get_sample_count());
+        raise(&self.durations[0].with_label_values(&labels), us(of.total.get_sample_sum()));
+        raise(&self.durations[1].with_label_values(&labels), us(of.queue.get_sample_sum()));
+        let stages = of.stages.iter().map(Histogram::get_sample_sum).sum();
+        raise(&self.durations[3].with_label_values(&labels), us(stages));
+    }
+}
+
+impl ModelMetrics {
+    /// Counts the end of a request.
+    pub fn ended(&self, outcome: Outcome) {
+        self.outcomes[outcome as usize].inc();
+    }
+
+    /// How many ended so.
+    pub fn count(&self, outcome: Outcome) -> u64 {
+        self.outcomes[outcome as usize].get()
+    }
+
+    /// Counts a module's early end.
+    pub fn trapped(&self, cause: TrapCause) {
+        if let Some(place) = TrapCause::ALL.iter().position(|&other| other == cause) {
+            self.traps[place].inc();
+        }
+    }
+
+    /// How many modules ended so.
+    pub fn traps(&self, cause: TrapCause) -> u64 {
+        TrapCause::ALL.iter().position(|&other| other == cause).map_or(0, |place| self.traps[place].get())
+    }
+
+    /// Notes the time in each stage and in the model.
+    pub fn timed(&self, stages: &[Duration], model: Duration) {
+        for (histogram, time) in self.stages.iter().zip(stages) {
+            histogram.observe(time.as_secs_f64());
+        }
+        if !model.is_zero() {
+            self.model_seconds.observe(model.as_secs_f64());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_family_registers_and_triton_follows() {
+        let metrics = Metrics::new().expect("fixed names");
+        let model = metrics.model("m", "1", &["a", "b"]);
+        model.ended(Outcome::Success);
+        model.ended(Outcome::Shed);
+        model.rows.observe(3.0);
+        model.timed(&[Duration::from_micros(10), Duration::from_micros(20)], Duration::from_micros(5));
+        for _ in 0..2 {
+            let text = String::from_utf8(metrics.render().expect("rendered")).expect("text");
+            for line in [
+                r#"nv_inference_request_success{model="m",version="1"} 1"#,
+                r#"nv_inference_request_failure{model="m",reason="REJECTED",version="1"} 1"#,
+                r#"nv_inference_count{model="m",version="1"} 3"#,
+                r#"modelgate_requests_total{model="m",outcome="success",version="1"} 1"#,
+            ] {
+                assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The columnar batch that a request becomes.
+
+use modelgate_columns::{Column, LayoutError, Reader, View};
+
+/// Packed columns of some number of rows; the layout is that of `modelgate_columns`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// How many rows.
+    pub rows: u32,
+    /// The columns, in the order of the signature they were packed for.
+    pub words: Vec<u64>,
+}
+
+impl Batch {
+    /// Bytes held.
+    pub fn size(&self) -> usize {
+        self.words.len().saturating_mul(8)
+    }
+
+    /// A view of each column. `columns` is the signature it was packed for.
+    pub fn views<'a>(&'a self, columns: &[Column]) -> Result<Vec<View<'a>>, LayoutError> {
+        let mut reader = Reader::new(self.rows, &self.words);
+        let views = columns.iter().map(|column| reader.next(column)).collect::<Result<_, _>>()?;
+        reader.finish()?;
+        Ok(views)
+    }
+}

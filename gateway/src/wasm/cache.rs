@@ -1,0 +1,163 @@
+//! Machine code kept on local disk, so that a restart does not compile again.
+//!
+//! An entry is named by the sha256 of what was compiled, the engine's compatibility hash and the gateway's version. It
+//! is written beside its place and renamed, so a half-written entry is never seen, and it ends with the sha256 of its
+//! content, so a damaged one is compiled anew. The folder is private to the gateway's user: whoever can write there can
+//! run code in this process. Precompiled code is never taken from a bundle or a remote source.
+
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+use wasmtime::component::Component;
+
+use crate::wasm::engine::WasmEngine;
+
+/// Bytes of the digest at the end of an entry.
+const DIGEST: usize = 32;
+
+/// Entries kept; the oldest go first.
+const MAX_ENTRIES: usize = 512;
+
+/// Where compiled code is kept, if anywhere.
+#[derive(Clone, Debug)]
+pub struct CodeCache {
+    folder: Option<PathBuf>,
+}
+
+impl CodeCache {
+    /// No cache: everything is compiled each time.
+    pub fn off() -> Self {
+        Self { folder: None }
+    }
+
+    /// Uses `folder`, making it (readable by its owner only) if it is not there. Refuses one that others may write to.
+    pub fn at(folder: &Path) -> io::Result<Self> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let meta = fs::metadata(folder)?;
+        if meta.mode() & 0o022 != 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!("{} may be written to by others: make it mode 0700, or name another folder", folder.display()),
+            ));
+        }
+        Ok(Self { folder: Some(folder.to_owned()) })
+    }
+
+    /// The compiled component for what `key` identifies (all that decides the code: wasm, config, …), from the cache or
+    /// from `make` and [`Component::new`].
+    pub fn component(
+        &self,
+        engine: &WasmEngine,
+        key: &[&[u8]],
+        make: impl FnOnce() -> wasmtime::Result<Vec<u8>>,
+    ) -> wasmtime::Result<Component> {
+        let path = self.folder.as_ref().map(|folder| folder.join(entry_name(engine, key)));
+        if let Some(code) = path.as_deref().and_then(read)
+            && let Ok(component) = deserialize(engine, &code)
+        {
+            return Ok(component);
+        }
+        let component = Component::new(engine.inner(), make()?)?;
+        if let Some(path) = path
+            && let Err(error) = component.serialize().map_err(io::Error::other).and_then(|code| write(&path, &code))
+        {
+            tracing::warn!(path = %path.display(), %error, "compiled code could not be cached");
+        }
+        Ok(component)
+    }
+}
+
+#[expect(unsafe_code, reason = "wasmtime cannot verify machine code; see the comment")]
+fn deserialize(engine: &WasmEngine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: `code` was written by `Component::serialize` of this same version and engine configuration (both are in
+    // the entry's name, and wasmtime checks them again), into a folder that only this user may write to, and its digest
+    // was verified just before.
+    unsafe { Component::deserialize(engine.inner(), code) }
+}
+
+fn entry_name(engine: &WasmEngine, key: &[&[u8]]) -> String {
+    let mut compatibility = DefaultHasher::new();
+    engine.inner().precompile_compatibility_hash().hash(&mut compatibility);
+    let mut hash = Sha256::new();
+    hash.update(compatibility.finish().to_le_bytes());
+    for part in key {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    format!("{:x}-{}.cwasm", hash.finalize(), env!("CARGO_PKG_VERSION"))
+}
+
+fn read(path: &Path) -> Option<Vec<u8>> {
+    let mut code = fs::read(path).ok()?;
+    let end = code.len().checked_sub(DIGEST)?;
+    let digest = code.split_off(end);
+    (Sha256::digest(&code).as_slice() == digest).then_some(code)
+}
+
+fn write(path: &Path, code: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    let written = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)
+        .and_then(|mut file| {
+            file.write_all(code)?;
+            file.write_all(&Sha256::digest(code))
+        })
+        .and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        _ = fs::remove_file(&temporary);
+    }
+    if let Some(folder) = path.parent() {
+        drop_oldest(folder);
+    }
+    written
+}
+
+/// Keeps the folder bounded.
+fn drop_oldest(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    let mut entries: Vec<_> =
+        entries.flatten().filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()))).collect();
+    if entries.len() > MAX_ENTRIES {
+        entries.sort();
+        for (_, path) in &entries[..entries.len() - MAX_ENTRIES] {
+            _ = fs::remove_file(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_entry_is_not_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.cwasm");
+        write(&path, b"machine code").expect("written");
+        assert_eq!(read(&path).as_deref(), Some(b"machine code".as_slice()));
+        let mut bytes = fs::read(&path).expect("there");
+        bytes[3] ^= 1;
+        fs::write(&path, bytes).expect("damaged");
+        assert_eq!(read(&path), None);
+        fs::write(&path, b"short").expect("cut");
+        assert_eq!(read(&path), None);
+    }
+
+    #[test]
+    fn a_folder_that_others_may_write_to_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).expect("opened");
+        assert!(CodeCache::at(folder.path()).is_err());
+    }
+}

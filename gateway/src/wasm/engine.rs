@@ -1,0 +1,103 @@
+//! The wasmtime engine, its instance pool, and the clock that ends guests which run too long.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use wasmtime::{Config, Enabled, Engine, OptLevel, PoolingAllocationConfig};
+
+/// How often the epoch advances, hence how late after its deadline a looping guest may be stopped.
+const TICK: Duration = Duration::from_millis(5);
+
+/// Core instances in one component: the module itself, and the shim and fix-up that componentizing adds for imports.
+const CORE_INSTANCES_PER_COMPONENT: u32 = 8;
+
+/// How much the pool may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolSize {
+    /// Module instances alive at once, over all workers and generations. Each reserves (does not use) 4 GiB of address
+    /// space, so an address-space limit (`ulimit -v`) must leave room.
+    pub instances: u32,
+    /// The largest linear memory of one instance, in bytes. A bundle's own limit may be lower, never higher.
+    pub memory: usize,
+}
+
+impl Default for PoolSize {
+    fn default() -> Self {
+        Self { instances: 256, memory: 1 << 30 }
+    }
+}
+
+/// An engine with its running epoch clock.
+#[derive(Clone, Debug)]
+pub struct WasmEngine(Engine);
+
+impl WasmEngine {
+    /// Reserves the pool and starts the clock, which ends with the engine.
+    pub fn new(size: PoolSize) -> wasmtime::Result<Self> {
+        let engine = Engine::new(&config(size))?;
+        let weak = engine.weak();
+        thread::Builder::new().name("epoch".into()).spawn(move || {
+            while let Some(engine) = weak.upgrade() {
+                engine.increment_epoch();
+                drop(engine);
+                thread::sleep(TICK);
+            }
+        })?;
+        Ok(Self(engine))
+    }
+
+    /// The engine itself.
+    pub fn inner(&self) -> &Engine {
+        &self.0
+    }
+}
+
+/// Epochs from now until `deadline`: rounded up, and one more because the current one has already begun.
+pub fn ticks_until(deadline: Instant) -> u64 {
+    let left = deadline.saturating_duration_since(Instant::now());
+    u64::try_from(left.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX >> 1) + 1
+}
+
+fn config(size: PoolSize) -> Config {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(size.instances)
+        .total_core_instances(size.instances.saturating_mul(3))
+        .total_memories(size.instances)
+        .total_tables(size.instances.saturating_mul(3))
+        .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
+        .max_memories_per_component(4)
+        .max_tables_per_component(CORE_INSTANCES_PER_COMPONENT)
+        .table_elements(10_000)
+        .max_memory_size(size.memory)
+        // Pages up to here are reset by copying instead of being given back and faulted in again: a fresh instance
+        // costs half. What an instance dirties for one row is far below it.
+        .linear_memory_keep_resident(256 << 10)
+        .table_keep_resident(16 << 10)
+        // Linux 6.7 tells which pages are dirty; older kernels fall back by themselves.
+        .pagemap_scan(Enabled::Auto);
+
+    let mut config = Config::new();
+    config
+        .allocation_strategy(pool)
+        .cranelift_opt_level(OptLevel::Speed)
+        .epoch_interruption(true)
+        // Calls are synchronous: a third of the cost of a call.
+        .concurrency_support(false)
+        .max_wasm_stack(512 << 10)
+        .wasm_backtrace_max_frames(None);
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_round_up_and_never_overflow() {
+        assert_eq!(ticks_until(Instant::now()), 1);
+        let ticks = ticks_until(Instant::now() + TICK * 10);
+        assert!((10..=11).contains(&ticks), "{ticks}");
+    }
+}

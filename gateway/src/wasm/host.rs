@@ -1,0 +1,225 @@
+//! The contract's host side: the imports a module may use, and what it may use of them.
+
+use std::time::{Duration, Instant};
+
+use modelgate_columns::Signature;
+use wasmtime::{
+    ResourceLimiter, StoreContextMut,
+    component::{Linker, WasmList},
+};
+
+use crate::{
+    model::{ComputeError, Session},
+    wasm::{
+        contract::{WitError, WitLevel, WitSignature},
+        engine::WasmEngine,
+    },
+};
+
+/// The `wit` package whose imports the host offers.
+const PACKAGE: &str = "modelgate:module";
+const CONTRACT: &str = "1.0.0";
+
+/// Bytes of log text that one request may leave; the rest is dropped and counted.
+const LOG_BYTES: usize = 16 << 10;
+/// Log lines of one request.
+const LOG_LINES: u32 = 32;
+/// Table elements in one store; tables hold function pointers, and modules have a few hundred.
+const TABLE_ELEMENTS: usize = 10_000;
+
+/// What one generation allows each request and each worker.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of linear memory, summed over the stages of one worker.
+    pub memory: usize,
+    /// Of one request, its time in the queue included.
+    pub deadline: Duration,
+    /// In one request.
+    pub rows: u32,
+    /// Bytes through the contract's imports in one request.
+    pub host_call_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory: 64 << 20, deadline: Duration::from_secs(5), rows: 10_000, host_call_bytes: 256 << 20 }
+    }
+}
+
+/// Why a host call ended the guest. Becomes the trap's cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HostStop {
+    /// The request's deadline passed inside the model.
+    #[error("the deadline passed within the model")]
+    Deadline,
+    /// More bytes than the bundle allows went through the imports.
+    #[error("more bytes went through host calls than the bundle allows")]
+    HostCallBytes,
+}
+
+/// What a store holds for its guests.
+pub struct Host {
+    /// The bundle's model; lent to the store for as long as its instances live.
+    pub(super) session: Option<Session>,
+    /// What the model takes and gives.
+    model: Option<Signature>,
+    limits: Limits,
+    memory: usize,
+    /// Whether a guest was refused memory in this request: tells a trap by allocation from another.
+    pub(super) memory_refused: bool,
+    deadline: Option<Instant>,
+    host_call_bytes: usize,
+    log_bytes: usize,
+    log_lines: u32,
+    log_dropped: u32,
+    log_target: String,
+    /// Time spent in the model in this request.
+    pub(super) model_time: Duration,
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host").field("limits", &self.limits).field("memory", &self.memory).finish_non_exhaustive()
+    }
+}
+
+impl Host {
+    /// For the instances of one bundle. `log_target` names it in the log.
+    pub(super) fn new(session: Option<Session>, limits: Limits, log_target: &str) -> Self {
+        Self {
+            model: session.as_ref().map(|session| session.signature().clone()),
+            session,
+            limits,
+            memory: 0,
+            memory_refused: false,
+            deadline: None,
+            host_call_bytes: 0,
+            log_bytes: 0,
+            log_lines: 0,
+            log_dropped: 0,
+            log_target: log_target.to_owned(),
+            model_time: Duration::ZERO,
+        }
+    }
+
+    /// A new request: its deadline, and fresh budgets.
+    pub(super) fn begin(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
+        self.host_call_bytes = 0;
+        self.log_bytes = 0;
+        self.log_lines = 0;
+        self.log_dropped = 0;
+        self.memory_refused = false;
+        self.model_time = Duration::ZERO;
+    }
+
+    /// The end of a request: says how much of its log was dropped.
+    pub(super) fn end(&mut self) {
+        if self.log_dropped > 0 {
+            tracing::warn!(bundle = self.log_target, dropped = self.log_dropped, "log lines of a module were dropped");
+        }
+    }
+
+    /// Linear memory of this store's instances, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.memory
+    }
+
+    fn spend(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        self.host_call_bytes = self.host_call_bytes.saturating_add(bytes);
+        if self.host_call_bytes > self.limits.host_call_bytes {
+            return Err(HostStop::HostCallBytes.into());
+        }
+        Ok(())
+    }
+
+    fn log(&mut self, level: WitLevel, message: &str) {
+        if self.log_lines >= LOG_LINES || self.log_bytes + message.len() > LOG_BYTES {
+            self.log_dropped = self.log_dropped.saturating_add(1);
+            return;
+        }
+        self.log_lines += 1;
+        self.log_bytes += message.len();
+        let bundle = self.log_target.as_str();
+        match level {
+            WitLevel::Debug => tracing::debug!(bundle, "{message}"),
+            WitLevel::Info => tracing::info!(bundle, "{message}"),
+            WitLevel::Warn => tracing::warn!(bundle, "{message}"),
+            WitLevel::Error => tracing::error!(bundle, "{message}"),
+        }
+    }
+}
+
+impl ResourceLimiter for Host {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let sum = self.memory.saturating_add(desired.saturating_sub(current));
+        if sum > self.limits.memory {
+            self.memory_refused = true;
+            return Ok(false);
+        }
+        self.memory = sum;
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.memory_refused = true;
+        Ok(())
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= TABLE_ELEMENTS)
+    }
+}
+
+/// Everything a module may import.
+pub(super) fn linker(engine: &WasmEngine) -> wasmtime::Result<Linker<Host>> {
+    let mut linker = Linker::new(engine.inner());
+    let mut model = linker.instance(&format!("{PACKAGE}/model@{CONTRACT}"))?;
+    model.func_wrap("signature", |store: StoreContextMut<'_, Host>, (): ()| {
+        let signature =
+            store.data().model.as_ref().map_or_else(|| WitSignature::from(&Signature::default()), WitSignature::from);
+        Ok((signature,))
+    })?;
+    model.func_wrap("compute", |store: StoreContextMut<'_, Host>, (rows, inputs): (u32, WasmList<u64>)| {
+        Ok((compute(store, rows, inputs)?,))
+    })?;
+    linker.instance(&format!("{PACKAGE}/log@{CONTRACT}"))?.func_wrap(
+        "log",
+        |mut store: StoreContextMut<'_, Host>, (level, message): (WitLevel, String)| {
+            store.data_mut().log(level, &message);
+            Ok(())
+        },
+    )?;
+    Ok(linker)
+}
+
+/// The model, on words that are read where they lie in the guest's memory.
+fn compute(
+    mut store: StoreContextMut<'_, Host>,
+    rows: u32,
+    inputs: WasmList<u64>,
+) -> wasmtime::Result<Result<Vec<u64>, WitError>> {
+    store.data_mut().spend(inputs.len().saturating_mul(8))?;
+    if rows > store.data().limits.rows {
+        let limit = store.data().limits.rows;
+        return Ok(Err(WitError::Model(format!("at most {limit} rows may be computed at once, got {rows}"))));
+    }
+    let Some(mut session) = store.data_mut().session.take() else {
+        return Ok(Err(WitError::Model("this bundle has no model".into())));
+    };
+    let start = Instant::now();
+    let deadline = store.data().deadline;
+    let result = session.compute(rows, inputs.as_le_slice(&store), deadline);
+    let host = store.data_mut();
+    host.session = Some(session);
+    host.model_time += start.elapsed();
+    match result {
+        Ok(outputs) => {
+            host.spend(outputs.len().saturating_mul(8))?;
+            Ok(Ok(outputs))
+        }
+        Err(ComputeError::Deadline) => Err(HostStop::Deadline.into()),
+        Err(ComputeError::Input(error)) => Ok(Err(WitError::Model(format!("the model's input: {error}")))),
+        Err(ComputeError::Model(message)) => Ok(Err(WitError::Model(message))),
+    }
+}

@@ -1,0 +1,196 @@
+//! Live instances of a bundle's stages, and one call through all of them.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use modelgate_columns::validate;
+use wasmtime::{Store, Trap, component::TypedFunc};
+
+use crate::{
+    model::Session,
+    wasm::{
+        contract::{Problem, WitError},
+        engine::{WasmEngine, ticks_until},
+        host::{Host, HostStop, Limits},
+        module::Module,
+    },
+};
+
+/// The contract's `process`.
+pub(super) type ProcessFunc = TypedFunc<(u32, Vec<u64>), (Result<Vec<u64>, WitError>,)>;
+
+/// Why a guest ended early; a label in metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TrapCause {
+    /// It reached `unreachable`: a panic, as a rule.
+    Unreachable,
+    /// Its deadline passed.
+    Deadline,
+    /// It recursed too deep.
+    StackOverflow,
+    /// It was refused memory.
+    Memory,
+    /// It reached outside its memory or tables.
+    OutOfBounds,
+    /// It moved too many bytes through host calls.
+    HostCallBytes,
+    /// What it returned is not what its signature says.
+    BadOutput,
+    /// Anything else, a division by zero for instance.
+    Other,
+}
+
+impl TrapCause {
+    /// Every cause.
+    pub const ALL: [Self; 8] = [
+        Self::Unreachable,
+        Self::Deadline,
+        Self::StackOverflow,
+        Self::Memory,
+        Self::OutOfBounds,
+        Self::HostCallBytes,
+        Self::BadOutput,
+        Self::Other,
+    ];
+
+    /// Its label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Deadline => "deadline",
+            Self::StackOverflow => "stack_overflow",
+            Self::Memory => "memory",
+            Self::OutOfBounds => "out_of_bounds",
+            Self::HostCallBytes => "host_call_bytes",
+            Self::BadOutput => "bad_output",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl fmt::Display for TrapCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+/// Why a chain gave no answer.
+#[derive(Clone, Debug)]
+pub enum ChainError {
+    /// The caller's data is at fault, as a module says.
+    Invalid(Vec<Problem>),
+    /// A module ended early. The instances it ran in are of no further use.
+    Trap {
+        /// Why, for callers and metrics.
+        cause: TrapCause,
+        /// What happened, for the log.
+        detail: String,
+    },
+    /// A module or the model said that it failed; the text is for the log.
+    Failed(String),
+    /// Instances could not be made; the text is for the log.
+    Start(String),
+}
+
+/// Time that a request took, by part.
+#[derive(Clone, Debug, Default)]
+pub struct Timing {
+    /// Each stage, the model's time within it included.
+    pub stages: Vec<Duration>,
+    /// The model.
+    pub model: Duration,
+}
+
+/// One instance of every stage, in one store.
+pub struct Instances {
+    store: Store<Host>,
+    modules: Arc<[Module]>,
+    process: Vec<ProcessFunc>,
+}
+
+impl fmt::Debug for Instances {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Instances").field("store", self.store.data()).finish_non_exhaustive()
+    }
+}
+
+impl Instances {
+    /// Instantiates every stage. The session comes back with an error.
+    pub fn start(
+        engine: &WasmEngine,
+        modules: &Arc<[Module]>,
+        limits: Limits,
+        name: &str,
+        session: Option<Session>,
+    ) -> Result<Self, (ChainError, Option<Session>)> {
+        let mut store = Store::new(engine.inner(), Host::new(session, limits, name));
+        store.limiter(|host| host);
+        store.set_hostcall_fuel(limits.host_call_bytes);
+        match modules.iter().map(|module| module.start(&mut store)).collect() {
+            Ok(process) => Ok(Self { store, modules: Arc::clone(modules), process }),
+            Err(error) => Err((ChainError::Start(format!("{error:#}")), store.into_data().session)),
+        }
+    }
+
+    /// One batch through every stage. After [`ChainError::Trap`] the instances must be dropped.
+    pub fn run(
+        &mut self,
+        rows: u32,
+        mut words: Vec<u64>,
+        deadline: Instant,
+        timing: &mut Timing,
+    ) -> Result<Vec<u64>, ChainError> {
+        self.store.data_mut().begin(Some(deadline));
+        self.store.set_epoch_deadline(ticks_until(deadline));
+        timing.stages.clear();
+        let mut start = Instant::now();
+        for (process, module) in self.process.iter().zip(self.modules.iter()) {
+            let (answer,) = process.call(&mut self.store, (rows, words)).map_err(|error| {
+                let (cause, detail) = describe(&error, self.store.data());
+                ChainError::Trap { cause, detail }
+            })?;
+            words = answer.map_err(|error| match error {
+                WitError::InvalidInput(problems) => ChainError::Invalid(problems),
+                WitError::Model(message) => ChainError::Failed(format!("model: {message}")),
+                WitError::Internal(message) => ChainError::Failed(message),
+            })?;
+            validate(&module.signature().outputs, rows, &words)
+                .map_err(|error| ChainError::Trap { cause: TrapCause::BadOutput, detail: error.to_string() })?;
+            let now = Instant::now();
+            timing.stages.push(now - start);
+            start = now;
+        }
+        let host = self.store.data_mut();
+        host.end();
+        timing.model = host.model_time;
+        Ok(words)
+    }
+
+    /// Linear memory held, in bytes.
+    pub fn memory(&self) -> usize {
+        self.store.data().memory()
+    }
+
+    /// Drops the instances, keeps the model's state.
+    pub fn into_session(self) -> Option<Session> {
+        self.store.into_data().session
+    }
+}
+
+/// The cause of a guest's early end, and its words for the log.
+pub(super) fn describe(error: &wasmtime::Error, host: &Host) -> (TrapCause, String) {
+    let cause = match (error.downcast_ref::<Trap>(), error.downcast_ref::<HostStop>()) {
+        (_, Some(HostStop::Deadline)) | (Some(Trap::Interrupt), _) => TrapCause::Deadline,
+        (_, Some(HostStop::HostCallBytes)) => TrapCause::HostCallBytes,
+        (Some(Trap::StackOverflow), _) => TrapCause::StackOverflow,
+        (Some(Trap::UnreachableCodeReached), _) if host.memory_refused => TrapCause::Memory,
+        (Some(Trap::UnreachableCodeReached), _) => TrapCause::Unreachable,
+        (Some(Trap::MemoryOutOfBounds | Trap::TableOutOfBounds | Trap::HeapMisaligned), _) => TrapCause::OutOfBounds,
+        _ if host.memory_refused => TrapCause::Memory,
+        _ => TrapCause::Other,
+    };
+    (cause, format!("{error:#}"))
+}

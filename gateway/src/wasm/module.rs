@@ -1,0 +1,294 @@
+//! From a module's bytes to something that can be instantiated in microseconds.
+
+use std::{
+    borrow::Cow,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::{Duration, Instant},
+};
+
+use futures_util::FutureExt;
+use modelgate_columns::Signature;
+use sha2::{Digest, Sha256};
+use wasmtime::{
+    Engine, Store,
+    component::{Component, ComponentExportIndex, Instance, InstancePre, TypedFunc, WasmList, types},
+};
+use wasmtime_wizer::{ComponentInstanceState, Wizer};
+use wit_component::ComponentEncoder;
+
+use crate::{
+    model::Session,
+    wasm::{
+        cache::CodeCache,
+        contract::{WitError, WitSignature},
+        engine::{WasmEngine, ticks_until},
+        host::{Host, Limits, linker},
+        instance::{ProcessFunc, describe},
+    },
+};
+
+/// What `init` may take before it is stopped.
+const INIT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The largest wasm file taken, in bytes.
+const MAX_WASM: usize = 64 << 20;
+
+/// Module types that the contract lets a module import from.
+const IMPORTS: [&str; 3] = ["modelgate:module/types@1.", "modelgate:module/model@1.", "modelgate:module/log@1."];
+
+type InitFunc = TypedFunc<(Vec<u8>,), (Result<WitSignature, WitError>,)>;
+
+/// Whether instances outlive a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// A worker's instances are kept between requests.
+    #[default]
+    Worker,
+    /// Each request gets fresh ones, in the state that `init` left.
+    Request,
+}
+
+/// One stage of a bundle, compiled: a module with its configuration.
+pub struct Module {
+    pre: InstancePre<Host>,
+    process: ComponentExportIndex,
+    /// How to bring a new instance to life; `None` where the component was taken after `init`.
+    init: Option<(ComponentExportIndex, Vec<u8>)>,
+    signature: Signature,
+}
+
+impl std::fmt::Debug for Module {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Module").field("signature", &self.signature).finish_non_exhaustive()
+    }
+}
+
+/// Compiles modules, or takes their code from the cache.
+#[derive(Clone, Debug)]
+pub struct Compiler {
+    engine: WasmEngine,
+    cache: CodeCache,
+}
+
+impl Compiler {
+    /// Compiles for `engine`.
+    pub fn new(engine: WasmEngine, cache: CodeCache) -> Self {
+        Self { engine, cache }
+    }
+
+    /// The engine compiled for.
+    pub fn engine(&self) -> &WasmEngine {
+        &self.engine
+    }
+
+    /// Compiles `wasm` (a component, or a core module that is made one), runs its `init` with `config` once to learn
+    /// its signature, and prepares it for `isolation`. `session` is the bundle's model, handed back.
+    ///
+    /// # Errors
+    /// What is wrong, for the bundle's author: not wasm, a foreign import, `init` refused its configuration, …
+    pub fn compile(
+        &self,
+        wasm: &[u8],
+        config: &[u8],
+        isolation: Isolation,
+        limits: Limits,
+        session: &mut Option<Session>,
+    ) -> wasmtime::Result<Module> {
+        wasmtime::ensure!(wasm.len() <= MAX_WASM, "at most {MAX_WASM} bytes of wasm are taken, got {}", wasm.len());
+        let digest = Sha256::digest(wasm);
+        let component =
+            self.cache.component(&self.engine, &[b"module", &digest], || Ok(componentize(wasm)?.into_owned()))?;
+        check_imports(&component, self.engine.inner())?;
+
+        let linker = linker(&self.engine)?;
+        let mut module = Module {
+            process: export(&component, "process")?,
+            init: Some((export(&component, "init")?, config.to_vec())),
+            pre: linker.instantiate_pre(&component)?,
+            signature: Signature::default(),
+        };
+        let mut store = self.store(limits, session.take());
+        let started = module.start_in(&mut store);
+        *session = store.into_data().session;
+        module.signature = started?.1;
+        module.signature.check().map_err(|error| wasmtime::format_err!("its signature: {error}"))?;
+
+        if isolation == Isolation::Request {
+            let model = session.as_ref().map(|session| format!("{:?}", session.signature())).unwrap_or_default();
+            let key: [&[u8]; 4] = [b"after init", &digest, config, model.as_bytes()];
+            let component = self.cache.component(&self.engine, &key, || {
+                let component = componentize(wasm)?;
+                catch_unwind(AssertUnwindSafe(|| self.after_init(&component, &module, limits, session)))
+                    .unwrap_or_else(|_| Err(wasmtime::format_err!("its state after `init` could not be taken")))
+            })?;
+            module.process = export(&component, "process")?;
+            module.pre = linker.instantiate_pre(&component)?;
+            module.init = None;
+        }
+        Ok(module)
+    }
+
+    /// The component with the memory and globals that `init` leaves as its initial ones.
+    fn after_init(
+        &self,
+        component: &[u8],
+        module: &Module,
+        limits: Limits,
+        session: &mut Option<Session>,
+    ) -> wasmtime::Result<Vec<u8>> {
+        let wizer = Wizer::new();
+        let (context, instrumented) = wizer.instrument_component(component)?;
+        let instrumented = Component::new(self.engine.inner(), &instrumented)?;
+        let taken_from = Module {
+            pre: linker(&self.engine)?.instantiate_pre(&instrumented)?,
+            process: export(&instrumented, "process")?,
+            init: match &module.init {
+                Some((_, config)) => Some((export(&instrumented, "init")?, config.clone())),
+                None => None,
+            },
+            signature: Signature::default(),
+        };
+        // Reading the memory through the component's own type copies it once within the guest.
+        let limits = Limits { memory: limits.memory.saturating_mul(2), ..limits };
+        let mut store = self.store(limits, session.take());
+        let snapshot = taken_from.start_in(&mut store).and_then(|(instance, _)| {
+            store.set_epoch_deadline(ticks_until(Instant::now() + INIT_DEADLINE));
+            let mut state = InitState { store: &mut store, instance };
+            let snapshot = wizer.snapshot_component(&context, &mut state).now_or_never();
+            Ok(snapshot.ok_or_else(|| wasmtime::format_err!("the snapshot did not finish at once"))??)
+        });
+        *session = store.into_data().session;
+        snapshot
+    }
+
+    fn store(&self, limits: Limits, session: Option<Session>) -> Store<Host> {
+        let mut store = Store::new(self.engine.inner(), Host::new(session, limits, "init"));
+        store.limiter(|host| host);
+        store
+    }
+}
+
+impl Module {
+    /// What `init` said.
+    pub fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    /// A new instance in `store`, ready for `process`.
+    pub(super) fn start(&self, store: &mut Store<Host>) -> wasmtime::Result<ProcessFunc> {
+        let instance = if self.init.is_some() { self.start_in(store)?.0 } else { self.pre.instantiate(&mut *store)? };
+        Ok(instance.get_typed_func(&mut *store, self.process)?)
+    }
+
+    /// Instantiates and calls `init`.
+    fn start_in(&self, store: &mut Store<Host>) -> wasmtime::Result<(Instance, Signature)> {
+        store.set_epoch_deadline(ticks_until(Instant::now() + INIT_DEADLINE));
+        let instance = self.pre.instantiate(&mut *store)?;
+        // Fails now, at load, if `process` is not of the contract's type.
+        let _: ProcessFunc = instance.get_typed_func(&mut *store, self.process)?;
+        let Some((init, config)) = &self.init else {
+            return Ok((instance, self.signature.clone()));
+        };
+        let init: InitFunc = instance.get_typed_func(&mut *store, *init)?;
+        store.data_mut().begin(Some(Instant::now() + INIT_DEADLINE));
+        let (answer,) = init.call(&mut *store, (config.clone(),)).map_err(|error| {
+            let (cause, detail) = describe(&error, store.data());
+            wasmtime::format_err!("`init` trapped: {cause}: {detail}")
+        })?;
+        match answer {
+            Ok(signature) => Ok((instance, signature.into())),
+            Err(WitError::InvalidInput(problems)) => {
+                let problems: Vec<_> = problems.into_iter().map(|problem| problem.message).collect();
+                wasmtime::bail!("`init` refused its configuration: {}", problems.join("; "))
+            }
+            Err(WitError::Model(message) | WitError::Internal(message)) => {
+                wasmtime::bail!("`init` refused its configuration: {message}")
+            }
+        }
+    }
+}
+
+fn componentize(wasm: &[u8]) -> wasmtime::Result<Cow<'_, [u8]>> {
+    match wasm.get(..8) {
+        Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => Ok(Cow::Owned(
+            ComponentEncoder::default()
+                .validate(true)
+                .module(wasm)
+                .and_then(|mut encoder| encoder.encode())
+                .map_err(|error| wasmtime::format_err!("not a module of this contract: {error:#}"))?,
+        )),
+        Some([0, b'a', b's', b'm', ..]) => Ok(Cow::Borrowed(wasm)),
+        _ => wasmtime::bail!("not WebAssembly: the file does not start with \\0asm"),
+    }
+}
+
+/// Names every import that the contract does not offer.
+fn check_imports(component: &Component, engine: &Engine) -> wasmtime::Result<()> {
+    let ty: types::Component = component.component_type();
+    let foreign: Vec<_> = ty
+        .imports(engine)
+        .map(|(name, _)| name.to_string())
+        .filter(|name| !IMPORTS.iter().any(|allowed| name.starts_with(allowed)))
+        .collect();
+    wasmtime::ensure!(
+        foreign.is_empty(),
+        "it imports {}, but a module may import only modelgate:module/{{model,log}}@1",
+        foreign.join(", ")
+    );
+    Ok(())
+}
+
+fn export(component: &Component, name: &str) -> wasmtime::Result<ComponentExportIndex> {
+    component
+        .get_export_index(None, name)
+        .ok_or_else(|| wasmtime::format_err!("it does not export `{name}`, so it is not a module of this contract"))
+}
+
+/// Reads an instrumented instance's memory and globals.
+struct InitState<'a> {
+    store: &'a mut Store<Host>,
+    instance: Instance,
+}
+
+impl InitState<'_> {
+    fn read<R: wasmtime::component::Lift + Send + Sync + 'static, V>(
+        &mut self,
+        instance: &str,
+        func: &str,
+        value: impl FnOnce(&mut Store<Host>, R) -> V,
+    ) -> V {
+        let func: TypedFunc<(), (R,)> = self
+            .instance
+            .get_export_index(&mut *self.store, None, instance)
+            .and_then(|instance| self.instance.get_export_index(&mut *self.store, Some(&instance), func))
+            .and_then(|func| self.instance.get_typed_func(&mut *self.store, func).ok())
+            .unwrap_or_else(|| unreachable!("wizer instrumented this component with {instance}#{func}"));
+        let (result,) = func
+            .call(&mut *self.store, ())
+            .unwrap_or_else(|error| unreachable!("wizer's accessors only read: {error}"));
+        value(self.store, result)
+    }
+}
+
+impl ComponentInstanceState for InitState<'_> {
+    async fn call_func_ret_list_u8(&mut self, instance: &str, func: &str, contents: impl FnOnce(&[u8]) + Send) {
+        self.read(instance, func, |store, list: WasmList<u8>| contents(list.as_le_slice(&*store)));
+    }
+
+    async fn call_func_ret_s32(&mut self, instance: &str, func: &str) -> i32 {
+        self.read(instance, func, |_, value| value)
+    }
+
+    async fn call_func_ret_s64(&mut self, instance: &str, func: &str) -> i64 {
+        self.read(instance, func, |_, value| value)
+    }
+
+    async fn call_func_ret_f32(&mut self, instance: &str, func: &str) -> u32 {
+        self.read(instance, func, |_, value: f32| value.to_bits())
+    }
+
+    async fn call_func_ret_f64(&mut self, instance: &str, func: &str) -> u64 {
+        self.read(instance, func, |_, value: f64| value.to_bits())
+    }
+}

@@ -1,0 +1,320 @@
+//! The worker threads: each owns its instances of every live generation's stages and its own model state. Work reaches
+//! them through one bounded queue, so inference never runs on the threads that answer health checks.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::{self, JoinHandle},
+    time::Instant,
+};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    error::Error,
+    generation::{Generation, Runner},
+    metrics::{Metrics, Outcome},
+    tensor::Batch,
+    wasm::instance::{ChainError, TrapCause},
+};
+
+/// Stack of a worker: what wasm may use (512 KiB) and ample room for the model's native code.
+const STACK: usize = 8 << 20;
+
+/// Generations of which a worker keeps instances; beyond that, those longest unused are let go.
+const MAX_RUNNERS: usize = 64;
+
+/// How many, and how much may wait.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkersConfig {
+    /// Threads.
+    pub count: usize,
+    /// Jobs that may wait.
+    pub queue: usize,
+    /// Bytes of batches that may wait.
+    pub queue_bytes: usize,
+}
+
+/// A batch for one generation. Its permit travels with it: dropping it frees its place in the queue.
+struct Job {
+    generation: Arc<Generation>,
+    batch: Batch,
+    deadline: Instant,
+    queued: Instant,
+    reply: oneshot::Sender<Result<Batch, Error>>,
+}
+
+enum Work {
+    Run(Job),
+    Task(Box<dyn FnOnce() + Send>),
+}
+
+impl Work {
+    fn size(&self) -> usize {
+        match self {
+            Self::Run(job) => job.batch.size(),
+            Self::Task(_) => 0,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Waiting {
+    work: VecDeque<Work>,
+    bytes: usize,
+    idle: usize,
+    closed: bool,
+}
+
+/// The queue before the workers.
+struct Queue {
+    waiting: Mutex<Waiting>,
+    arrived: Condvar,
+    config: WorkersConfig,
+    metrics: Arc<Metrics>,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, work: Work) -> Result<(), Error> {
+        let mut waiting = self.lock();
+        if waiting.closed {
+            return Err(Error::NotReady);
+        }
+        let bytes = waiting.bytes.saturating_add(work.size());
+        // One large batch is let in where nothing else waits.
+        if waiting.work.len() >= self.config.queue || (bytes > self.config.queue_bytes && waiting.bytes > 0) {
+            return Err(Error::Overloaded);
+        }
+        waiting.bytes = bytes;
+        waiting.work.push_back(work);
+        self.metrics.queue_depth.set(waiting.work.len() as i64);
+        let wake = waiting.idle > 0;
+        drop(waiting);
+        if wake {
+            self.arrived.notify_one();
+        }
+        Ok(())
+    }
+
+    /// The next work; `None` once the queue is closed and empty.
+    fn pop(&self) -> Option<Work> {
+        let mut waiting = self.lock();
+        loop {
+            if let Some(work) = waiting.work.pop_front() {
+                waiting.bytes -= work.size();
+                self.metrics.queue_depth.set(waiting.work.len() as i64);
+                return Some(work);
+            }
+            if waiting.closed {
+                return None;
+            }
+            waiting.idle += 1;
+            waiting = self.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            waiting.idle -= 1;
+        }
+    }
+
+    fn close(&self) {
+        self.lock().closed = true;
+        self.arrived.notify_all();
+    }
+}
+
+/// The threads and their queue. Dropping it lets them finish what waits and joins them.
+pub struct Workers {
+    queue: Arc<Queue>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Workers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Workers").field("config", &self.queue.config).finish_non_exhaustive()
+    }
+}
+
+impl Workers {
+    /// Starts the threads.
+    pub fn start(config: WorkersConfig, metrics: &Arc<Metrics>) -> std::io::Result<Self> {
+        metrics.workers.set(config.count as i64);
+        metrics.queue_capacity.set(config.queue as i64);
+        let queue = Arc::new(Queue {
+            waiting: Mutex::default(),
+            arrived: Condvar::new(),
+            config,
+            metrics: Arc::clone(metrics),
+        });
+        let threads = (0..config.count)
+            .map(|number| {
+                let queue = Arc::clone(&queue);
+                thread::Builder::new().name(format!("worker-{number}")).stack_size(STACK).spawn(move || work(&queue))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { queue, threads })
+    }
+
+    /// Runs a batch through a generation. Counts how it ends, also where the caller goes away first.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] at once if the queue is full, [`Error::Deadline`] when the deadline passes.
+    pub async fn run(&self, generation: &Arc<Generation>, batch: Batch, deadline: Instant) -> Result<Batch, Error> {
+        let pending = Pending::new(generation);
+        let (reply, answer) = oneshot::channel();
+        let job = Job { generation: Arc::clone(generation), batch, deadline, queued: Instant::now(), reply };
+        let result = match self.queue.push(Work::Run(job)) {
+            Ok(()) => match tokio::time::timeout_at(deadline.into(), answer).await {
+                Ok(Ok(result)) => result,
+                // The worker dropped the reply: its own code panicked.
+                Ok(Err(_)) => Err(Error::Internal),
+                Err(_) => Err(Error::Deadline(generation.limits.deadline.as_millis())),
+            },
+            Err(error) => Err(error),
+        };
+        pending.ended(result.as_ref().err().map_or(Outcome::Success, Error::outcome));
+        result
+    }
+
+    /// Runs something slow that is not inference, such as decoding a large body, where it delays no health check.
+    pub async fn call<T: Send + 'static>(&self, task: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.push(Work::Task(Box::new(move || {
+            if !reply.is_closed() {
+                _ = reply.send(task());
+            }
+        })))?;
+        answer.await.map_err(|_| Error::Internal)
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.queue.close();
+        for thread in self.threads.drain(..) {
+            // A worker catches panics, so joining fails only if the thread was ended from outside.
+            _ = thread.join();
+        }
+    }
+}
+
+/// A request admitted and not yet answered.
+struct Pending<'a> {
+    generation: &'a Generation,
+    ended: bool,
+}
+
+impl<'a> Pending<'a> {
+    fn new(generation: &'a Generation) -> Self {
+        generation.metrics.pending.inc();
+        Self { generation, ended: false }
+    }
+
+    fn ended(mut self, outcome: Outcome) {
+        self.ended = true;
+        self.generation.metrics.ended(outcome);
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.generation.metrics.pending.dec();
+        if !self.ended {
+            self.generation.metrics.ended(Outcome::Cancelled);
+        }
+    }
+}
+
+fn work(queue: &Queue) {
+    let mut runners = Runners::default();
+    while let Some(work) = queue.pop() {
+        match work {
+            Work::Run(job) => run(job, &mut runners, &queue.metrics),
+            Work::Task(task) => {
+                if catch_unwind(AssertUnwindSafe(task)).is_err() {
+                    queue.metrics.panics.inc();
+                }
+            }
+        }
+    }
+}
+
+fn run(job: Job, runners: &mut Runners, metrics: &Metrics) {
+    let Job { generation, batch, deadline, queued, reply } = job;
+    // Nobody waits for the answer any more.
+    if reply.is_closed() {
+        return;
+    }
+    let start = Instant::now();
+    if start >= deadline {
+        _ = reply.send(Err(Error::Deadline(generation.limits.deadline.as_millis())));
+        return;
+    }
+    generation.metrics.queue.observe((start - queued).as_secs_f64());
+    generation.metrics.rows.observe(f64::from(batch.rows));
+    let runner = runners.get(&generation);
+    let result = catch_unwind(AssertUnwindSafe(|| runner.run(&generation, batch, deadline)));
+    let result = result.unwrap_or_else(|_| {
+        metrics.panics.inc();
+        runners.forget(&generation);
+        Err(ChainError::Failed("the gateway panicked".into()))
+    });
+    let result = result.map_err(|error| explain(error, &generation));
+    // Before the reply, so that whoever reads the metrics after an answer finds it counted.
+    generation.metrics.total.observe(queued.elapsed().as_secs_f64());
+    _ = reply.send(result);
+}
+
+/// Counts and logs what the caller need not know.
+fn explain(error: ChainError, generation: &Generation) -> Error {
+    let model = generation.name.as_str();
+    match error {
+        ChainError::Invalid(problems) => Error::Problems(problems),
+        ChainError::Trap { cause: TrapCause::Deadline, .. } => {
+            generation.metrics.trapped(TrapCause::Deadline);
+            Error::Deadline(generation.limits.deadline.as_millis())
+        }
+        ChainError::Trap { cause, detail } => {
+            generation.metrics.trapped(cause);
+            tracing::warn!(model, %cause, detail, "a module ended early");
+            Error::Trapped(cause)
+        }
+        ChainError::Failed(message) => {
+            tracing::warn!(model, message, "a module or the model failed");
+            Error::Internal
+        }
+        ChainError::Start(message) => {
+            tracing::error!(model, message, "no instance could be started");
+            Error::Internal
+        }
+    }
+}
+
+/// A worker's runners by generation.
+#[derive(Default)]
+struct Runners {
+    by_id: HashMap<u64, (Runner, u64)>,
+    clock: u64,
+}
+
+impl Runners {
+    fn get(&mut self, generation: &Generation) -> &mut Runner {
+        self.clock += 1;
+        if self.by_id.len() >= MAX_RUNNERS && !self.by_id.contains_key(&generation.id) {
+            let oldest = self.by_id.iter().min_by_key(|(_, (_, used))| *used).map(|(&id, _)| id);
+            if let Some(oldest) = oldest {
+                self.by_id.remove(&oldest);
+            }
+        }
+        let (runner, used) = self.by_id.entry(generation.id).or_insert_with(|| (Runner::new(generation), 0));
+        *used = self.clock;
+        runner
+    }
+
+    fn forget(&mut self, generation: &Generation) {
+        self.by_id.remove(&generation.id);
+    }
+}
