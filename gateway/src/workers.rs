@@ -26,6 +26,9 @@ const STACK: usize = 8 << 20;
 /// Generations of which a worker keeps instances; beyond that, those longest unused are let go.
 const MAX_RUNNERS: usize = 64;
 
+/// Problems told for one request; a module may find one in each row.
+const MAX_PROBLEMS: usize = 100;
+
 /// How many, and how much may wait.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkersConfig {
@@ -272,7 +275,10 @@ fn run(job: Job, runners: &mut Runners, metrics: &Metrics) {
 fn explain(error: ChainError, generation: &Generation) -> Error {
     let model = generation.name.as_str();
     match error {
-        ChainError::Invalid(problems) => Error::Problems(problems),
+        ChainError::Invalid(mut problems) => {
+            problems.truncate(MAX_PROBLEMS);
+            Error::Problems(problems)
+        }
         ChainError::Trap { cause: TrapCause::Deadline, .. } => {
             generation.metrics.trapped(TrapCause::Deadline);
             Error::Deadline(generation.limits.deadline.as_millis())

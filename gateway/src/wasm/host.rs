@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use modelgate_columns::Signature;
 use wasmtime::{
     ResourceLimiter, StoreContextMut,
-    component::{Linker, WasmList},
+    component::{Linker, WasmList, WasmStr},
 };
 
 use crate::{
@@ -133,11 +133,15 @@ impl Host {
         Ok(())
     }
 
-    fn log(&mut self, level: WitLevel, message: &str) {
-        if self.log_lines >= LOG_LINES || self.log_bytes + message.len() > LOG_BYTES {
+    fn keeps_log(&self, bytes: usize) -> bool {
+        self.log_lines < LOG_LINES && self.log_bytes + bytes <= LOG_BYTES
+    }
+
+    fn log(&mut self, level: WitLevel, message: Option<&str>) {
+        let Some(message) = message else {
             self.log_dropped = self.log_dropped.saturating_add(1);
             return;
-        }
+        };
         self.log_lines += 1;
         self.log_bytes += message.len();
         let bundle = self.log_target.as_str();
@@ -185,8 +189,14 @@ pub(super) fn linker(engine: &WasmEngine) -> wasmtime::Result<Linker<Host>> {
     })?;
     linker.instance(&format!("{PACKAGE}/log@{CONTRACT}"))?.func_wrap(
         "log",
-        |mut store: StoreContextMut<'_, Host>, (level, message): (WitLevel, String)| {
-            store.data_mut().log(level, &message);
+        |mut store: StoreContextMut<'_, Host>, (level, message): (WitLevel, WasmStr)| {
+            // Most floods are dropped, so the text is copied only where it is kept.
+            let text = message.to_str(&store)?;
+            let (bytes, kept) = (text.len(), store.data().keeps_log(text.len()));
+            let text = kept.then(|| text.into_owned());
+            let host = store.data_mut();
+            host.spend(bytes)?;
+            host.log(level, text.as_deref());
             Ok(())
         },
     )?;

@@ -1,0 +1,11 @@
+//! Behaviour over a real socket, with the real modules compiled from `modules/`.
+
+mod bad_bundles;
+mod bad_input;
+mod cli;
+mod lifecycle;
+mod limits;
+mod observability;
+mod predict;
+mod support;
+mod unruly;

@@ -1,0 +1,234 @@
+//! A real gateway on a free port, and bundles made on the spot.
+
+use std::{
+    fs,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use modelgate::{config::ServeArgs, server::Server};
+use reqwest::{Client, Method, StatusCode, header::HeaderMap};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+use tokio::{sync::oneshot, task::JoinHandle};
+
+/// How long a test waits for something that should happen.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running gateway; dropping it drains it.
+pub struct Gateway {
+    pub address: String,
+    pub client: Client,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    /// FastAPI's `detail`.
+    pub fn detail(&self) -> Value {
+        self.json()["detail"].clone()
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+}
+
+/// Two workers, a small pool and a code cache that all tests share.
+pub fn args() -> ServeArgs {
+    ServeArgs {
+        listen: Some(([127, 0, 0, 1], 0).into()),
+        workers: NonZeroUsize::new(2),
+        io_threads: NonZeroUsize::new(1),
+        max_instances: Some(32),
+        code_cache: Some(concat!(env!("CARGO_TARGET_TMPDIR"), "/code").into()),
+        drain_timeout: Some(10),
+        ..ServeArgs::default()
+    }
+}
+
+impl Gateway {
+    /// The demo with these changes.
+    pub async fn demo(change: impl FnOnce(&mut ServeArgs)) -> Self {
+        let mut args = ServeArgs { demo: Some(true), ..args() };
+        change(&mut args);
+        Self::start(args).await
+    }
+
+    /// These bundles, the first by default.
+    pub async fn serving(bundles: &[&Path], change: impl FnOnce(&mut ServeArgs)) -> Self {
+        let mut args = ServeArgs { bundle: bundles.iter().map(|path| path.to_path_buf()).collect(), ..args() };
+        change(&mut args);
+        Self::start(args).await
+    }
+
+    async fn start(args: ServeArgs) -> Self {
+        let server = Server::start(&args.resolve().expect("a configuration")).await.expect("a server");
+        let address = server.address().expect("an address").to_string();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn(server.run(async move { _ = stopped.await }));
+        Self { address, client: Client::new(), stop: Some(stop), task }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        read(self.client.get(self.url(path))).await
+    }
+
+    /// A JSON text to `/predict`.
+    pub async fn predict(&self, body: impl Into<String>) -> Answer {
+        self.post("/predict", body.into().into_bytes(), &[("content-type", "application/json")]).await
+    }
+
+    pub async fn post(&self, path: &str, body: Vec<u8>, headers: &[(&str, &str)]) -> Answer {
+        let request = headers.iter().fold(self.client.post(self.url(path)), |request, (name, value)| {
+            request.header(*name, *value)
+        });
+        read(request.body(body)).await
+    }
+
+    pub async fn method(&self, method: Method, path: &str) -> Answer {
+        read(self.client.request(method, self.url(path))).await
+    }
+
+    /// The value of one series, by its whole name and labels as Prometheus prints them.
+    pub async fn metric(&self, series: &str) -> Option<f64> {
+        let text = self.get("/metrics").await.text;
+        text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    /// Asks it to drain, and does not wait.
+    pub fn stop(&mut self) {
+        drop(self.stop.take());
+    }
+
+    /// Waits until it has drained.
+    pub async fn stopped(mut self) {
+        self.stop();
+        tokio::time::timeout(PATIENCE, &mut self.task).await.expect("drains in time").expect("ends well");
+    }
+}
+
+async fn read(request: reqwest::RequestBuilder) -> Answer {
+    let response = request.send().await.expect("an answer");
+    Answer { status: response.status(), headers: response.headers().clone(), text: response.text().await.expect("text") }
+}
+
+/// Asks again and again until it holds.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The row that the demo's first golden example shows.
+pub fn demo_row() -> Value {
+    let golden: Value = serde_json::from_slice(&fs::read("demo/golden.json").expect("the demo")).expect("JSON");
+    golden["examples"][0]["input"].clone()
+}
+
+/// A module compiled from `modules/`.
+pub fn module(name: &str) -> Vec<u8> {
+    let path = format!("../modules/dist/{name}.wasm");
+    fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}: run `make modules` first"))
+}
+
+pub fn sha256(bytes: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(bytes))
+}
+
+/// A bundle's folder.
+pub struct BundleFolder {
+    folder: TempDir,
+}
+
+impl BundleFolder {
+    /// `unruly` alone, told how to misbehave; `extra` is more of the manifest.
+    pub fn unruly(name: &str, config: &str, extra: &str) -> Self {
+        Self::custom(name, &module("unruly"), config, extra)
+    }
+
+    /// One module alone.
+    pub fn custom(name: &str, wasm: &[u8], config: &str, extra: &str) -> Self {
+        let this = Self { folder: TempDir::new().expect("a folder") };
+        this.write("module.wasm", wasm);
+        this.write("config.json", config.as_bytes());
+        this.write(
+            "bundle.toml",
+            format!(
+                "format = 1\nname = \"{name}\"\nversion = \"1\"\n[[stage]]\nname = \"only\"\nmodule = \"module.wasm\"\n\
+                 sha256 = \"{}\"\nconfig = \"config.json\"\nconfig_sha256 = \"{}\"\n{extra}\n",
+                sha256(wasm),
+                sha256(config.as_bytes())
+            )
+            .as_bytes(),
+        );
+        this
+    }
+
+    /// A copy of one that is committed.
+    pub fn copy_of(path: &str) -> Self {
+        let this = Self { folder: TempDir::new().expect("a folder") };
+        for entry in fs::read_dir(path).unwrap_or_else(|error| panic!("{path}: {error}")) {
+            let entry = entry.expect("an entry");
+            fs::copy(entry.path(), this.path().join(entry.file_name())).expect("copied");
+        }
+        this
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.file(name), bytes).expect("written");
+    }
+
+    /// Replaces a file and its digest in the manifest.
+    pub fn replace(&self, name: &str, bytes: &[u8]) {
+        let old = sha256(&fs::read(self.file(name)).expect("there"));
+        self.write(name, bytes);
+        self.edit_manifest(&old, &sha256(bytes));
+    }
+
+    /// Replaces a text in the manifest.
+    pub fn edit_manifest(&self, from: &str, to: &str) {
+        let manifest = fs::read_to_string(self.file("bundle.toml")).expect("a manifest");
+        assert!(manifest.contains(from), "{from} is not in\n{manifest}");
+        self.write("bundle.toml", manifest.replace(from, to).as_bytes());
+    }
+}
+
+/// Why this configuration cannot be served.
+pub async fn refusal(bundle: &Path) -> String {
+    let args = ServeArgs { bundle: vec![bundle.to_path_buf()], ..args() };
+    let error = Server::start(&args.resolve().expect("a configuration")).await.expect_err("a refusal");
+    format!("{error:#}")
+}
+
+/// The gateway shared by several tasks of one test.
+pub type Shared = Arc<Gateway>;
