@@ -1,1 +1,3 @@
 //! modelgate
+
+pub mod model;
