@@ -1,0 +1,58 @@
+//! Why a model is refused, or a batch not computed.
+
+use modelgate_columns::LayoutError;
+use thiserror::Error;
+
+/// Why a model file is refused.
+#[derive(Debug, Error)]
+pub enum ModelError {
+    /// Not an ONNX model, or one that contradicts itself.
+    #[error("the model file is corrupt: {0}")]
+    Corrupt(String),
+    /// Larger than allowed.
+    #[error("the model has {found} {what}, the limit is {limit}")]
+    TooLarge {
+        /// What is counted.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many may be.
+        limit: usize,
+    },
+    /// Operators that nobody has, with the names of the nodes.
+    #[error("the model needs operators that are not supported: {0}")]
+    Unsupported(String),
+    /// An output that is a list of maps.
+    #[error(
+        "node '{0}' is a ZipMap, which turns scores into a list of maps: export the model with zipmap=False \
+         (skl2onnx: options={{'zipmap': False}})"
+    )]
+    ZipMap(String),
+    /// An input or output that packed columns cannot carry.
+    #[error("{side} '{name}': {problem}")]
+    Column {
+        /// "input" or "output".
+        side: &'static str,
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Whatever the engine objects to.
+    #[error("the model cannot be prepared: {0}")]
+    Engine(String),
+}
+
+/// Why a batch was not computed.
+#[derive(Debug, Error)]
+pub enum ComputeError {
+    /// The packed inputs are not what the signature says.
+    #[error(transparent)]
+    Input(#[from] LayoutError),
+    /// The deadline passed.
+    #[error("the deadline passed")]
+    Deadline,
+    /// The model failed on these values.
+    #[error("the model failed: {0}")]
+    Model(String),
+}

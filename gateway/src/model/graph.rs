@@ -1,0 +1,109 @@
+//! What a graph may hold, looked at before anything is built from it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use tract_onnx::Onnx;
+use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
+
+use super::error::ModelError;
+
+/// Elements that one shape in a file may ask for: a gigabyte of floats.
+const ELEMENTS: u64 = 1 << 28;
+
+/// Refuses a graph that is over the limits or that needs operators nobody has; all of these in one message.
+pub(super) fn check<'a>(onnx: &Onnx, model: &'a ModelProto, node_limit: usize) -> Result<&'a GraphProto, ModelError> {
+    let graph = model.graph.as_ref().ok_or_else(|| ModelError::Corrupt("it has no graph".into()))?;
+    let mut nodes = Vec::new();
+    collect(graph, &mut nodes);
+    if nodes.len() > node_limit {
+        return Err(ModelError::TooLarge { what: "graph nodes", found: nodes.len(), limit: node_limit });
+    }
+    if let Some(zip_map) = nodes.iter().find(|node| node.op_type == "ZipMap") {
+        return Err(ModelError::ZipMap(node_name(zip_map)));
+    }
+    let mut unknown: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for node in &nodes {
+        if !onnx.op_register.0.contains_key(&node.op_type) {
+            let domain = Some(&node.domain).filter(|domain| !domain.is_empty() && *domain != "ai.onnx");
+            let op = domain.map_or_else(|| node.op_type.clone(), |domain| format!("{domain}.{}", node.op_type));
+            unknown.entry(op).or_default().push(node_name(node));
+        }
+    }
+    if !unknown.is_empty() {
+        return Err(ModelError::Unsupported(list(&unknown)));
+    }
+    check_shapes(graph, &nodes)?;
+    for output in &graph.output {
+        let known = |name: &str| {
+            graph.input.iter().any(|input| input.name == name)
+                || graph.initializer.iter().any(|tensor| tensor.name == name)
+                || graph.node.iter().any(|node| node.output.iter().any(|output| output == name))
+        };
+        if !known(&output.name) {
+            return Err(ModelError::Corrupt(format!("nothing gives its output '{}'", output.name)));
+        }
+    }
+    Ok(graph)
+}
+
+fn collect<'a>(graph: &'a GraphProto, nodes: &mut Vec<&'a NodeProto>) {
+    for node in &graph.node {
+        nodes.push(node);
+        for attribute in &node.attribute {
+            attribute.g.iter().chain(&attribute.graphs).for_each(|graph| collect(graph, nodes));
+        }
+    }
+}
+
+/// `op (node, node); op (node)`
+fn list(unknown: &BTreeMap<String, Vec<String>>) -> String {
+    // Enough to find them all; a graph of thousands need not list thousands.
+    const NAMES: usize = 8;
+    let mut text = String::new();
+    for (op, nodes) in unknown {
+        let names = nodes[..nodes.len().min(NAMES)].join("', '");
+        let separator = if text.is_empty() { "" } else { "; " };
+        let more = if nodes.len() > NAMES { format!(" and {} more", nodes.len() - NAMES) } else { String::new() };
+        let _ = write!(text, "{separator}{op} ('{names}'{more})");
+    }
+    text
+}
+
+fn node_name(node: &NodeProto) -> String {
+    match node.output.first() {
+        Some(output) if node.name.is_empty() => output.clone(),
+        _ => node.name.clone(),
+    }
+}
+
+/// Constants that say a shape (to `ConstantOfShape`, `Expand`, `Tile`, …) are computed with while the model loads: a
+/// few bytes could ask for all memory there is.
+fn check_shapes(graph: &GraphProto, nodes: &[&NodeProto]) -> Result<(), ModelError> {
+    let makers = ["ConstantOfShape", "Expand", "Tile", "Range", "OneHot", "Resize", "Upsample", "Pad", "EyeLike"];
+    let constants = nodes.iter().filter(|node| node.op_type == "Constant").flat_map(|node| {
+        let tensors = node.attribute.iter().filter_map(|attribute| attribute.t.as_ref());
+        tensors.filter_map(|tensor| node.output.first().map(|name| (name.as_str(), tensor)))
+    });
+    let tensors: BTreeMap<&str, _> =
+        graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).chain(constants).collect();
+    for node in nodes.iter().filter(|node| makers.contains(&node.op_type.as_str())) {
+        for tensor in node.input.iter().filter_map(|input| tensors.get(input.as_str())) {
+            // Shapes and bounds are lists of a few 64-bit integers.
+            if tensor.dims.len() > 1 || tensor.data_type != 7 {
+                continue;
+            }
+            let raw = tensor.raw_data.chunks_exact(8).filter_map(|bytes| bytes.try_into().ok().map(i64::from_le_bytes));
+            let product = raw
+                .chain(tensor.int64_data.iter().copied())
+                .map(i64::unsigned_abs)
+                .filter(|&dim| dim != 0 && dim != i64::MAX as u64 && dim != i64::MIN.unsigned_abs())
+                .fold(1, u64::saturating_mul);
+            if product > ELEMENTS {
+                let limit = ELEMENTS as usize;
+                return Err(ModelError::TooLarge { what: "elements in one tensor", found: product as usize, limit });
+            }
+        }
+    }
+    Ok(())
+}

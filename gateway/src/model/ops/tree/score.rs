@@ -1,0 +1,155 @@
+//! From sums of votes to a class and its scores.
+//!
+//! Follows ONNX Runtime where the standard is vague, with these exceptions, where its answer cannot be meant: an
+//! ensemble of two classes that votes for both gives the class with more votes; one of a single class gives that class;
+//! PROBIT of a single column fills both columns.
+
+use super::layout::Scalar;
+use super::spec::{Spec, TreeError};
+
+/// What is done to scores in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named as in the ONNX operator")]
+pub enum PostTransform {
+    None,
+    Softmax,
+    Logistic,
+    SoftmaxZero,
+    Probit,
+}
+
+impl PostTransform {
+    /// The transform of that ONNX name.
+    pub fn from_name(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b"NONE" | b"" => Self::None,
+            b"SOFTMAX" => Self::Softmax,
+            b"LOGISTIC" => Self::Logistic,
+            b"SOFTMAX_ZERO" => Self::SoftmaxZero,
+            b"PROBIT" => Self::Probit,
+            _ => return None,
+        })
+    }
+}
+
+/// How an ensemble's sums become scores.
+#[derive(Clone, Debug)]
+pub struct Scoring {
+    post: PostTransform,
+    /// Added to each class's sum; empty for none.
+    base: Vec<f64>,
+    /// Of two classes, one gets all votes.
+    single: Option<Single>,
+}
+
+/// Two classes, one column of votes: the score of the second class.
+#[derive(Clone, Copy, Debug)]
+struct Single {
+    /// The class that the votes name.
+    class: usize,
+    base: f64,
+    /// No weight is negative: the score is a probability, else a margin.
+    probability: bool,
+    /// Base values for both classes make the scores a pair of margins.
+    pair: bool,
+}
+
+impl Scoring {
+    /// Checks `base` against the ensemble.
+    pub fn new(spec: &Spec, post: PostTransform, base: Vec<f64>) -> Result<Self, TreeError> {
+        let one_class = spec.votes.first().map(|&(class, _)| class as usize).filter(|&first| {
+            spec.classes == 2 && spec.votes.iter().all(|&(class, _)| class as usize == first)
+        });
+        let expected = spec.classes;
+        if !(base.is_empty() || base.len() == expected || one_class.is_some() && base.len() == 1) {
+            return Err(TreeError::Length { name: "base_values", found: base.len(), expected });
+        }
+        let single = one_class.map(|class| Single {
+            class,
+            base: base.last().copied().unwrap_or(0.0),
+            probability: spec.votes.iter().all(|&(_, weight)| weight >= 0.0),
+            pair: base.len() == 2,
+        });
+        Ok(Self { post, base, single })
+    }
+
+    /// Writes a row's scores and gives the place of its class. `T` is the type that sums are compared in.
+    pub fn finish<T: Scalar>(&self, sums: &[f64], scores: &mut [f32]) -> usize {
+        let round = |sum: f64| T::nearest(sum).to_f64();
+        if let (Some(single), [_, _]) = (self.single, &*scores) {
+            let score = round(sums[single.class] + single.base);
+            scores.copy_from_slice(&single.scores(score, self.post));
+            return usize::from(score > if single.probability { 0.5 } else { 0.0 });
+        }
+        let mut best: Option<(usize, f64)> = None;
+        for (class, (&sum, score)) in sums.iter().zip(&mut *scores).enumerate() {
+            let base = self.base.get(class);
+            let total = round(sum + base.unwrap_or(&0.0));
+            // Plus 0.0, for the sum of no votes is -0.0. Such a class is never the best one.
+            *score = (total + 0.0) as f32;
+            let voted = base.is_some() || sum != 0.0 || sum.is_sign_positive();
+            if voted && best.is_none_or(|(_, best)| total > best) {
+                best = Some((class, total));
+            }
+        }
+        self.post.apply(scores);
+        best.map_or(0, |(class, _)| class)
+    }
+}
+
+impl Single {
+    fn scores(self, score: f64, post: PostTransform) -> [f32; 2] {
+        let positive = score as f32;
+        if self.pair {
+            let mut pair = [-positive, positive];
+            post.apply(&mut pair);
+            return pair;
+        }
+        match post {
+            PostTransform::Probit => [probit((1.0 - score) as f32), probit(positive)],
+            _ if self.probability => [(1.0 - score) as f32, positive],
+            PostTransform::Logistic => [logistic(-positive), logistic(positive)],
+            _ => [-positive, positive],
+        }
+    }
+}
+
+impl PostTransform {
+    fn apply(self, scores: &mut [f32]) {
+        match self {
+            Self::None => {}
+            Self::Logistic => scores.iter_mut().for_each(|score| *score = logistic(*score)),
+            Self::Probit => scores.iter_mut().for_each(|score| *score = probit(*score)),
+            Self::Softmax => softmax(scores, |_| true),
+            // Classes without votes stay without probability.
+            Self::SoftmaxZero => softmax(scores, |score| score.abs() > 1e-7),
+        }
+    }
+}
+
+fn logistic(score: f32) -> f32 {
+    let value = 1.0 / (1.0 + (-score.abs()).exp());
+    if score < 0.0 { 1.0 - value } else { value }
+}
+
+/// The inverse of the normal distribution, by Winitzki's approximation with a = 0.147, which is what others use too.
+fn probit(score: f32) -> f32 {
+    const A: f32 = 0.147;
+    let x = 2.0 * score - 1.0;
+    let log = ((1.0 - x) * (1.0 + x)).ln();
+    let half = 2.0 / (3.14159 * A) + 0.5 * log;
+    let root = ((half * half - log / A).sqrt() - half).sqrt();
+    std::f32::consts::SQRT_2 * if x < 0.0 { -root } else { root }
+}
+
+fn softmax(scores: &mut [f32], takes_part: impl Fn(f32) -> bool) {
+    let max = scores.iter().copied().fold(f32::MIN, f32::max);
+    let mut sum = 0.0;
+    for score in &mut *scores {
+        *score = if takes_part(*score) { (*score - max).exp() } else { 0.0 };
+        sum += *score;
+    }
+    if sum > 0.0 {
+        scores.iter_mut().for_each(|score| *score /= sum);
+    }
+}

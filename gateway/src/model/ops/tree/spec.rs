@@ -1,0 +1,340 @@
+//! What an ensemble says, checked: every tree is a tree.
+//!
+//! ONNX writes nodes and votes as parallel arrays that refer to each other by (tree id, node id). [`Spec::new`] resolves
+//! and checks these once, so that nothing after it meets an index out of range, a cycle or a shared child.
+
+use std::ops::Range;
+
+use thiserror::Error;
+
+/// Bounds that keep a model file from exhausting the host.
+#[derive(Clone, Copy, Debug)]
+pub struct TreeLimits {
+    /// Nodes, leaves included, summed over the trees.
+    pub nodes: usize,
+    /// Branches from a root to its furthest leaf.
+    pub depth: usize,
+    /// Class labels.
+    pub classes: usize,
+}
+
+impl Default for TreeLimits {
+    /// A 100 MB file holds about 2 million nodes; trees deeper than a few dozen levels are lists in disguise.
+    fn default() -> Self {
+        Self { nodes: 16 << 20, depth: 4096, classes: 1 << 16 }
+    }
+}
+
+/// Why an ensemble is refused.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum TreeError {
+    #[error("attribute '{name}' has {found} values, expected {expected}")]
+    Length { name: &'static str, found: usize, expected: usize },
+    #[error("attribute '{0}': {1}")]
+    Attribute(&'static str, String),
+    #[error("an ensemble of {found} {what} is over the limit of {limit}")]
+    Limit { what: &'static str, found: usize, limit: usize },
+    #[error("tree {tree} has two nodes with id {node}")]
+    Duplicate { tree: i64, node: i64 },
+    #[error("tree {tree}: node {node} names {child} as a child, which is not in the tree")]
+    NoSuchChild { tree: i64, node: i64, child: i64 },
+    #[error("tree {tree}: node {node} is the child of more than one branch")]
+    SharedChild { tree: i64, node: i64 },
+    #[error("tree {tree} has {roots} roots, expected 1")]
+    Roots { tree: i64, roots: usize },
+    #[error("tree {tree} has {nodes} nodes that its root does not reach: it has a cycle")]
+    Cycle { tree: i64, nodes: usize },
+    #[error("tree {tree}, node {node}: feature {feature} is not among the {width} inputs")]
+    Feature { tree: i64, node: i64, feature: i64, width: usize },
+    #[error("a vote is for class {class}, there are {classes}")]
+    Class { class: i64, classes: usize },
+    #[error("a vote names node {node} of tree {tree}, which does not exist")]
+    NoSuchLeaf { tree: i64, node: i64 },
+}
+
+/// How a branch compares a feature to its threshold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the comparison is the name")]
+pub enum Mode {
+    LessEqual,
+    Less,
+    GreaterEqual,
+    Greater,
+    Equal,
+    NotEqual,
+    Leaf,
+}
+
+impl Mode {
+    /// The mode of that ONNX name.
+    pub fn from_name(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b"BRANCH_LEQ" => Self::LessEqual,
+            b"BRANCH_LT" => Self::Less,
+            b"BRANCH_GTE" => Self::GreaterEqual,
+            b"BRANCH_GT" => Self::Greater,
+            b"BRANCH_EQ" => Self::Equal,
+            b"BRANCH_NEQ" => Self::NotEqual,
+            b"LEAF" => Self::Leaf,
+            _ => return None,
+        })
+    }
+}
+
+/// The arrays of an ensemble as a file gives them; all `nodes_*` of one length, all `votes_*` of one length.
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "named as in the ONNX operator")]
+pub struct Arrays<'a> {
+    pub nodes_treeids: &'a [i64],
+    pub nodes_nodeids: &'a [i64],
+    pub nodes_featureids: &'a [i64],
+    pub nodes_modes: Vec<Mode>,
+    pub nodes_values: Vec<f64>,
+    pub nodes_truenodeids: &'a [i64],
+    pub nodes_falsenodeids: &'a [i64],
+    /// Empty if absent.
+    pub nodes_missing_value_tracks_true: &'a [i64],
+    pub votes_treeids: &'a [i64],
+    pub votes_nodeids: &'a [i64],
+    pub votes_classes: &'a [i64],
+    pub votes_weights: Vec<f64>,
+}
+
+/// One node of a checked tree.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// How it branches.
+    pub mode: Mode,
+    /// Whether a missing value takes the true branch.
+    pub missing_is_true: bool,
+    /// The feature compared.
+    pub feature: u32,
+    /// What it is compared to.
+    pub threshold: f64,
+    /// Where the true and the false branch lead, as places in [`Spec::nodes`].
+    pub children: [u32; 2],
+    /// A leaf's votes, as a range of [`Spec::votes`].
+    pub votes: Range<u32>,
+}
+
+/// One tree.
+#[derive(Clone, Copy, Debug)]
+pub struct Tree {
+    /// Its root's place in [`Spec::nodes`].
+    pub root: u32,
+    /// Nodes, leaves included.
+    pub nodes: usize,
+    /// Branches on its longest path.
+    pub depth: usize,
+}
+
+/// A checked ensemble.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Number of classes.
+    pub classes: usize,
+    /// Every tree, in the order of their ids.
+    pub trees: Vec<Tree>,
+    /// The nodes of all trees.
+    pub nodes: Vec<Node>,
+    /// (class, weight) of all leaves.
+    pub votes: Vec<(u32, f64)>,
+    /// One more than the highest feature used.
+    pub features: usize,
+}
+
+impl Spec {
+    /// Resolves and checks the arrays.
+    pub fn new(arrays: &Arrays<'_>, classes: usize, limits: &TreeLimits) -> Result<Self, TreeError> {
+        check_lengths(arrays)?;
+        let limit = |what, found, limit| {
+            if found > limit { Err(TreeError::Limit { what, found, limit }) } else { Ok(()) }
+        };
+        limit("nodes", arrays.nodes_treeids.len(), limits.nodes)?;
+        limit("votes", arrays.votes_treeids.len(), limits.nodes.saturating_mul(8))?;
+        limit("classes", classes, limits.classes)?;
+
+        let order = sorted(arrays.nodes_treeids, arrays.nodes_nodeids);
+        let vote_order = sorted(arrays.votes_treeids, arrays.votes_nodeids);
+        let vote_key = |place: usize| {
+            let vote = vote_order[place] as usize;
+            (arrays.votes_treeids[vote], arrays.votes_nodeids[vote])
+        };
+        let mut spec = Self {
+            classes,
+            trees: Vec::new(),
+            nodes: Vec::with_capacity(order.len()),
+            votes: Vec::with_capacity(vote_order.len()),
+            features: 0,
+        };
+        let mut at_vote = 0;
+        let mut start = 0;
+        while start < order.len() {
+            let tree = arrays.nodes_treeids[order[start] as usize];
+            let len = order[start..].iter().take_while(|&&node| arrays.nodes_treeids[node as usize] == tree).count();
+            let members = &order[start..start + len];
+            let node_id = |member: u32| arrays.nodes_nodeids[member as usize];
+            if let Some(pair) = members.windows(2).find(|pair| node_id(pair[0]) == node_id(pair[1])) {
+                return Err(TreeError::Duplicate { tree, node: node_id(pair[0]) });
+            }
+            // Ids mostly count from 0, so that an id is a place; else search.
+            let dense = node_id(members[0]) == 0 && node_id(members[len - 1]) == len as i64 - 1;
+            let find = |id: i64| -> Option<usize> {
+                if dense {
+                    usize::try_from(id).ok().filter(|&place| place < len)
+                } else {
+                    members.binary_search_by_key(&id, |&member| node_id(member)).ok()
+                }
+            };
+            for &member in members {
+                let node = arrays.node(member as usize);
+                let id = node_id(member);
+                let votes = spec.votes.len() as u32;
+                while at_vote < vote_order.len() && vote_key(at_vote) == (tree, id) {
+                    // Votes of a branch are ignored, as ONNX Runtime does: some converters write them.
+                    if node.mode == Mode::Leaf {
+                        spec.votes.push(arrays.vote(vote_order[at_vote] as usize, classes)?);
+                    }
+                    at_vote += 1;
+                }
+                if at_vote < vote_order.len() && vote_key(at_vote) < (tree, id) {
+                    let (tree, node) = vote_key(at_vote);
+                    return Err(TreeError::NoSuchLeaf { tree, node });
+                }
+                let (mut feature, mut children) = (0, [0; 2]);
+                if node.mode != Mode::Leaf {
+                    feature = u32::try_from(node.feature)
+                        .ok()
+                        .filter(|&feature| feature < u32::MAX)
+                        .ok_or(TreeError::Feature { tree, node: id, feature: node.feature, width: u32::MAX as usize })?;
+                    spec.features = spec.features.max(feature as usize + 1);
+                    for (place, child) in children.iter_mut().zip(node.children) {
+                        let found = find(child).ok_or(TreeError::NoSuchChild { tree, node: id, child })?;
+                        *place = (start + found) as u32;
+                    }
+                }
+                spec.nodes.push(Node {
+                    mode: node.mode,
+                    missing_is_true: node.missing_is_true,
+                    feature,
+                    threshold: node.threshold,
+                    children,
+                    votes: votes..spec.votes.len() as u32,
+                });
+            }
+            let checked = check_tree(&spec.nodes[start..], start, tree, |place| node_id(members[place]), limits.depth)?;
+            spec.trees.push(checked);
+            start += len;
+        }
+        if at_vote < vote_order.len() {
+            let (tree, node) = vote_key(at_vote);
+            return Err(TreeError::NoSuchLeaf { tree, node });
+        }
+        Ok(spec)
+    }
+}
+
+struct RawNode {
+    mode: Mode,
+    missing_is_true: bool,
+    feature: i64,
+    threshold: f64,
+    children: [i64; 2],
+}
+
+impl Arrays<'_> {
+    fn node(&self, place: usize) -> RawNode {
+        RawNode {
+            mode: self.nodes_modes[place],
+            missing_is_true: self.nodes_missing_value_tracks_true.get(place).is_some_and(|&flag| flag != 0),
+            feature: self.nodes_featureids[place],
+            threshold: self.nodes_values[place],
+            children: [self.nodes_truenodeids[place], self.nodes_falsenodeids[place]],
+        }
+    }
+
+    fn vote(&self, place: usize, classes: usize) -> Result<(u32, f64), TreeError> {
+        let class = self.votes_classes[place];
+        match u32::try_from(class) {
+            Ok(known) if (known as usize) < classes => Ok((known, self.votes_weights[place])),
+            _ => Err(TreeError::Class { class, classes }),
+        }
+    }
+}
+
+fn check_lengths(arrays: &Arrays<'_>) -> Result<(), TreeError> {
+    let nodes = arrays.nodes_treeids.len();
+    let votes = arrays.votes_treeids.len();
+    let missing = arrays.nodes_missing_value_tracks_true.len();
+    for (name, found, expected) in [
+        ("nodes_nodeids", arrays.nodes_nodeids.len(), nodes),
+        ("nodes_featureids", arrays.nodes_featureids.len(), nodes),
+        ("nodes_modes", arrays.nodes_modes.len(), nodes),
+        ("nodes_values", arrays.nodes_values.len(), nodes),
+        ("nodes_truenodeids", arrays.nodes_truenodeids.len(), nodes),
+        ("nodes_falsenodeids", arrays.nodes_falsenodeids.len(), nodes),
+        ("nodes_missing_value_tracks_true", missing, if missing == 0 { 0 } else { nodes }),
+        ("class_nodeids", arrays.votes_nodeids.len(), votes),
+        ("class_ids", arrays.votes_classes.len(), votes),
+        ("class_weights", arrays.votes_weights.len(), votes),
+    ] {
+        if found != expected {
+            return Err(TreeError::Length { name, found, expected });
+        }
+    }
+    if nodes == 0 {
+        return Err(TreeError::Attribute("nodes_treeids", "an ensemble needs at least one node".into()));
+    }
+    Ok(())
+}
+
+/// Places in the order of (tree id, node id), equal ones as they came. Files are nearly always sorted already.
+fn sorted(trees: &[i64], nodes: &[i64]) -> Vec<u32> {
+    let key = |&place: &u32| (trees[place as usize], nodes[place as usize]);
+    let mut order: Vec<u32> = (0..trees.len() as u32).collect();
+    if !order.is_sorted_by_key(key) {
+        order.sort_by_key(key);
+    }
+    order
+}
+
+/// One root, from which each node is reached exactly once, within the depth limit.
+fn check_tree(
+    nodes: &[Node],
+    start: usize,
+    tree: i64,
+    id: impl Fn(usize) -> i64,
+    depth_limit: usize,
+) -> Result<Tree, TreeError> {
+    let mut has_parent = vec![false; nodes.len()];
+    for child in nodes.iter().filter(|node| node.mode != Mode::Leaf).flat_map(|node| node.children) {
+        let place = child as usize - start;
+        if std::mem::replace(&mut has_parent[place], true) {
+            return Err(TreeError::SharedChild { tree, node: id(place) });
+        }
+    }
+    let mut roots = (0..nodes.len()).filter(|&place| !has_parent[place]);
+    let (Some(root), None) = (roots.next(), roots.next()) else {
+        let roots = has_parent.iter().filter(|&&has| !has).count();
+        return Err(TreeError::Roots { tree, roots });
+    };
+    // Each node has at most one parent, so this walk ends: what hangs in a cycle is never reached.
+    let (mut reached, mut depth) = (0, 0);
+    let mut pending = vec![(root, 0)];
+    while let Some((place, level)) = pending.pop() {
+        reached += 1;
+        depth = depth.max(level);
+        if level > depth_limit {
+            return Err(TreeError::Limit { what: "levels in a tree", found: level, limit: depth_limit });
+        }
+        let node = &nodes[place];
+        if node.mode != Mode::Leaf {
+            pending.extend(node.children.map(|child| (child as usize - start, level + 1)));
+        }
+    }
+    if reached < nodes.len() {
+        return Err(TreeError::Cycle { tree, nodes: nodes.len() - reached });
+    }
+    Ok(Tree { root: (start + root) as u32, nodes: nodes.len(), depth })
+}

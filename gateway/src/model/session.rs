@@ -1,0 +1,99 @@
+//! A worker's own state of a model.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tract_onnx::tract_hir::internal::*;
+
+use super::columns;
+use super::error::ComputeError;
+use super::plan::{Plans, RunnablePlan, brief};
+
+/// Runs a model, and keeps what can be kept from one run to the next.
+#[derive(Debug)]
+pub struct Session {
+    plans: Arc<Plans>,
+    many: Option<TypedSimpleState>,
+    one: Option<TypedSimpleState>,
+}
+
+impl Session {
+    pub(super) fn new(plans: Arc<Plans>) -> Self {
+        Self { plans, many: None, one: None }
+    }
+
+    /// Runs the model on packed inputs in the signature's order; gives packed outputs. The deadline is looked at between
+    /// the nodes of the graph.
+    pub fn compute(
+        &mut self,
+        rows: u32,
+        inputs: &[u64],
+        deadline: Option<Instant>,
+    ) -> Result<Vec<u64>, ComputeError> {
+        let tensors = columns::unpack(&self.plans.signature.inputs, rows, inputs)?;
+        if rows == 0 {
+            return columns::pack_none(&self.plans.signature.outputs);
+        }
+        // What a panic leaves behind is thrown away below, with the states.
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let outputs = self.run(rows, tensors, deadline)?;
+            columns::pack(&self.plans.signature.outputs, rows, &outputs)
+        }));
+        let outcome = outcome.unwrap_or_else(|_| Err(ComputeError::Model("it panicked".into())));
+        if outcome.is_err() {
+            (self.many, self.one) = (None, None);
+        }
+        outcome
+    }
+
+    fn run(&mut self, rows: u32, inputs: TVec<TValue>, deadline: Option<Instant>) -> Result<TVec<TValue>, ComputeError> {
+        match (&self.plans.many, &self.plans.one) {
+            (Some(many), None) => run(&mut self.many, many, inputs, deadline),
+            (Some(many), Some(_)) if rows > 1 => run(&mut self.many, many, inputs, deadline),
+            (_, Some(one)) if rows == 1 => run(&mut self.one, one, inputs, deadline),
+            (_, Some(one)) => run_each(&mut self.one, one, rows, &inputs, deadline),
+            (None, None) => Err(ComputeError::Model("it has no plan".into())),
+        }
+    }
+}
+
+fn run(
+    state: &mut Option<TypedSimpleState>,
+    plan: &RunnablePlan,
+    inputs: TVec<TValue>,
+    deadline: Option<Instant>,
+) -> Result<TVec<TValue>, ComputeError> {
+    let fail = |error: TractError| ComputeError::Model(brief(&error));
+    let state = match state {
+        Some(state) => state,
+        None => state.insert(plan.spawn().map_err(fail)?),
+    };
+    let Some(deadline) = deadline else { return state.run(inputs).map_err(fail) };
+    let mut late = false;
+    let outputs = state.run_plan_with_eval(inputs, |context, state, node, inputs| {
+        late = Instant::now() >= deadline;
+        ensure!(!late, "the deadline passed");
+        tract_core::plan::eval(context, state, node, inputs)
+    });
+    outputs.map_err(|error| if late { ComputeError::Deadline } else { fail(error) })
+}
+
+/// Row by row, for a graph that takes no batches.
+fn run_each(
+    state: &mut Option<TypedSimpleState>,
+    plan: &RunnablePlan,
+    rows: u32,
+    inputs: &[TValue],
+    deadline: Option<Instant>,
+) -> Result<TVec<TValue>, ComputeError> {
+    let fail = |error: TractError| ComputeError::Model(brief(&error));
+    let mut gathered: Vec<Vec<TValue>> = Vec::new();
+    for row in 0..rows as usize {
+        let slices = inputs.iter().map(|tensor| Ok(tensor.slice(0, row, row + 1)?.into()));
+        let outputs = run(state, plan, slices.collect::<TractResult<_>>().map_err(fail)?, deadline)?;
+        gathered.resize(outputs.len(), Vec::new());
+        gathered.iter_mut().zip(outputs).for_each(|(column, output)| column.push(output));
+    }
+    gathered.iter().map(|column| Ok(Tensor::stack_tensors(0, column).map_err(fail)?.into())).collect()
+}
