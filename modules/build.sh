@@ -52,12 +52,14 @@ debian_sysroot() {
     if ! [ -e "$sysroot/complete" ]; then
         say "building the standard library for $target with Debian's rustc $version (once, a minute or so)"
         seed=$PWD/target/debian/seed
-        rm -rf "$sysroot" "$seed"
+        # What was built against an earlier one does not go with it.
+        rm -rf "$sysroot" "$seed" "target/debian/$target"
         mkdir -p "$seed/src" "$libraries"
-        printf '[package]\nname = "seed"\nedition = "2024"\n[workspace]\n[profile.release]\npanic = "abort"\n' >"$seed/Cargo.toml"
+        printf '[package]\nname = "seed"\nedition = "2024"\n[workspace]\n[profile.release]\ncodegen-units = 1\n' >"$seed/Cargo.toml"
         echo '#![no_std]' >"$seed/src/lib.rs"
-        # Building it is an unstable feature of cargo, which this variable allows.
+        # Building it is an unstable feature of cargo, which RUSTC_BOOTSTRAP allows. The bitcode is for the modules' LTO.
         RUSTC=$rustc RUSTC_BOOTSTRAP=1 cargo build --quiet --release -Zbuild-std=std,panic_abort --target "$target" \
+            --config "target.$target.rustflags=['-Cembed-bitcode=yes']" \
             --manifest-path "$seed/Cargo.toml" --target-dir "$seed/target" >&2 ||
             fail "the standard library for $target could not be built with Debian's rustc"
         rm -f "$seed/target/$target/release/deps"/libseed-*

@@ -3,22 +3,22 @@
 use std::fmt::Display;
 
 use modelgate_module::{Column, Datatype, Signature};
+use tabular_kernel::{Kernel, Lane, Sink, Source};
 
 use crate::{
     config::{Block, Config, Input, Scalar},
-    lane::{Lane, Sink, Source},
     step::{Draft, Held},
 };
 
-/// What `process` goes through. Lanes are in the order of the matrix's columns.
-#[derive(Debug)]
+/// What `process` goes through.
 pub(crate) struct Plan {
-    pub(crate) lanes: Vec<Lane>,
-    /// Numbers in each row of the matrix, at least 1.
-    pub(crate) width: usize,
-    /// The matrix's name and datatype.
+    pub(crate) kernel: Kernel,
+    /// For each lane what its column may be, to be told to callers; empty if it is not categorical.
+    pub(crate) categories: Vec<Vec<Scalar>>,
+    /// The matrix's name.
     pub(crate) output: String,
-    pub(crate) datatype: Datatype,
+    /// Whether the matrix is in single precision.
+    pub(crate) single: bool,
 }
 
 /// Fails with what is wrong, and in which block, step and column.
@@ -30,23 +30,25 @@ pub(crate) fn plan(config: Config) -> Result<(Plan, Signature), String> {
         "f64" => Datatype::F64,
         other => return Err(format!("output '{}': expected datatype f32 or f64, got {other:?}", output.name)),
     };
-    let mut lanes = Vec::new();
-    let mut width = 0;
+    let mut kernel = Kernel { lanes: Vec::new(), width: 0 };
+    let mut categories = Vec::new();
     for (place, steps) in blocks.into_iter().enumerate() {
-        block(steps, &mut columns, &mut lanes, &mut width).map_err(|message| format!("block {place}{message}"))?;
+        block(steps, &mut columns, &mut kernel, &mut categories).map_err(|message| format!("block {place}{message}"))?;
     }
-    if width == 0 {
+    if kernel.width == 0 {
         return Err("`blocks` give no column: expected at least one".to_owned());
     }
     // A column in no block is checked all the same: what is refused does not depend on what is used.
     for (input, column) in columns.iter().enumerate() {
-        if column.datatype != Datatype::Bytes && lanes.iter().all(|lane| lane.input != input) {
-            lanes.push(Lane { input, source: Source::Number, ops: Vec::new(), sink: Sink::Nothing, categories: Vec::new() });
+        if column.datatype != Datatype::Bytes && kernel.lanes.iter().all(|lane| lane.input != input) {
+            kernel.lanes.push(Lane { input, source: Source::Number, ops: Vec::new(), sink: Sink::Nothing });
+            categories.push(Vec::new());
         }
     }
-    let shape = [-1, i64::try_from(width).map_err(|_| "the matrix is too wide")?];
+    let shape = [-1, i64::try_from(kernel.width).map_err(|_| "the matrix is too wide")?];
     let outputs = vec![Column::new(output.name.as_str(), datatype, shape)];
-    Ok((Plan { lanes, width, output: output.name, datatype }, Signature { inputs: columns, outputs }))
+    let plan = Plan { kernel, categories, output: output.name, single: datatype == Datatype::F32 };
+    Ok((plan, Signature { inputs: columns, outputs }))
 }
 
 fn input(input: Input) -> Result<Column, String> {
@@ -61,7 +63,12 @@ fn input(input: Input) -> Result<Column, String> {
 }
 
 /// Appends the block's lanes. The message begins behind "block 3".
-fn block(block: Block, inputs: &mut [Column], lanes: &mut Vec<Lane>, width: &mut usize) -> Result<(), String> {
+fn block(
+    block: Block,
+    inputs: &mut [Column],
+    kernel: &mut Kernel,
+    known: &mut Vec<Vec<Scalar>>,
+) -> Result<(), String> {
     let Block { columns, steps } = block;
     if columns.is_empty() {
         return Err(": `columns` is empty".to_owned());
@@ -84,23 +91,24 @@ fn block(block: Block, inputs: &mut [Column], lanes: &mut Vec<Lane>, width: &mut
         }
     }
     for draft in drafts.into_iter().chain(indicators) {
-        let known = &mut inputs[draft.input].categories;
-        if known.is_empty() {
-            *known = shown(&draft.categories);
+        let told = &mut inputs[draft.input].categories;
+        if told.is_empty() {
+            *told = shown(&draft.categories);
         }
         let sink = match draft.held {
-            Held::Number => Sink::Number(*width),
-            Held::OneHot(_) => Sink::OneHot(*width),
+            Held::Number => Sink::Number(kernel.width),
+            Held::OneHot(_) => Sink::OneHot(kernel.width),
             Held::Text { .. } => {
                 return Err(format!(": column '{}' is text: expected a step `one_hot` or `ordinal`", draft.name));
             }
         };
-        *width += match draft.held {
+        kernel.width += match draft.held {
             Held::OneHot(size) => size,
             _ => 1,
         };
         let Draft { input, source, ops, categories, .. } = draft;
-        lanes.push(Lane { input, source, ops, sink, categories });
+        kernel.lanes.push(Lane { input, source, ops, sink });
+        known.push(categories);
     }
     Ok(())
 }

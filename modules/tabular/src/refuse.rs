@@ -1,39 +1,34 @@
 //! What the caller got wrong. Only looked for once a batch is refused.
 
 use modelgate_module::{Batch, Error, Problem, Values, View};
+use tabular_kernel::{Fault, number};
 
 use crate::{
-    lane::{Fault, Lane, Real, number},
+    config::Scalar,
     plan::{Plan, some_of},
 };
 
 /// The first value at fault in each column at fault.
 #[cold]
-pub(crate) fn problems<T: Real>(plan: &Plan, inputs: &Batch<'_>) -> Error {
+pub(crate) fn problems(plan: &Plan, inputs: &Batch<'_>) -> Error {
     let mut problems: Vec<Problem> = Vec::new();
-    let mut row_of_zeros = vec![T::round(0.0); plan.width];
-    for lane in &plan.lanes {
+    for (lane, categories) in plan.kernel.lanes.iter().zip(&plan.categories) {
         let (column, view) = (&inputs.columns()[lane.input], &inputs.views()[lane.input]);
         if problems.iter().any(|problem| problem.column.as_ref() == Some(&column.name)) {
             continue;
         }
-        let fault = (0..inputs.rows()).find_map(|row| {
-            let fault = lane.run(view, row, &mut [0.0], &mut row_of_zeros, plan.width).err()?;
-            Some((row, fault))
-        });
-        if let Some((row, fault)) = fault {
-            problems.push(Problem::at(&*column.name, row, message::<T>(lane, fault, view, row)));
+        if let Some((row, fault)) = plan.kernel.fault(lane, view, plan.single) {
+            problems.push(Problem::at(&*column.name, row, message(fault, categories, &shown(view, row))));
         }
     }
     Error::InvalidInput(problems)
 }
 
-fn message<T: Real>(lane: &Lane, fault: Fault, view: &View<'_>, row: usize) -> String {
-    let got = shown(view, row);
+fn message(fault: Fault, categories: &[Scalar], got: &str) -> String {
     match fault {
         Fault::Nan | Fault::Infinite => format!("expected a finite number, got {got}"),
-        Fault::TooLarge => format!("{got} is too large: the result does not fit {}", T::DATATYPE),
-        Fault::Unknown => format!("expected one of {}, got {got}", some_of(&lane.categories)),
+        Fault::TooLarge => format!("expected a number that the model's precision can hold, got {got}"),
+        Fault::Unknown => format!("expected one of {}, got {got}", some_of(categories)),
     }
 }
 

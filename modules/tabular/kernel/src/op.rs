@@ -4,11 +4,11 @@ use crate::table::Numbers;
 
 /// A value that no category of the table stands for, where such values are refused.
 #[derive(Debug)]
-pub(crate) struct Unknown;
+pub struct Unknown;
 
 /// One operation on numbers.
 #[derive(Clone, Debug)]
-pub(crate) enum Op {
+pub enum Op {
     /// Toward zero. NaN stays NaN.
     Truncate,
     /// Round to single precision.
@@ -22,9 +22,19 @@ pub(crate) enum Op {
     /// `x / scale`
     Divide(f64),
     /// `(x - center) / scale`
-    Standard { center: f64, scale: f64 },
+    Standard {
+        /// What is taken off.
+        center: f64,
+        /// What is divided by.
+        scale: f64,
+    },
     /// `x * scale + min`
-    MinMax { scale: f64, min: f64 },
+    MinMax {
+        /// The factor.
+        scale: f64,
+        /// What is added.
+        min: f64,
+    },
     /// Not below the first, not above the second.
     Clamp(f64, f64),
     /// The place of a category, or of its one-hot column.

@@ -1,23 +1,25 @@
 //! One lane: the way from one input column to one number of each row, or to one group of one-hot columns.
 
-use modelgate_module::{Element, Values, View};
+use modelgate_columns::{Values, View};
 
-use crate::{config::Scalar, op::Op, table::Texts};
+use crate::{op::Op, table::Texts};
 
+/// The way from one input column to one number of each row, or to one group of one-hot columns.
 #[derive(Debug)]
-pub(crate) struct Lane {
+pub struct Lane {
     /// The input column's place.
-    pub(crate) input: usize,
-    pub(crate) source: Source,
-    pub(crate) ops: Vec<Op>,
-    pub(crate) sink: Sink,
-    /// What the column may be, to be told to callers; empty if it is not categorical.
-    pub(crate) categories: Vec<Scalar>,
+    pub input: usize,
+    /// Where the numbers come from,
+    pub source: Source,
+    /// what is done to them, in turn,
+    pub ops: Vec<Op>,
+    /// and where they go.
+    pub sink: Sink,
 }
 
 /// How a value of the input column becomes a number.
 #[derive(Clone, Debug)]
-pub(crate) enum Source {
+pub enum Source {
     /// It is one. Missing values are NaN.
     Number,
     /// It is a string, and what it becomes is in the table.
@@ -28,7 +30,7 @@ pub(crate) enum Source {
 
 /// Where the result goes: which place of the matrix's row.
 #[derive(Debug)]
-pub(crate) enum Sink {
+pub enum Sink {
     /// The number itself.
     Number(usize),
     /// A 1 that many places further; below 0: nowhere.
@@ -39,7 +41,7 @@ pub(crate) enum Sink {
 
 /// Why a value is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// NaN in a column that is not nullable.
     Nan,
     /// An infinity.
@@ -51,7 +53,7 @@ pub(crate) enum Fault {
 }
 
 /// What the matrix is made of.
-pub(crate) trait Real: Element {
+pub(crate) trait Real: Copy {
     fn round(value: f64) -> Self;
     fn is_infinite(self) -> bool;
 }
@@ -161,7 +163,7 @@ fn load(view: &View<'_>, start: usize, scratch: &mut [f64]) -> Result<(), Fault>
 }
 
 /// The number in that row, whatever it is.
-pub(crate) fn number(view: &View<'_>, row: usize) -> f64 {
+pub fn number(view: &View<'_>, row: usize) -> f64 {
     let mut scratch = [f64::NAN];
     // Refusing it comes after loading it.
     _ = load(view, row, &mut scratch);

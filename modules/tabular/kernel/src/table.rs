@@ -4,16 +4,16 @@ use crate::op::Unknown;
 
 /// What a value that is no category becomes; `None` if it is refused.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Otherwise {
+pub struct Otherwise {
     /// A value that is there but no category.
-    pub(crate) unknown: Option<f64>,
+    pub unknown: Option<f64>,
     /// A missing value.
-    pub(crate) missing: Option<f64>,
+    pub missing: Option<f64>,
 }
 
 /// Categories that are numbers.
 #[derive(Clone, Debug)]
-pub(crate) struct Numbers {
+pub struct Numbers {
     /// Category and what it becomes, ascending.
     sorted: Vec<(f64, f64)>,
     otherwise: Otherwise,
@@ -21,7 +21,7 @@ pub(crate) struct Numbers {
 
 impl Numbers {
     /// Fails with a category that comes twice.
-    pub(crate) fn new(mut entries: Vec<(f64, f64)>, otherwise: Otherwise) -> Result<Self, String> {
+    pub fn new(mut entries: Vec<(f64, f64)>, otherwise: Otherwise) -> Result<Self, String> {
         entries.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
         match entries.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             Some(pair) => Err(format!("has the category {} twice", pair[0].0)),
@@ -41,7 +41,7 @@ impl Numbers {
 
 /// Categories that are strings: a hash table with open addressing, half empty.
 #[derive(Clone, Debug)]
-pub(crate) struct Texts {
+pub struct Texts {
     /// Category and what it becomes.
     entries: Vec<(Box<[u8]>, f64)>,
     /// By hash: 1 + a place in `entries`, or 0 for none. A power of two long.
@@ -51,7 +51,7 @@ pub(crate) struct Texts {
 
 impl Texts {
     /// Fails with a category that comes twice.
-    pub(crate) fn new(entries: Vec<(String, f64)>, otherwise: Otherwise) -> Result<Self, String> {
+    pub fn new(entries: Vec<(String, f64)>, otherwise: Otherwise) -> Result<Self, String> {
         let entries: Vec<(Box<[u8]>, f64)> =
             entries.into_iter().map(|(text, becomes)| (text.into_bytes().into_boxed_slice(), becomes)).collect();
         let mut slots = vec![0; (entries.len() * 2 + 1).next_power_of_two()];
@@ -70,7 +70,7 @@ impl Texts {
     }
 
     /// A missing string becomes what this one does.
-    pub(crate) fn fill(&mut self, text: &str) {
+    pub fn fill(&mut self, text: &str) {
         self.otherwise.missing = self.find(text.as_bytes()).ok();
     }
 
