@@ -222,6 +222,16 @@ impl<'a> Strings<'a> {
         self.len() == 0
     }
 
+    /// Where each begins and, one place further, ends in [`data`](Self::data). They start at 0 and never decrease.
+    pub fn offsets(&self) -> &'a [u32] {
+        self.offsets
+    }
+
+    /// The bytes of all of them.
+    pub fn data(&self) -> &'a [u8] {
+        self.data
+    }
+
     /// The one at that place.
     #[inline]
     pub fn get(&self, place: usize) -> Option<&'a [u8]> {
@@ -231,7 +241,7 @@ impl<'a> Strings<'a> {
     }
 
     /// Each in turn.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone + use<'a> {
         let Self { offsets, data } = *self;
         offsets.windows(2).map(move |pair| &data[pair[0] as usize..pair[1] as usize])
     }

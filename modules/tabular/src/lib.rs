@@ -1,0 +1,42 @@
+//! `builtin:tabular`: named columns to one matrix, in the output order of a fitted scikit-learn `ColumnTransformer`.
+//!
+//! The README beside this crate describes the configuration. [`config`] parses it, [`plan`] checks it and lays it out as
+//! a flat list of lanes, [`tabular_kernel`] computes them, [`refuse`] says which values the caller got wrong.
+
+mod config;
+mod one_hot;
+mod plan;
+mod refuse;
+mod step;
+#[cfg(test)]
+mod tests;
+
+use modelgate_module::{Batch, Error, Module, Packer, Signature};
+
+use crate::{config::Config, plan::Plan};
+
+struct Tabular {
+    plan: Plan,
+}
+
+impl Module for Tabular {
+    type Config = Config;
+
+    fn init(config: Config) -> Result<(Self, Signature), Error> {
+        let (plan, signature) =
+            plan::plan(config).map_err(|message| Error::internal("configuration: ".to_owned() + &message))?;
+        Ok((Self { plan }, signature))
+    }
+
+    fn process(&mut self, inputs: &Batch<'_>, outputs: &mut Packer<'_>) -> Result<(), Error> {
+        let Plan { kernel, output, single, .. } = &self.plan;
+        let filled = if *single {
+            kernel.fill_f32(inputs.views(), outputs.fill(output)?)
+        } else {
+            kernel.fill_f64(inputs.views(), outputs.fill(output)?)
+        };
+        filled.map_err(|_| refuse::problems(&self.plan, inputs))
+    }
+}
+
+modelgate_module::export!(Tabular, silent);
