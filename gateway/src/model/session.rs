@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
+use modelgate_columns::Signature;
 use tract_onnx::tract_hir::internal::*;
 
 use super::columns;
@@ -21,6 +22,11 @@ pub struct Session {
 impl Session {
     pub(super) fn new(plans: Arc<Plans>) -> Self {
         Self { plans, many: None, one: None }
+    }
+
+    /// The model's inputs and outputs.
+    pub fn signature(&self) -> &Signature {
+        &self.plans.signature
     }
 
     /// Runs the model on packed inputs in the signature's order; gives packed outputs. The deadline is looked at between

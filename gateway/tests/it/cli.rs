@@ -1,0 +1,155 @@
+//! The binary as a person or an orchestrator runs it.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    process::{Child, Command, Output, Stdio},
+    time::Instant,
+};
+
+use serde_json::Value;
+
+use crate::support::{BundleFolder, PATIENCE, demo_row};
+
+fn modelgate(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_modelgate"));
+    command.args(args).env("MODELGATE_CODE_CACHE", concat!(env!("CARGO_TARGET_TMPDIR"), "/code"));
+    command
+}
+
+fn run(args: &[&str], input: &str) -> Output {
+    let mut child = modelgate(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    // It may end before it reads.
+    _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
+    child.wait_with_output().expect("it ends")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Ends the server with the test.
+struct Served(Child);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
+}
+
+#[test]
+fn predict_reads_rows_and_prints_the_answer() {
+    let output = run(&["predict", "demo"], &demo_row().to_string());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "{\"prediction\":2}\n");
+    let output = run(&["predict", "demo", "--all"], &format!("[{}]", demo_row()));
+    assert!(text(&output.stdout).contains("\"probabilities\":[["), "{}", text(&output.stdout));
+    let output = run(&["predict", "demo"], "{}");
+    assert!(!output.status.success());
+    assert!(text(&output.stderr).contains("Elevation"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn check_reports_every_problem() {
+    let output = run(&["check", "demo"], "");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("golden examples answered as expected"), "{}", text(&output.stdout));
+
+    let bad = BundleFolder::copy_of("demo");
+    bad.write("model.onnx", b"x");
+    bad.write("predict.json", b"{}");
+    let output = run(&["check", bad.path().to_str().expect("text")], "");
+    assert!(!output.status.success());
+    let told = text(&output.stderr);
+    assert!(told.contains("model.onnx: wrong digest") && told.contains("predict.json: wrong digest"), "{told}");
+}
+
+#[test]
+fn inspect_tells_what_goes_in_and_comes_out() {
+    let output = run(&["inspect", "demo"], "");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["name"], "modelo_covertype_vf");
+    assert_eq!(report["stages"][0]["inputs"][0]["name"], "Elevation");
+    assert_eq!(report["stages"][1]["outputs"][0]["name"], "prediction");
+    assert!(report["model"]["resident_bytes"].as_u64() > Some(100_000));
+}
+
+#[test]
+fn mistakes_are_explained() {
+    for (args, words) in [
+        (vec!["serve"], "--bundle DIR"),
+        (vec!["serve", "--demo", "--max-body", "big"], "64MiB"),
+        (vec!["serve", "--demo", "--listen", "nowhere"], "nowhere"),
+        (vec!["serve", "--demo", "--config", "/nonexistent.toml"], "/nonexistent.toml"),
+        (vec!["serve", "--bundle", "/nonexistent"], "bundle.toml"),
+        (vec!["healthcheck", "127.0.0.1:1"], "127.0.0.1:1"),
+        (vec!["frobnicate"], "frobnicate"),
+    ] {
+        let output = run(&args, "");
+        assert!(!output.status.success(), "{args:?}");
+        assert!(text(&output.stderr).contains(words), "{args:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn help_is_the_documentation() {
+    let output = run(&["serve", "--help"], "");
+    let help = text(&output.stdout);
+    for words in ["--listen", "MODELGATE_LISTEN", "127.0.0.1:8080", "--drain-timeout", "cgroup"] {
+        assert!(help.contains(words), "{words} is not in\n{help}");
+    }
+}
+
+/// The printed curl line works as printed; SIGTERM ends the process well.
+#[test]
+fn serve_prints_a_line_that_works_and_ends_on_sigterm() {
+    let child = modelgate(&["serve", "--demo", "--listen", "127.0.0.1:0"])
+        .env("MODELGATE_MAX_INSTANCES", "32")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut served = Served(child);
+    let mut lines = BufReader::new(served.0.stdout.take().expect("piped")).lines();
+    let first = lines.next().expect("a line").expect("text");
+    let address = first.split("http://").nth(1).and_then(|rest| rest.split(' ').next()).expect("an address").to_owned();
+    let curl = lines.map(|line| line.expect("text")).find(|line| line.starts_with("curl ")).expect("a curl line");
+    let output = Command::new("sh").args(["-c", &curl]).output().expect("a shell and curl");
+    assert_eq!(text(&output.stdout), r#"{"prediction":2}"#, "{curl}: {}", text(&output.stderr));
+
+    let healthy = run(&["healthcheck", &address], "");
+    assert!(healthy.status.success(), "{}", text(&healthy.stderr));
+    assert!(run(&["healthcheck", "--live", &address], "").status.success());
+
+    let pid = served.0.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+    let deadline = Instant::now() + PATIENCE;
+    let status = loop {
+        if let Some(status) = served.0.try_wait().expect("waited") {
+            break status;
+        }
+        assert!(Instant::now() < deadline, "it did not end");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    };
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn the_configuration_file_is_read_and_flags_win() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("modelgate.toml");
+    let path_text = path.to_str().expect("text");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = listener.local_addr().expect("an address").to_string();
+    fs::write(&path, format!("demo = true\nlisten = \"{taken}\"\nlog = \"nonsense=what\"\n")).expect("written");
+    let output = run(&["serve", "--config", path_text], "");
+    assert!(text(&output.stderr).contains("nonsense"), "{}", text(&output.stderr));
+    let output = run(&["serve", "--config", path_text, "--log", "info"], "");
+    assert!(text(&output.stderr).contains(&format!("cannot listen on {taken}")), "{}", text(&output.stderr));
+}
