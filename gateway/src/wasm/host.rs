@@ -179,7 +179,7 @@ impl ResourceLimiter for Host {
 pub(super) fn linker(engine: &WasmEngine) -> wasmtime::Result<Linker<Host>> {
     let mut linker = Linker::new(engine.inner());
     let mut model = linker.instance(&format!("{PACKAGE}/model@{CONTRACT}"))?;
-    model.func_wrap("signature", |store: StoreContextMut<'_, Host>, (): ()| {
+    model.func_wrap("describe", |store: StoreContextMut<'_, Host>, (): ()| {
         let signature =
             store.data().model.as_ref().map_or_else(|| WitSignature::from(&Signature::default()), WitSignature::from);
         Ok((signature,))

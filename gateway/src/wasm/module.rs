@@ -102,14 +102,15 @@ impl Compiler {
         check_imports(&component, self.engine.inner())?;
 
         let linker = linker(&self.engine)?;
+        let init = (export(&component, "init")?, config.to_vec());
         let mut module = Module {
             process: export(&component, "process")?,
-            init: Some((export(&component, "init")?, config.to_vec())),
+            init: None,
             pre: linker.instantiate_pre(&component)?,
             signature: Signature::default(),
         };
         let mut store = self.store(limits, session.take());
-        let started = module.start_in(&mut store);
+        let started = module.start_in(&mut store, &init);
         *session = store.into_data().session;
         module.signature = started?.1;
         module.signature.check().map_err(|error| wasmtime::format_err!("its signature: {error}"))?;
@@ -119,12 +120,13 @@ impl Compiler {
             let key: [&[u8]; 4] = [b"after init", &digest, config, model.as_bytes()];
             let component = self.cache.component(&self.engine, &key, || {
                 let component = componentize(wasm)?;
-                catch_unwind(AssertUnwindSafe(|| self.after_init(&component, &module, limits, session)))
+                catch_unwind(AssertUnwindSafe(|| self.after_init(&component, config, limits, session)))
                     .unwrap_or_else(|_| Err(wasmtime::format_err!("its state after `init` could not be taken")))
             })?;
             module.process = export(&component, "process")?;
             module.pre = linker.instantiate_pre(&component)?;
-            module.init = None;
+        } else {
+            module.init = Some(init);
         }
         Ok(module)
     }
@@ -133,30 +135,28 @@ impl Compiler {
     fn after_init(
         &self,
         component: &[u8],
-        module: &Module,
+        config: &[u8],
         limits: Limits,
         session: &mut Option<Session>,
     ) -> wasmtime::Result<Vec<u8>> {
         let wizer = Wizer::new();
         let (context, instrumented) = wizer.instrument_component(component)?;
         let instrumented = Component::new(self.engine.inner(), &instrumented)?;
-        let taken_from = Module {
+        let module = Module {
             pre: linker(&self.engine)?.instantiate_pre(&instrumented)?,
             process: export(&instrumented, "process")?,
-            init: match &module.init {
-                Some((_, config)) => Some((export(&instrumented, "init")?, config.clone())),
-                None => None,
-            },
+            init: None,
             signature: Signature::default(),
         };
+        let init = (export(&instrumented, "init")?, config.to_vec());
         // Reading the memory through the component's own type copies it once within the guest.
         let limits = Limits { memory: limits.memory.saturating_mul(2), ..limits };
         let mut store = self.store(limits, session.take());
-        let snapshot = taken_from.start_in(&mut store).and_then(|(instance, _)| {
+        let snapshot = module.start_in(&mut store, &init).and_then(|(instance, _)| {
             store.set_epoch_deadline(ticks_until(Instant::now() + INIT_DEADLINE));
             let mut state = InitState { store: &mut store, instance };
             let snapshot = wizer.snapshot_component(&context, &mut state).now_or_never();
-            Ok(snapshot.ok_or_else(|| wasmtime::format_err!("the snapshot did not finish at once"))??)
+            snapshot.ok_or_else(|| wasmtime::format_err!("the snapshot did not finish at once"))?
         });
         *session = store.into_data().session;
         snapshot
@@ -177,19 +177,26 @@ impl Module {
 
     /// A new instance in `store`, ready for `process`.
     pub(super) fn start(&self, store: &mut Store<Host>) -> wasmtime::Result<ProcessFunc> {
-        let instance = if self.init.is_some() { self.start_in(store)?.0 } else { self.pre.instantiate(&mut *store)? };
-        Ok(instance.get_typed_func(&mut *store, self.process)?)
+        let instance = match &self.init {
+            Some(init) => self.start_in(store, init)?.0,
+            None => {
+                store.set_epoch_deadline(ticks_until(Instant::now() + INIT_DEADLINE));
+                self.pre.instantiate(&mut *store)?
+            }
+        };
+        instance.get_typed_func(&mut *store, self.process)
     }
 
     /// Instantiates and calls `init`.
-    fn start_in(&self, store: &mut Store<Host>) -> wasmtime::Result<(Instance, Signature)> {
+    fn start_in(
+        &self,
+        store: &mut Store<Host>,
+        (init, config): &(ComponentExportIndex, Vec<u8>),
+    ) -> wasmtime::Result<(Instance, Signature)> {
         store.set_epoch_deadline(ticks_until(Instant::now() + INIT_DEADLINE));
         let instance = self.pre.instantiate(&mut *store)?;
         // Fails now, at load, if `process` is not of the contract's type.
         let _: ProcessFunc = instance.get_typed_func(&mut *store, self.process)?;
-        let Some((init, config)) = &self.init else {
-            return Ok((instance, self.signature.clone()));
-        };
         let init: InitFunc = instance.get_typed_func(&mut *store, *init)?;
         store.data_mut().begin(Some(Instant::now() + INIT_DEADLINE));
         let (answer,) = init.call(&mut *store, (config.clone(),)).map_err(|error| {
