@@ -67,7 +67,8 @@ def export(
 
     said = answers(pipeline, frame)
     estimator, step = _rest(pipeline, walked)
-    model = convert(estimator, step, matrix.shape[1], name, said)
+    missing = any(entry.get("nullable", False) for entry in tabular["inputs"])
+    model = convert(estimator, step, matrix.shape[1], name, said, missing)
     agreed = _agreed(said, run(model, matrix), tolerance, step)
     chosen = _chosen(agreed, said, examples)
 

@@ -20,7 +20,7 @@ from sklearn.preprocessing import (
 from .errors import refuse
 from .features import Feature
 from .frame import is_missing
-from .functions import recognise
+from .functions import Unrecognised, recognise
 
 Path = tuple[str, ...]
 
@@ -92,7 +92,7 @@ def _function(
             _columns(features),
             [feature.kind for feature in features],
         )
-    except LookupError as error:
+    except Unrecognised as error:
         name = getattr(transformer.func, "__name__", "func")
         raise refuse(
             path,
