@@ -170,7 +170,7 @@ def test_text_with_an_indicator(prepare, frame):
 )
 @pytest.mark.parametrize("missing", [{}, {"encoded_missing_value": -2}])
 def test_ordinal(prepare, unknown, missing):
-    others = pd.DataFrame({"job": ["mid", "nobody", None], "grade": ["low", "none", "high"]})
+    others = pd.DataFrame({"job": ["mid", "nobody", np.nan], "grade": ["low", "none", "high"]})
     prepare(OrdinalEncoder(**unknown, **missing), ["job", "grade"], others if unknown else None)
 
 
