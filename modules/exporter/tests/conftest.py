@@ -13,6 +13,19 @@ from sklearn.pipeline import Pipeline
 from sklearn.tree import DecisionTreeClassifier
 
 from modelgate_exporter import export, reference
+from modelgate_exporter.features import plain
+
+CASES: list[dict[str, Any]] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--cases", help="write what `prepare` proved to this file, for other tests")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if file := session.config.getoption("--cases"):
+        lines = ",\n".join(json.dumps(case, ensure_ascii=False) for case in CASES)
+        Path(file).write_text(f"[\n{lines}\n]\n")
 
 
 class Bundle:
@@ -73,21 +86,27 @@ def target(frame: pd.DataFrame) -> pd.Series:
 
 
 @pytest.fixture
-def prepare(frame: pd.DataFrame, target: pd.Series, tmp_path: Path) -> Any:
+def prepare(request: Any, frame: pd.DataFrame, target: pd.Series, tmp_path: Path) -> Any:
     """Exports a transformer in front of a tree, and proves it on the rows and on others."""
+
+    name = request.node.name
 
     def run(transformer: Any, columns: list[str], others: pd.DataFrame | None = None) -> Bundle:
         data = frame[columns]
         pipeline = Pipeline([("prep", transformer), ("tree", DecisionTreeClassifier(max_depth=4))])
         pipeline.fit(data, target)
         bundle = Bundle(export(pipeline, data, tmp_path / "bundle"))
+        case: dict[str, Any] = {"name": name, "config": bundle.tabular, "rows": [], "matrix": []}
+        CASES.append(case)
         for rows in [data] + ([] if others is None else [others]):
             theirs = pipeline[:-1].transform(rows)
             theirs = theirs.toarray() if hasattr(theirs, "toarray") else np.asarray(theirs)
             cells = json.loads(rows.to_json(orient="records", double_precision=15))
-            np.testing.assert_allclose(
-                bundle.matrix(cells), theirs.astype(np.float64), rtol=2e-7, atol=1e-7
-            )
+            theirs = theirs.astype(np.float64)
+            np.testing.assert_allclose(bundle.matrix(cells), theirs, rtol=2e-7, atol=1e-7)
+            some = [place for place, row in enumerate(cells) if place < 4 or None in row.values()]
+            case["rows"] += [cells[place] for place in some[:7]]
+            case["matrix"] += plain(theirs[some[:7]].tolist())
         return bundle
 
     return run

@@ -126,6 +126,20 @@ def test_a_mark_for_missing_values(frame, target, tmp_path):
     assert "it takes 0 for a missing value, and modelgate only null and NaN" in told
 
 
+def test_a_column_that_had_no_value(frame, target, tmp_path):
+    frame["empty"] = np.nan
+    told = refused(
+        columns(("s", StandardScaler(), ["empty", "height"])), frame, target, tmp_path / "b"
+    )
+    assert "on column 'empty': the column had no value when it was fitted" in told
+
+
+def test_numbers_too_large_for_a_category(frame, target, tmp_path):
+    frame["id"] = 2**60 + frame["children"]
+    told = refused(columns(("h", OneHotEncoder(), ["id"])), frame, target, tmp_path / "b")
+    assert "on column 'id': its category 1152921504606846976 is too large" in told
+
+
 def test_infrequent_categories_of_ordinal(frame, target, tmp_path):
     encoder = OrdinalEncoder(min_frequency=60)
     told = refused(columns(("o", encoder, ["grade", "city"])), frame, target, tmp_path / "b")
