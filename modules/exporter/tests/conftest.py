@@ -14,6 +14,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from modelgate_exporter import export, reference
 from modelgate_exporter.features import plain
+from modelgate_exporter.frame import rows as requests
 
 CASES: list[dict[str, Any]] = []
 
@@ -101,7 +102,8 @@ def prepare(request: Any, frame: pd.DataFrame, target: pd.Series, tmp_path: Path
         for rows in [data] + ([] if others is None else [others]):
             theirs = pipeline[:-1].transform(rows)
             theirs = theirs.toarray() if hasattr(theirs, "toarray") else np.asarray(theirs)
-            cells = json.loads(rows.to_json(orient="records", double_precision=15))
+            kinds = {entry["name"]: entry["datatype"] for entry in bundle.tabular["inputs"]}
+            cells = requests(rows, kinds)
             theirs = theirs.astype(np.float64)
             np.testing.assert_allclose(bundle.matrix(cells), theirs, rtol=2e-7, atol=1e-7)
             some = [place for place, row in enumerate(cells) if place < 4 or None in row.values()]
