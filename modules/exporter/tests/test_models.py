@@ -235,6 +235,13 @@ def test_an_array_for_a_sample(frame, target, tmp_path):
     assert list(Bundle(export(pipeline, data, tmp_path / "b")).inputs()) == ["x0", "x1"]
 
 
+def test_columns_with_numbers_for_names(frame, target, tmp_path):
+    data = frame[["height", "age"]].set_axis([10, 20], axis=1)
+    pipeline = make_pipeline(SimpleImputer(), LogisticRegression()).fit(data, target)
+    bundle = Bundle(export(pipeline, data, tmp_path / "b"))
+    assert [entry["name"] for entry in bundle.tabular["inputs"]] == ["10", "20"]
+
+
 def test_steps_over_the_matrix_go_into_the_graph(frame, target, tmp_path):
     pipeline = prepared(LogisticRegression())
     pipeline.steps[1:1] = [("scale", StandardScaler()), ("pca", PCA(5)), ("best", SelectKBest(k=4))]

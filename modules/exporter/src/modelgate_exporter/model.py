@@ -57,9 +57,11 @@ def in_graph(step: Any) -> bool:
 def answers(pipeline: Any, frame: Any) -> Answers:
     """scikit-learn's own answers."""
     probabilities = None
-    if is_classifier(pipeline) and hasattr(pipeline, "predict_proba"):
-        probabilities = np.asarray(pipeline.predict_proba(frame), dtype=np.float64)
-    prediction = np.asarray(pipeline.predict(frame))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of unknown categories and the like: the user has seen it
+        prediction = np.asarray(pipeline.predict(frame))
+        if is_classifier(pipeline) and hasattr(pipeline, "predict_proba"):
+            probabilities = np.asarray(pipeline.predict_proba(frame), dtype=np.float64)
     if is_classifier(pipeline) and prediction.dtype.kind == "f":
         prediction = prediction.astype(np.int64)  # such classes are whole; the graph says integers
     return Answers(prediction, probabilities)
