@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ def target(frame: pd.DataFrame) -> pd.Series:
 def prepare(request: Any, frame: pd.DataFrame, target: pd.Series, tmp_path: Path) -> Any:
     """Exports a transformer in front of a tree, and proves it on the rows and on others."""
 
-    name = request.node.name
+    name = re.sub(" at 0x[0-9a-f]+", "", request.node.name)  # of functions, so that names stay
 
     def run(transformer: Any, columns: list[str], others: pd.DataFrame | None = None) -> Bundle:
         data = frame[columns]
