@@ -58,16 +58,17 @@ def export(
 
     frame = _frame(pipeline, sample_frame)
     frame = frame.iloc[spread(len(frame), CHECKED_ROWS)].reset_index(drop=True)
-    datatypes = {str(column): datatype(frame[column], str(column)) for column in frame.columns}
-    features, walked = _walk(pipeline, datatypes)
-    tabular = _tabular(features, frame, datatypes)
-    used = {entry["name"]: entry["datatype"] for entry in tabular["inputs"]}
-    cells = rows(frame.set_axis([str(column) for column in frame.columns], axis=1), used)
+    named = frame.set_axis([str(column) for column in frame.columns], axis=1)
+    datatypes, odd = _datatypes(named)
+    features, walked = _walk(pipeline, datatypes, odd)
+    tabular = _tabular(features, named, datatypes)
+    cells = rows(named, {entry["name"]: entry["datatype"] for entry in tabular["inputs"]})
     matrix = _matrix(pipeline, walked, frame, tabular, cells)
 
     said = answers(pipeline, frame)
     estimator, step = _rest(pipeline, walked)
-    model = convert(estimator, step, matrix.shape[1], name, said)
+    missing = any(entry.get("nullable", False) for entry in tabular["inputs"])
+    model = convert(estimator, step, matrix.shape[1], name, said, missing)
     agreed = _agreed(said, run(model, matrix), tolerance, step)
     chosen = _chosen(agreed, said, examples)
 
@@ -102,11 +103,25 @@ def _frame(pipeline: Any, sample: Any) -> pd.DataFrame:
     return pd.DataFrame(sample[list(fitted)])
 
 
+def _datatypes(frame: pd.DataFrame) -> tuple[dict[str, str], dict[str, CannotExport]]:
+    """Each column's datatype, and what is wrong with those that no request can carry."""
+    datatypes: dict[str, str] = {}
+    odd: dict[str, CannotExport] = {}
+    for column in frame.columns:
+        try:
+            datatypes[column] = datatype(frame[column], column)
+        except CannotExport as error:
+            datatypes[column], odd[column] = "bytes", error
+    return datatypes, odd
+
+
 def _steps(pipeline: Any) -> list[tuple[str, Any]]:
     return list(pipeline.steps) if isinstance(pipeline, Pipeline) else [("", pipeline)]
 
 
-def _walk(pipeline: Any, datatypes: Mapping[str, str]) -> tuple[list[Feature], int]:
+def _walk(
+    pipeline: Any, datatypes: Mapping[str, str], odd: Mapping[str, CannotExport]
+) -> tuple[list[Feature], int]:
     """What the tabular module does, and how many of the pipeline's steps that covers."""
     kinds: dict[str, Kind] = {"bytes": "text", "bool": "bool"}
     features = [Feature(column, kinds.get(kind, "number")) for column, kind in datatypes.items()]
@@ -121,6 +136,9 @@ def _walk(pipeline: Any, datatypes: Mapping[str, str]) -> tuple[list[Feature], i
                 raise
             break
         walked += 1
+    for feature in features:
+        if feature.column in odd:
+            raise odd[feature.column]
     if text := _text(features):
         raise CannotExport(
             f"cannot export column '{text[0]}': its text reaches the model without an encoder; "

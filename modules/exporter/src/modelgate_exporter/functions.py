@@ -25,6 +25,10 @@ PROBES: dict[Kind, list[Any]] = {
 }
 
 
+class Unrecognised(Exception):
+    """A function that is none of these; the text says why."""
+
+
 def truncate(data: Any) -> Any:
     """Cuts the fraction off every float, toward zero, as `int(x)` does; leaves the rest alone.
 
@@ -44,7 +48,7 @@ def recognise(
     """What `function` does to each column: a cast, or nothing (None).
 
     The function is called on probe values, as a frame and else as an array, since it may be
-    written for either. Raises `LookupError`, saying why, if it does something else.
+    written for either. Raises `Unrecognised`, saying why, if it does something else.
     """
     if function is None:
         return [None] * len(names)
@@ -55,33 +59,33 @@ def recognise(
         try:
             result = pd.DataFrame(function(given))
             if result.shape != probe.shape:
-                raise LookupError("it changes the number of rows or columns")
+                raise Unrecognised("it changes the number of rows or columns")
             return [
                 _cast_of(list(result.iloc[:, place]), name, kind)
                 for place, (name, kind) in enumerate(zip(names, kinds, strict=True))
             ]
-        except LookupError as error:
+        except Unrecognised as error:
             reasons.insert(0, str(error))
         except Exception as error:  # whatever a function not written for probes may raise
             reasons.append(f"it failed on probe values ({error})")
-    raise LookupError(reasons[0])
+    raise Unrecognised(reasons[0])
 
 
 def _cast_of(values: list[Any], name: str, kind: Kind) -> Cast | None:
     if kind != "number":
         if values != PROBES[kind]:
-            raise LookupError(f"it changes column '{name}'")
+            raise Unrecognised(f"it changes column '{name}'")
         return None
     try:
-        numbers = np.array(values, dtype=np.float64)
+        numbers = np.array(np.array(values, dtype=object) * 1.0, dtype=np.float64)
     except (TypeError, ValueError):
-        raise LookupError(f"it makes the numbers of column '{name}' something else") from None
+        raise Unrecognised(f"it makes the numbers of column '{name}' something else") from None
     if np.array_equal(numbers, NUMBERS):
         return None
     if np.array_equal(numbers, np.trunc(NUMBERS)):
         return "i64"
     if np.array_equal(numbers, NUMBERS.astype(np.float32).astype(np.float64)):
         return "f32"
-    raise LookupError(
+    raise Unrecognised(
         f"what it does to column '{name}' is neither a truncation nor a rounding to float32"
     )

@@ -14,13 +14,21 @@ from skl2onnx._supported_operators import sklearn_operator_name_map
 from skl2onnx.common.data_types import FloatTensorType
 from sklearn.base import is_classifier
 from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.tree import BaseDecisionTree
 
 from .errors import CannotExport, step_name
 
 # What the gateway's engine reads. ai.onnx.ml 3 has the tree operators it replaces; 5 has others.
 OPSETS = {"": 17, "ai.onnx.ml": 3}
+FORESTS = (RandomForestClassifier, RandomForestRegressor, ExtraTreesClassifier, ExtraTreesRegressor)
 
 
 @dataclass(frozen=True)
@@ -49,13 +57,23 @@ def in_graph(step: Any) -> bool:
 def answers(pipeline: Any, frame: Any) -> Answers:
     """scikit-learn's own answers."""
     probabilities = None
-    if is_classifier(pipeline) and hasattr(pipeline, "predict_proba"):
-        probabilities = np.asarray(pipeline.predict_proba(frame), dtype=np.float64)
-    return Answers(np.asarray(pipeline.predict(frame)), probabilities)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of unknown categories and the like: the user has seen it
+        prediction = np.asarray(pipeline.predict(frame))
+        if is_classifier(pipeline) and hasattr(pipeline, "predict_proba"):
+            probabilities = np.asarray(pipeline.predict_proba(frame), dtype=np.float64)
+    if is_classifier(pipeline) and prediction.dtype.kind == "f":
+        prediction = prediction.astype(np.int64)  # such classes are whole; the graph says integers
+    return Answers(prediction, probabilities)
 
 
-def convert(estimator: Any, path: Sequence[str], width: int, name: str, said: Answers) -> Model:
-    """The estimator, or a pipeline of the steps left, over a matrix `X` of `width` columns."""
+def convert(
+    estimator: Any, path: Sequence[str], width: int, name: str, said: Answers, missing: bool
+) -> Model:
+    """The estimator, or a pipeline of the steps left, over a matrix `X` of `width` columns.
+
+    `missing` says that the matrix may have NaN in it.
+    """
     final = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
     classes = getattr(final, "classes_", None) if is_classifier(final) else None
     if isinstance(classes, list):
@@ -64,6 +82,8 @@ def convert(estimator: Any, path: Sequence[str], width: int, name: str, said: An
             "and a bundle has one; fit and export one classifier for each"
         )
     graph = _graph(estimator, final, path, width, name, classifier=classes is not None)
+    if missing:
+        _send_missing(graph, final)
     found = graph.graph.output
     if any(value.type.WhichOneof("value") != "tensor_type" for value in found):
         raise CannotExport(
@@ -119,11 +139,34 @@ def _tidy(graph: onnx.ModelProto) -> onnx.ModelProto:
     return graph
 
 
+def _send_missing(graph: onnx.ModelProto, final: Any) -> None:
+    """Sends missing values down a tree the way scikit-learn does, which skl2onnx leaves out."""
+    trees = final.estimators_ if isinstance(final, FORESTS) else [final]
+    if not all(isinstance(tree, BaseDecisionTree) for tree in trees):
+        return
+    left = [tree.tree_.missing_go_to_left for tree in trees]
+    for node in graph.graph.node:
+        fields = {field.name: field for field in node.attribute}
+        if "nodes_missing_value_tracks_true" not in fields:
+            continue
+        places = zip(fields["nodes_treeids"].ints, fields["nodes_nodeids"].ints, strict=True)
+        branch = [mode != b"LEAF" for mode in fields["nodes_modes"].strings]
+        ways = [int(left[tree][place]) for tree, place in places]
+        fields["nodes_missing_value_tracks_true"].ints[:] = [
+            way * inner for way, inner in zip(ways, branch, strict=True)
+        ]
+
+
 def run(model: Model, matrix: npt.NDArray[np.float32]) -> Answers | None:
     """The export's answers by ONNX Runtime, or None where that is not installed."""
     try:
         import onnxruntime
     except ImportError:
+        warnings.warn(
+            "onnxruntime is not installed, so the ONNX graph was not compared with the pipeline; "
+            "`modelgate check` does it with the golden examples",
+            stacklevel=3,
+        )
         return None
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3

@@ -1,9 +1,9 @@
 """Follows fitted transformers and notes what each does to a column."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
@@ -20,7 +20,7 @@ from sklearn.preprocessing import (
 from .errors import refuse
 from .features import Feature
 from .frame import is_missing
-from .functions import recognise
+from .functions import Unrecognised, recognise
 
 Path = tuple[str, ...]
 
@@ -92,7 +92,7 @@ def _function(
             _columns(features),
             [feature.kind for feature in features],
         )
-    except LookupError as error:
+    except Unrecognised as error:
         name = getattr(transformer.func, "__name__", "func")
         raise refuse(
             path,
@@ -109,43 +109,54 @@ def _function(
     ]
 
 
-def _standard(scaler: StandardScaler, features: list[Feature], _: Path) -> list[Feature]:
-    return _affine(
-        "standard", features, mean=scaler.mean_ if scaler.with_mean else None, scale=scaler.scale_
-    )
+def _standard(scaler: StandardScaler, features: list[Feature], path: Path) -> list[Feature]:
+    fields = {"mean": scaler.mean_ if scaler.with_mean else None, "scale": scaler.scale_}
+    return _affine("standard", scaler, features, path, fields)
 
 
-def _robust(scaler: RobustScaler, features: list[Feature], _: Path) -> list[Feature]:
-    return _affine(
-        "robust",
-        features,
-        center=scaler.center_ if scaler.with_centering else None,
-        scale=scaler.scale_ if scaler.with_scaling else None,
-    )
+def _robust(scaler: RobustScaler, features: list[Feature], path: Path) -> list[Feature]:
+    fields = {
+        "center": scaler.center_ if scaler.with_centering else None,
+        "scale": scaler.scale_ if scaler.with_scaling else None,
+    }
+    return _affine("robust", scaler, features, path, fields)
 
 
-def _min_max(scaler: MinMaxScaler, features: list[Feature], _: Path) -> list[Feature]:
-    shared = {"clip": [float(bound) for bound in scaler.feature_range]} if scaler.clip else None
-    return _affine("min_max", features, shared, scale=scaler.scale_, min=scaler.min_)
+def _min_max(scaler: MinMaxScaler, features: list[Feature], path: Path) -> list[Feature]:
+    clip = {"clip": [float(bound) for bound in scaler.feature_range]} if scaler.clip else {}
+    fields = {"scale": scaler.scale_, "min": scaler.min_}
+    return _affine("min_max", scaler, features, path, fields, clip)
 
 
-def _max_abs(scaler: MaxAbsScaler, features: list[Feature], _: Path) -> list[Feature]:
-    scaled = _affine("max_abs", features, scale=scaler.scale_)
+def _max_abs(scaler: MaxAbsScaler, features: list[Feature], path: Path) -> list[Feature]:
+    scaled = _affine("max_abs", scaler, features, path, {"scale": scaler.scale_})
     if not getattr(scaler, "clip", False):
         return scaled
-    ones = np.ones(len(features))
-    return _affine("min_max", scaled, {"clip": [-1.0, 1.0]}, scale=ones, min=ones * 0)
+    clip = {"scale": 1.0, "min": 0.0}
+    return [feature.then("min_max", clip, {"clip": [-1.0, 1.0]}) for feature in scaled]
 
 
 def _affine(
-    op: str, features: list[Feature], shared: dict[str, Any] | None = None, **fields: Any
+    op: str,
+    scaler: Any,
+    features: list[Feature],
+    path: Path,
+    fields: dict[str, Any],
+    shared: dict[str, Any] | None = None,
 ) -> list[Feature]:
-    return [
-        feature.then(
-            op, {key: None if of is None else of[place] for key, of in fields.items()}, shared
-        )
-        for place, feature in enumerate(features)
-    ]
+    out = []
+    for place, feature in enumerate(features):
+        own = {key: None if of is None else float(of[place]) for key, of in fields.items()}
+        if not all(value is None or math.isfinite(value) for value in own.values()):
+            raise refuse(
+                path,
+                scaler,
+                [feature.column],
+                "the column had no value when it was fitted",
+                "leave the column out, or fit on rows that have it",
+            )
+        out.append(feature.then(op, own, shared))
+    return out
 
 
 def _impute(imputer: SimpleImputer, features: list[Feature], path: Path) -> list[Feature]:
@@ -238,6 +249,14 @@ def _categories(encoder: Any, feature: Feature, place: int, path: Path) -> list[
                 [feature.column],
                 f"its category {value!r} is text, and the sample frame's column is not",
                 "give the column the type it was fitted with",
+            )
+        elif abs(value) >= 2**53:
+            raise refuse(
+                path,
+                encoder,
+                [feature.column],
+                f"its category {value} is too large to be told from its neighbours",
+                "make the column text before the pipeline is fitted",
             )
         else:
             value = float(value)
