@@ -223,8 +223,12 @@ impl Runner {
             Chain::Native(chain) => chain(self.session.as_mut(), batch, deadline)?,
             Chain::Wasm { engine, modules, .. } => self.run_wasm(generation, engine, modules, batch, deadline)?,
         };
-        generation.metrics.timed(&self.timing.stages, self.timing.model);
         Ok(Batch { rows, words })
+    }
+
+    /// Where the time of the last run went.
+    pub fn timing(&self) -> &Timing {
+        &self.timing
     }
 
     fn run_wasm(

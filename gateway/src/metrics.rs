@@ -1,17 +1,14 @@
 //! Every series the gateway exports. Labels come from bundles and from fixed lists, never from a request, so that no
 //! client can add one.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry, TextEncoder, core::Collector, process_collector::ProcessCollector,
 };
 
-use crate::wasm::instance::TrapCause;
+use crate::wasm::instance::{Timing, TrapCause};
 
 /// Upper bounds of the latency histograms, in seconds.
 const LATENCY: [f64; 19] = [
@@ -352,18 +349,20 @@ impl ModelMetrics {
     }
 
     /// Notes the time in each stage and in the model.
-    pub fn timed(&self, stages: &[Duration], model: Duration) {
-        for (histogram, time) in self.stages.iter().zip(stages) {
+    pub fn timed(&self, timing: &Timing) {
+        for (histogram, time) in self.stages.iter().zip(&timing.stages) {
             histogram.observe(time.as_secs_f64());
         }
-        if !model.is_zero() {
-            self.model_seconds.observe(model.as_secs_f64());
+        if !timing.model.is_zero() {
+            self.model_seconds.observe(timing.model.as_secs_f64());
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -373,7 +372,8 @@ mod tests {
         model.ended(Outcome::Success);
         model.ended(Outcome::Shed);
         model.rows.observe(3.0);
-        model.timed(&[Duration::from_micros(10), Duration::from_micros(20)], Duration::from_micros(5));
+        let stages = vec![Duration::from_micros(10), Duration::from_micros(20)];
+        model.timed(&Timing { stages, model: Duration::from_micros(5) });
         for _ in 0..2 {
             let text = String::from_utf8(metrics.render().expect("rendered")).expect("text");
             for line in [

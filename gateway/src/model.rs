@@ -59,9 +59,8 @@ impl Model {
         // Declared output types and inner shapes are hints that converters get wrong, the batch dimension above all.
         let mut framework = tract_onnx::onnx().with_ignore_output_types(true).with_ignore_value_info(true);
         ops::register(&mut framework);
-        let proto = framework
-            .proto_model_for_read(&mut &*onnx)
-            .map_err(|error| ModelError::Corrupt(plan::brief(&error)))?;
+        let proto =
+            framework.proto_model_for_read(&mut &*onnx).map_err(|error| ModelError::Corrupt(plan::brief(&error)))?;
         let graph = graph::check(&framework, &proto, limits.nodes)?;
         let model = framework.model_for_proto_model(&proto).map_err(engine)?;
         let output_names: Vec<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();

@@ -258,8 +258,12 @@ fn run(job: Job, runners: &mut Runners, metrics: &Metrics) {
     }
     generation.metrics.queue.observe((start - queued).as_secs_f64());
     generation.metrics.rows.observe(f64::from(batch.rows));
-    let runner = runners.get(&generation);
-    let result = catch_unwind(AssertUnwindSafe(|| runner.run(&generation, batch, deadline)));
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        let runner = runners.get(&generation);
+        let answer = runner.run(&generation, batch, deadline)?;
+        generation.metrics.timed(runner.timing());
+        Ok(answer)
+    }));
     let result = result.unwrap_or_else(|_| {
         metrics.panics.inc();
         runners.forget(&generation);

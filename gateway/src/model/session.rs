@@ -31,12 +31,7 @@ impl Session {
 
     /// Runs the model on packed inputs in the signature's order; gives packed outputs. The deadline is looked at between
     /// the nodes of the graph.
-    pub fn compute(
-        &mut self,
-        rows: u32,
-        inputs: &[u64],
-        deadline: Option<Instant>,
-    ) -> Result<Vec<u64>, ComputeError> {
+    pub fn compute(&mut self, rows: u32, inputs: &[u64], deadline: Option<Instant>) -> Result<Vec<u64>, ComputeError> {
         let tensors = columns::unpack(&self.plans.signature.inputs, rows, inputs)?;
         if rows == 0 {
             return columns::pack_none(&self.plans.signature.outputs);
@@ -53,7 +48,12 @@ impl Session {
         outcome
     }
 
-    fn run(&mut self, rows: u32, inputs: TVec<TValue>, deadline: Option<Instant>) -> Result<TVec<TValue>, ComputeError> {
+    fn run(
+        &mut self,
+        rows: u32,
+        inputs: TVec<TValue>,
+        deadline: Option<Instant>,
+    ) -> Result<TVec<TValue>, ComputeError> {
         match (&self.plans.many, &self.plans.one) {
             (Some(many), None) => run(&mut self.many, many, inputs, deadline),
             (Some(many), Some(_)) if rows > 1 => run(&mut self.many, many, inputs, deadline),

@@ -16,7 +16,7 @@ fn looping() -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_sheds_and_health_still_answers() {
-    let unruly = BundleFolder::unruly("unruly", r#"{"do":"by-row"}"#, "[limits]\ndeadline_ms = 1500");
+    let unruly = BundleFolder::unruly("unruly", r#"{"do":"by-row"}"#, "[limits]\ndeadline_ms = 4000");
     let gateway = Gateway::serving(&[unruly.path()], |args| {
         args.workers = NonZeroUsize::new(1);
         args.queue = NonZeroUsize::new(2);
@@ -52,8 +52,7 @@ async fn a_full_queue_sheds_and_health_still_answers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn expired_and_abandoned_requests_are_not_run() {
     let unruly = BundleFolder::unruly("unruly", r#"{"do":"by-row"}"#, "[limits]\ndeadline_ms = 1000");
-    let gateway =
-        Arc::new(Gateway::serving(&[unruly.path()], |args| args.workers = NonZeroUsize::new(1)).await);
+    let gateway = Arc::new(Gateway::serving(&[unruly.path()], |args| args.workers = NonZeroUsize::new(1)).await);
     let started = Instant::now();
     let waiting: Vec<_> = (0..5)
         .map(|_| {

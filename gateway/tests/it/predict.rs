@@ -125,9 +125,11 @@ async fn compressed_bodies_are_taken() {
     gzip.write_all(body.as_bytes()).expect("into memory");
     let mut deflate = ZlibEncoder::new(Vec::new(), Compression::fast());
     deflate.write_all(body.as_bytes()).expect("into memory");
-    for (coding, body) in
-        [("gzip", gzip.finish().expect("whole")), ("deflate", deflate.finish().expect("whole")), ("identity", body.into())]
-    {
+    for (coding, body) in [
+        ("gzip", gzip.finish().expect("whole")),
+        ("deflate", deflate.finish().expect("whole")),
+        ("identity", body.into()),
+    ] {
         let answer = gateway.post("/predict", body, &[("content-encoding", coding)]).await;
         assert_eq!(answer.json(), json!({ "prediction": 2 }), "{coding}");
     }

@@ -99,9 +99,9 @@ impl Gateway {
     }
 
     pub async fn post(&self, path: &str, body: Vec<u8>, headers: &[(&str, &str)]) -> Answer {
-        let request = headers.iter().fold(self.client.post(self.url(path)), |request, (name, value)| {
-            request.header(*name, *value)
-        });
+        let request = headers
+            .iter()
+            .fold(self.client.post(self.url(path)), |request, (name, value)| request.header(*name, *value));
         read(request.body(body)).await
     }
 
@@ -129,7 +129,11 @@ impl Gateway {
 
 async fn read(request: reqwest::RequestBuilder) -> Answer {
     let response = request.send().await.expect("an answer");
-    Answer { status: response.status(), headers: response.headers().clone(), text: response.text().await.expect("text") }
+    Answer {
+        status: response.status(),
+        headers: response.headers().clone(),
+        text: response.text().await.expect("text"),
+    }
 }
 
 /// Asks again and again until it holds.

@@ -175,4 +175,3 @@ impl<T: Scalar> SparseVotes<T> {
         size_of_val(self.starts.as_slice()) + size_of_val(self.votes.as_slice())
     }
 }
-

@@ -181,7 +181,8 @@ impl<N: Packed> Trees<N> {
         let spare = N::new(N::Value::leaf(0), 0, -1);
         let Some(spare) = spare else { return Ok(None) };
         // Room for the cache line's start, the place before each root, and gaps at the ends of blocks.
-        let mut nodes: Vec<N> = Vec::with_capacity(spec.nodes.len() + spec.nodes.len() / 2 + 2 * spec.trees.len() + 2 * LINE);
+        let mut nodes: Vec<N> =
+            Vec::with_capacity(spec.nodes.len() + spec.nodes.len() / 2 + 2 * spec.trees.len() + 2 * LINE);
         let first = match nodes.as_ptr().align_offset(64) {
             offset if offset < LINE => offset,
             _ => 0,
@@ -293,7 +294,9 @@ fn normal_form<T: Scalar>(node: &SpecNode) -> (T, bool, Rule) {
         Mode::LessEqual | Mode::Leaf => (at_most(false), false, rule(missing, false)),
         Mode::Less => (at_most(true), false, rule(missing, false)),
         // Comparisons with a NaN threshold are false: it goes left, which is the false branch.
-        Mode::GreaterEqual | Mode::Greater if node.threshold.is_nan() => (T::below(f64::NAN, false), false, rule(missing, false)),
+        Mode::GreaterEqual | Mode::Greater if node.threshold.is_nan() => {
+            (T::below(f64::NAN, false), false, rule(missing, false))
+        }
         Mode::GreaterEqual => (at_most(true), true, rule(!missing, false)),
         Mode::Greater => (at_most(false), true, rule(!missing, false)),
         Mode::Equal => (T::exact(node.threshold), false, rule(missing, true)),

@@ -204,10 +204,9 @@ impl Spec {
                 }
                 let (mut feature, mut children) = (0, [0; 2]);
                 if node.mode != Mode::Leaf {
-                    feature = u32::try_from(node.feature)
-                        .ok()
-                        .filter(|&feature| feature < u32::MAX)
-                        .ok_or(TreeError::Feature { tree, node: id, feature: node.feature, width: u32::MAX as usize })?;
+                    feature = u32::try_from(node.feature).ok().filter(|&feature| feature < u32::MAX).ok_or(
+                        TreeError::Feature { tree, node: id, feature: node.feature, width: u32::MAX as usize },
+                    )?;
                     spec.features = spec.features.max(feature as usize + 1);
                     for (place, child) in children.iter_mut().zip(node.children) {
                         let found = find(child).ok_or(TreeError::NoSuchChild { tree, node: id, child })?;
