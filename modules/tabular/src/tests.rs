@@ -47,8 +47,10 @@ fn equals_scikit_learn_to_the_last_bit() {
     for Case { name, config, rows, expected } in cases {
         let mut tabular = start(&config.to_string());
         let datatypes: Vec<_> = tabular.signature().inputs.iter().map(|column| column.datatype).collect();
-        let rows: Vec<Row> =
-            rows.iter().map(|row| row.iter().zip(&datatypes).map(|(json, datatype)| value(json, *datatype)).collect()).collect();
+        let rows: Vec<Row> = rows
+            .iter()
+            .map(|row| row.iter().zip(&datatypes).map(|(json, datatype)| value(json, *datatype)).collect())
+            .collect();
         let got = tabular.run(rows.clone()).unwrap();
         assert_eq!(got.len(), expected.len(), "{name}");
         for (place, (got, expected)) in got.iter().zip(&expected).enumerate() {
@@ -112,7 +114,10 @@ fn an_indicator_stays_as_it_is_behind_the_block() {
     let mut tabular = start(&config(steps, ONE_HOT));
     let got = tabular.run(vec![vec![1.0.into(), Value::Missing, "y".into(), 0.0.into()]]).unwrap();
     assert_eq!(got, rows![[[2.5, 0.25, 1.0, 0.0, 1.0]]]);
-    let mut tabular = start(&config("", r#"{"op": "impute", "values": ["x"], "indicator": [0]}, {"op": "ordinal", "categories": [["y", "x"]], "unknown": "error"}"#));
+    let mut tabular = start(&config(
+        "",
+        r#"{"op": "impute", "values": ["x"], "indicator": [0]}, {"op": "ordinal", "categories": [["y", "x"]], "unknown": "error"}"#,
+    ));
     let got = tabular.run(vec![vec![1.0.into(), 2.0.into(), Value::Missing, 0.0.into()]]).unwrap();
     assert_eq!(got, rows![[[2.0, 1.0, 1.0, 1.0]]]);
 }
@@ -169,29 +174,65 @@ fn a_refused_batch_names_the_right_row_beyond_the_first_tile() {
 #[test]
 fn a_wrong_configuration_says_where() {
     let wrong = [
-        (config(r#"{"op": "max_abs", "scale": [1]}"#, ONE_HOT), "block 0, step 0 (max_abs): `scale` has 1 entries: expected 2"),
-        (config(r#"{"op": "max_abs", "scale": [1, 0]}"#, ONE_HOT), "block 0, step 0 (max_abs): column 'a' has a `scale` of 0"),
+        (
+            config(r#"{"op": "max_abs", "scale": [1]}"#, ONE_HOT),
+            "block 0, step 0 (max_abs): `scale` has 1 entries: expected 2",
+        ),
+        (
+            config(r#"{"op": "max_abs", "scale": [1, 0]}"#, ONE_HOT),
+            "block 0, step 0 (max_abs): column 'a' has a `scale` of 0",
+        ),
         (config(r#"{"op": "max_abs"}"#, ONE_HOT), "block 0, step 0 (max_abs): `scale` is missing"),
-        (config(r#"{"op": "cast", "to": "i64"}, {"op": "halve"}"#, ONE_HOT), "block 0, step 1 (halve): no such operation"),
+        (
+            config(r#"{"op": "cast", "to": "i64"}, {"op": "halve"}"#, ONE_HOT),
+            "block 0, step 1 (halve): no such operation",
+        ),
         (config(r#"{"op": "cast", "to": "u8"}"#, ONE_HOT), r#"`to`: expected "i64" or "f32", got "u8""#),
         (config(r#"{"op": "cast", "to": "i64", "drop": []}"#, ONE_HOT), "(cast): `drop` does not belong here"),
         (config("", ""), "block 1: column 's' is text: expected a step `one_hot` or `ordinal`"),
         (config("", r#"{"op": "cast", "to": "i64"}"#), "block 1, step 0 (cast): column 's' is text: expected numbers"),
         (config("", &format!(r#"{ONE_HOT}, {{"op": "max_abs", "scale": [1]}}"#)), "column 's' is one-hot by now"),
-        (config("", r#"{"op": "one_hot", "categories": [["x"]]}"#), r#"`unknown`: expected "ignore", "error" or "infrequent", got nothing"#),
-        (config("", r#"{"op": "one_hot", "categories": [["x", "x"]], "unknown": "error"}"#), r#"column 's' has the category "x" twice"#),
-        (config("", r#"{"op": "one_hot", "categories": [[1]], "unknown": "error"}"#), "expected strings as categories, got 1"),
-        (config("", r#"{"op": "one_hot", "categories": [["x"]], "unknown": "error", "drop": [1]}"#), "there is no place 1"),
+        (
+            config("", r#"{"op": "one_hot", "categories": [["x"]]}"#),
+            r#"`unknown`: expected "ignore", "error" or "infrequent", got nothing"#,
+        ),
+        (
+            config("", r#"{"op": "one_hot", "categories": [["x", "x"]], "unknown": "error"}"#),
+            r#"column 's' has the category "x" twice"#,
+        ),
+        (
+            config("", r#"{"op": "one_hot", "categories": [[1]], "unknown": "error"}"#),
+            "expected strings as categories, got 1",
+        ),
+        (
+            config("", r#"{"op": "one_hot", "categories": [["x"]], "unknown": "error", "drop": [1]}"#),
+            "there is no place 1",
+        ),
         (config("", r#"{"op": "ordinal", "categories": [["x"]], "unknown": "value"}"#), "`unknown_value` is missing"),
-        (config(r#"{"op": "impute", "values": [1, "x"]}"#, ONE_HOT), "column 'a' holds numbers: expected a number or a boolean, got \"x\""),
-        (config(r#"{"op": "impute", "values": [1, 2], "indicator": [2]}"#, ONE_HOT), "`indicator`: there is no column 2"),
-        (config(r#"{"op": "min_max", "scale": [1, 1], "min": [0, 0], "clip": [1, 0]}"#, ONE_HOT), "`clip`: expected [low, high]"),
+        (
+            config(r#"{"op": "impute", "values": [1, "x"]}"#, ONE_HOT),
+            "column 'a' holds numbers: expected a number or a boolean, got \"x\"",
+        ),
+        (
+            config(r#"{"op": "impute", "values": [1, 2], "indicator": [2]}"#, ONE_HOT),
+            "`indicator`: there is no column 2",
+        ),
+        (
+            config(r#"{"op": "min_max", "scale": [1, 1], "min": [0, 0], "clip": [1, 0]}"#, ONE_HOT),
+            "`clip`: expected [low, high]",
+        ),
         (config(r#"{"op": "cast", "too": "i64"}"#, ONE_HOT), "unknown field `too`"),
         (config("", ONE_HOT).replace(r#""s"]"#, r#""t"]"#), "block 1: column 't' is not among the inputs"),
         (config("", ONE_HOT).replace("\"bytes\"", "\"text\""), "input 's': expected a datatype"),
-        (config("", ONE_HOT).replace("\"X\", \"datatype\": \"f32\"", "\"X\", \"datatype\": \"i64\""), "output 'X': expected datatype f32 or f64"),
+        (
+            config("", ONE_HOT).replace("\"X\", \"datatype\": \"f32\"", "\"X\", \"datatype\": \"i64\""),
+            "output 'X': expected datatype f32 or f64",
+        ),
         (config("", ONE_HOT).replace("\"unused\"", "\"a\""), "column 'a': named twice"),
-        (r#"{"inputs": [], "output": {"name": "X", "datatype": "f32"}, "blocks": []}"#.to_owned(), "`blocks` give no column"),
+        (
+            r#"{"inputs": [], "output": {"name": "X", "datatype": "f32"}, "blocks": []}"#.to_owned(),
+            "`blocks` give no column",
+        ),
         (String::new(), "missing field `inputs`"),
         (config("", r#"{"op": "one_hot", "categories": [[9007199254740993]], "unknown": "error"}"#), "below 2^53"),
     ];
