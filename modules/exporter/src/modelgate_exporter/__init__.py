@@ -1,0 +1,11 @@
+"""Turns a fitted scikit-learn pipeline into a modelgate bundle.
+
+>>> from modelgate_exporter import export
+>>> export(pipeline, sample_frame, "out/", name="churn", version="3")
+"""
+
+from .errors import CannotExport
+from .export import export
+from .functions import truncate
+
+__all__ = ["CannotExport", "export", "truncate"]

@@ -1,0 +1,87 @@
+"""The sample frame: which datatype each input column has, and its rows as JSON."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .errors import CannotExport
+
+Json = Any
+
+
+def datatype(column: pd.Series, name: str) -> str:
+    """The contract's datatype for a column's values: `bool`, `i64`, `f32`, `f64` or `bytes`."""
+    dtype = column.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        return datatype(pd.Series(dtype.categories), name)
+    if pd.api.types.is_bool_dtype(dtype):
+        return "bool"
+    if pd.api.types.is_integer_dtype(dtype):
+        return "i64"
+    if pd.api.types.is_float_dtype(dtype):
+        return "f32" if column.to_numpy(dtype=None).dtype.itemsize <= 4 else "f64"
+    if isinstance(dtype, pd.StringDtype):
+        return "bytes"
+    if pd.api.types.is_object_dtype(dtype):
+        kinds = {type(value) for value in column if not is_missing(value)}
+        if kinds <= {str, np.str_}:
+            return "bytes"
+        if kinds <= {bool, np.bool_}:
+            return "bool"
+        if all(issubclass(kind, (int, np.integer)) and kind is not bool for kind in kinds):
+            return "i64"
+        if all(
+            issubclass(kind, (int, float, np.integer, np.floating)) and kind is not bool
+            for kind in kinds
+        ):
+            return "f64"
+        names = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise CannotExport(
+            f"cannot export column '{name}': it mixes values of {names}; "
+            "give it one type in the sample frame"
+        )
+    raise CannotExport(
+        f"cannot export column '{name}': it holds {dtype}, and a request has numbers, booleans "
+        "and strings only; make it one of these before the pipeline"
+    )
+
+
+def is_missing(value: object) -> bool:
+    """None, NaN or pandas' NA."""
+    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+
+
+def to_json(value: Any, kind: str) -> Json:
+    """One cell as a request carries it: whole numbers without a point, missing ones as null."""
+    if is_missing(value):
+        return None
+    if kind == "bytes":
+        return str(value)
+    if kind == "bool":
+        return bool(value)
+    if kind == "i64":
+        return int(value)
+    number = float(value)
+    if number.is_integer() and abs(number) < 2**53:
+        return int(number)
+    return number
+
+
+def rows(frame: pd.DataFrame, datatypes: dict[str, str]) -> list[dict[str, Json]]:
+    """The columns named in `datatypes`, row by row."""
+    columns = {
+        name: [to_json(value, kind) for value in frame[name].astype(object)]
+        for name, kind in datatypes.items()
+    }
+    return [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """At most `wanted` places of `count`, evenly spaced, the first one always among them."""
+    if count <= wanted:
+        return list(range(count))
+    return sorted({int(place) for place in np.linspace(0, count - 1, wanted)})
