@@ -241,3 +241,35 @@ fn a_wrong_configuration_says_where() {
         assert!(error.to_string().contains(expected), "expected {expected:?} in {:?}", error.to_string());
     }
 }
+
+/// The bundles of this repository, which the exporter made.
+#[test]
+fn takes_what_the_exporter_writes() {
+    let bundles = [
+        (include_str!("../../../gateway/demo/preprocess.json"), include_str!("../../../gateway/demo/golden.json")),
+        (
+            include_str!("../../../gateway/tests/data/bundles/iris_like/preprocess.json"),
+            include_str!("../../../gateway/tests/data/bundles/iris_like/golden.json"),
+        ),
+        (
+            include_str!("../../../gateway/tests/data/bundles/house_like/preprocess.json"),
+            include_str!("../../../gateway/tests/data/bundles/house_like/golden.json"),
+        ),
+    ];
+    for (config, golden) in bundles {
+        let mut tabular = start(config);
+        let golden: serde_json::Value = serde_json::from_str(golden).unwrap();
+        let columns = tabular.signature().inputs.clone();
+        let row = |example: &serde_json::Value| -> Row {
+            columns.iter().map(|column| value(&example["input"][&column.name], column.datatype)).collect()
+        };
+        let rows: Vec<Row> = golden["examples"].as_array().unwrap().iter().map(row).collect();
+        assert!(!rows.is_empty());
+        let width = tabular.signature().outputs[0].row_size().unwrap();
+        for row in tabular.run(rows).unwrap() {
+            let row = matrix_row(&row);
+            assert_eq!(row.len(), width);
+            assert!(row.iter().all(|value| value.is_finite()), "{row:?}");
+        }
+    }
+}

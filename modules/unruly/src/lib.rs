@@ -64,6 +64,7 @@ impl Module for Unruly {
             Some(Act::WrongShape) => outputs.replace(vec![0; x.len() * 2 + 1]),
             Some(Act::TooFewBytes) => outputs.replace(vec![0; x.len().saturating_sub(1)]),
             Some(Act::HugeResult) => outputs.replace(vec![1; 1 << 27]),
+            Some(Act::Lie) => outputs.replace(act::lie()),
             Some(act) => {
                 act.run(&mut self.hoard)?;
                 outputs.write("y", x)?;
