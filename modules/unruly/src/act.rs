@@ -118,7 +118,11 @@ impl Act {
 
 /// A list that is not there, to be handed to the host, which must look before it reads.
 #[cfg(target_arch = "wasm32")]
-#[expect(unsafe_code, reason = "no safe code breaks the canonical ABI, and the gateway must bear what does")]
+#[expect(
+    unsafe_code,
+    clippy::same_length_and_capacity,
+    reason = "no safe code breaks the canonical ABI, and the gateway must bear what does"
+)]
 pub(crate) fn lie() -> Vec<u64> {
     const WORDS: usize = 1 << 27;
     let anywhere = black_box(8usize) as *mut u64;
