@@ -8,7 +8,7 @@ cd "$(dirname "$0")"
 
 target=wasm32-unknown-unknown
 # Names of packages. The last ones are for tests and examples.
-modules="tabular predict unruly foreign"
+modules="tabular predict unruly foreign terrain"
 
 say() { echo "modules: $*" >&2; }
 fail() { say "$*"; exit 1; }

@@ -168,9 +168,7 @@ impl Column {
 
     /// Values in each row, if the shape says (no inner `-1`) and the product does not overflow.
     pub fn row_size(&self) -> Option<usize> {
-        self.inner_shape()
-            .iter()
-            .try_fold(1usize, |product, &dim| product.checked_mul(usize::try_from(dim).ok()?))
+        self.inner_shape().iter().try_fold(1usize, |product, &dim| product.checked_mul(usize::try_from(dim).ok()?))
     }
 
     /// Whether the other column is laid out the same way (names and categories aside).

@@ -47,10 +47,7 @@ impl Writer {
     }
 
     /// Byte strings; together less than 4 GiB.
-    pub fn strings<'s>(
-        &mut self,
-        values: impl ExactSizeIterator<Item = &'s [u8]> + Clone,
-    ) -> Result<(), LayoutError> {
+    pub fn strings<'s>(&mut self, values: impl ExactSizeIterator<Item = &'s [u8]> + Clone) -> Result<(), LayoutError> {
         let mut end = 0u32;
         let offsets = self.fixed_with::<u32>(values.len() + 1);
         for (value, offset) in values.clone().zip(&mut offsets[1..]) {

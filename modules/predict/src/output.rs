@@ -21,7 +21,9 @@ impl Output {
         let config::Output { name, from, pick, classes, squeeze } = config;
         let Some(place) = model.iter().position(|column| column.name == from) else {
             let known = model.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
-            return Err(format!("output '{name}': expected `from` to be an output of the model ({known}), got {from:?}"));
+            return Err(format!(
+                "output '{name}': expected `from` to be an output of the model ({known}), got {from:?}"
+            ));
         };
         let wrong = |message: String| format!("output '{name}': {message}");
         let mut column = Column { name: name.clone(), ..model[place].clone() };
@@ -37,7 +39,9 @@ impl Output {
             squeeze_told = match column.shape[..] {
                 [_, 1] => false,
                 [_, -1] => true,
-                _ => return Err(wrong(format!("`squeeze` needs the shape [-1, 1], got {:?}", column.shape))),
+                _ => {
+                    return Err(wrong(format!("`squeeze` needs the shape [-1, 1], got {:?}", column.shape)));
+                }
             };
             column.shape = vec![-1];
         }
@@ -67,7 +71,10 @@ impl Output {
             None if self.argmax => argmax(view, outputs.fill::<i64>(&self.name)?),
             None if self.squeeze_told => {
                 if view.row_size != 1 {
-                    return Err(Error::model(format!("'{}': expected 1 value a row, got {}", self.name, view.row_size)));
+                    return Err(Error::model(format!(
+                        "'{}': expected 1 value a row, got {}",
+                        self.name, view.row_size
+                    )));
                 }
                 outputs.copy(&self.name, &View { dims: &[], ..*view })
             }
@@ -93,25 +100,27 @@ impl Output {
         dims: &[u64],
         outputs: &mut Packer<'_>,
     ) -> Result<(), Error> {
-        let known = |place: i64| usize::try_from(place).is_ok_and(|place| place < classes.len());
-        if let Some(place) = places.iter().find(|place| !known(**place)) {
-            return Err(Error::model(format!("'{}': there is no class {place} of {}", self.name, classes.len())));
-        }
+        let known = |place: &i64| usize::try_from(*place).ok().filter(|place| *place < classes.len());
+        let unknown =
+            |place: i64| Error::model(format!("'{}': there is no class {place} of {}", self.name, classes.len()));
+        let places: Result<Vec<usize>, Error> =
+            places.iter().map(|place| known(place).ok_or_else(|| unknown(*place))).collect();
+        let places = places?;
         match classes {
             Classes::Numbers(classes) => {
-                for (class, place) in outputs.fill_dims::<i64>(&self.name, dims)?.iter_mut().zip(places) {
-                    *class = classes[*place as usize];
+                for (class, place) in outputs.fill_dims::<i64>(&self.name, dims)?.iter_mut().zip(&places) {
+                    *class = classes[*place];
                 }
                 Ok(())
             }
             Classes::Bools(classes) => {
-                for (class, place) in outputs.bools_dims(&self.name, dims)?.iter_mut().zip(places) {
-                    *class = u8::from(classes[*place as usize]);
+                for (class, place) in outputs.bools_dims(&self.name, dims)?.iter_mut().zip(&places) {
+                    *class = u8::from(classes[*place]);
                 }
                 Ok(())
             }
             Classes::Names(classes) => {
-                let names = places.iter().map(|place| classes[*place as usize].as_bytes());
+                let names = places.iter().map(|place| classes[*place].as_bytes());
                 outputs.bytes_dims(&self.name, dims, names)
             }
         }
@@ -122,8 +131,8 @@ impl Output {
 fn argmax(view: &View<'_>, places: &mut [i64]) -> Result<(), Error> {
     fn by<T: Copy + PartialOrd>(values: &[T], row_size: usize, places: &mut [i64]) -> Result<(), Error> {
         for (row, (place, values)) in places.iter_mut().zip(values.chunks_exact(row_size.max(1))).enumerate() {
-            let mut best: Option<(usize, T)> = None;
-            for (place, value) in values.iter().enumerate() {
+            let mut best: Option<(i64, T)> = None;
+            for (place, value) in (0..).zip(values) {
                 // Only NaN is not equal to itself.
                 #[expect(clippy::eq_op, reason = "true for NaN alone, of any type of number")]
                 let is_nan = value != value;
@@ -132,7 +141,7 @@ fn argmax(view: &View<'_>, places: &mut [i64]) -> Result<(), Error> {
                 }
             }
             let (best, _) = best.ok_or_else(|| Error::model(format!("row {row}: no score is a number")))?;
-            *place = best as i64;
+            *place = best;
         }
         Ok(())
     }

@@ -85,7 +85,9 @@ impl<'a> Batch<'a> {
     /// The strings of a column. One that is not UTF-8 is the caller's fault: an [`Error::InvalidInput`] with its row.
     pub fn text(&self, name: &str) -> Result<Text<'a>, Error> {
         let view = self.view(name)?;
-        let Values::Bytes(strings) = view.values else { return Err(self.mistyped(name, Datatype::Bytes)) };
+        let Values::Bytes(strings) = view.values else {
+            return Err(self.mistyped(name, Datatype::Bytes));
+        };
         Text::new(strings, view.validity).map_err(|place| {
             Error::invalid(name, place / view.row_size.max(1), "expected text in UTF-8, got other bytes")
         })

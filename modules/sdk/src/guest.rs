@@ -8,13 +8,7 @@ use modelgate_columns::{Column, Datatype, Signature};
 
 use crate::{Error, Live, Module, Problem, log::Level};
 
-#[expect(
-    missing_docs,
-    clippy::pedantic,
-    clippy::undocumented_unsafe_blocks,
-    clippy::use_self,
-    reason = "generated from modules/wit; the only unsafe code of a module"
-)]
+#[expect(missing_docs, clippy::pedantic, reason = "generated from modules/wit; the only unsafe code of a module")]
 pub mod bindings {
     wit_bindgen::generate!({
         path: "../wit",
@@ -55,8 +49,7 @@ impl<M: Module> Slot<M> {
         let live = Live::<M>::init(config).map_err(to_host)?;
         let signature = live.signature();
         let columns = |columns: &[Column]| columns.iter().map(column_to_host).collect();
-        let signature =
-            types::Signature { inputs: columns(&signature.inputs), outputs: columns(&signature.outputs) };
+        let signature = types::Signature { inputs: columns(&signature.inputs), outputs: columns(&signature.outputs) };
         *self.0.borrow_mut() = Some(live);
         Ok(signature)
     }

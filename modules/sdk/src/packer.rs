@@ -197,7 +197,9 @@ fn expect_count(name: &str, expected: usize, got: usize) -> Result<(), Error> {
 fn unexpected(name: &str, datatype: Datatype, nullable: bool, next: Option<&Column>) -> Error {
     let mark = if nullable { "?" } else { "" };
     Error::Internal(match next {
-        Some(next) => format!("output '{name}: {datatype}{mark}' was written where '{next}' was next"),
+        Some(next) => {
+            format!("output '{name}: {datatype}{mark}' was written where '{next}' was next")
+        }
         None => format!("output '{name}: {datatype}{mark}' was written after the last one"),
     })
 }

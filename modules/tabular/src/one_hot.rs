@@ -15,14 +15,19 @@ pub(crate) struct OneHot {
 impl OneHot {
     pub(crate) fn new(categories: usize, drop: Option<usize>, infrequent: &[usize]) -> Result<Self, String> {
         if let Some(place) = drop.iter().chain(infrequent).find(|place| **place >= categories) {
-            return Err(format!("has {categories} categories: there is no place {place} to drop or count as infrequent"));
+            return Err(format!(
+                "has {categories} categories: there is no place {place} to drop or count as infrequent"
+            ));
         }
         // Infrequent ones share one column behind the others.
         let mut rare = vec![false; categories];
-        infrequent.iter().for_each(|place| rare[*place] = true);
+        for place in infrequent {
+            rare[*place] = true;
+        }
         let frequent = rare.iter().filter(|rare| !**rare).count();
         let mut next = 0..frequent;
-        let groups: Vec<usize> = rare.iter().map(|rare| if *rare { frequent } else { next.next().unwrap_or(0) }).collect();
+        let groups: Vec<usize> =
+            rare.iter().map(|rare| if *rare { frequent } else { next.next().unwrap_or(0) }).collect();
         let dropped = drop.map(|place| groups[place]);
         let column = |group: usize| match dropped {
             Some(dropped) if group == dropped => NOWHERE,

@@ -28,12 +28,15 @@ pub(crate) fn plan(config: Config) -> Result<(Plan, Signature), String> {
     let datatype = match output.datatype.as_str() {
         "f32" => Datatype::F32,
         "f64" => Datatype::F64,
-        other => return Err(format!("output '{}': expected datatype f32 or f64, got {other:?}", output.name)),
+        other => {
+            return Err(format!("output '{}': expected datatype f32 or f64, got {other:?}", output.name));
+        }
     };
     let mut kernel = Kernel { lanes: Vec::new(), width: 0 };
     let mut categories = Vec::new();
     for (place, steps) in blocks.into_iter().enumerate() {
-        block(steps, &mut columns, &mut kernel, &mut categories).map_err(|message| format!("block {place}{message}"))?;
+        block(steps, &mut columns, &mut kernel, &mut categories)
+            .map_err(|message| format!("block {place}{message}"))?;
     }
     if kernel.width == 0 {
         return Err("`blocks` give no column: expected at least one".to_owned());
@@ -58,17 +61,14 @@ fn input(input: Input) -> Result<Column, String> {
             let column = Column::scalar(name, datatype);
             Ok(Column { nullable, categories: categories.unwrap_or_default(), ..column })
         }
-        _ => Err(format!("input '{name}': expected a datatype bool, u8 to u64, i8 to i64, f32, f64 or bytes, got {datatype:?}")),
+        _ => Err(format!(
+            "input '{name}': expected a datatype bool, u8 to u64, i8 to i64, f32, f64 or bytes, got {datatype:?}"
+        )),
     }
 }
 
 /// Appends the block's lanes. The message begins behind "block 3".
-fn block(
-    block: Block,
-    inputs: &mut [Column],
-    kernel: &mut Kernel,
-    known: &mut Vec<Vec<Scalar>>,
-) -> Result<(), String> {
+fn block(block: Block, inputs: &mut [Column], kernel: &mut Kernel, known: &mut Vec<Vec<Scalar>>) -> Result<(), String> {
     let Block { columns, steps } = block;
     if columns.is_empty() {
         return Err(": `columns` is empty".to_owned());
@@ -126,9 +126,6 @@ fn shown(categories: &[Scalar]) -> Vec<String> {
 /// `"a", "b", … (40 in all)`
 pub(crate) fn some_of(values: &[impl Display]) -> String {
     const MOST: usize = 20;
-    let mut text = values.iter().take(MOST).map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    if values.len() > MOST {
-        text += &format!(", … ({} in all)", values.len());
-    }
-    text
+    let text = values.iter().take(MOST).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if values.len() > MOST { format!("{text}, … ({} in all)", values.len()) } else { text }
 }

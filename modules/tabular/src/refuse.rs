@@ -27,7 +27,9 @@ pub(crate) fn problems(plan: &Plan, inputs: &Batch<'_>) -> Error {
 fn message(fault: Fault, categories: &[Scalar], got: &str) -> String {
     match fault {
         Fault::Nan | Fault::Infinite => format!("expected a finite number, got {got}"),
-        Fault::TooLarge => format!("expected a number that the model's precision can hold, got {got}"),
+        Fault::TooLarge => {
+            format!("expected a number that the model's precision can hold, got {got}")
+        }
         Fault::Unknown => format!("expected one of {}, got {got}", some_of(categories)),
     }
 }

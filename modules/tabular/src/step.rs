@@ -92,9 +92,11 @@ impl Step {
             }
             "one_hot" => self.one_hot(drafts),
             "ordinal" => self.ordinal(drafts),
-            _ => Err("no such operation: expected cast, impute, missing, standard, min_max, max_abs, robust, one_hot or \
+            _ => Err(
+                "no such operation: expected cast, impute, missing, standard, min_max, max_abs, robust, one_hot or \
                       ordinal"
-                .to_owned()),
+                    .to_owned(),
+            ),
         }
     }
 
@@ -102,7 +104,9 @@ impl Step {
         let op = match self.to.take().as_deref() {
             Some("i64") => Op::Truncate,
             Some("f32") => Op::Single,
-            other => return Err(format!("`to`: expected \"i64\" or \"f32\", got {}", or_nothing(other))),
+            other => {
+                return Err(format!("`to`: expected \"i64\" or \"f32\", got {}", or_nothing(other)));
+            }
         };
         drafts.iter_mut().try_for_each(|draft| draft.number(op.clone()))
     }
@@ -121,7 +125,9 @@ impl Step {
                 (Held::Text { fill }, Scalar::Text(text)) => _ = fill.get_or_insert(text),
                 (Held::Number, Scalar::Number(number)) => draft.number(Op::Fill(number))?,
                 (Held::OneHot(_), _) => return Err(draft.says(BEHIND_ONE_HOT)),
-                (Held::Text { .. }, value) => return Err(draft.says(format!("is text: expected a string, got {value}"))),
+                (Held::Text { .. }, value) => {
+                    return Err(draft.says(format!("is text: expected a string, got {value}")));
+                }
                 (Held::Number, value) => {
                     return Err(draft.says(format!("holds numbers: expected a number or a boolean, got {value}")));
                 }
@@ -150,7 +156,9 @@ impl Step {
         let min = for_each(self.min.take(), "min", drafts)?;
         append(drafts, scale.into_iter().zip(min).map(|(scale, min)| Op::MinMax { scale, min }))?;
         match self.clip.take() {
-            Some([low, high]) if low <= high => drafts.iter_mut().try_for_each(|draft| draft.number(Op::Clamp(low, high))),
+            Some([low, high]) if low <= high => {
+                drafts.iter_mut().try_for_each(|draft| draft.number(Op::Clamp(low, high)))
+            }
             Some([low, high]) => Err(format!("`clip`: expected [low, high], got [{low}, {high}]")),
             None => Ok(()),
         }
@@ -160,7 +168,8 @@ impl Step {
         let categories = for_each(self.categories.take(), "categories", drafts)?;
         let unknown = self.unknown.take();
         let drop = self.drop.take().map(|drop| for_each(Some(drop), "drop", drafts)).transpose()?;
-        let infrequent = self.infrequent.take().map(|places| for_each(Some(places), "infrequent", drafts)).transpose()?;
+        let infrequent =
+            self.infrequent.take().map(|places| for_each(Some(places), "infrequent", drafts)).transpose()?;
         for (place, (draft, categories)) in drafts.iter_mut().zip(categories).enumerate() {
             let drop = drop.as_ref().and_then(|drop| drop[place]);
             let infrequent = infrequent.as_ref().map(|infrequent| infrequent[place].as_slice()).unwrap_or_default();
@@ -186,8 +195,12 @@ impl Step {
             (Some("error"), None) => None,
             (Some("value"), Some(value)) => Some(value),
             (Some("value"), None) => return Err("`unknown_value` is missing".to_owned()),
-            (Some("error"), Some(_)) => return Err("`unknown_value` does not go with `unknown`: \"error\"".to_owned()),
-            (other, _) => return Err(format!("`unknown`: expected \"error\" or \"value\", got {}", or_nothing(other))),
+            (Some("error"), Some(_)) => {
+                return Err("`unknown_value` does not go with `unknown`: \"error\"".to_owned());
+            }
+            (other, _) => {
+                return Err(format!("`unknown`: expected \"error\" or \"value\", got {}", or_nothing(other)));
+            }
         };
         let missing = self.missing_value.take();
         for (draft, categories) in drafts.iter_mut().zip(categories) {
@@ -215,7 +228,9 @@ impl Draft {
                 (_, Held::Text { .. }) => {
                     return Err(self.says(format!("is text: expected strings as categories, got {category}")));
                 }
-                _ => return Err(self.says(format!("holds numbers: expected numbers as categories, got {category}"))),
+                _ => {
+                    return Err(self.says(format!("holds numbers: expected numbers as categories, got {category}")));
+                }
             }
         }
         // Without a null category a missing value is unknown.
@@ -243,7 +258,9 @@ impl Draft {
 fn for_each<T>(list: Option<Vec<T>>, name: &str, drafts: &[Draft]) -> Result<Vec<T>, String> {
     match list {
         Some(list) if list.len() == drafts.len() => Ok(list),
-        Some(list) => Err(format!("`{name}` has {} entries: expected {}, one for each column", list.len(), drafts.len())),
+        Some(list) => {
+            Err(format!("`{name}` has {} entries: expected {}, one for each column", list.len(), drafts.len()))
+        }
         None => Err(format!("`{name}` is missing: expected a list of {}, one for each column", drafts.len())),
     }
 }

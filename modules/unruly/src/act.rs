@@ -27,6 +27,8 @@ pub(crate) enum Act {
     TooFewBytes,
     /// `huge-result`: tries to give 1 GiB.
     HugeResult,
+    /// `lie`: says that its result is 1 GiB that lies beyond its memory.
+    Lie,
     /// `log-flood`: 100,000 messages of 1 KiB, then answers as it should.
     LogFlood,
     /// `log-huge`: one message of 16 MiB, then answers as it should.
@@ -56,6 +58,7 @@ impl Act {
             "wrong-shape" => Self::WrongShape,
             "too-few-bytes" => Self::TooFewBytes,
             "huge-result" => Self::HugeResult,
+            "lie" => Self::Lie,
             "log-flood" => Self::LogFlood,
             "log-huge" => Self::LogHuge,
             "host-call-flood" => Self::HostCallFlood,
@@ -107,10 +110,29 @@ impl Act {
                 let problems = (0..200_000).map(|row| Problem::at("x", row, "asked to refuse it"));
                 return Err(Error::InvalidInput(problems.collect()));
             }
-            Self::WrongShape | Self::TooFewBytes | Self::HugeResult => {}
+            Self::WrongShape | Self::TooFewBytes | Self::HugeResult | Self::Lie => {}
         }
         Ok(())
     }
+}
+
+/// A list that is not there, to be handed to the host, which must look before it reads.
+#[cfg(target_arch = "wasm32")]
+#[expect(
+    unsafe_code,
+    clippy::same_length_and_capacity,
+    reason = "no safe code breaks the canonical ABI, and the gateway must bear what does"
+)]
+pub(crate) fn lie() -> Vec<u64> {
+    const WORDS: usize = 1 << 27;
+    let anywhere = black_box(8usize) as *mut u64;
+    // SAFETY: there is none. Nothing in this module reads the list; lifting it traps, after which the instance is gone.
+    unsafe { Vec::from_raw_parts(anywhere, WORDS, WORDS) }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn lie() -> Vec<u64> {
+    Vec::new()
 }
 
 /// An `unreachable` without the panic's message.

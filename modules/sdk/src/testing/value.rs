@@ -87,7 +87,9 @@ fn pack_column(writer: &mut Writer, column: &Column, rows: usize, values: &[&Val
             let fixed: i64 = column.inner_shape().iter().filter(|&&dim| dim >= 0).product();
             writer.dims(&[row_size as u64 / u64::try_from(fixed).unwrap_or(1).max(1)]);
         }
-        _ => return Err(wrong(format!("{column}: the mock packs at most one inner dimension that varies"))),
+        _ => {
+            return Err(wrong(format!("{column}: the mock packs at most one inner dimension that varies")));
+        }
     }
     if column.row_size().is_some_and(|size| size * rows != values.len()) {
         return Err(wrong(format!("{column}: got {} values in {rows} rows", values.len())));

@@ -111,6 +111,7 @@ impl Lane {
             }
             Sink::OneHot(at) => {
                 let one = T::round(1.0);
+                #[expect(clippy::cast_sign_loss, reason = "only a place, which is not below 0")]
                 for (row, value) in rows.chunks_exact_mut(width).zip(scratch) {
                     if *value >= 0.0 {
                         row[at + *value as usize] = one;
@@ -171,7 +172,9 @@ pub fn number(view: &View<'_>, row: usize) -> f64 {
 }
 
 fn find(table: &Texts, view: &View<'_>, start: usize, scratch: &mut [f64]) -> Result<(), Fault> {
-    let Values::Bytes(strings) = view.values else { return Err(Fault::Unknown) };
+    let Values::Bytes(strings) = view.values else {
+        return Err(Fault::Unknown);
+    };
     for (offset, place) in scratch.iter_mut().enumerate() {
         let row = start + offset;
         let found = match strings.get(row) {

@@ -21,6 +21,7 @@ pub struct Numbers {
 
 impl Numbers {
     /// Fails with a category that comes twice.
+    #[expect(clippy::float_cmp, reason = "categories are equal or not")]
     pub fn new(mut entries: Vec<(f64, f64)>, otherwise: Otherwise) -> Result<Self, String> {
         entries.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
         match entries.windows(2).find(|pair| pair[0].0 == pair[1].0) {
@@ -29,6 +30,7 @@ impl Numbers {
         }
     }
 
+    #[expect(clippy::float_cmp, reason = "categories are equal or not")]
     pub(crate) fn find(&self, value: f64) -> Result<f64, Unknown> {
         let place = self.sorted.partition_point(|(category, _)| *category < value);
         match self.sorted.get(place) {
