@@ -15,7 +15,6 @@ fn imports(report: &Report) -> Vec<&str> {
 }
 
 #[test]
-#[ignore = "needs modules/dist, which modules/build.sh makes"]
 fn modules_import_only_what_they_use() {
     let expected: [(&str, &[&str]); 4] = [
         ("tabular", &["types"]),
@@ -35,7 +34,6 @@ fn modules_import_only_what_they_use() {
 }
 
 #[test]
-#[ignore = "needs modules/dist, which modules/build.sh makes"]
 fn a_foreign_import_is_refused() {
     let error = format!("{:#}", Report::of(&wasm("foreign")).unwrap_err());
     assert!(error.contains("env::now"), "{error}");

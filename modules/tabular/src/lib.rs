@@ -4,6 +4,8 @@
 //! a flat list of lanes, [`tabular_kernel`] computes them, [`refuse`] says which values the caller got wrong.
 
 mod config;
+#[cfg(test)]
+mod exporter_cases;
 mod one_hot;
 mod plan;
 mod refuse;

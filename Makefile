@@ -1,0 +1,55 @@
+# What a person does with this project. `make help` lists it; each does its own set-up.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# Where the tests' and the benchmarks' Python packages are.
+TEST_PYTHON  := target/test-venv/bin/python
+BENCH_PYTHON := target/bench-venv/bin/python
+LISTEN       ?= 127.0.0.1:8080
+
+.PHONY: help run test lint bench modules demo-model clean cargo test-venv bench-venv
+
+help: ## List these
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: modules ## Build everything and serve the demo on LISTEN (127.0.0.1:8080)
+	@echo "Building the gateway. The first time takes some ten minutes on two cores; later ones take seconds."
+	cargo build --locked --package modelgate
+	exec target/debug/modelgate serve --demo --listen $(LISTEN)
+
+test: modules test-venv ## Run every test: modules, exporter, gateway over a socket
+	cd modules && cargo test --locked
+	$(TEST_PYTHON) -m pytest -q modules/exporter
+	MODELGATE_TEST_PYTHON=$(CURDIR)/$(TEST_PYTHON) cargo test --locked
+
+lint: modules ## Check formats, lints and documents; licences and advisories too where cargo-deny is installed
+	cargo fmt --check
+	cd modules && cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cd modules && cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --package modelgate
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
+	else echo "cargo-deny is not installed; skipping the check of licences and advisories"; fi
+
+bench: modules bench-venv ## Measure everything the README quotes, each in one run with what it is compared to
+	$(BENCH_PYTHON) gateway/benches/run.py
+
+modules: cargo ## Compile the wasm modules into modules/dist
+	modules/build.sh
+
+demo-model: ## Make the demo's model and the tests' bundles again (Python 3.11 or later)
+	modules/exporter/demo/make-demo.sh
+
+clean: ## Remove what was built
+	rm -rf target modules/target modules/dist
+
+cargo:
+	@command -v cargo >/dev/null || { echo "Rust is missing: install it from https://rustup.rs, then try again"; exit 1; }
+
+test-venv:
+	gateway/tests/setup.sh test
+
+bench-venv:
+	gateway/tests/setup.sh bench

@@ -1,0 +1,245 @@
+"""Measures what the README quotes: each figure in one run with what it is compared to.
+
+`make bench` sets up what it needs and runs this; `run.py NAME ...` runs some of: chain, throughput, forest, startup,
+memory, connections. Load goes to 127.0.0.1 only, bounded in count and time. Figures of one machine are worth little by
+themselves, so trust the ratios. Exits with 1 if a figure misses its limit.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+GATEWAY = HERE.parent
+ROOT = GATEWAY.parent
+MISSED = []
+
+
+def report(what, value, limit, good, unit=""):
+    """One line for a figure, and whether it keeps its limit."""
+    if not good:
+        MISSED.append(what)
+    print(f"  {what:<62} {value:>10.3f} {unit:<4} {limit:<10} {'ok' if good else 'MISSED'}", flush=True)
+
+
+def at_least(what, value, limit, unit=""):
+    report(what, value, f"≥ {limit}", value >= limit, unit)
+
+
+def at_most(what, value, limit, unit=""):
+    report(what, value, f"≤ {limit}", value <= limit, unit)
+
+
+def build():
+    """Everything in release, once; gives the executables by name."""
+    command = ["cargo", "build", "--release", "--locked", "--package", "modelgate", "--bins", "--benches"]
+    print("Building in release; the first time takes a while.", flush=True)
+    subprocess.run(command, cwd=ROOT, check=True)
+    command += ["--message-format=json", "--quiet"]
+    lines = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    messages = [json.loads(line) for line in lines]
+    return {m["target"]["name"]: m["executable"] for m in messages if m.get("executable")}
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def bodies():
+    data = json.loads((GATEWAY / "tests/data/covertype_1000.json").read_text())
+    return [json.dumps(dict(zip(data["columns"], row))) for row in data["rows"]], data["predictions"]
+
+
+def predict(address, body):
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"http://{address}/predict", body.encode(), headers)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.loads(answer.read())
+
+
+@contextlib.contextmanager
+def serving(command, address, cwd=GATEWAY, env=None):
+    """A server in a process group of its own, checked for right answers before anything is measured."""
+    process = subprocess.Popen(
+        command, cwd=cwd, env=os.environ | (env or {}), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        rows, labels = bodies()
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                predict(address, rows[0])
+                break
+            except OSError:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise SystemExit(f"{command} does not answer") from None
+                time.sleep(0.02)
+        for body, label in list(zip(rows, labels))[:50]:
+            answer = predict(address, body)
+            assert answer == {"prediction": label}, (command, body, answer, label)
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def wrk(address, body_file, connections=32, seconds=4):
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(HERE / "predict.lua"), f"http://{address}"]
+    output = subprocess.run(command, env=os.environ | {"BODIES": str(body_file)}, check=True, stdout=subprocess.PIPE, text=True).stdout
+    result = json.loads(next(line for line in output.splitlines() if line.startswith("RESULT "))[7:])
+    assert result["failed"] == 0, result
+    return result
+
+
+def rss_mib(pid):
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise SystemExit("no VmRSS")
+
+
+def chain(executables, _scratch):
+    print("One row through two stages, in process, one thread (medians):", flush=True)
+    result = json.loads(subprocess.run([executables["chain"]], cwd=GATEWAY, check=True, stdout=subprocess.PIPE).stdout)
+    print(f"  native {result['native_us']:.2f} µs, worker {result['worker_us']:.2f} µs, request {result['request_us']:.2f} µs")
+    at_most("time the wasm chain adds, isolation = worker", result["worker_adds_us"], 4, "µs")
+    at_most("time the wasm chain adds, isolation = request", result["request_adds_us"], 25, "µs")
+
+
+def throughput(executables, scratch, rounds=5):
+    print("Requests per second, one row each, 32 keep-alive connections, client on the same cores (medians):", flush=True)
+    body_file = scratch / "bodies.jsonl"
+    body_file.write_text("\n".join(bodies()[0]) + "\n")
+    names = ["plain", "native", "worker", "request"]
+    addresses = {name: f"127.0.0.1:{free_port()}" for name in [*names, "fastapi"]}
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            stack.enter_context(serving([executables["server"], name, addresses[name]], addresses[name]))
+        uvicorn = [sys.executable, "-m", "uvicorn", "app:app", "--workers", "2", "--log-level", "warning", "--no-access-log",
+                   "--host", "127.0.0.1", "--port", addresses["fastapi"].split(":")[1]]
+        stack.enter_context(serving(uvicorn, addresses["fastapi"], cwd=HERE / "fastapi_app"))
+        rates = {name: [] for name in addresses}
+        latencies = {name: [] for name in addresses}
+        for _ in range(rounds):
+            for name, address in addresses.items():
+                result = wrk(address, body_file)
+                rates[name].append(result["requests"] / result["seconds"])
+                latencies[name].append(result["p99_us"])
+    for name, values in rates.items():
+        print(f"  {name:<8} {statistics.median(values):>10.0f} /s   p99 {statistics.median(latencies[name]) / 1e3:.2f} ms")
+    ratio = lambda a, b: statistics.median(x / y for x, y in zip(rates[a], rates[b]))
+    at_least("wasm chain ÷ native chain, same gateway, isolation = worker", ratio("worker", "native"), 0.93)
+    at_least("wasm chain ÷ native chain, same gateway, isolation = request", ratio("request", "native"), 0.50)
+    at_least("gateway with wasm chain ÷ plainest axum handler", ratio("worker", "plain"), 0.80)
+    at_least("gateway ÷ FastAPI + onnxruntime, 2 processes", ratio("worker", "fastapi"), 7)
+
+
+def startup(executables, scratch, runs=9):
+    print("Process start to first right answer (medians):", flush=True)
+    rows, labels = bodies()
+
+    def once(cache):
+        address = f"127.0.0.1:{free_port()}"
+        command = [executables["modelgate"], "serve", "--demo", "--listen", address, "--code-cache", str(cache)]
+        start = time.perf_counter()
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            while True:
+                try:
+                    answer = predict(address, rows[0])
+                    break
+                except OSError:
+                    assert process.poll() is None and time.perf_counter() - start < 30
+                    time.sleep(0.001)
+            took = time.perf_counter() - start
+            assert answer == {"prediction": labels[0]}
+            return took
+        finally:
+            process.terminate()
+            process.wait()
+
+    cold = [once("off") for _ in range(runs)]
+    cache = scratch / "code"
+    once(cache)
+    warm = [once(cache) for _ in range(runs)]
+    at_most("with the code cache", statistics.median(warm), 0.1, "s")
+    at_most("without", statistics.median(cold), 1.5, "s")
+
+
+def memory(executables, scratch):
+    print("Resident memory, demo bundle, 2 workers, 32 connections:", flush=True)
+    body_file = scratch / "bodies.jsonl"
+    body_file.write_text("\n".join(bodies()[0]) + "\n")
+    address = f"127.0.0.1:{free_port()}"
+    command = [executables["modelgate"], "serve", "--demo", "--listen", address, "--workers", "2"]
+    with serving(command, address) as process:
+        def until(total):
+            done = 0
+            while done < total:
+                done += wrk(address, body_file, seconds=1)["requests"]
+            return rss_mib(process.pid)
+
+        first = until(100_000)
+        second = until(100_000)
+    at_most("after 100,000 requests", first, 64, "MiB")
+    at_most("after the next 100,000 ÷ before", second / first, 1.05)
+
+
+def connections(executables, scratch):
+    print("10,000 keep-alive connections, a request each 1.75 s, for 60 s:", flush=True)
+    body_file = scratch / "body.json"
+    body_file.write_text(bodies()[0][0])
+    address = f"127.0.0.1:{free_port()}"
+    with serving([executables["modelgate"], "serve", "--demo", "--listen", address], address) as process:
+        command = [executables["connections"], address, str(body_file), "10000", "60", "1.75"]
+        result = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+        print(f"  {result['answered']} answered, {result['per_second']:.0f} /s, median {result['median_ms']:.2f} ms, "
+              f"p99 {result['p99_ms']:.2f} ms, {rss_mib(process.pid):.0f} MiB")
+    at_least("answered", result["answered"], 300_000)
+    at_most("failed", result["failed"], 0)
+
+
+def forest(_executables, _scratch):
+    print("Our forest against ONNX Runtime, CPU time, one thread each, 80 trees × depth 12:", flush=True)
+    if subprocess.run([sys.executable, str(HERE / "forest.py")], cwd=ROOT).returncode != 0:
+        MISSED.append("forest")
+
+
+PARTS = {part.__name__: part for part in (chain, forest, throughput, startup, memory, connections)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="what to measure; everything by default")
+    chosen = parser.parse_args().parts or list(PARTS)
+    if shutil.which("wrk") is None:
+        raise SystemExit("wrk is missing: install it (Debian's package wrk)")
+    executables = build()
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in chosen:
+            PARTS[name](executables, Path(scratch))
+    if MISSED:
+        raise SystemExit("missed: " + ", ".join(MISSED))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+#!/bin/sh
+# What the tests (`setup.sh test`) or the benchmarks (`setup.sh bench`) need beside Rust: Debian packages, installed if we
+# may, and a Python environment in target/. Does nothing where it was done before.
+set -eu
+cd "$(dirname "$0")/../.."
+
+say() { echo "setup: $*" >&2; }
+fail() { say "$*"; exit 1; }
+
+# need COMMAND PACKAGE: installs the package unless the command is there.
+need() {
+    command -v "$1" >/dev/null && return 0
+    missing="${missing:-} $2"
+}
+
+install_missing() {
+    [ -n "${missing:-}" ] || return 0
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || fail "install these Debian packages, then try again:$missing"
+    say "installing the Debian packages$missing"
+    # shellcheck disable=SC2086 # several words
+    { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing; } \
+        >target/setup.log 2>&1 || { tail -20 target/setup.log >&2; fail "apt-get could not install$missing"; }
+}
+
+# venv FOLDER REQUIREMENTS...
+venv() {
+    folder=$1
+    shift
+    python=${PYTHON:-python3}
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+        fail "$python is too old: Python 3.11 or later is needed; set PYTHON to one"
+    if ! cat "$@" | cmp -s - "$folder/requirements.txt"; then
+        say "installing Python packages into $folder"
+        "$python" -m venv --clear "$folder" || fail "python3 -m venv failed: install Debian's python3-venv"
+        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check $(printf -- '-r %s ' "$@")
+        cat "$@" >"$folder/requirements.txt"
+    fi
+}
+
+mkdir -p target
+need python3 "python3 python3-venv"
+need curl curl
+case ${1:-} in
+test)
+    need chromium chromium
+    install_missing
+    venv target/test-venv modules/exporter/demo/requirements.txt gateway/tests/py/requirements.txt
+    # The exporter straight from its sources.
+    echo "$PWD/modules/exporter/src" >"$(echo target/test-venv/lib/python3*/site-packages)/modelgate-exporter.pth"
+    ;;
+bench)
+    need wrk wrk
+    install_missing
+    venv target/bench-venv gateway/benches/requirements.txt
+    ;;
+*) fail "expected test or bench" ;;
+esac
