@@ -12,7 +12,7 @@ use std::{
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue, Method},
+    http::{HeaderName, HeaderValue},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -52,8 +52,8 @@ pub(super) async fn observe(State(app): State<App>, request: Request, next: Next
         tracing::info!(
             target: "modelgate::access",
             request_id = id.to_str().unwrap_or_default(),
-            method = method_label(&method),
-            path = uri.path(),
+            method = shortened(method.as_str(), 16),
+            path = shortened(uri.path(), 256),
             status = status.as_u16(),
             took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         );
@@ -78,10 +78,9 @@ fn is_logged(one_in: u64, number: u64, status: u16) -> bool {
     one_in != 0 && (status >= 400 || number.is_multiple_of(one_in))
 }
 
-/// Methods are the caller's words, too.
-fn method_label(method: &Method) -> &str {
-    let text = method.as_str();
-    &text[..text.len().min(16)]
+/// What a caller wrote, bounded. Methods and paths are ASCII.
+fn shortened(text: &str, most: usize) -> &str {
+    text.get(..most).unwrap_or(text)
 }
 
 #[cfg(test)]
