@@ -15,7 +15,7 @@ const BLOCK: usize = 256;
 ///
 /// Sums are doubles: it costs little beside the walks, and ties come out as ties. They start at `-0.0`, which only stays
 /// if nothing is added, for `-0.0 + 0.0` is `0.0`.
-pub trait Add {
+pub(super) trait Add {
     /// Adds the votes of this leaf.
     fn add(&self, leaf: u32, sums: &mut [f64]);
 }
@@ -42,11 +42,11 @@ impl<T: Scalar, const K: usize> Add for Vec<[T; K]> {
 
 /// The votes of leaf `i` are `votes[starts[i]..starts[i + 1]]`.
 #[derive(Clone, Debug, Default)]
-pub struct SparseVotes<T> {
+pub(super) struct SparseVotes<T> {
     /// One more than there are leaves.
-    pub starts: Vec<u32>,
+    pub(super) starts: Vec<u32>,
     /// (class, weight) of all leaves.
-    pub votes: Vec<(u32, T)>,
+    pub(super) votes: Vec<(u32, T)>,
 }
 
 impl<T: Scalar> Add for SparseVotes<T> {
@@ -60,7 +60,7 @@ impl<T: Scalar> Add for SparseVotes<T> {
 }
 
 /// Sums the votes of each row; `stride` places for the sums of one row.
-pub fn sum<N: Packed>(
+pub(super) fn sum<N: Packed>(
     trees: &Trees<N>,
     votes: &impl Add,
     stride: usize,
