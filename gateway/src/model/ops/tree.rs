@@ -10,6 +10,8 @@ pub mod forest;
 mod layout;
 mod score;
 pub mod spec;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use std::fmt;

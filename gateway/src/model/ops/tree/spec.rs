@@ -19,9 +19,10 @@ pub struct TreeLimits {
 }
 
 impl Default for TreeLimits {
-    /// A 100 MB file holds about 2 million nodes; trees deeper than a few dozen levels are lists in disguise.
+    /// A 100 MB file holds about 2 million nodes; trees deeper than a few dozen levels are
+    /// lists in disguise, and hold up everyone.
     fn default() -> Self {
-        Self { nodes: 16 << 20, depth: 4096, classes: 1 << 16 }
+        Self { nodes: 16 << 20, depth: 1024, classes: 1 << 16 }
     }
 }
 
