@@ -4,7 +4,6 @@
 //! forest`; the rows are raw little-endian floats, as wide as the model's one input.
 
 #![expect(clippy::print_stdout, reason = "its output is the result")]
-#![expect(clippy::disallowed_methods, reason = "a benchmark has no command line of its own")]
 
 use std::sync::Arc;
 use std::time::Instant;

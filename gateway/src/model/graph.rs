@@ -35,7 +35,7 @@ pub(super) fn check<'a>(onnx: &Onnx, model: &'a ModelProto, node_limit: usize) -
         let quantises = |other: &&NodeProto| {
             other.op_type == "QuantizeLinear" && other.input.first().is_some_and(|input| node.output.contains(input))
         };
-        if nodes.iter().any(|other| quantises(&other)) {
+        if nodes.iter().any(quantises) {
             unknown.entry("Softmax between quantised values".to_owned()).or_default().push(node_name(node));
         }
     }

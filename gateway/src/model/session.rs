@@ -4,7 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::internal::{
+    TValue, TVec, Tensor, TractError, TractResult, TypedSimpleState, ensure, tract_core,
+};
 
 use super::columns;
 use super::error::ComputeError;
@@ -25,12 +27,7 @@ impl Session {
 
     /// Runs the model on packed inputs in the signature's order; gives packed outputs. The deadline is looked at between
     /// the nodes of the graph.
-    pub fn compute(
-        &mut self,
-        rows: u32,
-        inputs: &[u64],
-        deadline: Option<Instant>,
-    ) -> Result<Vec<u64>, ComputeError> {
+    pub fn compute(&mut self, rows: u32, inputs: &[u64], deadline: Option<Instant>) -> Result<Vec<u64>, ComputeError> {
         let tensors = columns::unpack(&self.plans.signature.inputs, rows, inputs)?;
         if rows == 0 {
             return columns::pack_none(&self.plans.signature.outputs);
@@ -47,7 +44,12 @@ impl Session {
         outcome
     }
 
-    fn run(&mut self, rows: u32, inputs: TVec<TValue>, deadline: Option<Instant>) -> Result<TVec<TValue>, ComputeError> {
+    fn run(
+        &mut self,
+        rows: u32,
+        inputs: TVec<TValue>,
+        deadline: Option<Instant>,
+    ) -> Result<TVec<TValue>, ComputeError> {
         match (&self.plans.many, &self.plans.one) {
             (Some(many), None) => run(&mut self.many, many, inputs, deadline),
             (Some(many), Some(_)) if rows > 1 => run(&mut self.many, many, inputs, deadline),

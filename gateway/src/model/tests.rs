@@ -114,7 +114,10 @@ fn answers_as_onnx_runtime_does() {
                     let theirs = &theirs.values[block * size * per_row..];
                     if let Some(place) = (0..ours.len()).find(|&at| !agree(&ours[at], theirs[at].as_ref(), tolerance)) {
                         let row = block * size + place / per_row;
-                        wrong.push(format!("{name}, {size} at a time, row {row}: {} for {:?}", ours[place], theirs[place]));
+                        wrong.push(format!(
+                            "{name}, {size} at a time, row {row}: {} for {:?}",
+                            ours[place], theirs[place]
+                        ));
                     }
                 }
             }
@@ -153,9 +156,8 @@ fn keeps_to_the_deadline_and_goes_on_after_it() {
     let model = load("mlp");
     let mut session = model.session();
     let row = pack(&model.signature().inputs[0], &[0.0; 5]);
-    let past = Instant::now() - Duration::from_millis(1);
-    assert!(matches!(session.compute(1, &row, Some(past)), Err(ComputeError::Deadline)));
-    let ahead = Instant::now() + Duration::from_secs(60);
+    assert!(matches!(session.compute(1, &row, Some(Instant::now())), Err(ComputeError::Deadline)));
+    let ahead = Instant::now() + Duration::from_mins(1);
     assert!(session.compute(1, &row, Some(ahead)).is_ok());
 }
 

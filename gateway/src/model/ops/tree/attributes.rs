@@ -1,7 +1,7 @@
 //! The attributes of the ONNX operator.
 
 use tract_onnx::pb::{AttributeProto, NodeProto};
-use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::internal::{TractErrorContext, TractResult, bail, ensure};
 
 use super::classifier::Labels;
 use super::score::{PostTransform, Scoring};

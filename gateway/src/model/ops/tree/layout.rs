@@ -83,7 +83,7 @@ pub(super) trait Packed: Copy + Send + Sync + std::fmt::Debug + 'static {
     /// The type of features and thresholds.
     type Value: Scalar;
     /// `None` if a number does not fit.
-    fn new(threshold: Self::Value, feature: u32, step: i64) -> Option<Self>;
+    fn new(threshold: Self::Value, feature: u32, step: isize) -> Option<Self>;
     /// What the feature is compared to.
     fn threshold(self) -> Self::Value;
     /// The feature compared.
@@ -105,7 +105,7 @@ macro_rules! packed {
         impl<T: Scalar> Packed for $name<T> {
             type Value = T;
 
-            fn new(threshold: T, feature: u32, step: i64) -> Option<Self> {
+            fn new(threshold: T, feature: u32, step: isize) -> Option<Self> {
                 Some(Self { threshold, feature: feature.try_into().ok()?, step: step.try_into().ok()? })
             }
 
@@ -181,7 +181,8 @@ impl<N: Packed> Trees<N> {
         let spare = N::new(N::Value::leaf(0), 0, -1);
         let Some(spare) = spare else { return Ok(None) };
         // Room for the cache line's start, the place before each root, and gaps at the ends of blocks.
-        let mut nodes: Vec<N> = Vec::with_capacity(spec.nodes.len() + spec.nodes.len() / 2 + 2 * spec.trees.len() + 2 * LINE);
+        let mut nodes: Vec<N> =
+            Vec::with_capacity(spec.nodes.len() + spec.nodes.len() / 2 + 2 * spec.trees.len() + 2 * LINE);
         let first = match nodes.as_ptr().align_offset(64) {
             offset if offset < LINE => offset,
             _ => 0,
@@ -203,11 +204,9 @@ impl<N: Packed> Trees<N> {
         Ok(Some(Self { nodes, roots, rules, has_equal }))
     }
 
-    /// Bytes held.
+    /// Bytes held. Room that was never written to is none.
     pub(super) fn bytes(&self) -> usize {
-        self.nodes.capacity() * size_of::<N>()
-            + self.rules.capacity() * size_of::<Rule>()
-            + self.roots.capacity() * size_of::<Root>()
+        size_of_val(self.nodes.as_slice()) + size_of_val(self.rules.as_slice()) + size_of_val(self.roots.as_slice())
     }
 }
 
@@ -278,7 +277,7 @@ impl<N: Packed> Packer<'_, N> {
 
     fn link(&mut self, place: usize, pair: usize) -> Option<()> {
         let node = self.nodes[place];
-        self.nodes[place] = N::new(node.threshold(), node.feature() as u32, pair as i64 - place as i64)?;
+        self.nodes[place] = N::new(node.threshold(), node.feature() as u32, pair.checked_signed_diff(place)?)?;
         Some(())
     }
 }
@@ -293,7 +292,9 @@ fn normal_form<T: Scalar>(node: &SpecNode) -> (T, bool, Rule) {
         Mode::LessEqual | Mode::Leaf => (at_most(false), false, rule(missing, false)),
         Mode::Less => (at_most(true), false, rule(missing, false)),
         // Comparisons with a NaN threshold are false: it goes left, which is the false branch.
-        Mode::GreaterEqual | Mode::Greater if node.threshold.is_nan() => (T::below(f64::NAN, false), false, rule(missing, false)),
+        Mode::GreaterEqual | Mode::Greater if node.threshold.is_nan() => {
+            (T::below(f64::NAN, false), false, rule(missing, false))
+        }
         Mode::GreaterEqual => (at_most(true), true, rule(!missing, false)),
         Mode::Greater => (at_most(false), true, rule(!missing, false)),
         Mode::Equal => (T::exact(node.threshold), false, rule(missing, true)),

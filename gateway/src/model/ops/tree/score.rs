@@ -68,9 +68,11 @@ enum Other {
 impl Scoring {
     /// Checks `base` against the ensemble.
     pub fn new(spec: &Spec, post: PostTransform, base: Vec<f64>) -> Result<Self, TreeError> {
-        let one_class = spec.votes.first().map(|&(class, _)| class as usize).filter(|&first| {
-            spec.classes == 2 && spec.votes.iter().all(|&(class, _)| class as usize == first)
-        });
+        let one_class = spec
+            .votes
+            .first()
+            .map(|&(class, _)| class as usize)
+            .filter(|&first| spec.classes == 2 && spec.votes.iter().all(|&(class, _)| class as usize == first));
         let expected = spec.classes;
         if !(base.is_empty() || base.len() == expected || one_class.is_some() && base.len() == 1) {
             return Err(TreeError::Length { name: "base_values", found: base.len(), expected });
@@ -169,6 +171,8 @@ fn softmax(scores: &mut [f32], takes_part: impl Fn(f32) -> bool) {
         sum += *score;
     }
     if sum > 0.0 {
-        scores.iter_mut().for_each(|score| *score /= sum);
+        for score in scores {
+            *score /= sum;
+        }
     }
 }

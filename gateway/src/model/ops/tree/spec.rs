@@ -180,7 +180,7 @@ impl Spec {
                 return Err(TreeError::Duplicate { tree, node: node_id(pair[0]) });
             }
             // Ids mostly count from 0, so that an id is a place; else search.
-            let dense = node_id(members[0]) == 0 && node_id(members[len - 1]) == len as i64 - 1;
+            let dense = node_id(members[0]) == 0 && usize::try_from(node_id(members[len - 1])) == Ok(len - 1);
             let find = |id: i64| -> Option<usize> {
                 if dense {
                     usize::try_from(id).ok().filter(|&place| place < len)
@@ -205,10 +205,9 @@ impl Spec {
                 }
                 let (mut feature, mut children) = (0, [0; 2]);
                 if node.mode != Mode::Leaf {
-                    feature = u32::try_from(node.feature)
-                        .ok()
-                        .filter(|&feature| feature < u32::MAX)
-                        .ok_or(TreeError::Feature { tree, node: id, feature: node.feature, width: u32::MAX as usize })?;
+                    feature = u32::try_from(node.feature).ok().filter(|&feature| feature < u32::MAX).ok_or(
+                        TreeError::Feature { tree, node: id, feature: node.feature, width: u32::MAX as usize },
+                    )?;
                     spec.features = spec.features.max(feature as usize + 1);
                     for (place, child) in children.iter_mut().zip(node.children) {
                         let found = find(child).ok_or(TreeError::NoSuchChild { tree, node: id, child })?;

@@ -13,6 +13,10 @@ impl Random {
         (self.0 >> 33) as usize % end
     }
 
+    fn id(&mut self, end: usize) -> i64 {
+        self.below(end).try_into().unwrap()
+    }
+
     fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
     }
@@ -88,15 +92,15 @@ impl Owned {
     /// Trees that grow at random leaves, of these modes, over features from `first`.
     fn random(random: &mut Random, modes: &[Mode], classes: usize, votes: usize, first: i64) -> Self {
         let mut forest = Self::default();
-        for tree in 0..1 + random.below(20) as i64 {
+        for tree in 0..=random.id(20) {
             let mut open = vec![0];
             let mut next = 1;
-            let size = random.below(60) as i64;
+            let size = random.id(60);
             while let Some(node) = (!open.is_empty()).then(|| open.swap_remove(random.below(open.len()))) {
                 if next > size {
                     forest.node(tree, node, Mode::Leaf, [0, 0]);
                     for _ in 0..votes {
-                        forest.vote(tree, node, random.below(classes) as i64, random.below(2000) as f64 / 1000.0 - 1.0);
+                        forest.vote(tree, node, random.id(classes), random.below(2000) as f64 / 1000.0 - 1.0);
                     }
                     continue;
                 }
@@ -104,9 +108,9 @@ impl Owned {
                 open.extend([next, next + 1]);
                 next += 2;
                 let place = forest.nodes.len() - 1;
-                forest.features[place] = first + random.below(FEATURES) as i64;
+                forest.features[place] = first + random.id(FEATURES);
                 forest.values[place] = random.pick(&THRESHOLDS);
-                forest.missing[place] = random.below(2) as i64;
+                forest.missing[place] = random.id(2);
             }
         }
         forest
@@ -115,9 +119,8 @@ impl Owned {
 
 const FEATURES: usize = 4;
 /// Some are no `f32`, some have no neighbour below.
-const THRESHOLDS: [f64; 12] = [
-    -1.0, 0.0, -0.0, 0.1, 0.5, 1.0, 1e300, -1e300, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1.000_000_01,
-];
+const THRESHOLDS: [f64; 12] =
+    [-1.0, 0.0, -0.0, 0.1, 0.5, 1.0, 1e300, -1e300, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1.000_000_01];
 const VALUES: [f32; 11] =
     [-1.0, 0.0, -0.0, 0.1, 0.5, 1.0, 1.000_000_1, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MIN_POSITIVE];
 
@@ -171,7 +174,7 @@ fn packed_walks_equal_naive_ones() {
     let all = [Mode::LessEqual, Mode::Less, Mode::GreaterEqual, Mode::Greater, Mode::Equal, Mode::NotEqual];
     let mut random = Random(11);
     for round in 0..60 {
-        let modes = if round % 2 == 0 { &all[..] } else { &all[..1 + random.below(4)] };
+        let modes = if round % 2 == 0 { &all[..] } else { &all[..=random.below(4)] };
         // One vote, few classes, more, and more than are kept densely.
         let (classes, votes) = random.pick(&[(2, 1), (3, 2), (4, 4), (7, 7), (8, 3), (20, 3)]);
         let spec = Owned::random(&mut random, modes, classes, votes, 0).spec(classes).unwrap();
@@ -257,7 +260,7 @@ fn what_is_no_tree_is_refused() {
 #[test]
 fn lists_in_disguise_are_refused() {
     let mut list = Owned::default();
-    let depth = TreeLimits::default().depth as i64 + 1;
+    let depth = i64::try_from(TreeLimits::default().depth).unwrap() + 1;
     for level in 0..depth {
         list.node(0, 2 * level, Mode::LessEqual, [2 * level + 1, 2 * level + 2]);
         list.node(0, 2 * level + 1, Mode::Leaf, [0, 0]);

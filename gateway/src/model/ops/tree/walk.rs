@@ -113,12 +113,7 @@ fn sum_group<N: Packed>(trees: &Trees<N>, group: &[Root], votes: &impl Add, row:
 
 /// Walks each lane that many steps down.
 #[inline]
-fn descend<N: Packed, const RULED: bool>(
-    trees: &Trees<N>,
-    depth: u32,
-    at: &mut [usize; LANES],
-    row: &[N::Value],
-) {
+fn descend<N: Packed, const RULED: bool>(trees: &Trees<N>, depth: u32, at: &mut [usize; LANES], row: &[N::Value]) {
     let nodes = trees.nodes.as_slice();
     for step in 0..depth {
         // Deep trees are seldom full: look now and then whether all walks have ended.
@@ -131,7 +126,6 @@ fn descend<N: Packed, const RULED: bool>(
             let mut left = value <= node.threshold();
             if RULED {
                 let rule = trees.rules[*at];
-                #[expect(clippy::float_cmp, reason = "what the model says")]
                 if rule.equal {
                     left = value == node.threshold();
                 }
