@@ -135,6 +135,14 @@ fn answers_as_onnx_runtime_does() {
 }
 
 #[test]
+fn models_are_shared_and_sessions_sent() {
+    fn shared<T: Send + Sync>() {}
+    fn sent<T: Send>() {}
+    shared::<Model>();
+    sent::<Session>();
+}
+
+#[test]
 fn tells_its_signature() {
     let model = load("forest_strings");
     let signature = model.signature();
