@@ -119,14 +119,17 @@ impl Preprocess {
         Arc::new(move |session: Option<&mut Session>, batch: Batch, deadline: Instant| {
             let matrix = self.matrix(&columns, &batch)?;
             let session = session.ok_or_else(|| ChainError::Failed("no model".into()))?;
-            session.compute(batch.rows, &matrix, Some(deadline)).map_err(|error| ChainError::Failed(format!("{error:?}")))
+            session
+                .compute(batch.rows, &matrix, Some(deadline))
+                .map_err(|error| ChainError::Failed(format!("{error:?}")))
         })
     }
 }
 
 /// The demo, loaded under this isolation.
 pub fn demo(isolation: Isolation, metrics: &Metrics) -> Result<Generation> {
-    let engine = WasmEngine::new(PoolSize { instances: 64, ..PoolSize::default() }).map_err(|error| anyhow::anyhow!("{error:#}"))?;
+    let engine = WasmEngine::new(PoolSize { instances: 64, ..PoolSize::default() })
+        .map_err(|error| anyhow::anyhow!("{error:#}"))?;
     let compiler = Compiler::new(engine, CodeCache::off());
     let bundle = Bundle { isolation, ..Bundle::demo()? };
     Ok(Generation::load(bundle, &compiler, metrics)?)

@@ -2,7 +2,7 @@
 
 use modelgate_columns::{Column, Datatype, LayoutError, Reader, Values, View, Writer};
 use tract_onnx::prelude::tract_ndarray::ArrayD;
-use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::internal::{Datum, DatumType, TDim, TValue, TVec, Tensor, TractResult, f16};
 
 use super::error::{ComputeError, ModelError};
 
@@ -106,7 +106,11 @@ pub(super) fn pack_none(columns: &[Column]) -> Result<Vec<u64>, ComputeError> {
 fn check_shape(column: &Column, rows: u32, shape: &[usize]) -> Result<(), ComputeError> {
     let fits = shape.len() == column.shape.len()
         && shape[0] == rows as usize
-        && column.inner_shape().iter().zip(&shape[1..]).all(|(&dim, &size)| dim < 0 || dim as usize == size);
+        && column
+            .inner_shape()
+            .iter()
+            .zip(&shape[1..])
+            .all(|(&dim, &size)| dim < 0 || usize::try_from(dim) == Ok(size));
     if fits {
         return Ok(());
     }

@@ -9,7 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use modelgate_columns::{Column, Signature};
-use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::internal::tract_core::ops::konst::Const;
+use tract_onnx::tract_hir::internal::{
+    DatumType, Factoid, GenericFactoid, InferenceFact, InferenceModel, InferenceModelExt, TDim, TValue, TVec, ToDim,
+    TractError, TypedModel, TypedSimplePlan,
+};
 
 use super::columns;
 use super::error::ModelError;
@@ -28,7 +32,7 @@ pub(super) struct Plans {
 }
 
 impl Plans {
-    pub(super) fn new(model: &InferenceModel, output_names: &[&str]) -> Result<Self, ModelError> {
+    pub(super) fn new(model: &InferenceModel, output_names: &[String]) -> Result<Self, ModelError> {
         let inputs = input_columns(model)?;
         let rows = model.symbols.sym("modelgate_rows").to_dim();
         let many = Plan::new(model, &inputs, output_names, &rows);
@@ -54,7 +58,7 @@ impl Plans {
         let nodes = self.many.iter().chain(&self.one).flat_map(|plan| plan.model().nodes());
         nodes
             .filter_map(|node| {
-                if let Some(constant) = node.op_as::<tract_core::ops::konst::Const>() {
+                if let Some(constant) = node.op_as::<Const>() {
                     let tensor = constant.val();
                     Some((Arc::as_ptr(tensor) as usize, tensor.len().saturating_mul(tensor.datum_type().size_of())))
                 } else {
@@ -107,7 +111,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(model: &InferenceModel, inputs: &[Input], output_names: &[&str], rows: &TDim) -> Result<Self, ModelError> {
+    fn new(model: &InferenceModel, inputs: &[Input], output_names: &[String], rows: &TDim) -> Result<Self, ModelError> {
         let mut model = model.clone();
         for (place, input) in inputs.iter().enumerate() {
             let shape: TVec<TDim> = std::iter::once(rows).chain(&input.inner).cloned().collect();
@@ -121,7 +125,7 @@ impl Plan {
                 Some((first, inner)) if first == rows => inner,
                 _ => {
                     let problem = format!("expected a first dimension for the rows, got the shape {:?}", fact.shape);
-                    return Err(ModelError::Column { side: "output", name: (*name).to_owned(), problem });
+                    return Err(ModelError::Column { side: "output", name: name.clone(), problem });
                 }
             };
             let sizes: Vec<i64> = inner.iter().map(|dim| dim.to_i64().unwrap_or(-1)).collect();
@@ -165,6 +169,7 @@ fn is_faster(one: &Plan, many: &Plan, inputs: &[Column]) -> bool {
 }
 
 /// tract's errors, with their causes. Some print whole tensors: the beginning says enough.
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 pub(super) fn engine(error: TractError) -> ModelError {
     ModelError::Engine(brief(&error))
 }

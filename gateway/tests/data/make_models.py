@@ -27,14 +27,19 @@ def plain(array):
     return [v.item() if hasattr(v, "item") else v for v in array.ravel()]
 
 
-def save(name, model, rows, labels=None, scores=None):
-    """Runs the model in ONNX Runtime and keeps the answer; `labels` and `scores` are the library's own."""
+def save(name, model, rows, labels=None, scores=None, each=False):
+    """Runs the model in ONNX Runtime and keeps the answer; `labels` and `scores` are the library's own. With `each`,
+    row by row."""
+    # onnxmltools names graphs at random.
+    model.graph.name = "g"
     onnx.checker.check_model(model)
     data = model.SerializeToString()
     options = ort.SessionOptions()
     options.log_severity_level = 3
     session = ort.InferenceSession(data, options)
-    outputs = session.run(None, {session.get_inputs()[0].name: rows})
+    parts = [rows[i : i + 1] for i in range(len(rows))] if each else [rows]
+    outputs = [session.run(None, {session.get_inputs()[0].name: part}) for part in parts]
+    outputs = [np.concatenate(columns) for columns in zip(*outputs)]
     described = [
         {"name": o.name, "shape": list(v.shape), "values": plain(v)} for o, v in zip(session.get_outputs(), outputs)
     ]
@@ -217,7 +222,45 @@ def by_hand():
     save("double_tensors", graph(node, 4, 3, TensorProto.DOUBLE), rows().astype(np.float64) + 1e-12)
 
 
+def only_one_row():
+    """The batch of 1 is written into the graph, as exporters of a traced network do."""
+    g = helper.make_graph(
+        [
+            helper.make_node("Reshape", ["x", "fold"], ["folded"]),
+            helper.make_node("MatMul", ["folded", "weights"], ["mixed"]),
+            helper.make_node("Reshape", ["mixed", "unfold"], ["y"]),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 6])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])],
+        [
+            numpy_helper.from_array(np.array([1, 2, 3]), "fold"),
+            numpy_helper.from_array(np.array([1, 4]), "unfold"),
+            numpy_helper.from_array(RNG.normal(size=(3, 2)).astype(np.float32), "weights"),
+        ],
+    )
+    model = helper.make_model(g, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    save("only_one_row", model, RNG.normal(size=(20, 6)).astype(np.float32), each=True)
+
+
+def extract_features():
+    """ArrayFeatureExtractor with one index, and with two."""
+    for name, index in (("scalar", np.array(2)), ("two", np.array([[3, 0]]))):
+        g = helper.make_graph(
+            [helper.make_node("ArrayFeatureExtractor", ["x", "index"], ["y"], domain="ai.onnx.ml")],
+            "g",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 4])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, index.size])],
+            [numpy_helper.from_array(index, "index")],
+        )
+        imports = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+        model = helper.make_model(g, opset_imports=imports, ir_version=9)
+        save(f"extract_{name}", model, RNG.normal(size=(20, 4)).astype(np.float32))
+
+
 if __name__ == "__main__":
     from_sklearn()
     from_boosters()
     by_hand()
+    only_one_row()
+    extract_features()

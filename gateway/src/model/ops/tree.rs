@@ -4,12 +4,16 @@
 //! on binary forests and some branch modes. The parts can be used by themselves: [`spec`] checks what a file says,
 //! [`classifier`] answers.
 
+#![allow(clippy::wildcard_imports, reason = "operators need most of what tract offers to them")]
+
 mod attributes;
 pub mod classifier;
 pub mod forest;
 mod layout;
 mod score;
 pub mod spec;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use std::fmt;
@@ -212,8 +216,8 @@ fn answer<T: Scalar + Datum>(classifier: &Classifier<T>, input: &Tensor) -> Trac
     let mut plain = scores.try_as_plain_ram_mut()?;
     let plain = plain.as_slice_mut::<f32>()?;
     let labels = match classifier.labels() {
-        Labels::Ints(labels) => label(classifier, labels, values, width, rows, plain)?,
-        Labels::Strings(labels) => label(classifier, labels, values, width, rows, plain)?,
+        Labels::Ints(labels) => label(classifier, labels, values, width, rows, plain),
+        Labels::Strings(labels) => label(classifier, labels, values, width, rows, plain),
     };
     Ok(tvec!(labels.into(), scores.into()))
 }
@@ -225,8 +229,8 @@ fn label<T: Scalar, L: Datum + Default>(
     width: usize,
     rows: usize,
     scores: &mut [f32],
-) -> TractResult<Tensor> {
+) -> Tensor {
     let mut chosen = vec![L::default(); rows];
     classifier.predict(values, width, scores, |row, class| chosen[row].clone_from(&labels[class]));
-    Ok(tract_ndarray::Array1::from_vec(chosen).into())
+    tract_ndarray::Array1::from_vec(chosen).into()
 }

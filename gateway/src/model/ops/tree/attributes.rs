@@ -1,14 +1,14 @@
 //! The attributes of the ONNX operator.
 
 use tract_onnx::pb::{AttributeProto, NodeProto};
-use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::internal::{TractErrorContext, TractResult, bail, ensure};
 
 use super::classifier::Labels;
 use super::score::{PostTransform, Scoring};
 use super::spec::{Arrays, Mode, Spec, TreeError, TreeLimits};
 
 /// Reads and checks a `TreeEnsembleClassifier` node, as of version 1 or 3 of `ai.onnx.ml`.
-pub fn classifier(node: &NodeProto) -> TractResult<(Spec, Scoring, Labels)> {
+pub(super) fn classifier(node: &NodeProto) -> TractResult<(Spec, Scoring, Labels)> {
     let labels = match (strings(node, "classlabels_strings"), ints(node, "classlabels_int64s")) {
         ([], []) => bail!("neither 'classlabels_strings' nor 'classlabels_int64s' is given"),
         ([], ints) => Labels::Ints(ints.to_vec()),

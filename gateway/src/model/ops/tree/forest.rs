@@ -37,14 +37,12 @@ impl<T: Scalar> Forest<T> {
     /// Packs a checked ensemble.
     pub fn new(spec: &Spec) -> Result<Self, TreeError> {
         let (leaf_of, votes) = Votes::pack(spec);
-        let trees = if let Some(trees) = Trees::pack(spec, &leaf_of)? {
-            Shape::Narrow(trees)
-        } else if let Some(trees) = Trees::pack(spec, &leaf_of)? {
-            Shape::Wide(trees)
-        } else {
-            let (found, limit) = (spec.nodes.len(), i32::MAX as usize);
-            return Err(TreeError::Limit { what: "nodes", found, limit });
+        let trees = match Trees::pack(spec, &leaf_of)?.map(Shape::Narrow) {
+            Some(trees) => Some(trees),
+            None => Trees::pack(spec, &leaf_of)?.map(Shape::Wide),
         };
+        let (found, limit) = (spec.nodes.len(), i32::MAX as usize);
+        let trees = trees.ok_or(TreeError::Limit { what: "nodes", found, limit })?;
         Ok(Self { classes: spec.classes, features: spec.features, trees, votes })
     }
 

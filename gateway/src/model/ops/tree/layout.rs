@@ -79,11 +79,11 @@ scalar!(f32, u32, 1usize << 22);
 scalar!(f64, u64, 1usize << 32);
 
 /// A packed node.
-pub trait Packed: Copy + Send + Sync + std::fmt::Debug + 'static {
+pub(super) trait Packed: Copy + Send + Sync + std::fmt::Debug + 'static {
     /// The type of features and thresholds.
     type Value: Scalar;
     /// `None` if a number does not fit.
-    fn new(threshold: Self::Value, feature: u32, step: i64) -> Option<Self>;
+    fn new(threshold: Self::Value, feature: u32, step: isize) -> Option<Self>;
     /// What the feature is compared to.
     fn threshold(self) -> Self::Value;
     /// The feature compared.
@@ -96,7 +96,7 @@ macro_rules! packed {
     ($(#[$doc:meta])* $name:ident, $feature:ty, $step:ty) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug)]
-        pub struct $name<T> {
+        pub(super) struct $name<T> {
             threshold: T,
             feature: $feature,
             step: $step,
@@ -105,7 +105,7 @@ macro_rules! packed {
         impl<T: Scalar> Packed for $name<T> {
             type Value = T;
 
-            fn new(threshold: T, feature: u32, step: i64) -> Option<Self> {
+            fn new(threshold: T, feature: u32, step: isize) -> Option<Self> {
                 Some(Self { threshold, feature: feature.try_into().ok()?, step: step.try_into().ok()? })
             }
 
@@ -137,33 +137,33 @@ packed!(
 
 /// How a node differs from "`x <= threshold` goes left".
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Rule {
+pub(super) struct Rule {
     /// A missing value goes left.
-    pub missing_left: bool,
+    pub(super) missing_left: bool,
     /// An equal value goes left, all others right.
-    pub equal: bool,
+    pub(super) equal: bool,
 }
 
 /// One tree among the packed nodes.
 #[derive(Clone, Copy, Debug)]
-pub struct Root {
+pub(super) struct Root {
     /// Where its walk starts.
-    pub at: u32,
+    pub(super) at: u32,
     /// Steps to its furthest leaf.
-    pub depth: u32,
+    pub(super) depth: u32,
 }
 
 /// Packed trees.
 #[derive(Clone, Debug)]
-pub struct Trees<N> {
+pub(super) struct Trees<N> {
     /// All nodes; `first` spare ones in front put the first on a cache line.
-    pub nodes: Vec<N>,
+    pub(super) nodes: Vec<N>,
     /// The trees, the shallow ones first, so that trees walked together are alike.
-    pub roots: Vec<Root>,
+    pub(super) roots: Vec<Root>,
     /// For each node; empty if no node has one.
-    pub rules: Vec<Rule>,
+    pub(super) rules: Vec<Rule>,
     /// Whether some node tests for equality.
-    pub has_equal: bool,
+    pub(super) has_equal: bool,
 }
 
 /// Nodes of 8 bytes in a cache line. Larger nodes still profit from the order.
@@ -171,7 +171,7 @@ const LINE: usize = 8;
 
 impl<N: Packed> Trees<N> {
     /// Packs the trees; `leaf_of` says which leaf a leaf's node stands for. `Ok(None)` if a number does not fit in `N`.
-    pub fn pack(spec: &Spec, leaf_of: &[u32]) -> Result<Option<Self>, TreeError> {
+    pub(super) fn pack(spec: &Spec, leaf_of: &[u32]) -> Result<Option<Self>, TreeError> {
         if let Some(&leaf) = leaf_of.iter().max()
             && leaf as usize >= N::Value::LEAVES
         {
@@ -204,11 +204,9 @@ impl<N: Packed> Trees<N> {
         Ok(Some(Self { nodes, roots, rules, has_equal }))
     }
 
-    /// Bytes held.
-    pub fn bytes(&self) -> usize {
-        self.nodes.capacity() * size_of::<N>()
-            + self.rules.capacity() * size_of::<Rule>()
-            + self.roots.capacity() * size_of::<Root>()
+    /// Bytes held. Room that was never written to is none.
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(self.nodes.as_slice()) + size_of_val(self.rules.as_slice()) + size_of_val(self.roots.as_slice())
     }
 }
 
@@ -279,7 +277,7 @@ impl<N: Packed> Packer<'_, N> {
 
     fn link(&mut self, place: usize, pair: usize) -> Option<()> {
         let node = self.nodes[place];
-        self.nodes[place] = N::new(node.threshold(), node.feature() as u32, pair as i64 - place as i64)?;
+        self.nodes[place] = N::new(node.threshold(), node.feature() as u32, pair.checked_signed_diff(place)?)?;
         Some(())
     }
 }

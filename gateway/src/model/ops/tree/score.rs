@@ -42,16 +42,27 @@ pub struct Scoring {
     single: Option<Single>,
 }
 
-/// Two classes, one column of votes: the score of the second class.
+/// Two classes, one column of votes, which is the score of the second class whichever it names.
 #[derive(Clone, Copy, Debug)]
 struct Single {
     /// The class that the votes name.
     class: usize,
+    /// Added to the votes.
     base: f64,
     /// No weight is negative: the score is a probability, else a margin.
     probability: bool,
-    /// Base values for both classes make the scores a pair of margins.
-    pair: bool,
+    other: Other,
+}
+
+/// What becomes of the first class.
+#[derive(Clone, Copy, Debug)]
+enum Other {
+    /// The votes name the first class: it gets what the second one leaves.
+    Complement,
+    /// There is a base value for both: it gets the opposite, before the transform.
+    Opposite,
+    /// The votes name the second class: it has none but a base value.
+    Base(f32),
 }
 
 impl Scoring {
@@ -66,11 +77,14 @@ impl Scoring {
         if !(base.is_empty() || base.len() == expected || one_class.is_some() && base.len() == 1) {
             return Err(TreeError::Length { name: "base_values", found: base.len(), expected });
         }
-        let single = one_class.map(|class| Single {
-            class,
-            base: base.last().copied().unwrap_or(0.0),
-            probability: spec.votes.iter().all(|&(_, weight)| weight >= 0.0),
-            pair: base.len() == 2,
+        let single = one_class.map(|class| {
+            let (base, other) = match (class, base.as_slice()) {
+                (_, [_, second]) => (*second, Other::Opposite),
+                (0, base) => (base.first().copied().unwrap_or(0.0), Other::Complement),
+                (_, base) => (0.0, Other::Base(base.first().map_or(0.0, |&base| base as f32))),
+            };
+            let probability = spec.votes.iter().all(|&(_, weight)| weight >= 0.0);
+            Single { class, base, probability, other }
         });
         Ok(Self { post, base, single })
     }
@@ -102,17 +116,21 @@ impl Scoring {
 impl Single {
     fn scores(self, score: f64, post: PostTransform) -> [f32; 2] {
         let positive = score as f32;
-        if self.pair {
-            let mut pair = [-positive, positive];
-            post.apply(&mut pair);
-            return pair;
-        }
-        match post {
-            PostTransform::Probit => [probit((1.0 - score) as f32), probit(positive)],
-            _ if self.probability => [(1.0 - score) as f32, positive],
-            PostTransform::Logistic => [logistic(-positive), logistic(positive)],
-            _ => [-positive, positive],
-        }
+        let first = match self.other {
+            Other::Opposite => -positive,
+            Other::Base(base) => base,
+            Other::Complement => {
+                return match post {
+                    PostTransform::Probit => [probit((1.0 - score) as f32), probit(positive)],
+                    PostTransform::Logistic => [logistic(-positive), logistic(positive)],
+                    _ if self.probability => [(1.0 - score) as f32, positive],
+                    _ => [-positive, positive],
+                };
+            }
+        };
+        let mut pair = [first, positive];
+        post.apply(&mut pair);
+        pair
     }
 }
 
@@ -134,14 +152,15 @@ fn logistic(score: f32) -> f32 {
     if score < 0.0 { 1.0 - value } else { value }
 }
 
-/// The inverse of the normal distribution, by Winitzki's approximation with a = 0.147, which is what others use too.
+/// The inverse of the normal distribution by Winitzki's approximation with the constants that others use; in doubles,
+/// since near the middle it loses half of its digits.
 fn probit(score: f32) -> f32 {
-    const A: f32 = 0.147;
-    let x = 2.0 * score - 1.0;
+    const A: f64 = 0.147;
+    let x = 2.0 * f64::from(score) - 1.0;
     let log = ((1.0 - x) * (1.0 + x)).ln();
-    let half = 2.0 / (3.14159 * A) + 0.5 * log;
+    let half = 2.0 / (std::f64::consts::PI * A) + 0.5 * log;
     let root = ((half * half - log / A).sqrt() - half).sqrt();
-    std::f32::consts::SQRT_2 * if x < 0.0 { -root } else { root }
+    (std::f64::consts::SQRT_2 * root).copysign(x) as f32
 }
 
 fn softmax(scores: &mut [f32], takes_part: impl Fn(f32) -> bool) {
@@ -152,6 +171,8 @@ fn softmax(scores: &mut [f32], takes_part: impl Fn(f32) -> bool) {
         sum += *score;
     }
     if sum > 0.0 {
-        scores.iter_mut().for_each(|score| *score /= sum);
+        for score in scores {
+            *score /= sum;
+        }
     }
 }

@@ -19,9 +19,10 @@ pub struct TreeLimits {
 }
 
 impl Default for TreeLimits {
-    /// A 100 MB file holds about 2 million nodes; trees deeper than a few dozen levels are lists in disguise.
+    /// A 100 MB file holds about 2 million nodes; trees deeper than a few dozen levels are
+    /// lists in disguise, and hold up everyone.
     fn default() -> Self {
-        Self { nodes: 16 << 20, depth: 4096, classes: 1 << 16 }
+        Self { nodes: 16 << 20, depth: 1024, classes: 1 << 16 }
     }
 }
 
@@ -179,7 +180,7 @@ impl Spec {
                 return Err(TreeError::Duplicate { tree, node: node_id(pair[0]) });
             }
             // Ids mostly count from 0, so that an id is a place; else search.
-            let dense = node_id(members[0]) == 0 && node_id(members[len - 1]) == len as i64 - 1;
+            let dense = node_id(members[0]) == 0 && usize::try_from(node_id(members[len - 1])) == Ok(len - 1);
             let find = |id: i64| -> Option<usize> {
                 if dense {
                     usize::try_from(id).ok().filter(|&place| place < len)

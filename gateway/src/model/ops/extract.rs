@@ -1,0 +1,64 @@
+//! `ArrayFeatureExtractor` of `ai.onnx.ml`: picks columns.
+//!
+//! tract's own gives the result the shape of the indices, and so drops an axis when there is a single one.
+
+#![allow(clippy::wildcard_imports, reason = "operators need most of what tract offers to them")]
+
+use tract_onnx::model::ParsingContext;
+use tract_onnx::pb::NodeProto;
+use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::tract_core::ops::array::Gather;
+
+/// Builds the operator from its node.
+#[expect(clippy::unnecessary_wraps, reason = "the type of a builder")]
+pub(super) fn array_feature_extractor(
+    _: &ParsingContext<'_>,
+    _: &NodeProto,
+) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
+    Ok((expand(ArrayFeatureExtractor), vec![]))
+}
+
+#[derive(Clone, Debug)]
+struct ArrayFeatureExtractor;
+
+impl Expansion for ArrayFeatureExtractor {
+    fn name(&self) -> StaticName {
+        "ArrayFeatureExtractor".into()
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        s: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        let ([values, indices], [picked]) = (inputs, outputs) else {
+            bail!("expected 2 inputs and 1 output, got {} and {}", inputs.len(), outputs.len());
+        };
+        s.equals(&values.datum_type, &picked.datum_type)?;
+        s.given_2(&values.shape, &indices.shape, move |s, mut shape, indices| {
+            let count = indices.iter().product::<TDim>();
+            match &mut *shape {
+                [] => bail!("expected at least one dimension"),
+                [_] => shape = tvec!(1.to_dim(), count),
+                [.., last] => *last = count,
+            }
+            s.equals(&picked.shape, shape)
+        })
+    }
+
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        let [mut values, mut indices] = *inputs else { bail!("expected 2 inputs") };
+        if model.outlet_fact(values)?.rank() == 1 {
+            values = model.wire_node(format!("{prefix}.row"), AxisOp::Add(0), &[values])?[0];
+        }
+        let shape = model.outlet_fact(indices)?.shape.to_tvec();
+        if shape.len() != 1 {
+            let count = shape.iter().product::<TDim>();
+            let flat = AxisOp::Reshape(0, shape, tvec!(count));
+            indices = model.wire_node(format!("{prefix}.flat"), flat, &[indices])?[0];
+        }
+        let axis = model.outlet_fact(values)?.rank() - 1;
+        model.wire_node(prefix, Gather::new(axis), &[values, indices])
+    }
+}
