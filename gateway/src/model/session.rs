@@ -4,14 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-<<<<<<< HEAD
 use modelgate_columns::Signature;
-use tract_onnx::tract_hir::internal::*;
-=======
 use tract_onnx::tract_hir::internal::{
     TValue, TVec, Tensor, TractError, TractResult, TypedSimpleState, ensure, tract_core,
 };
->>>>>>> model
 
 use super::columns;
 use super::error::ComputeError;
