@@ -49,12 +49,16 @@ def main():
         make(args.model, args.rows)
     build = ["cargo", "bench", "--bench", "forest", "--no-run", "--message-format=json"]
     lines = subprocess.run(build, cwd=ROOT / "gateway", check=True, capture_output=True, text=True).stdout.splitlines()
-    ours_path = next(path for line in lines if (path := json.loads(line).get("executable")))
+    built = (message for message in map(json.loads, lines) if message.get("executable"))
+    ours_path = next(message["executable"] for message in built if message["target"]["kind"] == ["bench"])
     env = os.environ | {"FOREST_MODEL": str(args.model), "FOREST_ROWS": str(args.rows)}
     theirs_path = str(Path(__file__).with_name("forest_ort.py"))
+
+    def run(command):
+        return json.loads(subprocess.run(command, env=env, check=True, capture_output=True).stdout)
+
     ours, theirs = [], []
     for _ in range(args.rounds):
-        run = lambda command: json.loads(subprocess.run(command, env=env, check=True, capture_output=True).stdout)
         ours.append(run([ours_path]))
         theirs.append(run([sys.executable, theirs_path, str(args.model), str(args.rows)]))
 
