@@ -24,6 +24,7 @@ use crate::{
     metrics::Metrics,
     server::{self, Server},
     wasm::{cache::CodeCache, engine::WasmEngine, instance::ChainError, module::Compiler},
+    workers,
 };
 
 /// A serverless-style WASM inference gateway.
@@ -116,6 +117,7 @@ fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.io_threads)
         .thread_name("io")
+        .thread_stack_size(workers::STACK)
         .enable_all()
         .build()
         .context("the I/O threads cannot be started")?;

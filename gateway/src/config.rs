@@ -42,7 +42,7 @@ pub struct ServeArgs {
     #[arg(long, env = "MODELGATE_WORKERS", value_name = "N")]
     pub workers: Option<NonZeroUsize>,
 
-    /// Threads that read and write sockets [default: half the workers, rounded up]
+    /// Threads that read and write sockets [default: as many as workers]
     #[arg(long, env = "MODELGATE_IO_THREADS", value_name = "N")]
     pub io_threads: Option<NonZeroUsize>,
 
@@ -181,7 +181,7 @@ impl ServeArgs {
                 queue: args.queue.map_or(16_384, NonZeroUsize::get),
                 queue_bytes: bytes("queue_memory", args.queue_memory.as_deref(), 256 << 20)?,
             },
-            io_threads: args.io_threads.map_or(workers.div_ceil(2), NonZeroUsize::get),
+            io_threads: args.io_threads.map_or(workers, NonZeroUsize::get),
             http: HttpConfig {
                 max_body: bytes("max_body", args.max_body.as_deref(), 64 << 20)?,
                 body_memory: bytes("body_memory", args.body_memory.as_deref(), 512 << 20)?,

@@ -7,13 +7,14 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use modelgate_columns::{Column, Signature};
 
 use crate::{
     bundle::{Bundle, BundleError, Golden},
+    error::Error,
     metrics::{Metrics, ModelMetrics},
     model::{Model, ModelLimits, Session},
     tensor::Batch,
@@ -24,6 +25,12 @@ use crate::{
         module::{Compiler, Isolation, Module},
     },
 };
+
+/// Rows of a request that counts for [`Generation::cost`].
+const SMALL_REQUEST: u32 = 16;
+
+/// A single measurement counts for no more than this, so that one stall is forgotten after a hundred requests.
+const MAX_COST_NS: u64 = 20_000_000;
 
 /// Numbers generations in this process, from 1.
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -50,6 +57,8 @@ pub struct Generation {
     pub golden: Golden,
     /// Its series.
     pub metrics: Arc<ModelMetrics>,
+    /// Nanoseconds that small requests take, on a moving average.
+    cost_ns: AtomicU64,
     /// What runs.
     chain: Chain,
     /// The bundle's model.
@@ -119,6 +128,7 @@ impl Generation {
             limits: bundle.limits,
             isolation: bundle.isolation,
             golden: bundle.golden,
+            cost_ns: AtomicU64::new(0),
             chain: Chain::Wasm { engine: compiler.engine().clone(), stages, modules: modules.into() },
             model,
         })
@@ -127,6 +137,26 @@ impl Generation {
     /// The same generation under another number, with `chain` in place of its modules.
     pub fn with_native_chain(self, chain: NativeChain) -> Self {
         Self { id: NEXT.fetch_add(1, Ordering::Relaxed), chain: Chain::Native(chain), ..self }
+    }
+
+    /// What small requests (some rows) have taken lately.
+    pub fn cost(&self) -> Duration {
+        Duration::from_nanos(self.cost_ns.load(Ordering::Relaxed))
+    }
+
+    /// Notes what a request of that many rows took. A large one says nothing about small ones.
+    pub fn took(&self, rows: u32, time: Duration) {
+        if rows <= SMALL_REQUEST {
+            let old = self.cost_ns.load(Ordering::Relaxed);
+            let new = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).min(MAX_COST_NS);
+            // Two threads at once may lose one measurement; the average does not care.
+            self.cost_ns.store(old - old / 16 + new / 16, Ordering::Relaxed);
+        }
+    }
+
+    /// The answer to a request whose deadline has passed.
+    pub fn deadline_passed(&self) -> Error {
+        Error::Deadline(self.limits.deadline.as_millis())
     }
 
     /// The names of the stages with what each takes and gives; empty for a native chain.

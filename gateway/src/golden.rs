@@ -66,7 +66,10 @@ fn run(generation: &Generation, runner: &mut Runner, group: &[Example]) -> Resul
     let body = serde_json::to_vec(&rows).map_err(|error| error.to_string())?;
     let decoded = decode::rows(&body, &generation.signature.inputs, &generation.name, generation.limits.rows);
     let batch = decoded.map_err(|error| told(&error))?.batch;
-    runner.run(generation, batch, Instant::now() + generation.limits.deadline).map_err(|error| match error {
+    let (rows, start) = (batch.rows, Instant::now());
+    let answer = runner.run(generation, batch, start + generation.limits.deadline);
+    generation.took(rows, start.elapsed());
+    answer.map_err(|error| match error {
         ChainError::Invalid(problems) => {
             let problems: Vec<_> = problems.into_iter().map(|problem| problem.message).collect();
             problems.join("; ")

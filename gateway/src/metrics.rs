@@ -95,6 +95,7 @@ struct Families {
     stage: HistogramVec,
     model: HistogramVec,
     traps: IntCounterVec,
+    handovers: IntCounterVec,
     instances: IntGaugeVec,
     instance_memory: IntGaugeVec,
     model_memory: IntGaugeVec,
@@ -135,6 +136,8 @@ pub struct ModelMetrics {
     pub instance_memory: IntGauge,
     /// Requests admitted and not yet answered.
     pub pending: IntGauge,
+    /// Requests begun where they were read that took too long there and went to a worker.
+    pub handovers: IntCounter,
     /// Microseconds spent decoding.
     pub decode_us: IntCounter,
     /// Microseconds spent encoding.
@@ -201,6 +204,11 @@ impl Metrics {
                     "Modules ended early, by cause.",
                     &["model", "version", "cause"],
                 )?,
+                handovers: counter(
+                    "modelgate_handovers_total",
+                    "Requests begun where they were read that took too long there and went to a worker.",
+                    &model,
+                )?,
                 instances: gauge("modelgate_instances", "Module instances alive.", &model)?,
                 instance_memory: gauge(
                     "modelgate_instance_memory_bytes",
@@ -264,6 +272,7 @@ impl Metrics {
             model_seconds: families.model.with_label_values(&labels),
             instances: families.instances.with_label_values(&labels),
             instance_memory: families.instance_memory.with_label_values(&labels),
+            handovers: families.handovers.with_label_values(&labels),
             pending: self.triton.pending.with_label_values(&labels),
             decode_us: self.triton.durations[2].with_label_values(&labels),
             encode_us: self.triton.durations[4].with_label_values(&labels),

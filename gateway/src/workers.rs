@@ -1,33 +1,51 @@
-//! The worker threads: each owns its instances of every live generation's stages and its own model state. Work reaches
-//! them through one bounded queue, so inference never runs on the threads that answer health checks.
+//! Where inference runs.
+//!
+//! Each worker thread owns its instances of every live generation's stages and its own model state, and takes work from
+//! one bounded queue, so that health checks never wait behind inference.
+//!
+//! Handing a request to another thread and back costs more than a small model's answer. So a few rows of a generation
+//! that has been quick so far are run where they were read, by that thread's own instances, for [`INLINE_BUDGET`] at
+//! most: what takes longer is stopped there and run again by a worker. Modules have no effects but their answer.
+
+mod runners;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    cell::RefCell,
+    collections::VecDeque,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::oneshot;
 
+use self::runners::Runners;
 use crate::{
     error::Error,
-    generation::{Generation, Runner},
+    generation::Generation,
     metrics::{Metrics, Outcome},
     tensor::Batch,
     wasm::instance::{ChainError, TrapCause},
 };
 
-/// Stack of a worker: what wasm may use (512 KiB) and ample room for the model's native code.
-const STACK: usize = 8 << 20;
+/// Stack of a thread that runs inference: what wasm may use (512 KiB) and ample room for the model's native code.
+pub const STACK: usize = 8 << 20;
 
-/// Generations of which a worker keeps instances; beyond that, those longest unused are let go.
-const MAX_RUNNERS: usize = 64;
+/// Rows of a request that may be run where it was read.
+const INLINE_ROWS: u32 = 16;
 
-/// Problems told for one request; a module may find one in each row.
-const MAX_PROBLEMS: usize = 100;
+/// A generation is quick while its small requests take less than this on average.
+const INLINE_COST: Duration = Duration::from_micros(100);
+
+/// How long a request may be run where it was read. No health check waits much longer than this.
+const INLINE_BUDGET: Duration = Duration::from_millis(10);
+
+thread_local! {
+    /// The instances of a thread that reads sockets.
+    static INLINE: RefCell<Runners> = RefCell::default();
+}
 
 /// How many, and how much may wait.
 #[derive(Clone, Copy, Debug)]
@@ -167,19 +185,47 @@ impl Workers {
     /// [`Error::Overloaded`] at once if the queue is full, [`Error::Deadline`] when the deadline passes.
     pub async fn run(&self, generation: &Arc<Generation>, batch: Batch, deadline: Instant) -> Result<Batch, Error> {
         let pending = Pending::new(generation);
-        let (reply, answer) = oneshot::channel();
-        let job = Job { generation: Arc::clone(generation), batch, deadline, queued: Instant::now(), reply };
-        let result = match self.queue.push(Work::Run(job)) {
-            Ok(()) => match tokio::time::timeout_at(deadline.into(), answer).await {
-                Ok(Ok(result)) => result,
-                // The worker dropped the reply: its own code panicked.
-                Ok(Err(_)) => Err(Error::Internal),
-                Err(_) => Err(Error::Deadline(generation.limits.deadline.as_millis())),
-            },
-            Err(error) => Err(error),
+        let result = match self.run_inline(generation, &batch, deadline) {
+            Some(result) => result,
+            None => self.run_queued(generation, batch, deadline).await,
         };
         pending.ended(result.as_ref().err().map_or(Outcome::Success, Error::outcome));
         result
+    }
+
+    /// On this thread, if it will be quick; `None` if a worker should do it.
+    fn run_inline(
+        &self,
+        generation: &Arc<Generation>,
+        batch: &Batch,
+        deadline: Instant,
+    ) -> Option<Result<Batch, Error>> {
+        if batch.rows > INLINE_ROWS || generation.cost() >= INLINE_COST {
+            return None;
+        }
+        let start = Instant::now();
+        let budget = start + INLINE_BUDGET;
+        let result = INLINE.with_borrow_mut(|runners| {
+            runners.run(generation, batch.clone(), deadline.min(budget), &self.queue.metrics)
+        });
+        if matches!(result, Err(ChainError::Trap { cause: TrapCause::Deadline, .. })) && deadline > budget {
+            generation.metrics.handovers.inc();
+            return None;
+        }
+        generation.metrics.total.observe(start.elapsed().as_secs_f64());
+        Some(result.map_err(|error| runners::explain(error, generation)))
+    }
+
+    async fn run_queued(&self, generation: &Arc<Generation>, batch: Batch, deadline: Instant) -> Result<Batch, Error> {
+        let (reply, answer) = oneshot::channel();
+        let job = Job { generation: Arc::clone(generation), batch, deadline, queued: Instant::now(), reply };
+        self.queue.push(Work::Run(job))?;
+        match tokio::time::timeout_at(deadline.into(), answer).await {
+            Ok(Ok(result)) => result,
+            // The worker dropped the reply: its own code panicked.
+            Ok(Err(_)) => Err(Error::Internal),
+            Err(_) => Err(generation.deadline_passed()),
+        }
     }
 
     /// Runs something slow that is not inference, such as decoding a large body, where it delays no health check.
@@ -253,78 +299,13 @@ fn run(job: Job, runners: &mut Runners, metrics: &Metrics) {
     }
     let start = Instant::now();
     if start >= deadline {
-        _ = reply.send(Err(Error::Deadline(generation.limits.deadline.as_millis())));
+        _ = reply.send(Err(generation.deadline_passed()));
         return;
     }
     generation.metrics.queue.observe((start - queued).as_secs_f64());
-    generation.metrics.rows.observe(f64::from(batch.rows));
-    let result = catch_unwind(AssertUnwindSafe(|| {
-        let runner = runners.get(&generation);
-        let answer = runner.run(&generation, batch, deadline)?;
-        generation.metrics.timed(runner.timing());
-        Ok(answer)
-    }));
-    let result = result.unwrap_or_else(|_| {
-        metrics.panics.inc();
-        runners.forget(&generation);
-        Err(ChainError::Failed("the gateway panicked".into()))
-    });
-    let result = result.map_err(|error| explain(error, &generation));
+    let result = runners.run(&generation, batch, deadline, metrics);
+    let result = result.map_err(|error| runners::explain(error, &generation));
     // Before the reply, so that whoever reads the metrics after an answer finds it counted.
     generation.metrics.total.observe(queued.elapsed().as_secs_f64());
     _ = reply.send(result);
-}
-
-/// Counts and logs what the caller need not know.
-fn explain(error: ChainError, generation: &Generation) -> Error {
-    let model = generation.name.as_str();
-    match error {
-        ChainError::Invalid(mut problems) => {
-            problems.truncate(MAX_PROBLEMS);
-            Error::Problems(problems)
-        }
-        ChainError::Trap { cause: TrapCause::Deadline, .. } => {
-            generation.metrics.trapped(TrapCause::Deadline);
-            Error::Deadline(generation.limits.deadline.as_millis())
-        }
-        ChainError::Trap { cause, detail } => {
-            generation.metrics.trapped(cause);
-            tracing::warn!(model, %cause, detail, "a module ended early");
-            Error::Trapped(cause)
-        }
-        ChainError::Failed(message) => {
-            tracing::warn!(model, message, "a module or the model failed");
-            Error::Internal
-        }
-        ChainError::Start(message) => {
-            tracing::error!(model, message, "no instance could be started");
-            Error::Internal
-        }
-    }
-}
-
-/// A worker's runners by generation.
-#[derive(Default)]
-struct Runners {
-    by_id: HashMap<u64, (Runner, u64)>,
-    clock: u64,
-}
-
-impl Runners {
-    fn get(&mut self, generation: &Generation) -> &mut Runner {
-        self.clock += 1;
-        if self.by_id.len() >= MAX_RUNNERS && !self.by_id.contains_key(&generation.id) {
-            let oldest = self.by_id.iter().min_by_key(|(_, (_, used))| *used).map(|(&id, _)| id);
-            if let Some(oldest) = oldest {
-                self.by_id.remove(&oldest);
-            }
-        }
-        let (runner, used) = self.by_id.entry(generation.id).or_insert_with(|| (Runner::new(generation), 0));
-        *used = self.clock;
-        runner
-    }
-
-    fn forget(&mut self, generation: &Generation) {
-        self.by_id.remove(&generation.id);
-    }
 }
