@@ -14,8 +14,8 @@ use crate::{
 const PAGE: &str = include_str!("docs.html");
 
 /// The page runs its own script and style and talks to this server only.
-const POLICY: &str =
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:";
+const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
+    img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub(super) async fn openapi(State(app): State<App>) -> Response {
     let document = openapi::document(&app.catalog.all(), app.catalog.default_model().as_deref());

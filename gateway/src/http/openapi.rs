@@ -1,13 +1,66 @@
-//! The OpenAPI document of the live generations.
+//! The OpenAPI document of everything that is routed, with the live models' features and a known answer of each.
+
+mod column;
+mod model;
+mod predict;
+mod response;
+mod routes;
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::generation::Generation;
+use crate::{generation::Generation, http::openapi::model::ModelDoc};
 
 /// OpenAPI 3.1 for these models; `default` answers where none is named.
 pub fn document(generations: &[Arc<Generation>], default: Option<&Generation>) -> Value {
-    _ = (generations, default);
-    json!({ "openapi": "3.1.0", "info": { "title": "modelgate", "version": env!("CARGO_PKG_VERSION") }, "paths": {} })
+    let models: Vec<_> = generations
+        .iter()
+        .map(|generation| ModelDoc {
+            name: &generation.name,
+            version: &generation.version,
+            description: &generation.description,
+            is_default: default.is_some_and(|default| default.name == generation.name),
+            inputs: &generation.signature.inputs,
+            outputs: &generation.signature.outputs,
+            example: generation.golden.examples.first(),
+            max_rows: generation.limits.rows,
+            deadline: generation.limits.deadline,
+        })
+        .collect();
+    describe(&models)
 }
+
+fn describe(models: &[ModelDoc<'_>]) -> Value {
+    let mut paths = routes::paths();
+    paths.insert("/predict".into(), json!({ "post": predict::operation(models) }));
+    let schemas: Map<_, _> = response::schemas().into_iter().chain(models.iter().flat_map(ModelDoc::schemas)).collect();
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "modelgate",
+            "summary": "Predictions from the models that are live here",
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "servers": [{ "url": "/" }],
+        "security": [],
+        "tags": [
+            { "name": "inference", "description": "Models and their predictions" },
+            { "name": "operation", "description": "Health and metrics; never behind inference" },
+            { "name": "documentation", "description": "What is served here" },
+        ],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "responses": response::responses(),
+            "headers": response::headers(),
+            "parameters": response::parameters(),
+        },
+        // What the page at /docs shows and a schema has no place for: an object's keys have no order.
+        "x-modelgate-models": models.iter().map(ModelDoc::card).collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests;
