@@ -44,10 +44,8 @@ fn main() -> Result<()> {
     };
     let args = ServeArgs { listen: Some(address.parse()?), demo: Some(true), ..ServeArgs::default() };
     let config = args.resolve()?;
-    // The plain handler computes on the threads that read sockets, so it gets a thread for each core.
     let cores = thread::available_parallelism()?.get();
-    let threads = if mode == "plain" { cores } else { config.io_threads };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(cores).enable_all().build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind(config.listen).await?;
         println!("{mode} listens on {}", listener.local_addr()?);
@@ -56,8 +54,7 @@ fn main() -> Result<()> {
         }
         let catalog = Catalog::default();
         catalog.publish(Arc::new(generation));
-        Server::with_catalog(&config, listener, catalog, metrics)?.run(std::future::pending()).await;
-        Ok(())
+        Ok(Server::with_catalog(&config, listener, catalog, metrics)?.run(std::future::pending()).await?)
     })
 }
 

@@ -24,7 +24,6 @@ use crate::{
     metrics::Metrics,
     server::{self, Server},
     wasm::{cache::CodeCache, engine::WasmEngine, instance::ChainError, module::Compiler},
-    workers,
 };
 
 /// A serverless-style WASM inference gateway.
@@ -114,18 +113,15 @@ fn serve(args: ServeArgs) -> anyhow::Result<()> {
         .with_writer(io::stderr)
         .init();
     raise_open_files();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(config.io_threads)
-        .thread_name("io")
-        .thread_stack_size(workers::STACK)
+    // Accepts connections and waits for signals; requests are read and answered on threads of their own.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("the I/O threads cannot be started")?;
+        .context("the event loop cannot be started")?;
     runtime.block_on(async {
         let server = Server::start(&config).await?;
         greet(&config, server.address()?, &server, started);
-        server.run(server::stop_signal()).await;
-        Ok(())
+        server.run(server::stop_signal()).await.context("the I/O threads cannot be started")
     })
 }
 

@@ -29,8 +29,12 @@ use crate::{
 /// Rows of a request that counts for [`Generation::cost`].
 const SMALL_REQUEST: u32 = 16;
 
-/// A single measurement counts for no more than this, so that one stall is forgotten after a hundred requests.
-const MAX_COST_NS: u64 = 20_000_000;
+/// A single measurement counts for no more than this: a thread that loses its core for some milliseconds now and then
+/// does not make a quick model a slow one.
+const MAX_COST_NS: u64 = 800_000;
+
+/// What a request that ran out of its time counts for: some hundred requests go by before that is forgotten.
+const OVERRUN_NS: u64 = 20_000_000;
 
 /// Numbers generations in this process, from 1.
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -152,6 +156,11 @@ impl Generation {
             // Two threads at once may lose one measurement; the average does not care.
             self.cost_ns.store(old - old / 16 + new / 16, Ordering::Relaxed);
         }
+    }
+
+    /// Notes that a request was stopped for taking too long.
+    pub fn overran(&self) {
+        self.cost_ns.store(OVERRUN_NS, Ordering::Relaxed);
     }
 
     /// The answer to a request whose deadline has passed.

@@ -4,6 +4,10 @@
 //! one worker runs the stages of a [`generation`] ([`wasm`]; the [`model`] runs natively behind the contract's import) →
 //! encode.
 
+/// For every binary that serves: requests are made of small, short-lived allocations.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub mod app;
 pub mod bundle;
 pub mod catalog;

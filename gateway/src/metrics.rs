@@ -120,7 +120,7 @@ pub struct ModelMetrics {
     version: String,
     outcomes: [IntCounter; Outcome::ALL.len()],
     traps: [IntCounter; TrapCause::ALL.len()],
-    /// Rows of each request that was run.
+    /// Rows of each request that was answered.
     pub rows: Histogram,
     /// From decoding to the encoded answer.
     pub total: Histogram,
@@ -182,7 +182,7 @@ impl Metrics {
                     &["model", "version", "outcome"],
                 )?,
                 rows: HistogramVec::new(
-                    HistogramOpts::new("modelgate_request_rows", "Rows of each request that was run.")
+                    HistogramOpts::new("modelgate_request_rows", "Rows of each request that was answered.")
                         .buckets(ROWS.to_vec()),
                     &model,
                 )

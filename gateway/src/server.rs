@@ -22,6 +22,7 @@ use crate::{
 pub struct Server {
     app: App,
     listener: TcpListener,
+    io_threads: usize,
 }
 
 impl Server {
@@ -57,7 +58,7 @@ impl Server {
     ) -> anyhow::Result<Self> {
         let workers = Workers::start(config.workers, &metrics).context("worker threads cannot be started")?;
         let app = App::new(catalog, workers, metrics, config.http);
-        Ok(Self { app, listener })
+        Ok(Self { app, listener, io_threads: config.io_threads })
     }
 
     /// Where it listens.
@@ -71,9 +72,12 @@ impl Server {
     }
 
     /// Serves until `stop` ends, then drains.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    /// I/O threads that cannot be started.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> std::io::Result<()> {
         self.app.set_ready(true);
-        http::serve::serve(self.listener, http::router(self.app.clone()), self.app, stop).await;
+        http::serve::serve(self.listener, http::router(self.app.clone()), self.app, self.io_threads, stop).await
     }
 }
 

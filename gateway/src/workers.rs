@@ -210,8 +210,10 @@ impl Workers {
         });
         if matches!(result, Err(ChainError::Trap { cause: TrapCause::Deadline, .. })) && deadline > budget {
             generation.metrics.handovers.inc();
+            generation.overran();
             return None;
         }
+        generation.metrics.queue.observe(0.0);
         generation.metrics.total.observe(start.elapsed().as_secs_f64());
         Some(result.map_err(|error| runners::explain(error, generation)))
     }

@@ -3,13 +3,12 @@
 use std::{sync::Arc, time::Instant};
 
 use axum::{
-    body::{Body, Bytes},
-    extract::{Query, State},
+    body::Bytes,
+    extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::Response,
 };
 use modelgate_columns::LayoutError;
-use serde::Deserialize;
 use serde_json::json;
 
 use crate::{
@@ -34,27 +33,19 @@ const VERSION: HeaderName = HeaderName::from_static("x-modelgate-version");
 /// Answers over this many bytes of columns are encoded by a worker.
 const LARGE_ANSWER: usize = 256 << 10;
 
-/// What may stand behind the `?`.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Options {
-    /// `all` adds every output of the model.
-    outputs: Option<String>,
-}
-
-/// One object of features, or a list of them.
-pub(super) async fn predict(
-    State(app): State<App>,
-    Query(options): Query<Options>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Refusal> {
-    let all = match options.outputs.as_deref() {
-        None => false,
-        Some("all") => true,
-        Some(other) => return Err(Error::BadRequest(format!("expected ?outputs=all, got {other:?}")).into()),
+/// One object of features, or a list of them. `?outputs=all` adds every output of the model.
+pub(super) async fn predict(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
+    let all = match request.uri().query() {
+        None | Some("") => false,
+        Some("outputs=all") => true,
+        Some(other) => {
+            let other: String = other.chars().take(80).collect();
+            return Err(Error::BadRequest(format!("expected ?outputs=all or nothing, got ?{other}")).into());
+        }
     };
-    expect_json(&headers)?;
-    let body = body::read(&app, &headers, body).await?;
+    let (head, body) = request.into_parts();
+    expect_json(&head.headers)?;
+    let body = body::read(&app, &head.headers, body).await?;
 
     let started = Instant::now();
     let (generation, decoded) = decode(&app, body).await?;

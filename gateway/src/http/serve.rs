@@ -1,9 +1,20 @@
-//! The listener: accepts, bounds and times connections, and drains them at the end.
+//! The listener: accepts, bounds and times connections, deals them out to the I/O threads, and drains them at the end.
+//!
+//! Each I/O thread has an event loop of its own and keeps a connection for life: nothing is handed between threads for a
+//! request that is answered where it was read.
 
-use std::{convert::Infallible, future::Future, io, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::Future,
+    io,
+    net::TcpStream as StdTcpStream,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
 use axum::{Router, body::Body, http::Request};
-use hyper::server::conn::http1;
+use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
@@ -13,12 +24,12 @@ use prometheus::IntGauge;
 use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::{sleep, timeout},
 };
 use tower::{ServiceExt, service_fn};
 
-use crate::{app::App, config::HttpConfig};
+use crate::{app::App, config::HttpConfig, workers};
 
 /// Header lines taken in one request.
 const MAX_HEADERS: usize = 100;
@@ -26,15 +37,28 @@ const MAX_HEADERS: usize = 100;
 /// Bytes that a request's head may take, and of a body that are read ahead.
 const READ_BUFFER: usize = 64 << 10;
 
+/// Accepted connections that may wait for an I/O thread to take them up.
+const BACKLOG: usize = 256;
+
 /// After an accept that failed for want of something (files, memory), how long to leave it alone.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves until `stop` ends, then drains: readiness goes false, new requests are still taken for `drain_delay`, then the
-/// listener closes and what is in flight has `drain_timeout` to finish.
-pub async fn serve(listener: TcpListener, router: Router, app: App, stop: impl Future<Output = ()>) {
+/// Serves on `threads` I/O threads until `stop` ends, then drains: readiness goes false, new requests are still taken for
+/// `drain_delay`, then the listener closes and what is in flight has `drain_timeout` to finish.
+///
+/// # Errors
+/// Threads that cannot be started.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    app: App,
+    threads: usize,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
     let config = app.http;
+    let threads =
+        (0..threads).map(|number| IoThread::start(number, router.clone(), &app)).collect::<io::Result<Vec<_>>>()?;
     let places = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
-    let graceful = GracefulShutdown::new();
     let stop = async {
         stop.await;
         app.set_ready(false);
@@ -42,67 +66,55 @@ pub async fn serve(listener: TcpListener, router: Router, app: App, stop: impl F
         sleep(config.drain_delay).await;
     };
     tokio::pin!(stop);
-    loop {
-        let place = tokio::select! {
-            () = &mut stop => break,
-            Ok(place) = Arc::clone(&places).acquire_owned() => place,
-        };
-        let stream = tokio::select! {
-            () = &mut stop => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    if !is_of_one_connection(&error) {
-                        tracing::warn!(%error, "connections cannot be accepted");
-                        sleep(ACCEPT_PAUSE).await;
-                    }
-                    continue;
-                }
-            },
-        };
-        if let Err(error) = prepare(&stream, &config) {
-            tracing::debug!(%error, "a connection could not be prepared");
-            continue;
+    let accept = async {
+        for thread in threads.iter().cycle() {
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
+            let Ok(stream) = accept(&listener, &config).await.into_std() else { continue };
+            let open = Open { gauge: app.metrics.connections.clone(), _place: place };
+            open.gauge.inc();
+            if thread.connections.send((stream, open)).await.is_err() {
+                tracing::error!("an I/O thread is gone");
+            }
         }
-        let service = router.clone();
-        let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-            let service = service.clone();
-            async move {
-                Ok::<_, Infallible>(
-                    service.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {}),
-                )
-            }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(config.header_timeout)
-            .max_headers(MAX_HEADERS)
-            .max_buf_size(READ_BUFFER)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-        let connection = graceful.watch(connection);
-        let open = Open::new(&app.metrics.connections);
-        tokio::spawn(async move {
-            // Clients that send no HTTP, or go away, are not this server's failures.
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended early");
-            }
-            drop((open, place));
-        });
-    }
+    };
+    tokio::select! { () = &mut stop => {}, () = accept => {} }
     drop(listener);
-    let open = graceful.count();
-    if timeout(config.drain_timeout, graceful.shutdown()).await.is_err() {
-        tracing::warn!(connections = open, "the drain timeout passed; open connections are cut");
+    let mut cut = 0;
+    let draining: Vec<_> = threads.into_iter().map(IoThread::drain).collect();
+    for (drained, thread) in draining {
+        cut += drained.await.unwrap_or(0);
+        // It has told that it is done, so this takes no time.
+        _ = thread.join();
+    }
+    if cut > 0 {
+        tracing::warn!(connections = cut, "the drain timeout passed; open connections were cut");
     } else {
-        tracing::info!(connections = open, "drained");
+        tracing::info!("drained");
+    }
+    Ok(())
+}
+
+/// The next connection, prepared.
+async fn accept(listener: &TcpListener, config: &HttpConfig) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => match prepare(&stream, config) {
+                Ok(()) => return stream,
+                Err(error) => tracing::debug!(%error, "a connection could not be prepared"),
+            },
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "connections cannot be accepted");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
     }
 }
 
 /// Small answers leave at once, and a client that acknowledges nothing is let go.
 fn prepare(stream: &TcpStream, config: &HttpConfig) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
-    socket.set_tcp_user_timeout(Some(config.write_timeout))
+    SockRef::from(stream).set_tcp_user_timeout(Some(config.write_timeout))
 }
 
 /// Failures that say nothing about the next accept.
@@ -113,18 +125,75 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// One open connection in the gauge.
-struct Open(IntGauge);
-
-impl Open {
-    fn new(gauge: &IntGauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
+/// One open connection: in the gauge, and of those that may be open at once.
+struct Open {
+    gauge: IntGauge,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.dec();
+        self.gauge.dec();
+    }
+}
+
+/// A thread with an event loop. Dropping `connections` makes it drain.
+struct IoThread {
+    connections: mpsc::Sender<(StdTcpStream, Open)>,
+    /// How many connections were cut at the end.
+    drained: oneshot::Receiver<usize>,
+    thread: JoinHandle<()>,
+}
+
+impl IoThread {
+    fn start(number: usize, router: Router, app: &App) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (connections, incoming) = mpsc::channel(BACKLOG);
+        let (done, drained) = oneshot::channel();
+        let config = app.http;
+        let thread = thread::Builder::new()
+            .name(format!("io-{number}"))
+            .stack_size(workers::STACK)
+            .spawn(move || _ = done.send(runtime.block_on(run(incoming, router, config))))?;
+        Ok(Self { connections, drained, thread })
+    }
+
+    fn drain(self) -> (oneshot::Receiver<usize>, JoinHandle<()>) {
+        (self.drained, self.thread)
+    }
+}
+
+/// Serves connections until no more will come, then drains them. Gives how many it had to cut.
+async fn run(mut incoming: mpsc::Receiver<(StdTcpStream, Open)>, router: Router, config: HttpConfig) -> usize {
+    let graceful = GracefulShutdown::new();
+    while let Some((stream, open)) = incoming.recv().await {
+        let Ok(stream) = TcpStream::from_std(stream) else { continue };
+        let router = router.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let router = router.clone();
+            async move {
+                let response = router.oneshot(request.map(Body::new)).await;
+                Ok::<_, Infallible>(response.unwrap_or_else(|never| match never {}))
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(config.header_timeout)
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(READ_BUFFER)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            // Clients that send no HTTP, or go away, are not this server's failures.
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+            drop(open);
+        });
+    }
+    let open = graceful.count();
+    match timeout(config.drain_timeout, graceful.shutdown()).await {
+        Ok(()) => 0,
+        Err(_) => open,
     }
 }

@@ -48,6 +48,7 @@ impl Runners {
         let result = catch_unwind(AssertUnwindSafe(|| {
             let runner = self.get(generation);
             let answer = runner.run(generation, batch, deadline)?;
+            generation.metrics.rows.observe(f64::from(rows));
             generation.metrics.timed(runner.timing());
             Ok(answer)
         }));

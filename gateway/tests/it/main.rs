@@ -3,6 +3,7 @@
 mod bad_bundles;
 mod bad_input;
 mod cli;
+mod documents;
 mod lifecycle;
 mod limits;
 mod observability;

@@ -81,7 +81,7 @@ impl Gateway {
         let server = Server::start(&args.resolve().expect("a configuration")).await.expect("a server");
         let address = server.address().expect("an address").to_string();
         let (stop, stopped) = oneshot::channel::<()>();
-        let task = tokio::spawn(server.run(async move { _ = stopped.await }));
+        let task = tokio::spawn(async move { server.run(async move { _ = stopped.await }).await.expect("it serves") });
         Self { address, client: Client::new(), stop: Some(stop), task }
     }
 

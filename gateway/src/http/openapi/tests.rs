@@ -157,15 +157,3 @@ fn the_document_stands_without_models() {
     assert_eq!(body["schema"]["type"], json!(["object", "array"]), "an empty `oneOf` is no schema");
     assert_eq!(document["x-modelgate-models"], json!([]));
 }
-
-/// For `tests/py/check_openapi.py` and a browser, without a gateway: `cargo test -p modelgate -- --ignored documents`.
-#[test]
-#[ignore = "writes files"]
-fn documents_are_written() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/openapi");
-    std::fs::create_dir_all(folder).expect("a folder");
-    for (name, fixtures) in [("none", vec![]), ("one", vec![forest()]), ("two", vec![forest(), house()])] {
-        let text = serde_json::to_string_pretty(&document(&fixtures)).expect("JSON");
-        std::fs::write(format!("{folder}/{name}.json"), text).expect("written");
-    }
-}
