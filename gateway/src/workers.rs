@@ -13,6 +13,7 @@ use std::{
     cell::RefCell,
     collections::VecDeque,
     fmt,
+    mem::ManuallyDrop,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
@@ -43,8 +44,14 @@ const INLINE_COST: Duration = Duration::from_micros(100);
 const INLINE_BUDGET: Duration = Duration::from_millis(10);
 
 thread_local! {
-    /// The instances of a thread that reads sockets.
-    static INLINE: RefCell<Runners> = RefCell::default();
+    /// The instances of a thread that reads sockets. Never dropped by the thread's own end, when what wasmtime keeps for
+    /// the thread may be gone already: see [`release_inline`].
+    static INLINE: RefCell<ManuallyDrop<Runners>> = RefCell::default();
+}
+
+/// Lets go of the instances that this thread keeps for what it runs itself. To be called before the thread ends.
+pub fn release_inline() {
+    drop(INLINE.with_borrow_mut(|runners| ManuallyDrop::into_inner(std::mem::take(runners))));
 }
 
 /// How many, and how much may wait.

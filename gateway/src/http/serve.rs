@@ -151,10 +151,14 @@ impl IoThread {
         let (connections, incoming) = mpsc::channel(BACKLOG);
         let (done, drained) = oneshot::channel();
         let config = app.http;
-        let thread = thread::Builder::new()
-            .name(format!("io-{number}"))
-            .stack_size(workers::STACK)
-            .spawn(move || _ = done.send(runtime.block_on(run(incoming, router, config))))?;
+        let thread =
+            thread::Builder::new().name(format!("io-{number}")).stack_size(workers::STACK).spawn(move || {
+                let cut = runtime.block_on(run(incoming, router, config));
+                // With the connections that were cut.
+                drop(runtime);
+                workers::release_inline();
+                _ = done.send(cut);
+            })?;
         Ok(Self { connections, drained, thread })
     }
 

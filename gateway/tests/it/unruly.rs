@@ -99,13 +99,14 @@ async fn hoarded_memory_is_bounded() {
     let gateway = Gateway::serving(&[unruly.path()], |args| args.workers = std::num::NonZeroUsize::new(1)).await;
     let series = "modelgate_instance_memory_bytes{model=\"unruly\",version=\"1\"}";
     let mut refused = 0;
-    for _ in 0..12 {
+    for _ in 0..20 {
         let answer = gateway.predict(act("unruly", "hoard")).await;
         refused += u32::from(answer.status == 500);
         let held = gateway.metric(series).await.expect("a gauge");
-        assert!(held <= f64::from(32 << 20), "{held} bytes");
+        // One I/O thread and one worker have their own instances, each within the limit.
+        assert!(held <= f64::from(2 * (32 << 20)), "{held} bytes");
     }
-    assert!(refused >= 2, "{refused} of 12 were refused");
+    assert!(refused >= 2, "{refused} of 20 were refused");
     assert_eq!(gateway.predict(act("unruly", "")).await.json(), json!({ "prediction": 1.5 }));
 }
 
