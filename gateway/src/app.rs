@@ -10,7 +10,9 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use crate::{catalog::Catalog, config::HttpConfig, metrics::Metrics, workers::Workers};
+use crate::{
+    catalog::Catalog, config::HttpConfig, error::Error, generation::Generation, metrics::Metrics, workers::Workers,
+};
 
 /// Bytes that one permit of [`Shared::body_budget`] stands for.
 pub const BODY_PERMIT: usize = 64 << 10;
@@ -61,6 +63,27 @@ impl Shared {
     /// Whether requests should be sent here.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
+    }
+
+    /// The generation that answers for a model: the default model where no name is given, its newest version where no
+    /// version is.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] where there is no default model, else [`Error::UnknownModel`] or [`Error::UnknownVersion`].
+    #[expect(clippy::unused_async, reason = "callers may have to wait for a model that is known but not loaded")]
+    pub async fn resolve(&self, name: Option<&str>, version: Option<&str>) -> Result<Arc<Generation>, Error> {
+        match (name, version) {
+            (None, None) => self.catalog.default_model().ok_or(Error::NotReady),
+            (Some(name), None) => self.catalog.get(name).ok_or_else(|| Error::unknown_model(name)),
+            (name, Some(version)) => {
+                let default = self.catalog.default_model();
+                let name = name.or(default.as_ref().map(|model| model.name.as_str())).ok_or(Error::NotReady)?;
+                if self.catalog.versions(name).is_empty() {
+                    return Err(Error::unknown_model(name));
+                }
+                self.catalog.version(name, version).ok_or_else(|| Error::unknown_version(name, version))
+            }
+        }
     }
 
     /// Tells whether requests should be sent here.

@@ -35,6 +35,16 @@ impl Catalog {
         self.live.read().unwrap_or_else(PoisonError::into_inner).models.get(name).cloned()
     }
 
+    /// The one of that name and version.
+    pub fn version(&self, name: &str, version: &str) -> Option<Arc<Generation>> {
+        self.get(name).filter(|generation| generation.version == version)
+    }
+
+    /// All live versions of that name, the newest first; none if the name is unknown.
+    pub fn versions(&self, name: &str) -> Vec<Arc<Generation>> {
+        self.get(name).into_iter().collect()
+    }
+
     /// The one that answers where no model is named.
     pub fn default_model(&self) -> Option<Arc<Generation>> {
         self.live.read().unwrap_or_else(PoisonError::into_inner).default.clone()

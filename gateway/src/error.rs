@@ -39,6 +39,9 @@ pub enum Error {
     /// No such model.
     #[error("model '{0}' is not known here; GET /listar_modelos lists those that are")]
     UnknownModel(String),
+    /// No such version of a model that is known.
+    #[error("model '{0}' has no version '{1}' here")]
+    UnknownVersion(String, String),
     /// No such path.
     #[error("Not Found")]
     NotFound,
@@ -77,13 +80,26 @@ pub enum Error {
     Internal,
 }
 
+/// Characters of a caller's name for something that an error repeats.
+const MAX_ECHO: usize = 128;
+
 impl Error {
+    /// Repeats the caller's name, shortened.
+    pub fn unknown_model(name: &str) -> Self {
+        Self::UnknownModel(name.chars().take(MAX_ECHO).collect())
+    }
+
+    /// Repeats the caller's names, shortened.
+    pub fn unknown_version(name: &str, version: &str) -> Self {
+        Self::UnknownVersion(name.chars().take(MAX_ECHO).collect(), version.chars().take(MAX_ECHO).collect())
+    }
+
     /// The status table.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::MalformedJson { .. } | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::NotRows(_) | Self::NoRows | Self::Fields(_) | Self::Problems(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::UnknownModel(_) | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::UnknownModel(_) | Self::UnknownVersion(..) | Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::UnsupportedMediaType(_) | Self::UnsupportedCoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooLarge(_) | Self::TooManyRows(_) => StatusCode::PAYLOAD_TOO_LARGE,

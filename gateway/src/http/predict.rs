@@ -90,11 +90,11 @@ fn expect_json(headers: &HeaderMap) -> Result<(), Error> {
 
 /// The batch, and the generation that the body asks for.
 async fn decode(app: &App, body: Bytes) -> Result<(Arc<Generation>, Decoded), Error> {
-    let generation = app.catalog.default_model().ok_or(Error::NotReady)?;
+    let generation = app.resolve(None, None).await?;
     match decode_for(app, &generation, body.clone()).await? {
         Ok(decoded) => Ok((generation, decoded)),
         Err(DecodeError::OtherModel(name)) => {
-            let generation = app.catalog.get(&name).ok_or_else(|| unknown(&name))?;
+            let generation = app.resolve(Some(&name), None).await?;
             match decode_for(app, &generation, body).await? {
                 Ok(decoded) => Ok((generation, decoded)),
                 // Rows of one list that name different models.
@@ -113,10 +113,6 @@ async fn decode(app: &App, body: Bytes) -> Result<(Arc<Generation>, Decoded), Er
 fn refuse(generation: &Generation, error: Error) -> Error {
     generation.metrics.ended(Outcome::Invalid);
     error
-}
-
-fn unknown(name: &str) -> Error {
-    Error::UnknownModel(name.chars().take(128).collect())
 }
 
 /// Here if it is quick, else by a worker.
@@ -142,7 +138,7 @@ fn explain(error: DecodeError) -> Error {
         DecodeError::Empty => Error::NoRows,
         DecodeError::TooManyRows { limit } => Error::TooManyRows(limit),
         DecodeError::Fields(errors) => Error::Fields(errors),
-        DecodeError::OtherModel(name) => unknown(&name),
+        DecodeError::OtherModel(name) => Error::unknown_model(&name),
     }
 }
 
