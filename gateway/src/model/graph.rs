@@ -8,9 +8,7 @@ use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
 use super::error::ModelError;
 use super::ops;
-
-/// Elements that one shape in a file may ask for: a gigabyte of floats.
-const ELEMENTS: u64 = 1 << 28;
+use super::tensors::ELEMENTS;
 
 /// Refuses a graph that is over the limits or that needs operators nobody has; all of these in one message.
 pub(super) fn check<'a>(onnx: &Onnx, model: &'a ModelProto, node_limit: usize) -> Result<&'a GraphProto, ModelError> {
@@ -106,7 +104,7 @@ fn check_shapes(graph: &GraphProto, nodes: &[&NodeProto]) -> Result<(), ModelErr
                 .fold(1, u64::saturating_mul);
             if product > ELEMENTS {
                 let limit = ELEMENTS as usize;
-                return Err(ModelError::TooLarge { what: "elements in one tensor", found: product as usize, limit });
+                return Err(ModelError::TooLarge { what: "elements in one tensor", found: usize::try_from(product).unwrap_or(usize::MAX), limit });
             }
         }
     }

@@ -5,6 +5,7 @@
 
 mod attributes;
 mod binarizer;
+mod decimal;
 mod dense;
 mod extract;
 mod feature_vectorizer;
@@ -14,16 +15,19 @@ mod label_encoder;
 pub mod labels;
 mod linear;
 mod lookup;
+mod mat_vec;
 mod normalizer;
 mod one_hot;
 mod pattern;
 pub mod post;
 mod regex_full_match;
 mod scaler;
+mod stock;
 mod string_concat;
 mod string_normalizer;
 mod string_split;
 mod svm;
+mod texts;
 mod tfidf_vectorizer;
 mod tokenizer;
 pub mod tree;
@@ -36,7 +40,7 @@ use tract_onnx::pb::NodeProto;
 use self::kernel::Operator;
 pub(super) use self::kernel::KernelOp;
 
-const OPERATORS: [Operator; 23] = [
+const OPERATORS: [Operator; 27] = [
     binarizer::OPERATOR,
     extract::OPERATOR,
     feature_vectorizer::OPERATOR,
@@ -45,6 +49,8 @@ const OPERATORS: [Operator; 23] = [
     label_encoder::LABEL_ENCODER,
     linear::CLASSIFIER,
     linear::REGRESSOR,
+    mat_vec::GEMM,
+    mat_vec::MAT_MUL,
     normalizer::OPERATOR,
     one_hot::OPERATOR,
     regex_full_match::OPERATOR,
@@ -54,6 +60,8 @@ const OPERATORS: [Operator; 23] = [
     string_split::OPERATOR,
     svm::CLASSIFIER,
     svm::REGRESSOR,
+    texts::CAST,
+    texts::EQUAL,
     tfidf_vectorizer::OPERATOR,
     tokenizer::OPERATOR,
     tree::CLASSIFIER,

@@ -13,11 +13,6 @@ impl<'a> Attributes<'a> {
         self.0.attribute.iter().find(|attribute| attribute.name == name)
     }
 
-    /// Whether it is given.
-    pub(super) fn has(self, name: &str) -> bool {
-        self.find(name).is_some()
-    }
-
     /// A list of whole numbers, empty if absent.
     pub(super) fn ints(self, name: &str) -> &'a [i64] {
         self.find(name).map_or(&[], |attribute| &attribute.ints)

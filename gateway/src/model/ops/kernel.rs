@@ -67,9 +67,6 @@ pub(super) trait Kernel: fmt::Debug + Send + Sync + 'static {
 /// What a builder gives to tract.
 pub(super) type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
 
-/// Makes a kernel from its node.
-pub(super) type Parse = fn(&ParsingContext<'_>, &NodeProto) -> TractResult<Arc<dyn Kernel>>;
-
 /// An operator's entry in the registry.
 #[derive(Clone, Copy)]
 pub(super) struct Operator {
@@ -113,17 +110,7 @@ impl Expansion for Parsed {
         inputs: &'p [TensorProxy],
         outputs: &'p [TensorProxy],
     ) -> InferenceResult {
-        s.given_all(inputs.iter().map(|input| &input.datum_type), move |s, types| {
-            s.given_all(inputs.iter().map(|input| &input.shape), move |s, shapes| {
-                let specs = types.iter().zip(shapes).map(|(&datum, shape)| Spec { datum, shape });
-                let found = self.0.outputs(&specs.collect::<TVec<_>>())?;
-                for (output, spec) in outputs.iter().zip(found) {
-                    s.equals(&output.datum_type, spec.datum)?;
-                    s.equals(&output.shape, spec.shape)?;
-                }
-                Ok(())
-            })
-        })
+        self.0.rules(s, inputs, outputs)
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
@@ -149,6 +136,33 @@ pub(crate) struct KernelOp {
 }
 
 impl KernelOp {
+    /// With one output.
+    pub(super) fn new(kernel: Arc<dyn Kernel>) -> Self {
+        Self { kernel, kept: tvec!(0) }
+    }
+
+    /// Infers the outputs' types and shapes once those of all inputs are known.
+    pub(super) fn rules<'r, 'p: 'r>(
+        &self,
+        s: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        let op = self.clone();
+        s.given_all(inputs.iter().map(|input| &input.datum_type), move |s, types| {
+            let op = op.clone();
+            s.given_all(inputs.iter().map(|input| &input.shape), move |s, shapes| {
+                let specs = types.iter().zip(shapes).map(|(&datum, shape)| Spec { datum, shape });
+                let found = op.outputs(&specs.collect::<TVec<_>>())?;
+                for (output, spec) in outputs.iter().zip(found) {
+                    s.equals(&output.datum_type, spec.datum)?;
+                    s.equals(&output.shape, spec.shape)?;
+                }
+                Ok(())
+            })
+        })
+    }
+
     /// What it holds, for telling shared ones apart, and its size in bytes.
     pub(crate) fn resident(&self) -> (usize, usize) {
         (Arc::as_ptr(&self.kernel).cast::<()>() as usize, self.kernel.bytes())

@@ -1,7 +1,6 @@
 //! `ZipMap` of `ai.onnx.ml`, which makes a list of maps from label to score out of a matrix of scores. Here the matrix
 //! stays one: the labels are the same in each row, and a client gets them as the columns' order.
 
-use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::ops::identity::Identity;
 
 use super::kernel::{ML, Operator};
