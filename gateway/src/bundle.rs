@@ -14,7 +14,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::wasm::{host::Limits, module::Isolation};
+use crate::{
+    batching::{Batching, BatchingEntry},
+    wasm::{host::Limits, module::Isolation},
+};
 
 /// The manifest's name in a bundle's folder.
 pub const MANIFEST: &str = "bundle.toml";
@@ -63,6 +66,8 @@ pub struct Bundle {
     pub limits: Limits,
     /// Whether instances outlive a request.
     pub isolation: Isolation,
+    /// How far requests are run together.
+    pub batching: Batching,
 }
 
 impl fmt::Debug for Bundle {
@@ -200,6 +205,7 @@ impl Bundle {
         Ok(Self {
             limits: manifest.limits.resolve()?,
             isolation: manifest.run.isolation,
+            batching: manifest.batching.resolve()?,
             name: manifest.name,
             version: manifest.version,
             description: manifest.description,
@@ -240,6 +246,8 @@ struct Manifest {
     limits: LimitsEntry,
     #[serde(default)]
     run: RunEntry,
+    #[serde(default)]
+    batching: BatchingEntry,
 }
 
 #[derive(Debug, Deserialize)]
@@ -310,9 +318,8 @@ impl Manifest {
                 ));
             }
         }
-        if let Err(problem) = self.limits.resolve() {
-            problems.push(problem);
-        }
+        problems.extend(self.limits.resolve().err());
+        problems.extend(self.batching.resolve().err());
         problems
     }
 }

@@ -51,6 +51,9 @@ pub enum Error {
     /// Another content type.
     #[error("expected Content-Type application/json, got {0}")]
     UnsupportedMediaType(String),
+    /// A content type that MLflow's scoring server would refuse; the whole text.
+    #[error("{0}")]
+    MlflowContentType(String),
     /// Another content coding.
     #[error("expected Content-Encoding gzip, deflate or identity, got {0}")]
     UnsupportedCoding(String),
@@ -101,7 +104,9 @@ impl Error {
             Self::NotRows(_) | Self::NoRows | Self::Fields(_) | Self::Problems(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::UnknownModel(_) | Self::UnknownVersion(..) | Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::UnsupportedMediaType(_) | Self::UnsupportedCoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType(_) | Self::MlflowContentType(_) | Self::UnsupportedCoding(_) => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
             Self::BodyTooLarge(_) | Self::TooManyRows(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SlowBody(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Overloaded | Self::NotReady => StatusCode::SERVICE_UNAVAILABLE,

@@ -3,21 +3,22 @@
 mod body;
 mod docs;
 mod health;
+mod mlflow;
 mod observe;
 pub mod openapi;
 mod predict;
 mod reply;
 pub mod serve;
+mod v1;
+mod v2;
 
 use axum::{
-    Router,
-    http::Uri,
-    middleware,
-    response::{IntoResponse, Redirect, Response},
+    Router, middleware,
+    response::Redirect,
     routing::{get, post},
 };
 
-use crate::{app::App, error::Error, http::reply::Refusal};
+use crate::{app::App, error::Error};
 
 /// Everything that is answered.
 pub fn router(app: App) -> Router {
@@ -27,6 +28,9 @@ pub fn router(app: App) -> Router {
         .route("/healthz", get(health::live))
         .route("/v2/health/live", get(health::live))
         .route("/v2/health/ready", get(health::ready))
+        .merge(v2::routes())
+        .merge(v1::routes())
+        .merge(mlflow::routes())
         .route("/metrics", get(health::metrics))
         .route("/openapi.json", get(docs::openapi))
         .route("/docs", get(docs::page))
@@ -37,10 +41,10 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
-async fn not_found(uri: Uri) -> Response {
-    Refusal::of(&uri, Error::NotFound).into_response()
+async fn not_found() -> Error {
+    Error::NotFound
 }
 
-async fn method_not_allowed(uri: Uri) -> Response {
-    Refusal::of(&uri, Error::MethodNotAllowed).into_response()
+async fn method_not_allowed() -> Error {
+    Error::MethodNotAllowed
 }

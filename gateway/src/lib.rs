@@ -9,6 +9,7 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 pub mod app;
+pub mod batching;
 pub mod bundle;
 pub mod catalog;
 pub mod cli;
@@ -20,6 +21,8 @@ pub mod http;
 pub mod json;
 pub mod metrics;
 pub mod model;
+pub mod oip;
+pub mod rope;
 pub mod server;
 pub mod tensor;
 pub mod wasm;

@@ -9,7 +9,7 @@ use axum::{
 use crate::{
     app::App,
     error::Error,
-    http::reply::{Refusal, json_response},
+    http::reply::json_response,
 };
 
 /// 200 for as long as the process answers at all.
@@ -35,7 +35,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Response {
         }
         Err(error) => {
             tracing::error!(%error, "metrics could not be rendered");
-            Refusal::from(Error::Internal).into_response()
+            Error::Internal.into_response()
         }
     }
 }

@@ -98,7 +98,7 @@ pub fn rows(body: &[u8], columns: &[Column], model: &str, max_rows: u32) -> Resu
         return Err(DecodeError::Fields(state.errors));
     }
     let words = pack(columns, state.builders);
-    Ok(Decoded { batch: Batch { rows: state.rows, words }, list: state.list })
+    Ok(Decoded { batch: Batch { rows: state.rows, words: words.into() }, list: state.list })
 }
 
 /// The parser's words without the position that it appends.

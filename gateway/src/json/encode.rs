@@ -67,6 +67,18 @@ fn scalar(out: &mut Vec<u8>, view: &View<'_>, place: usize) {
     }
 }
 
+/// Appends all values as one flat list, row-major.
+pub fn flat_values(out: &mut Vec<u8>, view: &View<'_>) {
+    out.push(b'[');
+    for place in 0..view.values.len() {
+        if place > 0 {
+            out.push(b',');
+        }
+        scalar(out, view, place);
+    }
+    out.push(b']');
+}
+
 /// Appends a list with the value of every row.
 pub fn column_values(out: &mut Vec<u8>, column: &Column, view: &View<'_>) {
     out.push(b'[');
@@ -131,7 +143,7 @@ mod tests {
         let mut writer = Writer::default();
         writer.fixed(&[2i64, 7]);
         writer.fixed(&[0.25f32, 0.75, f32::NAN, 1.0]);
-        let batch = Batch { rows: 2, words: writer.finish() };
+        let batch = Batch { rows: 2, words: writer.finish().into() };
         let text =
             |list, all| String::from_utf8(predictions(&batch, &columns, list, all).expect("packed")).expect("text");
         assert_eq!(text(false, false), r#"{"prediction":2}"#);

@@ -47,8 +47,9 @@ impl Runners {
         let start = Instant::now();
         let result = catch_unwind(AssertUnwindSafe(|| {
             let runner = self.get(generation);
+            metrics.copied_to_modules.inc_by(batch.size() as u64);
             let answer = runner.run(generation, batch, deadline)?;
-            generation.metrics.rows.observe(f64::from(rows));
+            generation.metrics.batch_rows.observe(f64::from(rows));
             generation.metrics.timed(runner.timing());
             Ok(answer)
         }));
