@@ -8,6 +8,7 @@ mod observe;
 pub mod openapi;
 mod predict;
 mod reply;
+mod scoring;
 pub mod serve;
 mod v1;
 mod v2;

@@ -14,6 +14,7 @@ pub mod bundle;
 pub mod catalog;
 pub mod cli;
 pub mod config;
+pub mod csv;
 pub mod error;
 pub mod generation;
 pub mod golden;

@@ -6,11 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::{
-    app::App,
-    error::Error,
-    http::reply::json_response,
-};
+use crate::{app::App, error::Error, http::reply::json_response};
 
 /// 200 for as long as the process answers at all.
 pub(super) async fn live() -> Response {

@@ -16,7 +16,7 @@ use crate::{
     generation::Generation,
     http::{
         body,
-        reply::{self, LARGE_ANSWER, json_response},
+        reply::{self, LARGE_ANSWER, decode_error, json_response},
     },
     json::{
         decode::{self, DecodeError, Decoded},
@@ -86,10 +86,10 @@ async fn decode(app: &App, body: Bytes) -> Result<(Arc<Generation>, Decoded), Er
                     let message = format!("all rows must name the same model, got '{name}' and '{other}'");
                     Err(generation.refused(Error::BadRequest(message)))
                 }
-                Err(error) => Err(generation.refused(explain(error))),
+                Err(error) => Err(generation.refused(decode_error(error))),
             }
         }
-        Err(error) => Err(generation.refused(explain(error))),
+        Err(error) => Err(generation.refused(decode_error(error))),
     }
 }
 
@@ -107,17 +107,6 @@ async fn decode_for(
     }
     let generation = Arc::clone(generation);
     app.workers.call(move || of(&generation, &body)).await
-}
-
-fn explain(error: DecodeError) -> Error {
-    match error {
-        DecodeError::Malformed { line, column, message } => Error::MalformedJson { line, column, message },
-        DecodeError::NotRows(what) => Error::NotRows(what),
-        DecodeError::Empty => Error::NoRows,
-        DecodeError::TooManyRows { limit } => Error::TooManyRows(limit),
-        DecodeError::Fields(errors) => Error::Fields(errors),
-        DecodeError::OtherModel(name) => Error::unknown_model(&name),
-    }
 }
 
 async fn encode(

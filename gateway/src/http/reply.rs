@@ -9,7 +9,11 @@ use axum::{
 use modelgate_columns::LayoutError;
 use serde_json::{Value, json};
 
-use crate::{error::Error, generation::Generation, json::decode::FieldError};
+use crate::{
+    error::Error,
+    generation::Generation,
+    json::decode::{DecodeError, FieldError},
+};
 
 const GENERATION: HeaderName = HeaderName::from_static("x-modelgate-generation");
 const VERSION: HeaderName = HeaderName::from_static("x-modelgate-version");
@@ -165,6 +169,19 @@ pub(super) fn unencodable(generation: &Generation, error: &LayoutError) -> Error
 
 pub(super) fn micros(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+/// What a body that is not a batch is answered.
+pub(super) fn decode_error(error: DecodeError) -> Error {
+    match error {
+        DecodeError::Malformed { line, column, message } => Error::MalformedJson { line, column, message },
+        DecodeError::NotRows(what) => Error::NotRows(what),
+        DecodeError::Empty => Error::NoRows,
+        DecodeError::TooManyRows { limit } => Error::TooManyRows(limit),
+        DecodeError::Fields(errors) => Error::Fields(errors),
+        DecodeError::Table(problem) => Error::BadRequest(problem),
+        DecodeError::OtherModel(name) => Error::unknown_model(&name),
+    }
 }
 
 /// A JSON body.

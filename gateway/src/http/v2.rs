@@ -1,7 +1,7 @@
 //! The Open Inference Protocol (version 2) over REST, as Triton and KServe speak it.
 
 mod infer;
-mod target;
+pub(super) mod target;
 
 use axum::{
     Router,

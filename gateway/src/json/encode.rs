@@ -124,6 +124,21 @@ pub fn predictions(batch: &Batch, columns: &[Column], list: bool, all: bool) -> 
     Ok(out)
 }
 
+/// `{"<key>": […]}` with the first output of every row.
+pub fn keyed_predictions(batch: &Batch, columns: &[Column], key: &str) -> Result<Vec<u8>, LayoutError> {
+    let views = batch.views(columns)?;
+    let mut out = Vec::with_capacity(32 + batch.size());
+    out.extend_from_slice(b"{\"");
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(b"\":");
+    match (columns.first(), views.first()) {
+        (Some(column), Some(view)) => column_values(&mut out, column, view),
+        _ => out.extend_from_slice(b"[]"),
+    }
+    out.push(b'}');
+    Ok(out)
+}
+
 /// The value of one row as a JSON value.
 pub fn to_value(column: &Column, view: &View<'_>, row: usize) -> Value {
     let mut text = Vec::new();

@@ -44,9 +44,7 @@ impl From<Datatype> for TritonType {
 /// The model's metadata.
 pub fn metadata(generation: &Generation, versions: &[String]) -> Value {
     let tensors = |columns: &[Column]| {
-        let tensor = |column: &Column| {
-            json!({ "name": column.name, "datatype": column.datatype.protocol_name(), "shape": column.shape })
-        };
+        let tensor = |column: &Column| json!({ "name": column.name, "datatype": column.datatype.protocol_name(), "shape": column.shape });
         columns.iter().map(tensor).collect::<Vec<_>>()
     };
     json!({

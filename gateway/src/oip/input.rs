@@ -86,9 +86,9 @@ pub fn pack(inputs: &[Input<'_>], generation: &Generation) -> Result<Packed, Err
                 first.name, input.name, shape.rows
             )));
         }
-        packer.put(column, input, &shape).map_err(|problem| {
-            Error::BadRequest(format!("input '{}' for model '{model}': {problem}", column.name))
-        })?;
+        packer
+            .put(column, input, &shape)
+            .map_err(|problem| Error::BadRequest(format!("input '{}' for model '{model}': {problem}", column.name)))?;
     }
     Ok(Packed { batch: Batch { rows, words: packer.writer.finish().into() }, copied: packer.copied })
 }

@@ -26,7 +26,11 @@ pub struct Chosen {
 ///
 /// # Errors
 /// Outputs that the generation does not have, or that cannot be sent as asked.
-pub fn choose(outputs: &[Requested<'_>], parameters: &Parameters, generation: &Generation) -> Result<Vec<Chosen>, Error> {
+pub fn choose(
+    outputs: &[Requested<'_>],
+    parameters: &Parameters,
+    generation: &Generation,
+) -> Result<Vec<Chosen>, Error> {
     let columns = generation.signature.outputs.as_slice();
     let (model, by_default) = (generation.name.as_str(), parameters.binary_data_output.unwrap_or(false));
     let mut chosen: Vec<Chosen> = Vec::with_capacity(columns.len());

@@ -199,7 +199,11 @@ impl<'de> Visitor<'de> for RequestVisitor<'_> {
                 }
                 RequestKey::Inputs => once(&mut inputs, "inputs", map.next_value_seed(Inputs { known: self.known })?)?,
                 RequestKey::Outputs => {
-                    once(&mut outputs, "outputs", map.next_value::<Option<Vec<Requested<'de>>>>()?.unwrap_or_default())?;
+                    once(
+                        &mut outputs,
+                        "outputs",
+                        map.next_value::<Option<Vec<Requested<'de>>>>()?.unwrap_or_default(),
+                    )?;
                 }
                 RequestKey::Other => _ = map.next_value::<IgnoredAny>()?,
             }
@@ -301,7 +305,10 @@ impl<'de> Visitor<'de> for InputSeed<'_> {
                 InputKey::Datatype => {
                     let Text(text) = map.next_value()?;
                     let known = datatype(&text).ok_or_else(|| {
-                        de::Error::custom(format_args!("expected a datatype such as FP32 or BYTES, got '{}'", shown(&text)))
+                        de::Error::custom(format_args!(
+                            "expected a datatype such as FP32 or BYTES, got '{}'",
+                            shown(&text)
+                        ))
                     })?;
                     once(&mut kind, "datatype", known)?;
                 }

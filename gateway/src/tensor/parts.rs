@@ -22,7 +22,8 @@ pub fn join(batches: &[&Batch], columns: &[Column]) -> Result<Batch, LayoutError
             append(&mut writer, of().map(|view| view.values.as_bytes().unwrap_or_default()));
             continue;
         }
-        let strings = || of().filter_map(|view| if let Values::Bytes(strings) = view.values { Some(strings) } else { None });
+        let strings =
+            || of().filter_map(|view| if let Values::Bytes(strings) = view.values { Some(strings) } else { None });
         let count: usize = strings().map(|strings| strings.len()).sum();
         let mut ends = writer.fixed_with::<u32>(count + 1)[1..].iter_mut();
         let mut base = 0u32;

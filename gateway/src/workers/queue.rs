@@ -199,8 +199,7 @@ impl Queue {
                 return jobs;
             }
             waiting.idle += 1;
-            (waiting, _) =
-                self.arrived.wait_timeout(waiting, until - now).unwrap_or_else(PoisonError::into_inner);
+            (waiting, _) = self.arrived.wait_timeout(waiting, until - now).unwrap_or_else(PoisonError::into_inner);
             waiting.idle -= 1;
         }
     }

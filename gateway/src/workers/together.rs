@@ -9,7 +9,10 @@ use super::{
     queue::Job,
     runners::{Runners, explain},
 };
-use crate::{metrics::Metrics, tensor::{Batch, parts}};
+use crate::{
+    metrics::Metrics,
+    tensor::{Batch, parts},
+};
 
 /// Runs jobs of one generation that agree in their open dimensions.
 pub(super) fn run(jobs: Vec<Job>, runners: &mut Runners, metrics: &Metrics) {

@@ -37,7 +37,11 @@ const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-header-conten
 const BINARY_DISCOUNT: usize = 32;
 
 /// Answers a request.
-pub(in crate::http) async fn infer(State(app): State<App>, target: Target, request: Request) -> Result<Response, Error> {
+pub(in crate::http) async fn infer(
+    State(app): State<App>,
+    target: Target,
+    request: Request,
+) -> Result<Response, Error> {
     let (head, body) = request.into_parts();
     let generation = app.resolve(Some(&target.model), target.version.as_deref()).await?;
     let body = body::read_rope(&app, &head.headers, body).await.map_err(|error| generation.refused(error))?;
