@@ -113,7 +113,7 @@ impl<'de> Visitor<'de> for Instance<'_, '_> {
         self.value("a string", |cell| cell.visit_str(value))
     }
     fn visit_unit<E: de::Error>(self) -> Result<(), E> {
-        self.value("null", Cell::visit_unit)
+        self.value("null", |cell| cell.visit_unit())
     }
 }
 
@@ -336,6 +336,6 @@ impl<'de> Visitor<'de> for ColumnList<'_, '_> {
         self.put(|cell| cell.visit_str(value))
     }
     fn visit_unit<E: de::Error>(self) -> Result<(), E> {
-        self.put(Cell::visit_unit)
+        self.put(|cell| cell.visit_unit())
     }
 }
