@@ -1,13 +1,13 @@
 //! The public HTTP surface: every route and layer, in order.
 
-mod body;
+pub(crate) mod body;
 mod docs;
 mod health;
 mod mlflow;
 mod observe;
 pub mod openapi;
 mod predict;
-mod reply;
+pub(crate) mod reply;
 mod scoring;
 pub mod serve;
 mod v1;
@@ -19,7 +19,7 @@ use axum::{
     routing::{get, post},
 };
 
-use crate::{app::App, error::Error};
+use crate::{app::App, error::Error, grpc};
 
 /// Everything that is answered.
 pub fn router(app: App) -> Router {
@@ -32,6 +32,7 @@ pub fn router(app: App) -> Router {
         .merge(v2::routes())
         .merge(v1::routes())
         .merge(mlflow::routes())
+        .merge(grpc::routes(&app))
         .route("/metrics", get(health::metrics))
         .route("/openapi.json", get(docs::openapi))
         .route("/docs", get(docs::page))

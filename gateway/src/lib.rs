@@ -18,6 +18,7 @@ pub mod csv;
 pub mod error;
 pub mod generation;
 pub mod golden;
+pub mod grpc;
 pub mod http;
 pub mod json;
 pub mod metrics;

@@ -162,12 +162,12 @@ pub(super) fn tell_generation(headers: &mut HeaderMap, generation: &Generation) 
 }
 
 /// An answer that a worker validated and that cannot be encoded all the same.
-pub(super) fn unencodable(generation: &Generation, error: &LayoutError) -> Error {
+pub(crate) fn unencodable(generation: &Generation, error: &LayoutError) -> Error {
     tracing::error!(model = generation.name, %error, "an answer could not be encoded");
     Error::Internal
 }
 
-pub(super) fn micros(since: Instant) -> u64 {
+pub(crate) fn micros(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
