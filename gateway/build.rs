@@ -1,4 +1,4 @@
-//! Puts the modules that come with the gateway where `bundle.rs` embeds them from.
+//! Puts the modules that come with the gateway where `bundle.rs` embeds them from, and lets a build set the version.
 
 use std::{env, fs, path::Path};
 
@@ -11,5 +11,10 @@ fn main() {
         if let Err(error) = fs::copy(&from, Path::new(&out).join(module)) {
             println!("cargo::error={}: {error}: run `make modules` first", from.display());
         }
+    }
+    // The image's version, where it is not the manifest's.
+    println!("cargo::rerun-if-env-changed=MODELGATE_VERSION");
+    if let Some(version) = env::var("MODELGATE_VERSION").ok().filter(|version| !version.is_empty()) {
+        println!("cargo::rustc-env=CARGO_PKG_VERSION={version}");
     }
 }
