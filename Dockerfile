@@ -39,18 +39,19 @@ RUN sed -i '/^\[\[bench\]\]/,$d' gateway/Cargo.toml \
     && find gateway -name '*.rs' -exec touch {} + \
     && MODELGATE_VERSION="$VERSION" cargo build --locked --release --package modelgate
 # The image's root file system.
-RUN mkdir -p /image/usr/local/bin /image/etc/ssl/certs /image/var/cache/modelgate /image/srv/bundles /image/tmp \
+RUN mkdir -p /image/usr/local/bin /image/etc/ssl/certs /image/tmp /cache/modelgate \
     && cp target/release/modelgate /image/usr/local/bin/ \
     && ldd target/release/modelgate | grep -o '/[^ ]*' | xargs -I{} cp -L --parents {} /image \
     && cp -L /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
     && echo 'hosts: files dns' > /image/etc/nsswitch.conf \
     && echo 'modelgate:x:10001:10001::/tmp:/usr/sbin/nologin' > /image/etc/passwd \
     && echo 'modelgate:x:10001:' > /image/etc/group \
-    && chown 10001:10001 /image/var/cache/modelgate && chmod 700 /image/var/cache/modelgate && chmod 1777 /image/tmp
+    && chmod 1777 /image/tmp
 
 # ---- the image -------------------------------------------------------------------------------------------------------
 FROM scratch
 COPY --from=gateway /image /
+COPY --from=gateway --chown=10001:10001 /cache /var/cache
 COPY LICENSE /usr/share/doc/modelgate/LICENSE
 
 ARG VERSION=

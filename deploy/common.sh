@@ -3,6 +3,7 @@
 
 STACK=${STACK:-modelgate}
 export EDGE_PORT="${EDGE_PORT:-8080}" GRAFANA_PORT="${GRAFANA_PORT:-3000}" LOCUST_PORT="${LOCUST_PORT:-8089}"
+# shellcheck disable=SC2034 # used by those scripts
 SECRETS="s3_access_key s3_secret_key grafana_password"
 
 say() { echo "$*" >&2; }

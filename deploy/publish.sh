@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")"
 . ./common.sh
 
-[ $# -ge 1 ] && [ $# -le 2 ] || fail "expected REGISTRY/NAME[:TAG] [LOCAL_IMAGE]"
+case $# in 1 | 2) ;; *) fail "expected REGISTRY/NAME[:TAG] [LOCAL_IMAGE]" ;; esac
 target=$1
 image=${2:-modelgate:latest}
 docker image inspect "$image" >/dev/null 2>&1 || fail "there is no image $image here: run 'make image'"

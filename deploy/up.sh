@@ -56,17 +56,22 @@ export CONFIG_DIGEST
 # On one node an image may be local; several nodes must agree on one by its digest.
 resolve=changed
 [ "$(docker node ls -q | wc -l)" -gt 1 ] || resolve=never
-# shellcheck disable=SC2046 # several words
+# shellcheck disable=SC2046,SC2086 # several words
 docker stack deploy --prune --resolve-image "$resolve" \
     $(printf -- '--compose-file %s ' stack.yaml ${STACK_FILES:-}) "$STACK" >&2
 
-# Every service has as many replicas running, and healthy, as it should.
+# What is asked for first: an answer. Then every service has as many replicas running, and healthy, as it should.
 deadline=$((started + ${PATIENCE:-180}))
 before=
+answered=
 while :; do
+    if [ -z "$answered" ] && curl -sf -m 2 "http://127.0.0.1:$EDGE_PORT/v2/health/ready" >/dev/null; then
+        answered=$(($(date +%s) - started))
+        say "$answered s: the first answer"
+    fi
     waiting=$(service_lines | awk '{ split($2, of, "/"); if (of[1] != of[2]) print $1 " " $2 }')
-    [ -n "$waiting" ] || break
-    line=$(echo "$waiting" | tr '\n' ',' | sed 's/,$//; s/,/, /g')
+    [ -n "$waiting" ] || [ -z "$answered" ] || break
+    line=$(echo "${waiting:-an answer}" | tr '\n' ',' | sed 's/,$//; s/,/, /g')
     [ "$line" = "$before" ] || say "$(($(date +%s) - started)) s: waiting for $line"
     before=$line
     if [ "$(date +%s)" -ge "$deadline" ]; then
@@ -74,10 +79,6 @@ while :; do
         fail "not everything runs after ${PATIENCE:-180} s: see above"
     fi
     sleep 0.5
-done
-until curl -sf -m 2 "http://127.0.0.1:$EDGE_PORT/v2/health/ready" >/dev/null; do
-    [ "$(date +%s)" -lt "$deadline" ] || fail "the edge does not answer on port $EDGE_PORT"
-    sleep 0.2
 done
 
 say "up after $(($(date +%s) - started)) s"
