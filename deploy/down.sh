@@ -30,6 +30,8 @@ fi
 if [ -n "$(service_lines)" ]; then
     docker stack rm "$STACK" >&2
 fi
+# The network goes with the stack, of which it has the label, or here.
+docker network rm internal_net >/dev/null 2>&1 || true
 # What is removed last tells that all is.
 tries=0
 while [ -n "$(docker ps -aq --filter "label=com.docker.stack.namespace=$STACK")" ] ||

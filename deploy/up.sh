@@ -6,6 +6,7 @@
 #   MODELGATE_CONFIG_FILE  its configuration (deploy/gateway.toml)
 #   STACK_FILES         further stack files, separated by spaces; later ones win
 #   LOCUST_WORKERS      load generators (none)
+#   OVERLAY_ENCRYPTED   `no` where the kernel has no ESP and the nodes have a network of their own (yes)
 #   ADVERTISE_ADDR      this node's address, for a Swarm that is yet to be made (loopback: one node only)
 #   S3_ACCESS_KEY, S3_SECRET_KEY, GRAFANA_PASSWORD  made up where they are not given
 #   PATIENCE            seconds to wait for everything to run (180)
@@ -28,6 +29,13 @@ if [ "$(swarm_state)" = inactive ]; then
         docker node update --label-add modelgate.made=true "$(docker info --format '{{.Swarm.NodeID}}')" >/dev/null
 fi
 is_manager || fail "this node is no manager of its Swarm: run this on one"
+
+if ! docker network inspect internal_net >/dev/null 2>&1; then
+    encrypted="--opt encrypted"
+    [ "${OVERLAY_ENCRYPTED:-yes}" != no ] || encrypted=
+    # shellcheck disable=SC2086 # several words, or none
+    docker network create --driver overlay --attachable $encrypted --label "com.docker.stack.namespace=$STACK" internal_net >/dev/null
+fi
 
 # A secret is made once, and kept by Swarm alone.
 random() { od -An -N18 -tx1 /dev/urandom | tr -d ' \n'; }
@@ -54,7 +62,7 @@ CONFIG_DIGEST=$(cat haproxy/haproxy.cfg "$MODELGATE_CONFIG_FILE" prometheus/prom
     grafana/provisioning/*/*.yaml grafana/dashboards/*.json locust/locustfile.py | sha256sum | cut -c1-12)
 export CONFIG_DIGEST
 # On one node an image may be local; several nodes must agree on one by its digest.
-resolve=changed
+resolve=${RESOLVE_IMAGE:-changed}
 [ "$(docker node ls -q | wc -l)" -gt 1 ] || resolve=never
 # shellcheck disable=SC2046,SC2086 # several words
 docker stack deploy --prune --resolve-image "$resolve" \

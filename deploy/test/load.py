@@ -24,8 +24,8 @@ PATIENCE = 10
 class Load:
     """Use with `with`: the load runs inside, in a thread of its own. Its counts are whole afterwards."""
 
-    def __init__(self, port, connections=48, pause=0.1):
-        self.port, self.connections, self.pause = port, connections, pause
+    def __init__(self, port, connections=48, pause=0.1, host="127.0.0.1"):
+        self.host, self.port, self.connections, self.pause = host, port, connections, pause
         self.latencies = []
         self.failures = []
         self.stop = threading.Event()
@@ -63,7 +63,7 @@ class Load:
             try:
                 async with asyncio.timeout(PATIENCE):
                     if connection is None:
-                        connection = await asyncio.open_connection("127.0.0.1", self.port)
+                        connection = await asyncio.open_connection(self.host, self.port)
                     keep = await self._ask(*connection)
                 self.latencies.append(time.monotonic() - begun)
             except Exception as error:
