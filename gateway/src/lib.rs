@@ -8,6 +8,7 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+pub mod admin;
 pub mod app;
 pub mod bundle;
 pub mod catalog;
@@ -20,7 +21,15 @@ pub mod http;
 pub mod json;
 pub mod metrics;
 pub mod model;
+pub mod parts;
+pub mod reaper;
+pub mod release;
 pub mod server;
+pub mod shadow;
+pub mod source;
+pub mod store;
+pub mod swap;
+pub mod tally;
 pub mod tensor;
 pub mod wasm;
 pub mod workers;

@@ -23,10 +23,12 @@ use std::{
 use tokio::sync::oneshot;
 
 use self::runners::Runners;
+pub use self::runners::sweep;
 use crate::{
     error::Error,
     generation::Generation,
     metrics::{Metrics, Outcome},
+    shadow::{self, Target},
     tensor::Batch,
     wasm::instance::{ChainError, TrapCause},
 };
@@ -42,6 +44,9 @@ const INLINE_COST: Duration = Duration::from_micros(100);
 
 /// How long a request may be run where it was read. No health check waits much longer than this.
 const INLINE_BUDGET: Duration = Duration::from_millis(10);
+
+/// Copies of requests for a release on trial are made only while less work than this waits.
+const MAX_COPIES: usize = 16;
 
 thread_local! {
     /// The instances of a thread that reads sockets. Never dropped by the thread's own end, when what wasmtime keeps for
@@ -192,12 +197,41 @@ impl Workers {
     /// [`Error::Overloaded`] at once if the queue is full, [`Error::Deadline`] when the deadline passes.
     pub async fn run(&self, generation: &Arc<Generation>, batch: Batch, deadline: Instant) -> Result<Batch, Error> {
         let pending = Pending::new(generation);
+        let copy = generation.shadow.next().map(|target| (target, batch.clone()));
         let result = match self.run_inline(generation, &batch, deadline) {
             Some(result) => result,
             None => self.run_queued(generation, batch, deadline).await,
         };
         pending.ended(result.as_ref().err().map_or(Outcome::Success, Error::outcome));
+        if let (Some((target, batch)), Ok(answer)) = (copy, &result) {
+            self.run_copy(generation, &target, batch, answer.clone());
+        }
         result
+    }
+
+    /// Runs a copy of a request by a generation on trial and counts how its answer compares. Nobody waits for it, and it
+    /// is left out where other work waits.
+    fn run_copy(&self, generation: &Arc<Generation>, target: &Arc<Target>, batch: Batch, answer: Batch) {
+        if self.queue.lock().work.len() >= MAX_COPIES {
+            target.skipped.inc();
+            return;
+        }
+        let (reply, copied) = oneshot::channel();
+        let now = Instant::now();
+        let deadline = now + target.generation.limits.deadline;
+        let job = Job { generation: Arc::clone(&target.generation), batch, deadline, queued: now, reply };
+        if self.queue.push(Work::Run(job)).is_err() {
+            target.skipped.inc();
+            return;
+        }
+        let (generation, target) = (Arc::clone(generation), Arc::clone(target));
+        tokio::spawn(async move {
+            match copied.await {
+                Ok(Ok(copied)) if shadow::same(&generation, &answer, &target.generation, &copied) => target.same.inc(),
+                Ok(Ok(_)) => target.different.inc(),
+                Ok(Err(_)) | Err(_) => target.failed.inc(),
+            }
+        });
     }
 
     /// On this thread, if it will be quick; `None` if a worker should do it.
@@ -273,6 +307,9 @@ impl<'a> Pending<'a> {
 
     fn ended(mut self, outcome: Outcome) {
         self.ended = true;
+        if matches!(outcome, Outcome::Failed | Outcome::Deadline) {
+            self.generation.tally.failed();
+        }
         self.generation.metrics.ended(outcome);
     }
 }

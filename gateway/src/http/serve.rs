@@ -29,7 +29,12 @@ use tokio::{
 };
 use tower::{ServiceExt, service_fn};
 
-use crate::{app::App, config::HttpConfig, workers};
+use crate::{
+    app::App,
+    config::HttpConfig,
+    http::repository::{self, Peer},
+    workers,
+};
 
 /// Header lines taken in one request.
 const MAX_HEADERS: usize = 100;
@@ -171,9 +176,15 @@ impl IoThread {
 async fn run(mut incoming: mpsc::Receiver<(StdTcpStream, Open)>, router: Router, config: HttpConfig) -> usize {
     let graceful = GracefulShutdown::new();
     while let Some((stream, open)) = incoming.recv().await {
+        let peer = stream.peer_addr().ok();
         let Ok(stream) = TcpStream::from_std(stream) else { continue };
         let router = router.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            if let Some(peer) = peer
+                && request.uri().path().starts_with(repository::PATH)
+            {
+                request.extensions_mut().insert(Peer(peer));
+            }
             let router = router.clone();
             async move {
                 let response = router.oneshot(request.map(Body::new)).await;
