@@ -24,7 +24,8 @@ PATIENCE = 10
 class Load:
     """Use with `with`: the load runs inside, in a thread of its own. Its counts are whole afterwards."""
 
-    def __init__(self, port, connections=48, pause=0.1, host="127.0.0.1"):
+    def __init__(self, port, connections=48, pause=0.1, host="127.0.0.1", body=BODY, answer=ANSWER):
+        self.body, self.answer = body, answer
         self.host, self.port, self.connections, self.pause = host, port, connections, pause
         self.latencies = []
         self.failures = []
@@ -79,13 +80,13 @@ class Load:
     async def _ask(self, reader, writer):
         """Whether the connection may be used again."""
         writer.write(
-            b"POST /predict HTTP/1.1\r\nHost: inference\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(BODY)
-            + BODY
+            b"POST /predict HTTP/1.1\r\nHost: inference\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(self.body)
+            + self.body
         )
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
         length = int(head.split("content-length:")[1].split("\r\n")[0])
         body = await reader.readexactly(length)
         status = head.split(" ", 2)[1]
-        if status != "200" or json.loads(body) != ANSWER:
+        if status != "200" or json.loads(body) != self.answer:
             raise ValueError(f"{status} {body[:200]!r}")
         return "connection: close" not in head

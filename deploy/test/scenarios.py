@@ -1,12 +1,14 @@
 """What must hold of the stack, each a function whose first line says it. They run in order, on one deployment."""
 
+import hashlib
 import json
 import re
+import shutil
 import subprocess
 import time
 
 import queries
-from engine import Failed, docker, say, until
+from engine import ROOT, WORK, Failed, docker, until
 from fleet import (
     EDGE, GATEWAY, ask, edge_sees, fetch, leftovers, memory, scale, scraped, script, settled, tasks, update_state, values,
 )
@@ -171,9 +173,57 @@ def rolls_back(image, next_, bad, **_):
     return unharmed(load)
 
 
+IRIS = json.dumps({"sepal_length": 6.1, "sepal_width": 2.9, "petal_length": 4.7, "petal_width": 1.4, "model": "iris_like"}).encode()
+IRIS_ANSWER = {"prediction": "versicolor"}
+
+
+def push(image, version, break_it=False):
+    """Puts a version of a small bundle into the bucket, from within the network, as its users would."""
+    folder = WORK / "iris"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(ROOT / "gateway/tests/data/bundles/iris_like", folder)
+    manifest = (folder / "bundle.toml").read_text().replace('version = "1"', f'version = "{version}"')
+    if break_it:
+        # Golden examples that the model does not answer so.
+        golden = (folder / "golden.json").read_text().replace("versicolor", "setosa")
+        (folder / "golden.json").write_text(golden)
+        head, tail = manifest.split("[golden]")
+        digest = hashlib.sha256(golden.encode()).hexdigest()
+        manifest = head + "[golden]" + re.sub('sha256 = ".*"', f'sha256 = "{digest}"', tail)
+    (folder / "bundle.toml").write_text(manifest)
+    docker(
+        "run", "--rm", "--network", "internal_net", "--volume", f"{folder}:/bundle:ro", "--env", "AWS_ENDPOINT_URL=http://minio:9000",
+        "--env", "AWS_ACCESS_KEY_ID=test", "--env", "AWS_SECRET_ACCESS_KEY=test", image, "push", "/bundle", "s3://models/bundles",
+    )
+
+
+def everywhere(version, seconds=60):
+    """Waits until so many replicas as there are answer with this version, and Prometheus says so."""
+    live = f'count(modelgate_generation_info{{model="iris_like",version="{version}"}})'
+    until(f"version {version} is live on all replicas", lambda: values(live) == [str(len(tasks()))], seconds)
+
+
+def swaps(image, **_):
+    """A bundle pushed to S3 is live on all replicas, a newer one replaces it under load, and a bad one is refused: no request fails"""
+    push(image, 1)
+    everywhere(1)
+    with Load(EDGE, body=IRIS, answer=IRIS_ANSWER) as load:
+        time.sleep(2)
+        begun = time.monotonic()
+        push(image, 2)
+        everywhere(2)
+        took = time.monotonic() - begun
+        push(image, 3, break_it=True)
+        refused = 'sum(modelgate_releases_total{model="iris_like",outcome="refused"})'
+        until("all replicas refused it", lambda: values(refused) and float(values(refused)[0]) >= len(tasks()), 60)
+        everywhere(2)
+        time.sleep(2)
+    return f"{took:.0f} s from the push to all replicas (looking every 5 s, scraped every 5 s); {unharmed(load)}"
+
+
 def stays_up_alone(**_):
-    """The object store and the registry stop: requests are answered, and a replica that restarts comes back"""
-    with Load(EDGE) as load:
+    """S3 and the registry stop: requests are answered, and a replica that restarts serves what it had"""
+    with Load(EDGE, body=IRIS, answer=IRIS_ANSWER) as load:
         docker("service", "scale", "--detach", "modelgate_minio=0", "modelgate_mlflow=0")
         until("they are gone", lambda: not tasks("modelgate_minio") and not tasks("modelgate_mlflow"), 60)
         victim = docker("ps", "-q", "--filter", f"label=com.docker.swarm.service.name={GATEWAY}").split()[0]
@@ -215,6 +265,6 @@ def goes_down(**_):
 
 
 ALL = [
-    small_and_harmless, starts_soon, comes_up, scales, survives_a_kill, rolls_forward, rolls_back, stays_up_alone, is_watched,
+    small_and_harmless, starts_soon, comes_up, scales, survives_a_kill, rolls_forward, rolls_back, swaps, stays_up_alone, is_watched,
     goes_down,
 ]
