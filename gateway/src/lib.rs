@@ -8,19 +8,33 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+pub mod admin;
 pub mod app;
+pub mod batching;
 pub mod bundle;
 pub mod catalog;
 pub mod cli;
 pub mod config;
+pub mod csv;
 pub mod error;
 pub mod generation;
 pub mod golden;
+pub mod grpc;
 pub mod http;
 pub mod json;
 pub mod metrics;
 pub mod model;
+pub mod oip;
+pub mod parts;
+pub mod reaper;
+pub mod release;
+pub mod rope;
 pub mod server;
+pub mod shadow;
+pub mod source;
+pub mod store;
+pub mod swap;
+pub mod tally;
 pub mod tensor;
 pub mod wasm;
 pub mod workers;

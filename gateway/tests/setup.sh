@@ -63,9 +63,13 @@ test)
     need chromium chromium
     install_missing
     venv target/test-venv modules/exporter/demo/requirements.txt gateway/tests/py/requirements.txt
+    # An S3 server and an MLflow server with clients of their own: their packages do not go with the others.
+    venv target/source-venv gateway/tests/py/servers.txt
     onnx_suite target/test-venv/bin/python
     # The exporter straight from its sources.
-    echo "$PWD/modules/exporter/src" >"$(echo target/test-venv/lib/python3*/site-packages)/modelgate-exporter.pth"
+    for folder in target/test-venv target/source-venv; do
+        echo "$PWD/modules/exporter/src" >"$(echo $folder/lib/python3*/site-packages)/modelgate-exporter.pth"
+    done
     ;;
 bench)
     need wrk wrk

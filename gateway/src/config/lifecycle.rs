@@ -1,0 +1,109 @@
+//! What is settled about sources, residency and release gates.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Context;
+
+use crate::{
+    release::VersionPolicy,
+    source::{Environment, Spec},
+    swap::Gate,
+};
+
+/// Where bundles come from, and what becomes of them.
+#[derive(Clone, Debug)]
+pub struct LifecycleConfig {
+    /// Where they come from.
+    pub sources: Vec<Spec>,
+    /// Between looks at a source.
+    pub poll: Duration,
+    /// Which versions of a model are wanted.
+    pub versions: VersionPolicy,
+    /// Where their files are kept.
+    pub store: Option<PathBuf>,
+    /// The largest, in bytes.
+    pub max_bundle: u64,
+    /// The model that answers where none is named.
+    pub default_model: Option<String>,
+    /// Whether a model is loaded only when a request names it.
+    pub on_demand: bool,
+    /// What the process may take for models, in bytes.
+    pub memory_budget: Option<usize>,
+    /// After so long without a request a model is let go.
+    pub idle_unload: Option<Duration>,
+    /// What a request waits for a model that is not resident.
+    pub activation_timeout: Duration,
+    /// How new releases are tried.
+    pub gate: Gate,
+    /// What users of S3 and MLflow have set already.
+    pub environment: Environment,
+}
+
+/// The variables that users of S3 and MLflow have set already. `NAME_FILE` names a file with the value of `NAME`, as
+/// container engines hand out secrets.
+///
+/// # Errors
+/// Such a file that cannot be read.
+#[expect(clippy::disallowed_methods, reason = "this is part of config.rs; these names are the AWS SDK's and MLflow's")]
+pub fn environment() -> anyhow::Result<Environment> {
+    environment_from(&|name| std::env::var(name).ok())
+}
+
+fn environment_from(variable: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<Environment> {
+    let first = |names: &[&str]| names.iter().find_map(|name| variable(name).filter(|value| !value.is_empty()));
+    let secret = |name: &str| match (first(&[name]), first(&[&format!("{name}_FILE")])) {
+        (Some(value), _) => Ok(Some(value)),
+        (None, Some(path)) => std::fs::read_to_string(&path)
+            .map(|value| Some(value.trim_end_matches(['\r', '\n']).to_owned()))
+            .with_context(|| format!("{name}_FILE: {path}")),
+        (None, None) => Ok(None),
+    };
+    Ok(Environment {
+        endpoint: first(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]),
+        region: first(&["AWS_REGION", "AWS_DEFAULT_REGION"]),
+        access_key: secret("AWS_ACCESS_KEY_ID")?,
+        secret_key: secret("AWS_SECRET_ACCESS_KEY")?,
+        session_token: secret("AWS_SESSION_TOKEN")?,
+        mlflow_endpoint: first(&["MLFLOW_S3_ENDPOINT_URL"]),
+        tracking: first(&["MLFLOW_TRACKING_URI"]),
+        username: secret("MLFLOW_TRACKING_USERNAME")?,
+        password: secret("MLFLOW_TRACKING_PASSWORD")?,
+        token: secret("MLFLOW_TRACKING_TOKEN")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn secrets_come_from_files_too_and_variables_win() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("secret");
+        std::fs::write(&file, "from the file\n").expect("written");
+        let file = file.to_str().expect("a plain path");
+        let missing = folder.path().join("missing").to_str().expect("a plain path").to_owned();
+        let told = |variables: &[(&str, &str)]| {
+            let variables: HashMap<_, _> =
+                variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+            environment_from(&|name| variables.get(name).cloned())
+        };
+
+        let environment = told(&[
+            ("AWS_ACCESS_KEY_ID_FILE", file),
+            ("AWS_SECRET_ACCESS_KEY_FILE", file),
+            ("AWS_SECRET_ACCESS_KEY", "from the variable"),
+            ("MLFLOW_TRACKING_TOKEN_FILE", file),
+        ])
+        .expect("read");
+        assert_eq!(environment.access_key.as_deref(), Some("from the file"));
+        assert_eq!(environment.secret_key.as_deref(), Some("from the variable"));
+        assert_eq!(environment.token.as_deref(), Some("from the file"));
+        assert_eq!(environment.password, None);
+
+        let error = told(&[("AWS_ACCESS_KEY_ID_FILE", &missing)]).expect_err("no such file");
+        assert!(format!("{error:#}").contains("AWS_ACCESS_KEY_ID_FILE"), "{error:#}");
+    }
+}
