@@ -11,7 +11,7 @@ LISTEN       ?= 127.0.0.1:8080
 # Of the image: the manifest's, unless it is given.
 VERSION      ?= $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
-.PHONY: help run test lint bench modules demo-model image deploy-test clean cargo test-venv bench-venv
+.PHONY: help run test lint bench modules demo-model conformance image deploy-test clean cargo test-venv bench-venv
 
 help: ## List these
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,12 @@ image: ## Build the Docker image modelgate:VERSION and modelgate:latest
 
 deploy-test: ## Build the image and prove the stack on a real Docker engine (started where none runs; some 20 minutes)
 	python3 deploy/test/run.py
+
+conformance: test-venv ## Make the conformance cases and their table again (fetches XGBoost and LightGBM)
+	python3 -m venv target/conformance-venv
+	target/conformance-venv/bin/pip install --quiet -r gateway/tests/conformance/requirements.txt
+	target/conformance-venv/bin/python gateway/tests/conformance/make_cases.py
+	MODELGATE_UPDATE=1 cargo test --locked --lib conformance
 
 clean: ## Remove what was built
 	rm -rf target modules/target modules/dist

@@ -5,7 +5,7 @@
 mod files;
 mod manifest;
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -68,10 +68,12 @@ impl fmt::Debug for Bundle {
 pub enum ModelFile {
     /// To be loaded.
     Bytes {
-        /// Its digest.
-        sha256: String,
+        /// What tells it from other models.
+        identity: String,
         /// The file.
         onnx: Vec<u8>,
+        /// The files that hold its larger tensors, by name.
+        data: BTreeMap<String, Vec<u8>>,
     },
     /// Loaded already, for another generation.
     Live(Arc<Model>),
@@ -80,7 +82,7 @@ pub enum ModelFile {
 impl fmt::Debug for ModelFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bytes { sha256, onnx } => write!(f, "ModelFile({sha256}, {} bytes)", onnx.len()),
+            Self::Bytes { identity, onnx, .. } => write!(f, "ModelFile({identity}, {} bytes)", onnx.len()),
             Self::Live(_) => f.write_str("ModelFile(live)"),
         }
     }
@@ -171,11 +173,16 @@ impl Bundle {
                 Vec::new()
             }
         };
-        let model = manifest.model.as_ref().map(|model| match live(&model.sha256) {
+        let model = manifest.model.as_ref().map(|model| match live(&model.identity()) {
             Some(model) => ModelFile::Live(model),
             None => ModelFile::Bytes {
                 onnx: fetch(&model.file, Some(&model.sha256), "[model] sha256"),
-                sha256: model.sha256.clone(),
+                data: model
+                    .data
+                    .iter()
+                    .map(|data| (data.file.clone(), fetch(&data.file, Some(&data.sha256), "[model] data sha256")))
+                    .collect(),
+                identity: model.identity(),
             },
         });
         let stages = manifest

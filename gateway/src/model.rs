@@ -22,13 +22,18 @@ mod tests;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use modelgate_columns::Signature;
+use tracing::info;
 use tract_onnx::tract_hir::internal::{Framework, InferenceModel};
 
 pub use self::error::{ComputeError, ModelError};
 use self::plan::{Plans, engine};
 pub use self::session::Session;
+
+/// From this size on, loading takes long enough to say how far it is.
+const LARGE: usize = 16 << 20;
 
 /// Bounds on what a model file may ask of the host.
 #[derive(Clone, Copy, Debug)]
@@ -78,9 +83,22 @@ impl Model {
         data: &BTreeMap<String, Vec<u8>>,
         limits: &ModelLimits,
     ) -> Result<Self, ModelError> {
+        let start = Instant::now();
+        let mib = |bytes: usize| bytes >> 20;
+        let large = onnx.len() > LARGE;
+        if large {
+            info!(file_mib = mib(onnx.len()), "reading a large model");
+        }
         let (model, output_names) = read(onnx, data, limits)?;
+        if large {
+            info!(seconds = start.elapsed().as_secs_f32(), "its graph is read; preparing it");
+        }
         let plans = Plans::new(&model, &output_names)?;
         plans.signature.check().map_err(|error| ModelError::Corrupt(error.to_string()))?;
+        let (seconds, resident_mib) = (start.elapsed().as_secs_f32(), mib(plans.resident_bytes()));
+        if large {
+            info!(seconds, resident_mib, "the large model is ready");
+        }
         Ok(Self { plans: Arc::new(plans) })
     }
 

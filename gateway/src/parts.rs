@@ -25,24 +25,24 @@ impl Parts {
         Self { compiler, models: Mutex::default() }
     }
 
-    /// A model that is loaded, by the digest of its file.
-    pub fn live_model(&self, sha256: &str) -> Option<Arc<Model>> {
-        self.models.lock().unwrap_or_else(PoisonError::into_inner).get(sha256).and_then(Weak::upgrade)
+    /// A model that is loaded, by what tells it from others.
+    pub fn live_model(&self, identity: &str) -> Option<Arc<Model>> {
+        self.models.lock().unwrap_or_else(PoisonError::into_inner).get(identity).and_then(Weak::upgrade)
     }
 
     /// Loads a model, unless it is loaded. The lock is not held meanwhile: two that load the same one at once both do.
     pub fn model(&self, file: ModelFile) -> Result<Arc<Model>, ModelError> {
-        let (sha256, onnx) = match file {
+        let (identity, onnx, data) = match file {
             ModelFile::Live(model) => return Ok(model),
-            ModelFile::Bytes { sha256, onnx } => (sha256, onnx),
+            ModelFile::Bytes { identity, onnx, data } => (identity, onnx, data),
         };
-        if let Some(model) = self.live_model(&sha256) {
+        if let Some(model) = self.live_model(&identity) {
             return Ok(model);
         }
-        let model = Arc::new(Model::load(&onnx, &ModelLimits::default())?);
+        let model = Arc::new(Model::load_with_data(&onnx, &data, &ModelLimits::default())?);
         let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
         models.retain(|_, model| model.strong_count() > 0);
-        models.insert(sha256, Arc::downgrade(&model));
+        models.insert(identity, Arc::downgrade(&model));
         Ok(model)
     }
 }

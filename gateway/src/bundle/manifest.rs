@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use crate::{
     batching::BatchingEntry,
@@ -36,7 +37,7 @@ pub struct Manifest {
     pub version: String,
     #[serde(default)]
     pub(super) description: String,
-    pub(super) model: Option<FileEntry>,
+    pub(super) model: Option<ModelEntry>,
     #[serde(default)]
     pub(super) stage: Vec<StageEntry>,
     pub(super) golden: Option<FileEntry>,
@@ -46,6 +47,30 @@ pub struct Manifest {
     pub(super) run: RunEntry,
     #[serde(default)]
     pub(super) batching: BatchingEntry,
+}
+
+/// The graph, and the files that hold its larger tensors.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ModelEntry {
+    pub(super) file: String,
+    pub(super) sha256: String,
+    #[serde(default)]
+    pub(super) data: Vec<FileEntry>,
+}
+
+impl ModelEntry {
+    /// What tells it from other models: the digest of the graph, or one over it and those of the data.
+    pub(super) fn identity(&self) -> String {
+        if self.data.is_empty() {
+            return self.sha256.clone();
+        }
+        let mut digest = Sha256::new_with_prefix(&self.sha256);
+        for data in &self.data {
+            digest.update(format!("\n{} {}", data.sha256, data.file));
+        }
+        format!("{:x}", digest.finalize())
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -118,7 +143,9 @@ impl Manifest {
             let module = (!stage.module.starts_with("builtin:")).then_some((&stage.module, stage.sha256.as_ref()));
             module.into_iter().chain(stage.config.as_ref().map(|config| (config, stage.config_sha256.as_ref())))
         });
-        let others = self.model.iter().chain(&self.golden).map(|entry| (&entry.file, Some(&entry.sha256)));
+        let graph = self.model.iter().map(|model| (&model.file, Some(&model.sha256)));
+        let data = self.model.iter().flat_map(|model| &model.data);
+        let others = graph.chain(data.chain(&self.golden).map(|entry| (&entry.file, Some(&entry.sha256))));
         for (file, sha256) in others.chain(stages) {
             let sha256 = sha256.ok_or_else(|| format!("{file}: its digest is missing"))?;
             if !is_sha256(sha256) {

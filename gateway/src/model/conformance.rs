@@ -226,8 +226,9 @@ parts. *Equal* means labels equal, and scores within the tolerance, relative to 
 where an algorithm sums many singles or the export computes in singles what the library computes in doubles. Where the
 export itself differs from its library, ONNX Runtime differs in the same way.
 
-Made by `python gateway/tests/conformance/make_cases.py` (with its requirements.txt) and
-`MODELGATE_UPDATE=1 cargo test --lib conformance`; `make test` holds this table to what is found.
+Made by `make conformance`; `make test` holds this table to what is found. No case are the estimators that the
+converters or ONNX Runtime itself refuse, and text vectorizers of ONNX Runtime need the locale en_US.UTF-8 where the
+cases are made.
 
 | kind | model | operators | tolerance | ONNX Runtime | library |
 |---|---|---|---|---|---|

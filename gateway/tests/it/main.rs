@@ -20,3 +20,4 @@ mod support;
 mod swap;
 mod trials;
 mod unruly;
+mod whole_pipeline;

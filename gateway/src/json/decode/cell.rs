@@ -20,8 +20,8 @@ pub(super) struct Cell<'a> {
 
 impl Cell<'_> {
     fn expected_type(&self) -> (&'static str, Cow<'static, str>) {
-        let inner = &self.column.inner_shape()[self.depth.min(self.column.inner_shape().len())..];
-        if !inner.is_empty() {
+        if !self.at_leaf() {
+            let inner = &self.column.inner_shape()[self.depth..];
             return ("list_type", format!("Input should be a list of shape {inner:?}").into());
         }
         match self.column.datatype {
@@ -32,8 +32,9 @@ impl Cell<'_> {
         }
     }
 
+    /// A value by itself stands for a list of one, as columns of a whole pipeline in one graph are.
     fn at_leaf(&self) -> bool {
-        self.depth == self.column.inner_shape().len()
+        self.column.inner_shape().iter().skip(self.depth).all(|&size| size == 1)
     }
 
     fn integer(self, value: i128) -> Option<Fault> {
@@ -156,7 +157,7 @@ impl<'de> Visitor<'de> for Cell<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Option<Fault>, A::Error> {
         let mut fault = None;
         let mut count = 0u64;
-        if self.at_leaf() {
+        if self.depth == self.column.inner_shape().len() {
             fault = Some((self.expected_type(), "[…]".into()));
             while seq.next_element::<IgnoredAny>()?.is_some() {}
             return Ok(fault);

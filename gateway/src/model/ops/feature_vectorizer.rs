@@ -6,7 +6,7 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::attributes::Attributes;
 use super::kernel::{Kernel, ML, Operator, Spec, built};
-use super::values::{is_numeric, tensor, values};
+use super::values::{is_numeric, room, tensor, values};
 
 pub(super) const OPERATOR: Operator = Operator {
     domain: ML,
@@ -45,7 +45,7 @@ impl Kernel for FeatureVectorizer {
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         let (total, count) = (self.0.iter().sum::<usize>(), rows(inputs[0].shape()));
-        let mut out = vec![0.0f32; count.checked_mul(total).context("too large")?];
+        let mut out = vec![0.0f32; room(count, total)?];
         let mut start = 0;
         for (input, &width) in inputs.iter().zip(&self.0) {
             ensure!(rows(input.shape()) == count, "the inputs differ in their rows");

@@ -7,7 +7,7 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::attributes::Attributes;
 use super::kernel::{Kernel, ML, Operator, Spec, built};
-use super::values::{is_numeric, tensor, texts, values};
+use super::values::{is_numeric, room, tensor, texts, values};
 
 pub(super) const OPERATOR: Operator = Operator {
     domain: ML,
@@ -64,7 +64,7 @@ impl Kernel for OneHot {
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         let input = &*inputs[0];
-        let mut out = vec![0.0f32; input.len().checked_mul(self.count).context("too large")?];
+        let mut out = vec![0.0f32; room(input.len(), self.count)?];
         let mut set = |place: usize, category: Option<&usize>| {
             if let Some(&category) = category {
                 out[place * self.count + category] = 1.0;

@@ -9,7 +9,7 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::attributes::Attributes;
 use super::kernel::{Kernel, Operator, Spec, built, matrix};
-use super::values::{is_numeric, tensor, texts, values};
+use super::values::{is_numeric, room, tensor, texts, values};
 
 pub(super) const OPERATOR: Operator = Operator {
     domain: "",
@@ -205,7 +205,7 @@ impl Kernel for TfIdf {
             Tokens::Ints(known) => values::<i64>(input)?.iter().map(|value| known.get(value).copied()).collect(),
         };
         let (rows, length) = matrix(input)?;
-        let mut out = vec![0.0f32; rows.checked_mul(self.width).context("too large")?];
+        let mut out = vec![0.0f32; room(rows, self.width)?];
         if self.width > 0 && length > 0 {
             for (row, counts) in tokens.chunks_exact(length).zip(out.chunks_exact_mut(self.width)) {
                 self.count(row, counts);

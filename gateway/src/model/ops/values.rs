@@ -25,6 +25,15 @@ pub(super) fn tensor<T: Datum>(shape: &[usize], values: Vec<T>) -> TractResult<T
     Ok(Tensor::from(tract_ndarray::ArrayD::from_shape_vec(shape, values)?).into())
 }
 
+/// Values in one result: a gigabyte of singles. A small file may ask for many columns, and a request has many rows.
+const MOST_VALUES: usize = 1 << 28;
+
+/// The values of a result of this many rows, or an error if they are too many.
+pub(super) fn room(rows: usize, columns: usize) -> TractResult<usize> {
+    let values = rows.checked_mul(columns).filter(|&values| values <= MOST_VALUES);
+    values.with_context(|| format!("{rows} rows of {columns} columns are more than {MOST_VALUES} values"))
+}
+
 /// Whether it is a type of numbers, dimensions included.
 pub(super) fn is_numeric(datum: DatumType) -> bool {
     datum.is_number() || datum == TDim::datum_type() || datum == bool::datum_type()

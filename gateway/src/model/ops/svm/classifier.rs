@@ -9,7 +9,7 @@ use super::super::attributes::Attributes;
 use super::super::kernel::{Kernel, ML, Operator, Spec, built, matrix};
 use super::super::labels::Labels;
 use super::super::post::{PostTransform, logistic, probit};
-use super::super::values::{is_numeric, tensor, values};
+use super::super::values::{is_numeric, room, tensor, values};
 use super::coupling::couple;
 use super::kernel_function::KernelFunction;
 
@@ -114,7 +114,7 @@ impl Kernel for Classifier {
         ensure!(width == self.width, "expected {} features, got {width}", self.width);
         let values = values::<f32>(&inputs[0])?;
         let mut classes = Vec::with_capacity(rows);
-        let mut scores = Vec::with_capacity(rows * self.scores());
+        let mut scores = Vec::with_capacity(room(rows, self.scores())?);
         for row in values.chunks_exact(width) {
             let (class, mut row) = self.row(row);
             classes.push(class);

@@ -7,7 +7,7 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::super::kernel::{Kernel, Spec as Fact, matrix};
 use super::super::labels::Labels;
-use super::super::values::{is_numeric, tensor, values};
+use super::super::values::{is_numeric, room, tensor, values};
 use super::classifier::Classifier;
 use super::forest::Forest;
 use super::layout::Scalar;
@@ -132,7 +132,7 @@ impl<T: Scalar + Datum + Copy> Kernel for PackedClassifier<T> {
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         with_rows(&inputs[0], self.forest.forest(), |rows, values, width| {
             let labels = self.forest.labels();
-            let mut scores = vec![0.0f32; rows * labels.len()];
+            let mut scores = vec![0.0f32; room(rows, labels.len())?];
             let mut classes = Vec::with_capacity(rows);
             self.forest.predict(values, width, &mut scores, |_, class| classes.push(class));
             Ok(tvec!(labels.pick(classes.into_iter())?, tensor(&[rows, labels.len()], scores)?))
@@ -169,7 +169,7 @@ impl<T: Scalar + Datum + Copy> Kernel for PackedRegressor<T> {
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         with_rows(&inputs[0], self.forest.forest(), |rows, values, width| {
             let shape = [rows, self.forest.forest().classes()];
-            let room = rows * shape[1];
+            let room = room(rows, shape[1])?;
             Ok(tvec!(if self.typed && T::datum_type() == f64::datum_type() {
                 let mut out = Vec::with_capacity(room);
                 self.forest.predict(values, width, |_, values| out.extend_from_slice(values));
