@@ -20,14 +20,7 @@ use self::{
 use crate::{app::App, http::body};
 
 /// Made from `proto/open_inference.proto`.
-#[expect(
-    missing_debug_implementations,
-    unreachable_pub,
-    clippy::pedantic,
-    clippy::allow_attributes_without_reason,
-    clippy::use_self,
-    reason = "generated"
-)]
+#[expect(clippy::pedantic, unused_qualifications, reason = "generated")]
 pub(crate) mod proto {
     tonic::include_proto!("inference");
 

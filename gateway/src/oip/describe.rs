@@ -83,7 +83,7 @@ pub fn config(generation: &Generation) -> Value {
         })
         .collect();
     let outputs: Vec<_> = generation.signature.outputs.iter().map(tensor).collect();
-    json!({
+    let mut config = json!({
         "name": generation.name,
         "platform": PLATFORM,
         "backend": "modelgate",
@@ -93,5 +93,10 @@ pub fn config(generation: &Generation) -> Value {
         "output": outputs,
         "model_transaction_policy": { "decoupled": false },
         "parameters": {},
-    })
+    });
+    if generation.batching.is_on() {
+        let delay = u64::try_from(generation.batching.max_delay.as_micros()).unwrap_or(u64::MAX);
+        config["dynamic_batching"] = json!({ "max_queue_delay_microseconds": delay });
+    }
+    config
 }

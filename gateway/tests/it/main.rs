@@ -8,5 +8,7 @@ mod lifecycle;
 mod limits;
 mod observability;
 mod predict;
+mod scoring;
 mod support;
 mod unruly;
+mod v2;

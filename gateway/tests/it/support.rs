@@ -190,6 +190,22 @@ impl BundleFolder {
         this
     }
 
+    /// A model invoked as it is, by the builtin module.
+    pub fn model_alone(name: &str, onnx: &[u8]) -> Self {
+        let this = Self { folder: TempDir::new().expect("a folder") };
+        this.write("model.onnx", onnx);
+        this.write(
+            "bundle.toml",
+            format!(
+                "format = 1\nname = \"{name}\"\nversion = \"1\"\n[model]\nfile = \"model.onnx\"\nsha256 = \"{}\"\n\
+                 [[stage]]\nname = \"predict\"\nmodule = \"builtin:predict\"\n",
+                sha256(onnx)
+            )
+            .as_bytes(),
+        );
+        this
+    }
+
     /// A copy of one that is committed.
     pub fn copy_of(path: &str) -> Self {
         let this = Self { folder: TempDir::new().expect("a folder") };
