@@ -2,6 +2,7 @@
 
 mod bad_bundles;
 mod bad_input;
+mod batching;
 mod cli;
 mod documents;
 mod lifecycle;

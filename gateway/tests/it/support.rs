@@ -26,6 +26,12 @@ pub struct Gateway {
     task: JoinHandle<()>,
 }
 
+/// An HTTP client. Its TLS, which no test uses, must be given a provider.
+fn client() -> Client {
+    _ = rustls::crypto::ring::default_provider().install_default();
+    Client::new()
+}
+
 /// An answer, read whole.
 #[derive(Debug)]
 pub struct Answer {
@@ -82,7 +88,7 @@ impl Gateway {
         let address = server.address().expect("an address").to_string();
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move { server.run(async move { _ = stopped.await }).await.expect("it serves") });
-        Self { address, client: Client::new(), stop: Some(stop), task }
+        Self { address, client: client(), stop: Some(stop), task }
     }
 
     pub fn url(&self, path: &str) -> String {

@@ -228,7 +228,9 @@ async fn what_is_wrong_with_a_request_is_told() {
     for (body, words) in [
         (String::new(), "malformed JSON"),
         ("{".to_owned(), "malformed JSON"),
-        ("[".repeat(10_000_000), "malformed JSON"),
+        ("[".repeat(10_000_000), "an inference request"),
+        (format!("{{\"inputs\":{}", "[".repeat(10_000_000)), "a tensor"),
+        (format!("{{\"other\":{}", "[".repeat(10_000_000)), "malformed JSON"),
         ("[]".to_owned(), "an inference request"),
         ("{}".to_owned(), "missing field `inputs`"),
         (r#"{"inputs":[]}"#.to_owned(), "missing input 'Elevation'"),
