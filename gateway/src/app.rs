@@ -11,7 +11,14 @@ use std::{
 use tokio::sync::Semaphore;
 
 use crate::{
-    catalog::Catalog, config::HttpConfig, error::Error, generation::Generation, metrics::Metrics, workers::Workers,
+    admin::Admin,
+    catalog::{Catalog, Found},
+    config::HttpConfig,
+    error::Error,
+    generation::Generation,
+    metrics::Metrics,
+    swap::Control,
+    workers::Workers,
 };
 
 /// Bytes that one permit of [`Shared::body_budget`] stands for.
@@ -25,7 +32,11 @@ pub struct App(Arc<Shared>);
 #[derive(Debug)]
 pub struct Shared {
     /// The live generations.
-    pub catalog: Catalog,
+    pub catalog: Arc<Catalog>,
+    /// Who decides what is live; `None` where that never changes.
+    pub control: Option<Control>,
+    /// Who may ask for changes.
+    pub admin: Admin,
     /// Where inference runs.
     pub workers: Workers,
     /// Every series.
@@ -46,10 +57,19 @@ impl Deref for App {
 
 impl App {
     /// Not ready until [`set_ready`](Shared::set_ready).
-    pub fn new(catalog: Catalog, workers: Workers, metrics: Arc<Metrics>, http: HttpConfig) -> Self {
+    pub fn new(
+        catalog: impl Into<Arc<Catalog>>,
+        control: Option<Control>,
+        admin: Admin,
+        workers: Workers,
+        metrics: Arc<Metrics>,
+        http: HttpConfig,
+    ) -> Self {
         let permits = (http.body_memory / BODY_PERMIT).clamp(1, Semaphore::MAX_PERMITS);
         Self(Arc::new(Shared {
-            catalog,
+            catalog: catalog.into(),
+            control,
+            admin,
             workers,
             metrics,
             body_budget: Semaphore::new(permits),
@@ -62,27 +82,28 @@ impl App {
 impl Shared {
     /// Whether requests should be sent here.
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
+        self.ready.load(Ordering::Acquire) && self.control.as_ref().is_none_or(Control::is_settled)
     }
 
-    /// The generation that answers for a model: the default model where no name is given, its newest version where no
-    /// version is.
+    /// The generation that answers for a model: the default model where no name is given, its preferred version where no
+    /// version is. Waits for a model that is known but not resident.
     ///
     /// # Errors
-    /// [`Error::NotReady`] where there is no default model, else [`Error::UnknownModel`] or [`Error::UnknownVersion`].
-    #[expect(clippy::unused_async, reason = "callers may have to wait for a model that is known but not loaded")]
+    /// [`Error::NotReady`] where there is no default model, [`Error::UnknownModel`] or [`Error::UnknownVersion`],
+    /// [`Error::Unavailable`] where it cannot be loaded.
     pub async fn resolve(&self, name: Option<&str>, version: Option<&str>) -> Result<Arc<Generation>, Error> {
-        match (name, version) {
-            (None, None) => self.catalog.default_model().ok_or(Error::NotReady),
-            (Some(name), None) => self.catalog.get(name).ok_or_else(|| Error::unknown_model(name)),
-            (name, Some(version)) => {
-                let default = self.catalog.default_model();
-                let name = name.or(default.as_ref().map(|model| model.name.as_str())).ok_or(Error::NotReady)?;
-                if self.catalog.versions(name).is_empty() {
-                    return Err(Error::unknown_model(name));
-                }
-                self.catalog.version(name, version).ok_or_else(|| Error::unknown_version(name, version))
+        match self.catalog.find(name, version) {
+            Found::Live(generation) => {
+                generation.tally.used();
+                Ok(generation)
             }
+            Found::Known(name) => match &self.control {
+                Some(control) => control.activate(&name, version).await,
+                None => Err(Error::unavailable(&name)),
+            },
+            Found::NoModel(None) => Err(Error::NotReady),
+            Found::NoModel(Some(name)) => Err(Error::unknown_model(&name)),
+            Found::NoVersion(name) => Err(Error::unknown_version(&name, version.unwrap_or_default())),
         }
     }
 

@@ -33,7 +33,7 @@ impl Batching {
 }
 
 /// `[batching]` in a manifest.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BatchingEntry {
     enabled: Option<bool>,

@@ -2,40 +2,28 @@
 //!
 //! `modules/BUNDLE.md` describes the format. Reading collects every problem, so that an author sees all of them at once.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    io::Read,
-    path::{Component, Path},
-    time::Duration,
-};
+mod files;
+mod manifest;
+
+use std::{fmt, path::Path, sync::Arc};
 
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use self::{files::Files, manifest::BUILTIN};
+pub use self::{
+    files::{MAX_FILE, is_inside, read_inside},
+    manifest::{FileRef, MANIFEST, MAX_MANIFEST, Manifest, is_label, is_sha256, parse_bytes},
+};
 use crate::{
-    batching::{Batching, BatchingEntry},
+    batching::Batching,
+    model::Model,
     wasm::{host::Limits, module::Isolation},
 };
 
-/// The manifest's name in a bundle's folder.
-pub const MANIFEST: &str = "bundle.toml";
-
-/// The only manifest format there is.
-const FORMAT: u32 = 1;
-
-/// The largest file of a bundle, in bytes.
-const MAX_FILE: u64 = 1 << 30;
-
 /// Examples taken from a golden file.
 const MAX_EXAMPLES: usize = 10_000;
-
-/// The modules shipped inside the gateway.
-const BUILTIN: [(&str, &[u8]); 2] = [
-    ("builtin:tabular", include_bytes!(concat!(env!("OUT_DIR"), "/tabular.wasm"))),
-    ("builtin:predict", include_bytes!(concat!(env!("OUT_DIR"), "/predict.wasm"))),
-];
 
 /// The bundle that `--demo` serves.
 const DEMO: [(&str, &[u8]); 5] = [
@@ -57,7 +45,7 @@ pub struct Bundle {
     /// The sha256 of the manifest, in hex: the bundle's identity.
     pub digest: String,
     /// The ONNX graph.
-    pub model: Option<Vec<u8>>,
+    pub model: Option<ModelFile>,
     /// The chain, in order; at least one.
     pub stages: Vec<Stage>,
     /// Known answers.
@@ -73,6 +61,28 @@ pub struct Bundle {
 impl fmt::Debug for Bundle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Bundle({} {} {})", self.name, self.version, self.digest)
+    }
+}
+
+/// The ONNX graph of a bundle.
+pub enum ModelFile {
+    /// To be loaded.
+    Bytes {
+        /// Its digest.
+        sha256: String,
+        /// The file.
+        onnx: Vec<u8>,
+    },
+    /// Loaded already, for another generation.
+    Live(Arc<Model>),
+}
+
+impl fmt::Debug for ModelFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes { sha256, onnx } => write!(f, "ModelFile({sha256}, {} bytes)", onnx.len()),
+            Self::Live(_) => f.write_str("ModelFile(live)"),
+        }
     }
 }
 
@@ -128,51 +138,46 @@ impl From<String> for BundleError {
     }
 }
 
-/// Where a bundle's files are.
-#[derive(Clone, Copy, Debug)]
-enum Folder<'a> {
-    Disk(&'a Path),
-    Embedded(&'a [(&'a str, &'a [u8])]),
-}
-
-impl Folder<'_> {
-    fn read(&self, file: &str) -> Result<Vec<u8>, String> {
-        match self {
-            Self::Embedded(files) => files
-                .iter()
-                .find(|(name, _)| *name == file)
-                .map(|(_, bytes)| bytes.to_vec())
-                .ok_or_else(|| format!("{file}: not among the embedded files")),
-            Self::Disk(folder) => read_inside(folder, file).map_err(|error| format!("{file}: {error}")),
-        }
-    }
-}
-
 impl Bundle {
     /// Reads the bundle in this folder.
     pub fn read(folder: &Path) -> Result<Self, BundleError> {
-        Self::read_from(Folder::Disk(folder))
+        let files = Files::Folder(folder);
+        Self::build(&files.read(MANIFEST)?, &files, &|_| None)
     }
 
     /// The bundle that comes with the gateway.
     pub fn demo() -> Result<Self, BundleError> {
-        Self::read_from(Folder::Embedded(&DEMO))
+        let files = Files::Embedded(&DEMO);
+        Self::build(&files.read(MANIFEST)?, &files, &|_| None)
     }
 
-    fn read_from(folder: Folder<'_>) -> Result<Self, BundleError> {
-        let bytes = folder.read(MANIFEST)?;
-        let text = std::str::from_utf8(&bytes).map_err(|error| format!("{MANIFEST}: not UTF-8: {error}"))?;
-        let manifest: Manifest = toml::from_str(text).map_err(|error| format!("{MANIFEST}: {error}"))?;
+    /// A bundle whose files are found by digest. `live` gives a model that is loaded already: its file is not read.
+    pub fn stored(
+        manifest: &[u8],
+        read: &dyn Fn(&str) -> Result<Vec<u8>, String>,
+        live: &dyn Fn(&str) -> Option<Arc<Model>>,
+    ) -> Result<Self, BundleError> {
+        Self::build(manifest, &Files::Stored(read), live)
+    }
+
+    fn build(bytes: &[u8], files: &Files<'_>, live: &dyn Fn(&str) -> Option<Arc<Model>>) -> Result<Self, BundleError> {
+        let manifest = Manifest::parse(bytes)?;
         let mut problems = manifest.problems();
 
-        let mut fetch = |file: &str, sha256: Option<&str>, field: &str| match verified(folder, file, sha256, field) {
+        let mut fetch = |file: &str, sha256: Option<&str>, field: &str| match files.verified(file, sha256, field) {
             Ok(bytes) => bytes,
             Err(problem) => {
                 problems.push(problem);
                 Vec::new()
             }
         };
-        let model = manifest.model.as_ref().map(|model| fetch(&model.file, Some(&model.sha256), "[model] sha256"));
+        let model = manifest.model.as_ref().map(|model| match live(&model.sha256) {
+            Some(model) => ModelFile::Live(model),
+            None => ModelFile::Bytes {
+                onnx: fetch(&model.file, Some(&model.sha256), "[model] sha256"),
+                sha256: model.sha256.clone(),
+            },
+        });
         let stages = manifest
             .stage
             .iter()
@@ -209,7 +214,7 @@ impl Bundle {
             name: manifest.name,
             version: manifest.version,
             description: manifest.description,
-            digest: format!("{:x}", Sha256::digest(&bytes)),
+            digest: format!("{:x}", Sha256::digest(bytes)),
             model,
             stages,
             golden,
@@ -230,206 +235,9 @@ impl Golden {
     }
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Manifest {
-    format: u32,
-    name: String,
-    version: String,
-    #[serde(default)]
-    description: String,
-    model: Option<FileEntry>,
-    #[serde(default)]
-    stage: Vec<StageEntry>,
-    golden: Option<FileEntry>,
-    #[serde(default)]
-    limits: LimitsEntry,
-    #[serde(default)]
-    run: RunEntry,
-    #[serde(default)]
-    batching: BatchingEntry,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileEntry {
-    file: String,
-    sha256: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StageEntry {
-    name: String,
-    module: String,
-    sha256: Option<String>,
-    config: Option<String>,
-    config_sha256: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LimitsEntry {
-    memory: Option<String>,
-    deadline_ms: Option<u64>,
-    rows: Option<u32>,
-    host_call_bytes: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RunEntry {
-    #[serde(default)]
-    isolation: Isolation,
-}
-
-impl Manifest {
-    fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        if self.format != FORMAT {
-            problems.push(format!("format: expected {FORMAT}, got {}", self.format));
-        }
-        for (field, value, length) in [("name", &self.name, 128), ("version", &self.version, 64)] {
-            if !is_label(value, length) {
-                problems.push(format!("{field}: expected 1 to {length} of A-Z a-z 0-9 . _ -, got {value:?}"));
-            }
-        }
-        if self.stage.is_empty() {
-            problems.push("stage: expected at least one [[stage]]".into());
-        }
-        if self.stage.len() > 16 {
-            problems.push(format!("stage: at most 16 stages are taken, got {}", self.stage.len()));
-        }
-        let mut seen = BTreeMap::new();
-        for stage in &self.stage {
-            if !is_label(&stage.name, 64) {
-                problems.push(format!("stage name: expected 1 to 64 of A-Z a-z 0-9 . _ -, got {:?}", stage.name));
-            }
-            if seen.insert(&stage.name, ()).is_some() {
-                problems.push(format!("stage name: {:?} is used twice", stage.name));
-            }
-            if stage.module.starts_with("builtin:") && !BUILTIN.iter().any(|(name, _)| *name == stage.module) {
-                let known: Vec<_> = BUILTIN.iter().map(|(name, _)| *name).collect();
-                problems.push(format!(
-                    "stage {:?}: {:?} is not shipped with this gateway; it has {}",
-                    stage.name,
-                    stage.module,
-                    known.join(", ")
-                ));
-            }
-        }
-        problems.extend(self.limits.resolve().err());
-        problems.extend(self.batching.resolve().err());
-        problems
-    }
-}
-
-impl LimitsEntry {
-    fn resolve(&self) -> Result<Limits, String> {
-        let default = Limits::default();
-        let bytes = |field: &str, value: &Option<String>, default: usize| match value {
-            Some(text) => parse_bytes(text)
-                .filter(|&bytes| bytes > 0)
-                .ok_or_else(|| format!("[limits] {field}: expected a size such as \"64MiB\", got {text:?}")),
-            None => Ok(default),
-        };
-        let deadline = match self.deadline_ms {
-            Some(0) => return Err("[limits] deadline_ms: expected 1 or more, got 0".into()),
-            Some(millis) if millis > 3_600_000 => {
-                return Err(format!("[limits] deadline_ms: expected an hour (3600000) at most, got {millis}"));
-            }
-            Some(millis) => Duration::from_millis(millis),
-            None => default.deadline,
-        };
-        Ok(Limits {
-            memory: bytes("memory", &self.memory, default.memory)?,
-            deadline,
-            rows: match self.rows {
-                Some(0) => return Err("[limits] rows: expected 1 or more, got 0".into()),
-                rows => rows.unwrap_or(default.rows),
-            },
-            host_call_bytes: bytes("host_call_bytes", &self.host_call_bytes, default.host_call_bytes)?,
-        })
-    }
-}
-
-/// `1024`, `64KiB`, `64MiB`, `2GiB`; `None` if it is none of these or too large.
-pub fn parse_bytes(text: &str) -> Option<usize> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let factor: usize = match unit.trim() {
-        "" | "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return None,
-    };
-    number.parse::<usize>().ok()?.checked_mul(factor)
-}
-
-fn is_label(text: &str, length: usize) -> bool {
-    (1..=length).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
-}
-
-fn verified(folder: Folder<'_>, file: &str, sha256: Option<&str>, field: &str) -> Result<Vec<u8>, String> {
-    let expected = sha256.ok_or_else(|| format!("{file}: its digest is missing ({field})"))?;
-    let bytes = folder.read(file)?;
-    let actual = format!("{:x}", Sha256::digest(&bytes));
-    if actual == expected {
-        Ok(bytes)
-    } else {
-        Err(format!("{file}: wrong digest: the manifest says sha256 {expected}, the file has {actual}"))
-    }
-}
-
-/// Reads a file that is really inside the folder: no `..`, no absolute path, no link out of it.
-fn read_inside(folder: &Path, file: &str) -> Result<Vec<u8>, String> {
-    let path = Path::new(file);
-    if file.is_empty() || !path.components().all(|part| matches!(part, Component::Normal(_))) {
-        return Err("expected a relative path inside the bundle, without `..`".into());
-    }
-    let folder = folder.canonicalize().map_err(|error| error.to_string())?;
-    let path = folder.join(path).canonicalize().map_err(|error| error.to_string())?;
-    if !path.starts_with(&folder) {
-        return Err("is a link that leaves the bundle".into());
-    }
-    let file = std::fs::File::open(&path).map_err(|error| error.to_string())?;
-    if !file.metadata().map_err(|error| error.to_string())?.is_file() {
-        return Err("is not a file".into());
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(format!("is larger than {MAX_FILE} bytes"));
-    }
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_parsed() {
-        assert_eq!(parse_bytes("64MiB"), Some(64 << 20));
-        assert_eq!(parse_bytes("1024"), Some(1024));
-        assert_eq!(parse_bytes("2 GiB"), Some(2 << 30));
-        for bad in ["", "MiB", "-1", "64MB", "99999999999999999999GiB", "17179869184GiB"] {
-            assert_eq!(parse_bytes(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn paths_stay_inside() {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("in"), b"x").expect("written");
-        std::os::unix::fs::symlink("/etc/hostname", folder.path().join("out")).expect("linked");
-        assert_eq!(read_inside(folder.path(), "in"), Ok(b"x".to_vec()));
-        for bad in ["", "../in", "/etc/hostname", "out", ".", "missing"] {
-            assert!(read_inside(folder.path(), bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn every_problem_of_a_manifest_is_told() {

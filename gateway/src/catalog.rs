@@ -1,9 +1,14 @@
-//! The live generations by name.
+//! The live generations by name, and what else is known.
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU32, Ordering},
+    },
 };
+
+use serde::Serialize;
 
 use crate::generation::Generation;
 
@@ -15,43 +20,196 @@ pub struct Catalog {
 
 #[derive(Debug, Default)]
 struct Live {
-    models: BTreeMap<String, Arc<Generation>>,
-    default: Option<Arc<Generation>>,
+    models: BTreeMap<String, Entry>,
+    /// The model that answers where none is named.
+    default: Option<String>,
+}
+
+/// One model.
+#[derive(Debug, Default)]
+pub struct Entry {
+    /// Its resident generations; the first answers where no version is named.
+    pub generations: Vec<Arc<Generation>>,
+    /// Every version that is known.
+    pub versions: Vec<Status>,
+    /// A generation that gets a share of the requests that name no version.
+    pub canary: Option<Canary>,
+}
+
+/// A generation on trial.
+#[derive(Debug)]
+pub struct Canary {
+    /// It.
+    pub generation: Arc<Generation>,
+    /// Its share of the requests, in thousandths.
+    pub share: u32,
+    /// Counts requests.
+    pub turn: AtomicU32,
+}
+
+impl Canary {
+    fn is_next(&self) -> bool {
+        // A multiplier prime to 1000 spreads the turns evenly.
+        self.turn.fetch_add(1, Ordering::Relaxed).wrapping_mul(619) % 1000 < self.share
+    }
+}
+
+/// What the Open Inference Protocol calls the state of a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum State {
+    /// It answers.
+    Ready,
+    /// It does not; the reason says why.
+    Unavailable,
+    /// It is being fetched, loaded or tried.
+    Loading,
+    /// It answers no new requests.
+    Unloading,
+}
+
+/// A version that is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// Its name.
+    pub version: String,
+    /// Whether it answers.
+    pub state: State,
+    /// Why it does not, or what else should be known; may be empty.
+    pub reason: String,
+}
+
+/// What the catalog has for a name and version.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// A generation that answers now.
+    Live(Arc<Generation>),
+    /// A model that is known, but not resident.
+    Known(String),
+    /// Nothing of that name; `None` where there is no default model.
+    NoModel(Option<String>),
+    /// The model, but not that version.
+    NoVersion(String),
 }
 
 impl Catalog {
-    /// Makes a generation the one that answers for its name, and gives the one that did before. The first of all becomes
-    /// the default model, and so does its successor.
+    /// Makes a generation the only one that answers for its name, and gives the one that did before. The first of all
+    /// becomes the default model.
     pub fn publish(&self, generation: Arc<Generation>) -> Option<Arc<Generation>> {
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
-        if live.default.as_ref().is_none_or(|default| default.name == generation.name) {
-            live.default = Some(Arc::clone(&generation));
+        let name = generation.name.clone();
+        live.default.get_or_insert_with(|| name.clone());
+        let status = Status { version: generation.version.clone(), state: State::Ready, reason: String::new() };
+        let entry = Entry { generations: vec![generation], versions: vec![status], canary: None };
+        live.models.insert(name, entry)?.generations.into_iter().next()
+    }
+
+    /// Puts a whole entry in place.
+    pub fn set(&self, name: &str, entry: Entry) {
+        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        let old = live.models.insert(name.to_owned(), entry);
+        drop(live);
+        drop(old);
+    }
+
+    /// Forgets a model.
+    pub fn remove(&self, name: &str) {
+        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        let old = live.models.remove(name);
+        drop(live);
+        drop(old);
+    }
+
+    /// Says which model answers where none is named.
+    pub fn set_default(&self, name: Option<String>) {
+        self.live.write().unwrap_or_else(PoisonError::into_inner).default = name;
+    }
+
+    /// The generation for a request. Where a trial runs, it may be the one on trial.
+    pub fn find(&self, name: Option<&str>, version: Option<&str>) -> Found {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(name) = name.or(live.default.as_deref()) else { return Found::NoModel(None) };
+        let Some(entry) = live.models.get(name) else { return Found::NoModel(Some(name.to_owned())) };
+        let Some(version) = version else {
+            if let Some(canary) = &entry.canary
+                && canary.is_next()
+            {
+                return Found::Live(Arc::clone(&canary.generation));
+            }
+            return entry
+                .generations
+                .first()
+                .map_or_else(|| Found::Known(name.to_owned()), |first| Found::Live(Arc::clone(first)));
+        };
+        let canary = entry.canary.iter().map(|canary| &canary.generation);
+        match entry.generations.iter().chain(canary).find(|generation| generation.version == version) {
+            Some(generation) => Found::Live(Arc::clone(generation)),
+            None if entry.versions.iter().any(|known| known.version == version) => Found::Known(name.to_owned()),
+            None => Found::NoVersion(name.to_owned()),
         }
-        live.models.insert(generation.name.clone(), generation)
     }
 
     /// The one of that name.
     pub fn get(&self, name: &str) -> Option<Arc<Generation>> {
-        self.live.read().unwrap_or_else(PoisonError::into_inner).models.get(name).cloned()
+        self.live.read().unwrap_or_else(PoisonError::into_inner).models.get(name)?.generations.first().cloned()
     }
 
     /// The one of that name and version.
     pub fn version(&self, name: &str, version: &str) -> Option<Arc<Generation>> {
-        self.get(name).filter(|generation| generation.version == version)
+        self.versions(name).into_iter().find(|generation| generation.version == version)
     }
 
-    /// All live versions of that name, the newest first; none if the name is unknown.
+    /// All live versions of that name, the preferred first; none if the name is unknown.
     pub fn versions(&self, name: &str) -> Vec<Arc<Generation>> {
-        self.get(name).into_iter().collect()
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        live.models.get(name).map(|entry| entry.generations.clone()).unwrap_or_default()
     }
 
     /// The one that answers where no model is named.
     pub fn default_model(&self) -> Option<Arc<Generation>> {
-        self.live.read().unwrap_or_else(PoisonError::into_inner).default.clone()
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        live.models.get(live.default.as_deref()?)?.generations.first().cloned()
     }
 
-    /// All of them, by name.
+    /// The preferred generation of every model that has one resident, by name.
     pub fn all(&self) -> Vec<Arc<Generation>> {
-        self.live.read().unwrap_or_else(PoisonError::into_inner).models.values().cloned().collect()
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        live.models.values().filter_map(|entry| entry.generations.first().cloned()).collect()
+    }
+
+    /// The names of all models that requests may name, resident or not.
+    pub fn names(&self) -> Vec<String> {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let known = live.models.iter().filter(|(_, entry)| !entry.generations.is_empty() || !entry.versions.is_empty());
+        known.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Every version that is known, by model.
+    pub fn index(&self) -> Vec<(String, Vec<Status>)> {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        live.models.iter().map(|(name, entry)| (name.clone(), entry.versions.clone())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_versions_are_told_apart() {
+        let catalog = Catalog::default();
+        assert!(matches!(catalog.find(None, None), Found::NoModel(None)));
+        let status =
+            |version: &str| Status { version: version.into(), state: State::Unavailable, reason: String::new() };
+        catalog.set("m", Entry { versions: vec![status("2"), status("1")], ..Entry::default() });
+        assert!(matches!(catalog.find(Some("x"), None), Found::NoModel(Some(name)) if name == "x"));
+        assert!(matches!(catalog.find(Some("m"), None), Found::Known(_)));
+        assert!(matches!(catalog.find(Some("m"), Some("1")), Found::Known(_)));
+        assert!(matches!(catalog.find(Some("m"), Some("3")), Found::NoVersion(_)));
+        catalog.set_default(Some("m".into()));
+        assert!(matches!(catalog.find(None, Some("2")), Found::Known(name) if name == "m"));
+        assert_eq!(catalog.names(), ["m"]);
+        catalog.remove("m");
+        assert!(catalog.index().is_empty() && catalog.default_model().is_none());
     }
 }

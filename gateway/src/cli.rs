@@ -1,5 +1,7 @@
 //! The command line.
 
+mod remote;
+
 use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream, ToSocketAddrs},
@@ -17,11 +19,12 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     bundle::{Bundle, BundleError},
-    config::{ServeArgs, ServeConfig},
+    config::{Secret, ServeArgs, ServeConfig},
     generation::{Generation, Runner},
     golden,
     json::{decode, encode},
     metrics::Metrics,
+    parts::Parts,
     server::{self, Server},
     wasm::{cache::CodeCache, engine::WasmEngine, instance::ChainError, module::Compiler},
 };
@@ -59,6 +62,27 @@ enum Command {
         /// The bundle's folder, or `demo` for the embedded one
         bundle: PathBuf,
     },
+    /// Upload a bundle to a bucket: files that are there already are not sent again, and nobody sees it before it is whole
+    ///
+    /// Credentials and endpoint come from the usual variables (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+    /// AWS_ENDPOINT_URL, …).
+    Push {
+        /// The bundle's folder
+        bundle: PathBuf,
+        /// `s3://bucket/prefix`, with `?endpoint=URL&region=R` if need be
+        to: String,
+    },
+    /// Make a running gateway go back to the release that answered before; with a release on trial, withdraw that
+    Rollback {
+        /// The model
+        model: String,
+        /// The gateway's address
+        #[arg(long, default_value = "127.0.0.1:8080", env = "MODELGATE_LISTEN", value_name = "ADDR")]
+        address: String,
+        /// Its admin token
+        #[arg(long, env = "MODELGATE_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+        token: Option<Secret>,
+    },
     /// Ask a running gateway whether it is ready; for images without curl
     Healthcheck {
         /// The gateway's address
@@ -78,6 +102,10 @@ impl Cli {
             Command::Predict { bundle, all } => predict(&bundle, all),
             Command::Check { bundle } => return check(&bundle),
             Command::Inspect { bundle } => inspect(&bundle),
+            Command::Push { bundle, to } => remote::push(&bundle, &to, &mut |line| say(&line)),
+            Command::Rollback { model, address, token } => {
+                remote::rollback(&model, &address, token.as_ref().map(Secret::expose)).map(|line| say(&line))
+            }
             Command::Healthcheck { address, live } => healthcheck(&address, live),
         };
         match done {
@@ -173,7 +201,7 @@ fn load(path: &Path) -> Result<Generation, BundleError> {
     let engine = WasmEngine::new(config.pool).map_err(|error| BundleError::from(format!("{error:#}")))?;
     let compiler = Compiler::new(engine, cache);
     let metrics = Metrics::new().map_err(|error| started(error.into()))?;
-    Generation::load(read(path)?, &compiler, &metrics)
+    Generation::load(read(path)?, &Parts::new(compiler), &metrics)
 }
 
 fn predict(path: &Path, all: bool) -> anyhow::Result<()> {

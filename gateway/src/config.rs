@@ -1,5 +1,8 @@
 //! Configuration: flags, then `MODELGATE_*` variables, then the TOML file, then defaults. Parsed once.
 
+mod lifecycle;
+mod secret;
+
 use std::{
     net::SocketAddr,
     num::NonZeroUsize,
@@ -12,7 +15,19 @@ use anyhow::Context;
 use clap::Args;
 use serde::Deserialize;
 
-use crate::{bundle::parse_bytes, wasm::engine::PoolSize, workers::WorkersConfig};
+pub use self::{
+    lifecycle::{LifecycleConfig, environment},
+    secret::Secret,
+};
+use crate::{
+    admin::Admin,
+    bundle::parse_bytes,
+    release::VersionPolicy,
+    source::{Environment, Spec},
+    swap::Gate,
+    wasm::engine::PoolSize,
+    workers::WorkersConfig,
+};
 
 /// How `modelgate serve` is told what to do. Every field but `config` may also stand in the TOML file, under the same
 /// name with underscores.
@@ -100,6 +115,83 @@ pub struct ServeArgs {
     #[arg(long, env = "MODELGATE_CODE_CACHE", value_name = "DIR")]
     pub code_cache: Option<String>,
 
+    /// Where bundles come from and are looked for again and again: `[NAME=]ADDRESS`, where ADDRESS is a folder of bundles,
+    /// `s3://bucket/prefix` or `models:/name@alias` (`/3`, `/latest`, `/Stage`). May be given several times (in the
+    /// variable: separated by spaces). S3 and MLflow are reached with their usual variables (`AWS_…`, `MLFLOW_…`), or with
+    /// `s3://…?endpoint=URL&region=R&anonymous=true` and `models:/…?tracking=URL`
+    #[arg(long, env = "MODELGATE_SOURCE", value_name = "SOURCE", value_delimiter = ' ')]
+    pub source: Vec<String>,
+
+    /// Seconds between looks at a source; a folder is also looked at when something changes in it [default: 5]
+    #[arg(long, env = "MODELGATE_POLL", value_name = "SECONDS")]
+    pub poll: Option<f64>,
+
+    /// Versions of each model that serve at once: `latest`, `latest:N`, `all`, or a list (`1,3`). Requests that name no
+    /// version get the newest [default: latest]
+    #[arg(long, env = "MODELGATE_VERSIONS", value_name = "POLICY")]
+    pub versions: Option<String>,
+
+    /// Folder for the files of bundles from sources [default: `bundles` in the user's cache folder]
+    #[arg(long, env = "MODELGATE_CACHE", value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+
+    /// The largest bundle taken from a source [default: 2GiB]
+    #[arg(long, env = "MODELGATE_MAX_BUNDLE", value_name = "SIZE")]
+    pub max_bundle: Option<String>,
+
+    /// The model that answers where none is named [default: the first bundle, else the first by name]
+    #[arg(long, env = "MODELGATE_DEFAULT_MODEL", value_name = "NAME")]
+    pub default_model: Option<String>,
+
+    /// Load a model from a source only when a request names it [default: only with a memory budget]
+    #[arg(long, env = "MODELGATE_ON_DEMAND", num_args = 0..=1, default_missing_value = "true")]
+    pub on_demand: Option<bool>,
+
+    /// Memory for the whole process, as far as models decide it: where a model would go over it, those longest unused
+    /// are let go, and loaded again on their next request [default: no limit]
+    #[arg(long, env = "MODELGATE_MEMORY_BUDGET", value_name = "SIZE")]
+    pub memory_budget: Option<String>,
+
+    /// Seconds without a request after which a model is let go, to be loaded again on its next one; 0 is never
+    /// [default: 0]
+    #[arg(long, env = "MODELGATE_IDLE_UNLOAD", value_name = "SECONDS")]
+    pub idle_unload: Option<f64>,
+
+    /// Seconds that a request waits for a model that is not resident [default: 10]
+    #[arg(long, env = "MODELGATE_ACTIVATION_TIMEOUT", value_name = "SECONDS")]
+    pub activation_timeout: Option<f64>,
+
+    /// Share of requests, 0 to 1, that a new release answers on trial; it takes over, or is withdrawn, by its failures
+    /// and times against the old one's [default: 0]
+    #[arg(long, env = "MODELGATE_CANARY", value_name = "SHARE")]
+    pub canary: Option<f64>,
+
+    /// Requests that a release on trial must have had before it is judged [default: 200]
+    #[arg(long, env = "MODELGATE_CANARY_REQUESTS", value_name = "N")]
+    pub canary_requests: Option<u64>,
+
+    /// Seconds after which a release on trial is judged by fewer requests [default: 600]
+    #[arg(long, env = "MODELGATE_CANARY_TIMEOUT", value_name = "SECONDS")]
+    pub canary_timeout: Option<f64>,
+
+    /// Share of requests, 0 to 1, of which a new release gets copies; the answers are compared and counted, never
+    /// returned. Without a canary it stays so until somebody promotes the release [default: 0]
+    #[arg(long, env = "MODELGATE_SHADOW", value_name = "SHARE")]
+    pub shadow: Option<f64>,
+
+    /// Token that calls which change what is served must bring (`Authorization: Bearer …`). Without one they are
+    /// answered only on the loopback interface. Better given in the variable or a file than as a flag
+    #[arg(long, env = "MODELGATE_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub admin_token: Option<Secret>,
+
+    /// File with that token
+    #[arg(long, env = "MODELGATE_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    pub admin_token_file: Option<PathBuf>,
+
+    /// Address and port for those calls alone; they are then not answered on the other one
+    #[arg(long, env = "MODELGATE_ADMIN_LISTEN", value_name = "ADDR")]
+    pub admin_listen: Option<SocketAddr>,
+
     /// Module instances alive at once, over all workers and models; each reserves (does not use) 4 GiB of address space
     /// [default: 256]
     #[arg(long, env = "MODELGATE_MAX_INSTANCES", value_name = "N")]
@@ -150,6 +242,12 @@ pub struct ServeConfig {
     pub code_cache: Option<PathBuf>,
     /// What the pool holds.
     pub pool: PoolSize,
+    /// Where bundles come from, and what becomes of them.
+    pub lifecycle: LifecycleConfig,
+    /// Who may change what is served.
+    pub admin: Admin,
+    /// Where those calls are answered, if not where all others are.
+    pub admin_listen: Option<SocketAddr>,
 }
 
 impl ServeArgs {
@@ -160,11 +258,13 @@ impl ServeArgs {
             None => Self::default(),
         };
         let args = self.or(file);
+        let lifecycle = args.lifecycle()?;
+        let admin = args.admin()?;
         let bundles = args.bundle;
         let demo = args.demo.unwrap_or(false);
         anyhow::ensure!(
-            demo || !bundles.is_empty(),
-            "nothing to serve: name a bundle's folder with --bundle DIR, or try --demo"
+            demo || !bundles.is_empty() || !lifecycle.sources.is_empty(),
+            "nothing to serve: name a bundle's folder with --bundle DIR, a source with --source, or try --demo"
         );
         let share = args.access_log.unwrap_or(0.01);
         anyhow::ensure!((0.0..=1.0).contains(&share), "access_log: expected a share from 0 to 1, got {share}");
@@ -199,8 +299,64 @@ impl ServeArgs {
                 Some(folder) => Some(folder.into()),
                 None => cache_folder(),
             },
+            lifecycle,
+            admin,
+            admin_listen: args.admin_listen,
             pool: PoolSize { instances: args.max_instances.unwrap_or(256).max(1), ..PoolSize::default() },
         })
+    }
+
+    fn lifecycle(&self) -> anyhow::Result<LifecycleConfig> {
+        let seconds = |name: &str, value: Option<f64>, default: f64| {
+            Duration::try_from_secs_f64(value.unwrap_or(default))
+                .with_context(|| format!("{name}: expected seconds, got {}", value.unwrap_or(default)))
+        };
+        let thousandths = |name: &str, value: Option<f64>| {
+            let share = value.unwrap_or(0.0);
+            anyhow::ensure!((0.0..=1.0).contains(&share), "{name}: expected a share from 0 to 1, got {share}");
+            Ok((share * 1000.0).round() as u32)
+        };
+        let sources = self.source.iter().map(|text| Spec::parse(text)).collect::<anyhow::Result<Vec<_>>>()?;
+        for (place, spec) in sources.iter().enumerate() {
+            let is_double = sources[..place].iter().any(|other| other.name == spec.name);
+            anyhow::ensure!(!is_double, "source: two are named {:?}", spec.name);
+        }
+        let poll = seconds("poll", self.poll, 5.0)?;
+        anyhow::ensure!(!poll.is_zero(), "poll: expected more than 0 seconds");
+        let idle = seconds("idle_unload", self.idle_unload, 0.0)?;
+        let memory_budget =
+            self.memory_budget.as_deref().map(|text| bytes("memory_budget", Some(text), 0)).transpose()?;
+        Ok(LifecycleConfig {
+            environment: if sources.is_empty() { Environment::default() } else { environment() },
+            sources,
+            poll,
+            versions: VersionPolicy::parse(self.versions.as_deref().unwrap_or("latest"))
+                .map_err(|problem| anyhow::anyhow!("versions: {problem}"))?,
+            store: self.cache.clone().or_else(|| Some(cache_folder()?.join("bundles"))),
+            max_bundle: bytes("max_bundle", self.max_bundle.as_deref(), 2 << 30)? as u64,
+            default_model: self.default_model.clone(),
+            on_demand: self.on_demand.unwrap_or(memory_budget.is_some()),
+            memory_budget,
+            idle_unload: (!idle.is_zero()).then_some(idle),
+            activation_timeout: seconds("activation_timeout", self.activation_timeout, 10.0)?,
+            gate: Gate {
+                canary: thousandths("canary", self.canary)?,
+                shadow: thousandths("shadow", self.shadow)?,
+                requests: self.canary_requests.unwrap_or(200).max(1),
+                longest: seconds("canary_timeout", self.canary_timeout, 600.0)?,
+            },
+        })
+    }
+
+    fn admin(&self) -> anyhow::Result<Admin> {
+        let file = self
+            .admin_token_file
+            .as_ref()
+            .map(|path| std::fs::read_to_string(path).with_context(|| format!("admin token file {}", path.display())));
+        let file = file.transpose()?;
+        let token = self.admin_token.as_ref().map(Secret::expose).or(file.as_deref()).map(str::trim);
+        anyhow::ensure!(token.is_none_or(|token| !token.is_empty()), "the admin token is empty");
+        Ok(Admin::new(token))
     }
 
     fn read(path: &Path) -> anyhow::Result<Self> {
@@ -229,6 +385,23 @@ impl ServeArgs {
             access_log: self.access_log.or(file.access_log),
             log: self.log.or(file.log),
             code_cache: self.code_cache.or(file.code_cache),
+            source: if self.source.is_empty() { file.source } else { self.source },
+            poll: self.poll.or(file.poll),
+            versions: self.versions.or(file.versions),
+            cache: self.cache.or(file.cache),
+            max_bundle: self.max_bundle.or(file.max_bundle),
+            default_model: self.default_model.or(file.default_model),
+            on_demand: self.on_demand.or(file.on_demand),
+            memory_budget: self.memory_budget.or(file.memory_budget),
+            idle_unload: self.idle_unload.or(file.idle_unload),
+            activation_timeout: self.activation_timeout.or(file.activation_timeout),
+            canary: self.canary.or(file.canary),
+            canary_requests: self.canary_requests.or(file.canary_requests),
+            canary_timeout: self.canary_timeout.or(file.canary_timeout),
+            shadow: self.shadow.or(file.shadow),
+            admin_token: self.admin_token.or(file.admin_token),
+            admin_token_file: self.admin_token_file.or(file.admin_token_file),
+            admin_listen: self.admin_listen.or(file.admin_listen),
             max_instances: self.max_instances.or(file.max_instances),
         }
     }

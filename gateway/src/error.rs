@@ -42,6 +42,15 @@ pub enum Error {
     /// No such version of a model that is known.
     #[error("model '{0}' has no version '{1}' here")]
     UnknownVersion(String, String),
+    /// A model that is known, but cannot be loaded, or not in time.
+    #[error("model '{0}' cannot be served now; POST /v2/repository/index tells why")]
+    Unavailable(String),
+    /// Something asked for by hand that makes no sense now.
+    #[error("{0}")]
+    Refused(String),
+    /// A call that needs the admin token, or a caller on the same machine.
+    #[error("{0}")]
+    Forbidden(&'static str),
     /// No such path.
     #[error("Not Found")]
     NotFound,
@@ -97,19 +106,26 @@ impl Error {
         Self::UnknownVersion(name.chars().take(MAX_ECHO).collect(), version.chars().take(MAX_ECHO).collect())
     }
 
+    /// Repeats the caller's name, shortened.
+    pub fn unavailable(name: &str) -> Self {
+        Self::Unavailable(name.chars().take(MAX_ECHO).collect())
+    }
+
     /// The status table.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::MalformedJson { .. } | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::NotRows(_) | Self::NoRows | Self::Fields(_) | Self::Problems(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::UnknownModel(_) | Self::UnknownVersion(..) | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Refused(_) => StatusCode::CONFLICT,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::UnsupportedMediaType(_) | Self::MlflowContentType(_) | Self::UnsupportedCoding(_) => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
             Self::BodyTooLarge(_) | Self::TooManyRows(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SlowBody(_) => StatusCode::REQUEST_TIMEOUT,
-            Self::Overloaded | Self::NotReady => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded | Self::NotReady | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Deadline(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Trapped(_) | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -118,7 +134,7 @@ impl Error {
     /// How a request that ends so is counted.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Overloaded | Self::NotReady => Outcome::Shed,
+            Self::Overloaded | Self::NotReady | Self::Unavailable(_) => Outcome::Shed,
             Self::Deadline(_) => Outcome::Deadline,
             Self::Trapped(_) | Self::Internal => Outcome::Failed,
             _ => Outcome::Invalid,

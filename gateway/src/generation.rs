@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -17,13 +17,16 @@ use crate::{
     bundle::{Bundle, BundleError, Golden},
     error::Error,
     metrics::{Metrics, ModelMetrics},
-    model::{Model, ModelLimits, Session},
+    model::{Model, Session},
+    parts::Parts,
+    shadow::Shadow,
+    tally::Tally,
     tensor::Batch,
     wasm::{
         engine::WasmEngine,
         host::Limits,
         instance::{ChainError, Instances, Timing},
-        module::{Compiler, Isolation, Module},
+        module::{Isolation, Module},
     },
 };
 
@@ -64,6 +67,12 @@ pub struct Generation {
     pub golden: Golden,
     /// Its series.
     pub metrics: Arc<ModelMetrics>,
+    /// What its requests came to.
+    pub tally: Tally,
+    /// Another generation that gets copies of its requests, if a release is on trial so.
+    pub shadow: Shadow,
+    /// Bytes that it takes while it is resident, estimated.
+    footprint: AtomicUsize,
     /// Nanoseconds that small requests take, on a moving average.
     cost_ns: AtomicU64,
     /// What runs.
@@ -79,7 +88,7 @@ impl fmt::Debug for Generation {
 }
 
 enum Chain {
-    Wasm { engine: WasmEngine, stages: Vec<String>, modules: Arc<[Module]> },
+    Wasm { engine: WasmEngine, stages: Vec<String>, modules: Arc<[Arc<Module>]> },
     Native(NativeChain),
 }
 
@@ -88,14 +97,15 @@ enum Chain {
 pub type NativeChain = Arc<dyn Fn(Option<&mut Session>, Batch, Instant) -> Result<Vec<u64>, ChainError> + Send + Sync>;
 
 impl Generation {
-    /// Compiles and loads all of a bundle. Does not run its golden examples.
+    /// Compiles and loads all of a bundle that is not alive already. Does not run its golden examples.
     ///
     /// # Errors
     /// Everything that is wrong with it, as far as one thing does not hide another.
-    pub fn load(bundle: Bundle, compiler: &Compiler, metrics: &Metrics) -> Result<Self, BundleError> {
+    pub fn load(mut bundle: Bundle, parts: &Parts, metrics: &Metrics) -> Result<Self, BundleError> {
         let mut problems = Vec::new();
-        let model = match bundle.model.as_deref().map(|onnx| Model::load(onnx, &ModelLimits::default())).transpose() {
-            Ok(model) => model.map(Arc::new),
+        let compiler = &parts.compiler;
+        let model = match bundle.model.take().map(|file| parts.model(file)).transpose() {
+            Ok(model) => model,
             Err(error) => {
                 problems.push(format!("model: {error}"));
                 None
@@ -136,6 +146,9 @@ impl Generation {
             isolation: bundle.isolation,
             batching: bundle.batching,
             golden: bundle.golden,
+            tally: Tally::default(),
+            shadow: Shadow::default(),
+            footprint: AtomicUsize::new(0),
             cost_ns: AtomicU64::new(0),
             chain: Chain::Wasm { engine: compiler.engine().clone(), stages, modules: modules.into() },
             model,
@@ -154,11 +167,32 @@ impl Generation {
 
     /// Notes what a request of that many rows took. A large one says nothing about small ones.
     pub fn took(&self, rows: u32, time: Duration) {
+        self.tally.ran(time);
         if rows <= SMALL_REQUEST {
             let old = self.cost_ns.load(Ordering::Relaxed);
             let new = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).min(MAX_COST_NS);
             // Two threads at once may lose one measurement; the average does not care.
             self.cost_ns.store(old - old / 16 + new / 16, Ordering::Relaxed);
+        }
+    }
+
+    /// Bytes that it takes while it is resident, estimated.
+    pub fn footprint(&self) -> usize {
+        self.footprint.load(Ordering::Relaxed)
+    }
+
+    /// Notes what one runner holds; each of `threads` threads will come to hold as much.
+    pub fn measure(&self, runner: &Runner, threads: usize) {
+        let model = self.model.as_ref().map_or(0, |model| model.resident_bytes());
+        let held = runner.instances.as_ref().map_or(0, Instances::memory);
+        self.footprint.store(model + held * threads, Ordering::Relaxed);
+    }
+
+    /// Module instances that it may come to hold on so many threads.
+    pub fn pool_slots(&self, threads: usize) -> usize {
+        match &self.chain {
+            Chain::Wasm { stages, .. } => stages.len() * threads,
+            Chain::Native(_) => 0,
         }
     }
 
@@ -182,7 +216,7 @@ impl Generation {
     pub fn stages(&self) -> Vec<(&str, &Signature)> {
         match &self.chain {
             Chain::Wasm { stages, modules, .. } => {
-                stages.iter().map(String::as_str).zip(modules.iter().map(Module::signature)).collect()
+                stages.iter().map(String::as_str).zip(modules.iter().map(|module| module.signature())).collect()
             }
             Chain::Native(_) => Vec::new(),
         }
@@ -190,7 +224,7 @@ impl Generation {
 }
 
 /// Where a stage does not give what the next one takes.
-fn mismatches(bundle: &Bundle, modules: &[Module]) -> Vec<String> {
+fn mismatches(bundle: &Bundle, modules: &[Arc<Module>]) -> Vec<String> {
     let side = |columns: &[Column]| {
         let columns: Vec<_> = columns.iter().map(ToString::to_string).collect();
         columns.join(", ")
@@ -284,7 +318,7 @@ impl Runner {
         &mut self,
         generation: &Generation,
         engine: &WasmEngine,
-        modules: &Arc<[Module]>,
+        modules: &Arc<[Arc<Module>]>,
         batch: Batch,
         deadline: Instant,
     ) -> Result<Arc<Vec<u64>>, ChainError> {

@@ -8,6 +8,7 @@ mod observe;
 pub mod openapi;
 mod predict;
 pub(crate) mod reply;
+mod repository;
 mod scoring;
 pub mod serve;
 mod v1;
@@ -21,9 +22,9 @@ use axum::{
 
 use crate::{app::App, error::Error, grpc};
 
-/// Everything that is answered.
-pub fn router(app: App) -> Router {
-    Router::new()
+/// Everything that is answered; without the calls that change what is served where those have a port of their own.
+pub fn router(app: App, with_admin: bool) -> Router {
+    let public = Router::new()
         .route("/predict", post(predict::predict))
         .route("/listar_modelos", get(predict::models))
         .route("/healthz", get(health::live))
@@ -32,11 +33,34 @@ pub fn router(app: App) -> Router {
         .merge(v2::routes())
         .merge(v1::routes())
         .merge(mlflow::routes())
-        .merge(grpc::routes(&app))
+        .merge(grpc::routes(&app, with_admin))
+        .route("/v2/repository/index", post(repository::index))
         .route("/metrics", get(health::metrics))
         .route("/openapi.json", get(docs::openapi))
         .route("/docs", get(docs::page))
-        .route("/", get(async || Redirect::to("/docs")))
+        .route("/", get(async || Redirect::to("/docs")));
+    finish(if with_admin { public.merge(admin()) } else { public }, app)
+}
+
+/// The calls that change what is served, alone, with health beside them.
+pub fn admin_router(app: App) -> Router {
+    let health = Router::new()
+        .route("/v2/health/live", get(health::live))
+        .route("/v2/repository/index", post(repository::index));
+    finish(health.merge(admin()), app)
+}
+
+fn admin() -> Router<App> {
+    Router::new()
+        .route("/v2/repository/sources", get(repository::sources))
+        .route("/v2/repository/models/{model}/load", post(repository::load))
+        .route("/v2/repository/models/{model}/unload", post(repository::unload))
+        .route("/v2/repository/models/{model}/rollback", post(repository::rollback))
+        .route("/v2/repository/models/{model}/promote", post(repository::promote))
+}
+
+fn finish(router: Router<App>, app: App) -> Router {
+    router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(app.clone(), observe::observe))

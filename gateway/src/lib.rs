@@ -8,6 +8,7 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+pub mod admin;
 pub mod app;
 pub mod batching;
 pub mod bundle;
@@ -24,8 +25,16 @@ pub mod json;
 pub mod metrics;
 pub mod model;
 pub mod oip;
+pub mod parts;
+pub mod reaper;
+pub mod release;
 pub mod rope;
 pub mod server;
+pub mod shadow;
+pub mod source;
+pub mod store;
+pub mod swap;
+pub mod tally;
 pub mod tensor;
 pub mod wasm;
 pub mod workers;

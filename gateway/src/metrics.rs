@@ -1,9 +1,13 @@
 //! Every series the gateway exports. Labels come from bundles and from fixed lists, never from a request, so that no
 //! client can add one.
 
+pub mod lifecycle;
+mod register;
+
 use std::{
+    collections::BTreeMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::SystemTime,
@@ -11,9 +15,10 @@ use std::{
 
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder, core::Collector, process_collector::ProcessCollector,
+    Opts, Registry, TextEncoder, process_collector::ProcessCollector,
 };
 
+use self::{lifecycle::Lifecycle, register::register};
 use crate::wasm::instance::{Timing, TrapCause};
 
 /// Upper bounds of the latency histograms, in seconds.
@@ -75,7 +80,10 @@ pub struct Metrics {
     registry: Registry,
     families: Families,
     triton: Triton,
-    generations: Mutex<Vec<Arc<ModelMetrics>>>,
+    /// By model and version: the handles of generations that are alive, and of the last one for what it counted.
+    generations: Mutex<BTreeMap<(String, String), Handles>>,
+    /// Sources, swaps, activations, evictions.
+    pub lifecycle: Lifecycle,
     /// Requests by route and status code.
     pub http_requests: IntCounterVec,
     /// From the first byte of a request's body to the last byte handed to the socket.
@@ -94,6 +102,13 @@ pub struct Metrics {
     pub copied_to_columns: IntCounter,
     /// Bytes of columns copied into modules, at the head of a chain.
     pub copied_to_modules: IntCounter,
+}
+
+/// The series of one version of a model.
+#[derive(Debug)]
+struct Handles {
+    last: Arc<ModelMetrics>,
+    alive: Vec<Weak<ModelMetrics>>,
 }
 
 #[derive(Debug)]
@@ -129,6 +144,7 @@ struct Triton {
 pub struct ModelMetrics {
     model: String,
     version: String,
+    stage_names: Vec<String>,
     outcomes: [IntCounter; Outcome::ALL.len()],
     traps: [IntCounter; TrapCause::ALL.len()],
     /// Rows of each request that was answered.
@@ -284,6 +300,7 @@ impl Metrics {
             copied_to_columns: copied.with_label_values(&["columns"]),
             copied_to_modules: copied.with_label_values(&["module"]),
             generations: Mutex::default(),
+            lifecycle: Lifecycle::new(&registry)?,
             registry,
         })
     }
@@ -311,9 +328,49 @@ impl Metrics {
             encode_us: self.triton.durations[4].with_label_values(&labels),
             model: model.to_owned(),
             version: version.to_owned(),
+            stage_names: stages.iter().map(|&stage| stage.to_owned()).collect(),
         });
-        self.generations.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&metrics));
+        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = generations
+            .entry((model.to_owned(), version.to_owned()))
+            .or_insert_with(|| Handles { last: Arc::clone(&metrics), alive: Vec::new() });
+        of.last = Arc::clone(&metrics);
+        of.alive.retain(|handle| handle.strong_count() > 0);
+        of.alive.push(Arc::downgrade(&metrics));
         metrics
+    }
+
+    /// Removes the series of every version that is not `known` and of which no generation is alive. Counters of a version
+    /// that is known but not resident stay.
+    pub fn retain(&self, known: impl Fn(&str, &str) -> bool, known_model: impl Fn(&str) -> bool) {
+        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        generations.retain(|(model, version), handles| {
+            // One is our own.
+            let alive = Arc::strong_count(&handles.last) > 1
+                || handles
+                    .alive
+                    .iter()
+                    .any(|handle| handle.upgrade().is_some_and(|handle| !Arc::ptr_eq(&handle, &handles.last)));
+            if alive || known(model, version) {
+                return true;
+            }
+            self.families.remove(&handles.last);
+            self.triton.remove(model, version);
+            if !known_model(model) {
+                self.lifecycle.forget(model);
+            }
+            false
+        });
+    }
+
+    /// Tells that a generation is not live any more.
+    pub fn ended(&self, model: &str, version: &str, generation: u64, digest: &str) {
+        _ = self.families.info.remove_label_values(&[model, version, &generation.to_string(), digest]);
+    }
+
+    /// Tells that no generation of this version is resident.
+    pub fn not_resident(&self, model: &str, version: &str) {
+        self.families.model_memory.with_label_values(&[model, version]).set(0);
     }
 
     /// Tells that a generation is live.
@@ -325,8 +382,8 @@ impl Metrics {
     /// All series in Prometheus' text format 0.0.4.
     pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
         let generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        for metrics in generations.iter() {
-            self.triton.update(metrics);
+        for handles in generations.values() {
+            self.triton.update(&handles.last);
         }
         let mut text = Vec::with_capacity(16 << 10);
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
@@ -334,17 +391,46 @@ impl Metrics {
     }
 }
 
-fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Result<C, prometheus::Error> {
-    registry.register(Box::new(collector.clone()))?;
-    Ok(collector)
-}
-
 /// Brings a counter up to a total kept elsewhere. Counters only grow, so a late reader adds nothing.
 fn raise(counter: &IntCounter, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
 }
 
+impl Families {
+    fn remove(&self, of: &ModelMetrics) {
+        let labels = [of.model.as_str(), of.version.as_str()];
+        let [model, version] = labels;
+        for outcome in Outcome::ALL {
+            _ = self.requests.remove_label_values(&[model, version, outcome.label()]);
+        }
+        for cause in TrapCause::ALL {
+            _ = self.traps.remove_label_values(&[model, version, cause.label()]);
+        }
+        for stage in &of.stage_names {
+            _ = self.stage.remove_label_values(&[model, version, stage]);
+        }
+        for family in [&self.rows, &self.batch_rows, &self.total, &self.queue, &self.model] {
+            _ = family.remove_label_values(&labels);
+        }
+        for family in [&self.instances, &self.instance_memory, &self.model_memory] {
+            _ = family.remove_label_values(&labels);
+        }
+        _ = self.handovers.remove_label_values(&labels);
+    }
+}
+
 impl Triton {
+    fn remove(&self, model: &str, version: &str) {
+        let labels = [model, version];
+        for family in [&self.success, &self.count, &self.exec].into_iter().chain(&self.durations) {
+            _ = family.remove_label_values(&labels);
+        }
+        for reason in ["OTHER", "REJECTED", "BACKEND", "CANCELED"] {
+            _ = self.failure.remove_label_values(&[model, version, reason]);
+        }
+        _ = self.pending.remove_label_values(&labels);
+    }
+
     /// Called with the list of generations locked, so one at a time.
     fn update(&self, of: &ModelMetrics) {
         let labels = [of.model.as_str(), of.version.as_str()];
@@ -416,31 +502,4 @@ impl ModelMetrics {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn every_family_registers_and_triton_follows() {
-        let metrics = Metrics::new().expect("fixed names");
-        let model = metrics.model("m", "1", &["a", "b"]);
-        model.ended(Outcome::Success);
-        model.ended(Outcome::Shed);
-        model.rows.observe(3.0);
-        model.batch_rows.observe(3.0);
-        let stages = vec![Duration::from_micros(10), Duration::from_micros(20)];
-        model.timed(&Timing { stages, model: Duration::from_micros(5) });
-        for _ in 0..2 {
-            let text = String::from_utf8(metrics.render().expect("rendered")).expect("text");
-            for line in [
-                r#"nv_inference_request_success{model="m",version="1"} 1"#,
-                r#"nv_inference_request_failure{model="m",reason="REJECTED",version="1"} 1"#,
-                r#"nv_inference_count{model="m",version="1"} 3"#,
-                r#"modelgate_requests_total{model="m",outcome="success",version="1"} 1"#,
-            ] {
-                assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
-            }
-        }
-    }
-}
+mod tests;

@@ -1,8 +1,9 @@
 //! From a configuration to a running server, and its orderly end.
 
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use std::{future::Future, io, net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
+use futures_util::FutureExt;
 use tokio::net::TcpListener;
 
 use crate::{
@@ -13,6 +14,9 @@ use crate::{
     generation::{Generation, Runner},
     golden, http,
     metrics::Metrics,
+    parts::Parts,
+    release::{Content, Release},
+    swap::{self, Place, Running},
     wasm::{cache::CodeCache, engine::WasmEngine, module::Compiler},
     workers::Workers,
 };
@@ -22,34 +26,66 @@ use crate::{
 pub struct Server {
     app: App,
     listener: TcpListener,
+    /// For the calls that change what is served, if they have one of their own.
+    admin: Option<TcpListener>,
     io_threads: usize,
+    /// What looks after sources and models.
+    models: Option<Running>,
 }
 
 impl Server {
-    /// Listens first, so that liveness answers early and a taken port is told at once; then loads every bundle, runs its
-    /// golden examples and warms it up.
+    /// Listens first, so that liveness answers early and a taken port is told at once; then loads every bundle named on
+    /// the command line, runs its golden examples and warms it up. What sources have comes later.
     ///
     /// # Errors
     /// A port that cannot be had, or a bundle that cannot be served, with every problem of it.
     pub async fn start(config: &ServeConfig) -> anyhow::Result<Self> {
-        let listener =
-            TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
+        let listener = bind(config.listen).await?;
+        let admin = match config.admin_listen {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
         let metrics = Arc::new(Metrics::new()?);
-        let compiler = compiler(config)?;
-        let catalog = Catalog::default();
-        for path in &config.bundles {
-            let generation = live(Bundle::read(path), &compiler, &metrics)
-                .with_context(|| format!("the bundle in {} cannot be served", path.display()))?;
-            publish(&catalog, generation)?;
+        let parts = Arc::new(Parts::new(compiler(config)?));
+        let threads = config.workers.count + config.io_threads;
+        let mut given: Vec<(Release, Arc<Generation>)> = Vec::new();
+        let folders = config.bundles.iter().map(|path| Content::Folder(path.clone()));
+        for content in folders.chain(config.demo.then_some(Content::Demo)) {
+            let (bundle, what) = match &content {
+                Content::Folder(path) => (Bundle::read(path), format!("the bundle in {}", path.display())),
+                _ => (Bundle::demo(), "the demo".to_owned()),
+            };
+            let generation =
+                live(bundle, &parts, &metrics, threads).with_context(|| format!("{what} cannot be served"))?;
+            anyhow::ensure!(
+                given.iter().all(|(release, _)| release.model != generation.name),
+                "two bundles are named '{}'",
+                generation.name
+            );
+            let release = Release {
+                model: generation.name.clone(),
+                version: generation.version.clone(),
+                id: generation.digest.clone(),
+                source: swap::GIVEN,
+                content,
+            };
+            given.push((release, Arc::new(generation)));
         }
-        if config.demo {
-            let generation = live(Bundle::demo(), &compiler, &metrics).context("the demo cannot be served")?;
-            publish(&catalog, generation)?;
-        }
-        Self::with_catalog(config, listener, catalog, metrics)
+        let catalog = Arc::new(Catalog::default());
+        let place = Place {
+            catalog: Arc::clone(&catalog),
+            metrics: Arc::clone(&metrics),
+            parts,
+            threads,
+            pool: config.pool.instances as usize,
+        };
+        let (control, models) = swap::start(&config.lifecycle, place, given)?;
+        let workers = Workers::start(config.workers, &metrics).context("worker threads cannot be started")?;
+        let app = App::new(catalog, Some(control), config.admin.clone(), workers, metrics, config.http);
+        Ok(Self { app, listener, admin, io_threads: config.io_threads, models: Some(models) })
     }
 
-    /// Serves generations that are already made.
+    /// Serves generations that are already made and never change.
     pub fn with_catalog(
         config: &ServeConfig,
         listener: TcpListener,
@@ -57,13 +93,18 @@ impl Server {
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
         let workers = Workers::start(config.workers, &metrics).context("worker threads cannot be started")?;
-        let app = App::new(catalog, workers, metrics, config.http);
-        Ok(Self { app, listener, io_threads: config.io_threads })
+        let app = App::new(catalog, None, config.admin.clone(), workers, metrics, config.http);
+        Ok(Self { app, listener, admin: None, io_threads: config.io_threads, models: None })
     }
 
     /// Where it listens.
-    pub fn address(&self) -> std::io::Result<SocketAddr> {
+    pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// Where it listens for calls that change what is served, if not at [`address`](Self::address).
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
     /// What the handlers share.
@@ -75,10 +116,27 @@ impl Server {
     ///
     /// # Errors
     /// I/O threads that cannot be started.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> std::io::Result<()> {
-        self.app.set_ready(true);
-        http::serve::serve(self.listener, http::router(self.app.clone()), self.app, self.io_threads, stop).await
+    pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
+        let Self { app, listener, admin, io_threads, models } = self;
+        app.set_ready(true);
+        let stop = stop.shared();
+        let public = http::router(app.clone(), admin.is_none());
+        let main = http::serve::serve(listener, public, app.clone(), io_threads, stop.clone());
+        match admin {
+            Some(admin) => {
+                let router = http::admin_router(app.clone());
+                let admin = http::serve::serve(admin, router, app, 1, stop);
+                tokio::try_join!(main, admin)?;
+            }
+            None => main.await?,
+        }
+        drop(models);
+        Ok(())
     }
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }
 
 /// The compiler that this configuration asks for. A cache folder that cannot be used costs start-up time, no more.
@@ -103,23 +161,21 @@ pub fn compiler(config: &ServeConfig) -> anyhow::Result<Compiler> {
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn live(
+fn live(
     bundle: Result<Bundle, BundleError>,
-    compiler: &Compiler,
+    parts: &Parts,
     metrics: &Metrics,
+    threads: usize,
 ) -> Result<Generation, BundleError> {
-    let generation = Generation::load(bundle?, compiler, metrics)?;
-    let problems = golden::check(&generation, &mut Runner::new(&generation));
+    let generation = Generation::load(bundle?, parts, metrics)?;
+    let mut runner = Runner::new(&generation);
+    let problems = golden::check(&generation, &mut runner);
     if !problems.is_empty() {
         return Err(BundleError { problems });
     }
+    generation.measure(&runner, threads);
     let model_bytes = generation.model.as_ref().map_or(0, |model| model.resident_bytes());
     metrics.live(&generation.name, &generation.version, generation.id, &generation.digest, model_bytes);
-    Ok(generation)
-}
-
-fn publish(catalog: &Catalog, generation: Generation) -> anyhow::Result<()> {
-    anyhow::ensure!(catalog.get(&generation.name).is_none(), "two bundles are named '{}'", generation.name);
     tracing::info!(
         model = generation.name,
         version = generation.version,
@@ -127,8 +183,7 @@ fn publish(catalog: &Catalog, generation: Generation) -> anyhow::Result<()> {
         digest = generation.digest,
         "live"
     );
-    catalog.publish(Arc::new(generation));
-    Ok(())
+    Ok(generation)
 }
 
 /// Ends on SIGTERM or SIGINT.

@@ -23,15 +23,19 @@ use std::{
 
 use tokio::sync::oneshot;
 
-pub use self::queue::{Priority, WorkersConfig};
 use self::{
     queue::{Job, Queue, Work},
     runners::Runners,
+};
+pub use self::{
+    queue::{Priority, WorkersConfig},
+    runners::sweep,
 };
 use crate::{
     error::Error,
     generation::Generation,
     metrics::{Metrics, Outcome},
+    shadow::{self, Target},
     tensor::{Batch, parts},
     wasm::instance::{ChainError, TrapCause},
 };
@@ -47,6 +51,9 @@ const INLINE_COST: Duration = Duration::from_micros(100);
 
 /// How long a request may be run where it was read. No health check waits much longer than this.
 const INLINE_BUDGET: Duration = Duration::from_millis(10);
+
+/// Copies of requests for a release on trial are made only while less work than this waits.
+const MAX_COPIES: usize = 16;
 
 thread_local! {
     /// The instances of a thread that reads sockets. Never dropped by the thread's own end, when what wasmtime keeps for
@@ -113,12 +120,38 @@ impl Workers {
     ) -> Result<Batch, Error> {
         let terms = terms.into();
         let pending = Pending::new(generation);
+        let copy = generation.shadow.next().map(|target| (target, batch.clone()));
         let result = match self.run_inline(generation, &batch, terms.deadline) {
             Some(result) => result,
             None => self.run_queued(generation, batch, terms).await,
         };
         pending.ended(result.as_ref().err().map_or(Outcome::Success, Error::outcome));
+        if let (Some((target, batch)), Ok(answer)) = (copy, &result) {
+            self.run_copy(generation, &target, batch, answer.clone());
+        }
         result
+    }
+
+    /// Runs a copy of a request by a generation on trial and counts how its answer compares. Nobody waits for it, and it
+    /// is left out where other work waits.
+    fn run_copy(&self, generation: &Arc<Generation>, target: &Arc<Target>, batch: Batch, answer: Batch) {
+        if self.queue.len() >= MAX_COPIES {
+            target.skipped.inc();
+            return;
+        }
+        let terms = Terms::from(Instant::now() + target.generation.limits.deadline);
+        let Ok(copied) = self.enqueue(&target.generation, batch, terms) else {
+            target.skipped.inc();
+            return;
+        };
+        let (generation, target) = (Arc::clone(generation), Arc::clone(target));
+        tokio::spawn(async move {
+            match copied.await {
+                Ok(Ok(copied)) if shadow::same(&generation, &answer, &target.generation, &copied) => target.same.inc(),
+                Ok(Ok(_)) => target.different.inc(),
+                Ok(Err(_)) | Err(_) => target.failed.inc(),
+            }
+        });
     }
 
     /// On this thread, if it will be quick; `None` if a worker should do it.
@@ -150,21 +183,30 @@ impl Workers {
     }
 
     async fn run_queued(&self, generation: &Arc<Generation>, batch: Batch, terms: Terms) -> Result<Batch, Error> {
+        let answer = self.enqueue(generation, batch, terms)?;
+        match tokio::time::timeout_at(terms.deadline.into(), answer).await {
+            Ok(Ok(result)) => result,
+            // The worker dropped the reply: its own code panicked.
+            Ok(Err(_)) => Err(Error::Internal),
+            Err(_) => Err(generation.deadline_passed()),
+        }
+    }
+
+    fn enqueue(
+        &self,
+        generation: &Arc<Generation>,
+        batch: Batch,
+        terms: Terms,
+    ) -> Result<oneshot::Receiver<Result<Batch, Error>>, Error> {
         let (reply, answer) = oneshot::channel();
         let Terms { deadline, priority } = terms;
         let dims = parts::dims(&batch, &generation.signature.inputs).map_err(|error| {
             tracing::error!(model = generation.name, %error, "a batch is not what its model takes");
             Error::Internal
         })?;
-        let queued = Instant::now();
-        let job = Job { generation: Arc::clone(generation), batch, dims, deadline, queued, reply };
+        let job = Job { generation: Arc::clone(generation), batch, dims, deadline, queued: Instant::now(), reply };
         self.queue.push(Work::Run(job), priority)?;
-        match tokio::time::timeout_at(deadline.into(), answer).await {
-            Ok(Ok(result)) => result,
-            // The worker dropped the reply: its own code panicked.
-            Ok(Err(_)) => Err(Error::Internal),
-            Err(_) => Err(generation.deadline_passed()),
-        }
+        Ok(answer)
     }
 
     /// Runs something slow that is not inference, such as decoding a large body, where it delays no health check.
@@ -204,6 +246,9 @@ impl<'a> Pending<'a> {
 
     fn ended(mut self, outcome: Outcome) {
         self.ended = true;
+        if matches!(outcome, Outcome::Failed | Outcome::Deadline) {
+            self.generation.tally.failed();
+        }
         self.generation.metrics.ended(outcome);
     }
 }

@@ -8,6 +8,7 @@ use modelgate::{
     generation::{Generation, NativeChain},
     metrics::Metrics,
     model::Session,
+    parts::Parts,
     tensor::Batch,
     wasm::{
         cache::CodeCache,
@@ -132,7 +133,7 @@ pub fn demo(isolation: Isolation, metrics: &Metrics) -> Result<Generation> {
         .map_err(|error| anyhow::anyhow!("{error:#}"))?;
     let compiler = Compiler::new(engine, CodeCache::off());
     let bundle = Bundle { isolation, ..Bundle::demo()? };
-    Ok(Generation::load(bundle, &compiler, metrics)?)
+    Ok(Generation::load(bundle, &Parts::new(compiler), metrics)?)
 }
 
 /// The demo with its chain hard-coded.

@@ -5,6 +5,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use serde_json::json;
 
 use crate::{app::App, error::Error, http::reply::json_response};
 
@@ -15,11 +16,21 @@ pub(super) async fn live() -> Response {
 
 /// 200 while requests should be sent here, else 503.
 pub(super) async fn ready(State(app): State<App>) -> Response {
-    if app.is_ready() {
-        json_response(StatusCode::OK, br#"{"ready":true}"#.to_vec())
-    } else {
-        json_response(StatusCode::SERVICE_UNAVAILABLE, br#"{"ready":false}"#.to_vec())
+    let ready = app.is_ready();
+    let mut answer = json!({ "ready": ready });
+    // The class of what is wrong; its words are for whoever may see the sources.
+    let troubled: serde_json::Map<_, _> = app
+        .control
+        .iter()
+        .flat_map(crate::swap::Control::reports)
+        .filter(|report| report.state != "ok")
+        .map(|report| (report.name, json!({ "state": report.state, "from_cache": report.from_cache })))
+        .collect();
+    if !troubled.is_empty() {
+        answer["sources"] = troubled.into();
     }
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    json_response(status, answer.to_string().into_bytes())
 }
 
 /// Every series, for Prometheus.

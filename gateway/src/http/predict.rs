@@ -55,7 +55,7 @@ pub(super) async fn predict(State(app): State<App>, request: Request) -> Result<
 
 /// The models that `/predict` takes, as the workshop's service lists them.
 pub(super) async fn models(State(app): State<App>) -> Response {
-    let names: Vec<_> = app.catalog.all().iter().map(|generation| generation.name.clone()).collect();
+    let names = app.catalog.names();
     json_response(StatusCode::OK, json!({ "modelos_disponibles": names }).to_string().into_bytes())
 }
 

@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 use crate::{generation::Generation, oip::input};
 
 /// Extensions of the protocol that are offered.
-pub const EXTENSIONS: [&str; 4] = ["binary_tensor_data", "model_configuration", "schedule_policy", "statistics"];
+pub const EXTENSIONS: [&str; 5] =
+    ["binary_tensor_data", "model_configuration", "model_repository", "schedule_policy", "statistics"];
 
 /// What runs the models, as the protocol names it.
 pub const PLATFORM: &str = "modelgate_onnx";

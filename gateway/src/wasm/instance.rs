@@ -107,7 +107,7 @@ pub struct Timing {
 /// One instance of every stage, in one store.
 pub struct Instances {
     store: Store<Host>,
-    modules: Arc<[Module]>,
+    modules: Arc<[Arc<Module>]>,
     process: Vec<ProcessFunc>,
 }
 
@@ -121,7 +121,7 @@ impl Instances {
     /// Instantiates every stage. The session comes back with an error.
     pub fn start(
         engine: &WasmEngine,
-        modules: &Arc<[Module]>,
+        modules: &Arc<[Arc<Module>]>,
         limits: Limits,
         name: &str,
         session: Option<Session>,

@@ -2,7 +2,9 @@
 
 use std::{
     borrow::Cow,
+    collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
@@ -64,17 +66,26 @@ impl std::fmt::Debug for Module {
     }
 }
 
-/// Compiles modules, or takes their code from the cache.
+/// What decides a module: the digests of its wasm, and of that with its configuration, its isolation and the model that
+/// its `init` sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct ModuleKey {
+    wasm: [u8; 32],
+    whole: [u8; 32],
+}
+
+/// Compiles modules, or takes their code from the cache. A module that is alive is shared.
 #[derive(Clone, Debug)]
 pub struct Compiler {
     engine: WasmEngine,
     cache: CodeCache,
+    live: Arc<Mutex<HashMap<ModuleKey, Weak<Module>>>>,
 }
 
 impl Compiler {
     /// Compiles for `engine`.
     pub fn new(engine: WasmEngine, cache: CodeCache) -> Self {
-        Self { engine, cache }
+        Self { engine, cache, live: Arc::default() }
     }
 
     /// The engine compiled for.
@@ -94,11 +105,20 @@ impl Compiler {
         isolation: Isolation,
         limits: Limits,
         session: &mut Option<Session>,
-    ) -> wasmtime::Result<Module> {
+    ) -> wasmtime::Result<Arc<Module>> {
         wasmtime::ensure!(wasm.len() <= MAX_WASM, "at most {MAX_WASM} bytes of wasm are taken, got {}", wasm.len());
-        let digest = Sha256::digest(wasm);
-        let component =
-            self.cache.component(&self.engine, &[b"module", &digest], || Ok(componentize(wasm)?.into_owned()))?;
+        let digest: [u8; 32] = Sha256::digest(wasm).into();
+        let model = session.as_ref().map(|session| format!("{:?}", session.signature())).unwrap_or_default();
+        let key = module_key(digest, config, isolation, limits.memory, &model);
+        if let Some(module) = self.live(&key) {
+            return Ok(module);
+        }
+        let component = match self.live_component(&digest) {
+            Some(component) => component,
+            None => {
+                self.cache.component(&self.engine, &[b"module", &digest], || Ok(componentize(wasm)?.into_owned()))?
+            }
+        };
         check_imports(&component, self.engine.inner())?;
 
         let linker = linker(&self.engine)?;
@@ -116,7 +136,6 @@ impl Compiler {
         module.signature.check().map_err(|error| wasmtime::format_err!("its signature: {error}"))?;
 
         if isolation == Isolation::Request {
-            let model = session.as_ref().map(|session| format!("{:?}", session.signature())).unwrap_or_default();
             let key: [&[u8]; 4] = [b"after init", &digest, config, model.as_bytes()];
             let component = self.cache.component(&self.engine, &key, || {
                 let component = componentize(wasm)?;
@@ -128,7 +147,22 @@ impl Compiler {
         } else {
             module.init = Some(init);
         }
+        let module = Arc::new(module);
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        live.retain(|_, module| module.strong_count() > 0);
+        live.insert(key, Arc::downgrade(&module));
         Ok(module)
+    }
+
+    fn live(&self, key: &ModuleKey) -> Option<Arc<Module>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner).get(key).and_then(Weak::upgrade)
+    }
+
+    /// The code of a module that is alive under another configuration.
+    fn live_component(&self, wasm: &[u8; 32]) -> Option<Component> {
+        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut same = live.iter().filter(|(key, _)| key.wasm == *wasm).filter_map(|(_, module)| module.upgrade());
+        same.find_map(|module| module.init.is_some().then(|| module.pre.component().clone()))
     }
 
     /// The component with the memory and globals that `init` leaves as its initial ones.
@@ -214,6 +248,17 @@ impl Module {
             }
         }
     }
+}
+
+fn module_key(wasm: [u8; 32], config: &[u8], isolation: Isolation, memory: usize, model: &str) -> ModuleKey {
+    let mut hash = Sha256::new();
+    hash.update(wasm);
+    hash.update([u8::from(isolation == Isolation::Request)]);
+    hash.update((memory as u64).to_le_bytes());
+    hash.update((config.len() as u64).to_le_bytes());
+    hash.update(config);
+    hash.update(model);
+    ModuleKey { wasm, whole: hash.finalize().into() }
 }
 
 fn componentize(wasm: &[u8]) -> wasmtime::Result<Cow<'_, [u8]>> {

@@ -136,6 +136,11 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How much waits.
+    pub(super) fn len(&self) -> usize {
+        self.lock().count
+    }
+
     pub(super) fn push(&self, work: Work, priority: Priority) -> Result<(), Error> {
         let mut waiting = self.lock();
         if waiting.closed {

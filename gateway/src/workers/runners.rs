@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Weak},
+    sync::{Arc, Mutex, PoisonError, TryLockError, Weak},
     time::Instant,
 };
 
@@ -21,11 +21,49 @@ const MAX_RUNNERS: usize = 64;
 /// Problems told for one request; a module may find one in each row.
 const MAX_PROBLEMS: usize = 100;
 
-/// Belongs to one thread.
-#[derive(Default)]
+/// Those of every thread, so that what is left of a generation that is gone can be released elsewhere.
+static THREADS: Mutex<Vec<Weak<Mutex<Held>>>> = Mutex::new(Vec::new());
+
+/// Used by one thread; the lock is taken by another only to [`sweep`].
 pub(super) struct Runners {
+    held: Arc<Mutex<Held>>,
+}
+
+#[derive(Default)]
+struct Held {
     by_id: HashMap<u64, Entry>,
     clock: u64,
+}
+
+impl Default for Runners {
+    fn default() -> Self {
+        let held = Arc::new(Mutex::new(Held::default()));
+        let mut threads = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.retain(|held| held.strong_count() > 0);
+        threads.push(Arc::downgrade(&held));
+        Self { held }
+    }
+}
+
+/// Releases, on the calling thread, the instances that threads keep of generations that are gone. Tells whether some
+/// could not be looked at because they were in use.
+pub fn sweep() -> bool {
+    let threads: Vec<_> =
+        THREADS.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect();
+    let mut busy = false;
+    for held in threads {
+        let gone = match held.try_lock() {
+            Ok(mut held) => held.take_gone(),
+            Err(TryLockError::Poisoned(held)) => held.into_inner().take_gone(),
+            Err(TryLockError::WouldBlock) => {
+                busy = true;
+                continue;
+            }
+        };
+        // Outside the lock: this is what takes time.
+        drop(gone);
+    }
+    busy
 }
 
 struct Entry {
@@ -45,8 +83,9 @@ impl Runners {
     ) -> Result<Batch, ChainError> {
         let rows = batch.rows;
         let start = Instant::now();
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let result = catch_unwind(AssertUnwindSafe(|| {
-            let runner = self.get(generation);
+            let runner = held.get(generation);
             metrics.copied_to_modules.inc_by(batch.size() as u64);
             let answer = runner.run(generation, batch, deadline)?;
             generation.metrics.batch_rows.observe(f64::from(rows));
@@ -56,11 +95,13 @@ impl Runners {
         generation.took(rows, start.elapsed());
         result.unwrap_or_else(|_| {
             metrics.panics.inc();
-            self.by_id.remove(&generation.id);
+            held.by_id.remove(&generation.id);
             Err(ChainError::Failed("the gateway panicked".into()))
         })
     }
+}
 
+impl Held {
     fn get(&mut self, generation: &Arc<Generation>) -> &mut Runner {
         self.clock += 1;
         if !self.by_id.contains_key(&generation.id) {
@@ -75,9 +116,12 @@ impl Runners {
         &mut entry.runner
     }
 
-    /// Lets go of generations that are gone, and of the one longest unused if there are too many.
+    fn take_gone(&mut self) -> Vec<Entry> {
+        self.by_id.extract_if(|_, entry| entry.of.strong_count() == 0).map(|(_, entry)| entry).collect()
+    }
+
+    /// Lets go of the one longest unused if there are too many.
     fn make_room(&mut self) {
-        self.by_id.retain(|_, entry| entry.of.strong_count() > 0);
         if self.by_id.len() >= MAX_RUNNERS
             && let Some(oldest) = self.by_id.iter().min_by_key(|(_, entry)| entry.used).map(|(&id, _)| id)
         {

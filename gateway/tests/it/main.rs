@@ -1,15 +1,25 @@
 //! Behaviour over a real socket, with the real modules compiled from `modules/`.
 
+mod admin;
 mod bad_bundles;
 mod bad_input;
+mod bad_releases;
 mod batching;
 mod cli;
 mod documents;
+mod faulty;
+mod flowers;
 mod lifecycle;
 mod limits;
+mod mlflow;
 mod observability;
 mod predict;
+mod real;
+mod residency;
 mod scoring;
+mod sources;
 mod support;
+mod swap;
+mod trials;
 mod unruly;
 mod v2;

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use modelgate::{config::ServeArgs, server::Server};
+use modelgate::{app::App, config::ServeArgs, server::Server};
 use reqwest::{Client, Method, StatusCode, header::HeaderMap};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -22,6 +22,10 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Gateway {
     pub address: String,
     pub client: Client,
+    /// What its handlers share.
+    pub app: App,
+    /// Where it takes calls that change what is served, if not at `address`.
+    pub admin: Option<String>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -83,12 +87,22 @@ impl Gateway {
         Self::start(args).await
     }
 
+    /// These sources, with a cache in `cache`; does not wait until it is ready.
+    pub async fn sourcing(sources: &[String], cache: &Path, change: impl FnOnce(&mut ServeArgs)) -> Self {
+        let mut args =
+            ServeArgs { source: sources.to_vec(), cache: Some(cache.to_path_buf()), poll: Some(0.2), ..args() };
+        change(&mut args);
+        Self::start(args).await
+    }
+
     async fn start(args: ServeArgs) -> Self {
         let server = Server::start(&args.resolve().expect("a configuration")).await.expect("a server");
         let address = server.address().expect("an address").to_string();
+        let admin = server.admin_address().map(|address| address.to_string());
+        let app = server.app().clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move { server.run(async move { _ = stopped.await }).await.expect("it serves") });
-        Self { address, client: client(), stop: Some(stop), task }
+        Self { address, client: client(), app, admin, stop: Some(stop), task }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -119,6 +133,35 @@ impl Gateway {
     pub async fn metric(&self, series: &str) -> Option<f64> {
         let text = self.get("/metrics").await.text;
         text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    /// Waits until it is ready.
+    pub async fn ready(&self) {
+        eventually("it is ready", || async { self.get("/v2/health/ready").await.status == 200 }).await;
+    }
+
+    /// The state and the reason of a version, as the repository's index tells them.
+    pub async fn state(&self, model: &str, version: &str) -> Option<(String, String)> {
+        let index = self.post("/v2/repository/index", Vec::new(), &[]).await.json();
+        let of = |entry: &&Value| entry["name"] == model && entry["version"] == version;
+        let entry = index.as_array().expect("a list").iter().find(of)?.clone();
+        let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+        Some((text("state"), text("reason")))
+    }
+
+    /// Waits until the index says this of a version, with these words in the reason.
+    pub async fn becomes(&self, model: &str, version: &str, state: &str, words: &str) {
+        let told = std::sync::Mutex::new(None);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let now = self.state(model, version).await;
+            if now.as_ref().is_some_and(|(found, reason)| found == state && reason.contains(words)) {
+                return;
+            }
+            *told.lock().expect("one thread") = now;
+            assert!(Instant::now() < deadline, "{model} {version} is not {state} with {words:?}, but {told:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Asks it to drain, and does not wait.

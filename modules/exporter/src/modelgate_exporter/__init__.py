@@ -7,5 +7,6 @@
 from .errors import CannotExport
 from .export import export
 from .functions import truncate
+from .registry import log_bundle
 
-__all__ = ["CannotExport", "export", "truncate"]
+__all__ = ["CannotExport", "export", "log_bundle", "truncate"]

@@ -1,0 +1,292 @@
+"""The parts of run.py about models that come, change and go: swap, preprocess, activation, many.
+
+Each takes run.py itself as `bench`, for its helpers.
+"""
+
+import hashlib
+import http.client
+import json
+import os
+import random
+import shutil
+import statistics
+import threading
+import time
+from pathlib import Path
+
+DEMO = Path(__file__).resolve().parent.parent / "demo"
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+class Bundle:
+    """The demo, or something made of it."""
+
+    def __init__(self, name="demo", version="1", labels=None):
+        self.files = {file.name: file.read_bytes() for file in DEMO.iterdir() if file.is_file()}
+        self.edit("bundle.toml", 'name = "modelo_covertype_vf"', f'name = "{name}"')
+        self.edit("bundle.toml", 'version = "1"', f'version = "{version}"')
+        if labels:
+            outputs = [
+                {"name": "prediction", "from": "probabilities", "pick": "argmax", "classes": labels},
+                {"name": "probabilities", "from": "probabilities"},
+            ]
+            self.replace("predict.json", json.dumps({"outputs": outputs}).encode())
+            golden = json.loads(self.files["golden.json"])
+            for example in golden["examples"]:
+                example["output"]["prediction"] = labels[example["output"]["prediction"] - 1]
+            self.replace("golden.json", json.dumps(golden).encode())
+
+    def edit(self, file, old, new):
+        text = self.files[file].decode()
+        assert old in text, (file, old)
+        self.files[file] = text.replace(old, new).encode()
+
+    def replace(self, file, data):
+        self.edit("bundle.toml", sha256(self.files[file]), sha256(data))
+        self.files[file] = data
+
+    def other_model(self, mark):
+        """The same graph in another file: a documentation string after it."""
+        mark = mark.encode()
+        self.replace("model.onnx", self.files["model.onnx"] + b"\x32" + bytes([len(mark)]) + mark)
+        return self
+
+    def without_golden(self):
+        text = self.files["bundle.toml"].decode()
+        self.files["bundle.toml"] = text[: text.index("[golden]")].encode()
+        return self
+
+    def write(self, folder):
+        """Every file in one step, the manifest last."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in sorted(self.files.items(), key=lambda item: item[0] == "bundle.toml"):
+            path = folder / name
+            if path.exists() and path.read_bytes() == data:
+                continue
+            new = folder / f".{name}.new"
+            new.write_bytes(data)
+            os.replace(new, path)
+
+
+class Client:
+    """One keep-alive connection."""
+
+    def __init__(self, address):
+        self.connection = http.client.HTTPConnection(address, timeout=30)
+
+    def predict(self, row):
+        self.connection.request("POST", "/predict", json.dumps(row), {"Content-Type": "application/json"})
+        answer = self.connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+
+    def metric(self, series):
+        self.connection.request("GET", "/metrics")
+        for line in self.connection.getresponse().read().decode().splitlines():
+            if line.startswith(series + " "):
+                return float(line.rsplit(" ", 1)[1])
+        return None
+
+
+def golden_row():
+    example = json.loads((DEMO / "golden.json").read_text())["examples"][0]
+    return example["input"], example["output"]["prediction"]
+
+
+def serve(bench, executables, scratch, *options):
+    address = f"127.0.0.1:{bench.free_port()}"
+    command = [executables["modelgate"], "serve", "--listen", address, "--workers", "2", "--cache", str(scratch / "cache"), *options]
+    return address, bench.running(command, address)
+
+
+def live(client, row, version, generation=None, patience=30):
+    """Waits until this version, in another generation, answers; gives that generation."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        try:
+            status, headers, _ = client.predict(row)
+        except OSError:
+            status, headers = 0, {}
+            client.connection.close()
+        now = headers.get("x-modelgate-generation")
+        if status == 200 and headers["x-modelgate-version"] == version and now != generation:
+            return now
+        time.sleep(0.002)
+    raise SystemExit(f"version {version} does not answer")
+
+
+def swap(bench, executables, scratch, swaps=200):
+    print(f"{swaps} swaps in a row at full load, 32 connections, two versions with different answers:", flush=True)
+    row, label = golden_row()
+    labels = list(range(1, 8))
+    bundles = [Bundle(version="1", labels=labels), Bundle(version="2", labels=[100 + label for label in labels])]
+    bundles[1].other_model("another")
+    folder = scratch / "swap" / "demo"
+    bundles[0].write(folder)
+    body = scratch / "row.jsonl"
+    body.write_text(json.dumps(row) + "\n")
+    expected = {"ROW_1": json.dumps({"prediction": label}, separators=(",", ":")),
+                "ROW_2": json.dumps({"prediction": 100 + label}, separators=(",", ":"))}
+    address, running = serve(bench, executables, scratch, "--source", str(scratch / "swap"))
+    with running as process:
+        client = Client(address)
+        live(client, row, "1")
+        bench.wrk(address, body, seconds=2)
+        steady = bench.wrk(address, body, seconds=6, script="swap.lua", env=expected)
+        state = {"done": 0, "took": [], "rss": {}, "stop": False}
+
+        def keep_swapping():
+            other = Client(address)
+            generation = None
+            while state["done"] < swaps:
+                turn = (state["done"] + 1) % 2
+                start = time.perf_counter()
+                bundles[turn].write(folder)
+                generation = live(other, row, str(turn + 1), generation)
+                state["took"].append(time.perf_counter() - start)
+                state["done"] += 1
+                if state["done"] in (5, swaps):
+                    time.sleep(0.3)
+                    state["rss"][state["done"]] = bench.rss_mib(process.pid)
+
+        swapper = threading.Thread(target=keep_swapping)
+        swapper.start()
+        results = []
+        while swapper.is_alive():
+            results.append(bench.wrk(address, body, seconds=6, script="swap.lua", env=expected, may_fail=True))
+        swapper.join()
+    requests = sum(result["requests"] for result in results)
+    failed = sum(result["failed"] for result in results)
+    p99 = statistics.median(result["p99_us"] for result in results)
+    print(f"  {requests} requests; a swap took {statistics.median(state['took']) * 1e3:.0f} ms in the middle; "
+          f"p99 {p99 / 1e3:.2f} ms, steady {steady['p99_us'] / 1e3:.2f} ms; {state['rss']} MiB")
+    bench.at_most("failed or wrong answers", failed, 0)
+    bench.at_most("p99 while swapping ÷ steady", p99 / steady["p99_us"], 2)
+    bench.at_most("resident memory after all ÷ after 5", state["rss"][swaps] / state["rss"][5], 1.15)
+
+
+def preprocess(bench, executables, scratch, rounds=9):
+    print("Time to live of a change to the preprocessing alone ÷ of everything, 8 MB forest (medians):", flush=True)
+    row, _ = golden_row()
+    bundle = Bundle().without_golden()
+    bundle.replace("model.onnx", large_forest())
+    print(f"  the forest's file has {len(bundle.files['model.onnx']) / 1e6:.1f} MB")
+    folder = scratch / "preprocess" / "demo"
+    bundle.write(folder)
+    address, running = serve(bench, executables, scratch, "--source", str(scratch / "preprocess"))
+    with running:
+        client = Client(address)
+        generation = live(client, row, "1")
+        took = {"preprocessing": [], "everything": []}
+        for number in range(rounds):
+            for what in took:
+                bundle.replace("preprocess.json", bundle.files["preprocess.json"] + b"\n")
+                if what == "everything":
+                    bundle.other_model(f"round {number}")
+                start = time.perf_counter()
+                bundle.write(folder)
+                generation = live(client, row, "1", generation)
+                took[what].append(time.perf_counter() - start)
+    medians = {what: statistics.median(times) for what, times in took.items()}
+    print(f"  preprocessing {medians['preprocessing'] * 1e3:.0f} ms, everything {medians['everything'] * 1e3:.0f} ms")
+    bench.at_most("preprocessing ÷ everything", medians["preprocessing"] / medians["everything"], 0.5)
+
+
+def large_forest():
+    """Over the demo's 54 columns, with its outputs."""
+    import numpy as np
+    from skl2onnx import to_onnx
+    from sklearn.ensemble import RandomForestClassifier
+
+    rng = np.random.default_rng(1)
+    rows = rng.random((6000, 54)).astype(np.float32)
+    labels = rng.integers(1, 8, 6000)
+    forest = RandomForestClassifier(64, max_depth=11, random_state=1).fit(rows, labels)
+    graph = to_onnx(forest, rows[:1], options={"zipmap": False})
+    names = {"output_label": "label", "output_probability": "probabilities"}
+    for node in graph.graph.node:
+        node.output[:] = [names.get(name, name) for name in node.output]
+        node.input[:] = [names.get(name, name) for name in node.input]
+    for output in graph.graph.output:
+        output.name = names.get(output.name, output.name)
+    return graph.SerializeToString()
+
+
+def activation(bench, executables, scratch, rounds=21):
+    print("First request to a demo-sized bundle that is known but not resident:", flush=True)
+    row, label = golden_row()
+    Bundle().write(scratch / "activation" / "demo")
+    address, running = serve(
+        bench, executables, scratch, "--source", str(scratch / "activation"), "--on-demand", "--idle-unload", "0.2"
+    )
+    with running:
+        client = Client(address)
+        live(client, row, "1")
+        took = []
+        for _ in range(rounds):
+            while client.metric("modelgate_resident_generations") != 0:
+                time.sleep(0.02)
+            time.sleep(0.05)
+            start = time.perf_counter()
+            status, _, body = client.predict(row)
+            took.append(time.perf_counter() - start)
+            assert status == 200 and json.loads(body) == {"prediction": label}, (status, body)
+    bench.at_most("first request, median", statistics.median(took) * 1e3, 50, "ms")
+
+
+def many(bench, executables, scratch, known=500, resident=20, seconds=60):
+    print(f"{known} bundles known, memory for about {resident}, requests by a Zipf law for {seconds} s:", flush=True)
+    row, label = golden_row()
+    folder = scratch / "many"
+    for number in range(known):
+        Bundle(name=f"m{number}").other_model(f"model {number}").write(folder / f"m{number}")
+    # What one takes is measured first, so that the budget means about as many as the title says.
+    alone = scratch / "alone"
+    for number in range(8):
+        shutil.copytree(folder / f"m{number}", alone / f"m{number}")
+    address, running = serve(bench, executables, scratch, "--source", str(alone), "--on-demand")
+    with running as process:
+        client = Client(address)
+        live(client, {**row, "model": "m0"}, "1")
+        one = bench.rss_mib(process.pid)
+        for number in range(1, 8):
+            live(client, {**row, "model": f"m{number}"}, "1")
+        each = (bench.rss_mib(process.pid) - one) / 7
+    budget = int(one + (resident - 1) * each)
+    print(f"  one model in the process: {one:.0f} MiB, each further one {each:.1f} MiB; budget {budget} MiB")
+    address, running = serve(
+        bench, executables, scratch, "--source", str(folder), "--memory-budget", f"{budget}MiB", "--access-log", "0"
+    )
+    with running as process:
+        client = Client(address)
+        live(client, {**row, "model": "m0"}, "1", patience=120)
+        weights = [1 / (rank + 1) for rank in range(known)]
+        failures, counts, peak = [], [0] * 4, 0
+        end = time.monotonic() + seconds
+
+        def ask(thread):
+            mine, chance = Client(address), random.Random(thread)
+            while time.monotonic() < end:
+                model = f"m{chance.choices(range(known), weights)[0]}"
+                try:
+                    status, _, body = mine.predict({**row, "model": model})
+                    if status != 200 or json.loads(body) != {"prediction": label}:
+                        failures.append((model, status, body))
+                except OSError as error:
+                    failures.append((model, error))
+                    mine = Client(address)
+                counts[thread] += 1
+
+        threads = [threading.Thread(target=ask, args=(thread,)) for thread in range(len(counts))]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            peak = max(peak, bench.rss_mib(process.pid))
+            time.sleep(0.05)
+        resident_now = client.metric("modelgate_resident_generations")
+        activations = client.metric('modelgate_activations_total{outcome="success"}')
+    print(f"  {sum(counts)} requests, {activations:.0f} activations, {resident_now:.0f} resident at the end; {failures[:2]}")
+    bench.at_most("failures", len(failures), 0)
+    bench.at_most("peak of resident memory ÷ budget", peak / budget, 1.1)

@@ -1,0 +1,260 @@
+//! The manifest: what a bundle is made of, as `modules/BUNDLE.md` describes it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::Deserialize;
+
+use crate::{
+    batching::BatchingEntry,
+    bundle::files::is_inside,
+    wasm::{host::Limits, module::Isolation},
+};
+
+/// The manifest's name in a bundle's folder.
+pub const MANIFEST: &str = "bundle.toml";
+
+/// The only manifest format there is.
+const FORMAT: u32 = 1;
+
+/// The largest manifest taken, in bytes: ten thousand times what a usual one takes.
+pub const MAX_MANIFEST: usize = 1 << 20;
+
+/// The modules shipped inside the gateway.
+pub(super) const BUILTIN: [(&str, &[u8]); 2] = [
+    ("builtin:tabular", include_bytes!(concat!(env!("OUT_DIR"), "/tabular.wasm"))),
+    ("builtin:predict", include_bytes!(concat!(env!("OUT_DIR"), "/predict.wasm"))),
+];
+
+/// Parsed, not yet verified.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    format: u32,
+    /// What requests call the bundle.
+    pub name: String,
+    /// Its version, as the author numbers it.
+    pub version: String,
+    #[serde(default)]
+    pub(super) description: String,
+    pub(super) model: Option<FileEntry>,
+    #[serde(default)]
+    pub(super) stage: Vec<StageEntry>,
+    pub(super) golden: Option<FileEntry>,
+    #[serde(default)]
+    pub(super) limits: LimitsEntry,
+    #[serde(default)]
+    pub(super) run: RunEntry,
+    #[serde(default)]
+    pub(super) batching: BatchingEntry,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileEntry {
+    pub(super) file: String,
+    pub(super) sha256: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StageEntry {
+    pub(super) name: String,
+    pub(super) module: String,
+    pub(super) sha256: Option<String>,
+    pub(super) config: Option<String>,
+    pub(super) config_sha256: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LimitsEntry {
+    memory: Option<String>,
+    deadline_ms: Option<u64>,
+    rows: Option<u32>,
+    host_call_bytes: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RunEntry {
+    #[serde(default)]
+    pub(super) isolation: Isolation,
+}
+
+/// A file that a manifest names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileRef {
+    /// Its path in the bundle.
+    pub file: String,
+    /// Its digest.
+    pub sha256: String,
+}
+
+impl Manifest {
+    /// Parses one.
+    ///
+    /// # Errors
+    /// What is wrong with the text itself; [`problems`](Self::problems) has the rest.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        if bytes.len() > MAX_MANIFEST {
+            return Err(format!("{MANIFEST}: at most {MAX_MANIFEST} bytes are taken, got {}", bytes.len()));
+        }
+        let text = std::str::from_utf8(bytes).map_err(|error| format!("{MANIFEST}: not UTF-8: {error}"))?;
+        toml::from_str(text).map_err(|error| format!("{MANIFEST}: {error}"))
+    }
+
+    /// The model's digest.
+    pub fn model_sha256(&self) -> Option<&str> {
+        self.model.as_ref().map(|model| model.sha256.as_str())
+    }
+
+    /// Every file it names, once.
+    ///
+    /// # Errors
+    /// A file without a digest, or with something that is none.
+    pub fn files(&self) -> Result<Vec<FileRef>, String> {
+        let mut files: Vec<FileRef> = Vec::new();
+        let stages = self.stage.iter().flat_map(|stage| {
+            let module = (!stage.module.starts_with("builtin:")).then_some((&stage.module, stage.sha256.as_ref()));
+            module.into_iter().chain(stage.config.as_ref().map(|config| (config, stage.config_sha256.as_ref())))
+        });
+        let others = self.model.iter().chain(&self.golden).map(|entry| (&entry.file, Some(&entry.sha256)));
+        for (file, sha256) in others.chain(stages) {
+            let sha256 = sha256.ok_or_else(|| format!("{file}: its digest is missing"))?;
+            if !is_sha256(sha256) {
+                return Err(format!("{file}: expected a sha256 of 64 lower-case hex digits, got {sha256:?}"));
+            }
+            if !is_inside(file) {
+                return Err(format!("{file}: expected a relative path inside the bundle, without `..`"));
+            }
+            let file = FileRef { file: file.clone(), sha256: sha256.clone() };
+            if !files.contains(&file) {
+                files.push(file);
+            }
+        }
+        Ok(files)
+    }
+
+    /// What can be said without the files.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.format != FORMAT {
+            problems.push(format!("format: expected {FORMAT}, got {}", self.format));
+        }
+        for (field, value, length) in [("name", &self.name, 128), ("version", &self.version, 64)] {
+            if !is_label(value, length) {
+                problems.push(format!("{field}: expected 1 to {length} of A-Z a-z 0-9 . _ -, got {value:?}"));
+            }
+        }
+        if self.stage.is_empty() {
+            problems.push("stage: expected at least one [[stage]]".into());
+        }
+        if self.stage.len() > 16 {
+            problems.push(format!("stage: at most 16 stages are taken, got {}", self.stage.len()));
+        }
+        let mut seen = BTreeMap::new();
+        for stage in &self.stage {
+            if !is_label(&stage.name, 64) {
+                problems.push(format!("stage name: expected 1 to 64 of A-Z a-z 0-9 . _ -, got {:?}", stage.name));
+            }
+            if seen.insert(&stage.name, ()).is_some() {
+                problems.push(format!("stage name: {:?} is used twice", stage.name));
+            }
+            if stage.module.starts_with("builtin:") && !BUILTIN.iter().any(|(name, _)| *name == stage.module) {
+                let known: Vec<_> = BUILTIN.iter().map(|(name, _)| *name).collect();
+                problems.push(format!(
+                    "stage {:?}: {:?} is not shipped with this gateway; it has {}",
+                    stage.name,
+                    stage.module,
+                    known.join(", ")
+                ));
+            }
+        }
+        problems.extend(self.limits.resolve().err());
+        problems.extend(self.batching.resolve().err());
+        problems
+    }
+}
+
+impl LimitsEntry {
+    pub(super) fn resolve(&self) -> Result<Limits, String> {
+        let default = Limits::default();
+        let bytes = |field: &str, value: &Option<String>, default: usize| match value {
+            Some(text) => parse_bytes(text)
+                .filter(|&bytes| bytes > 0)
+                .ok_or_else(|| format!("[limits] {field}: expected a size such as \"64MiB\", got {text:?}")),
+            None => Ok(default),
+        };
+        let deadline = match self.deadline_ms {
+            Some(0) => return Err("[limits] deadline_ms: expected 1 or more, got 0".into()),
+            Some(millis) if millis > 3_600_000 => {
+                return Err(format!("[limits] deadline_ms: expected an hour (3600000) at most, got {millis}"));
+            }
+            Some(millis) => Duration::from_millis(millis),
+            None => default.deadline,
+        };
+        Ok(Limits {
+            memory: bytes("memory", &self.memory, default.memory)?,
+            deadline,
+            rows: match self.rows {
+                Some(0) => return Err("[limits] rows: expected 1 or more, got 0".into()),
+                rows => rows.unwrap_or(default.rows),
+            },
+            host_call_bytes: bytes("host_call_bytes", &self.host_call_bytes, default.host_call_bytes)?,
+        })
+    }
+}
+
+/// `1024`, `64KiB`, `64MiB`, `2GiB`; `None` if it is none of these or too large.
+pub fn parse_bytes(text: &str) -> Option<usize> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor: usize = match unit.trim() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<usize>().ok()?.checked_mul(factor)
+}
+
+/// Whether it may be a name in a manifest.
+pub fn is_label(text: &str, length: usize) -> bool {
+    (1..=length).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+/// Whether it is a digest as manifests write it.
+pub fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_parsed() {
+        assert_eq!(parse_bytes("64MiB"), Some(64 << 20));
+        assert_eq!(parse_bytes("1024"), Some(1024));
+        assert_eq!(parse_bytes("2 GiB"), Some(2 << 30));
+        for bad in ["", "MiB", "-1", "64MB", "99999999999999999999GiB", "17179869184GiB"] {
+            assert_eq!(parse_bytes(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn files_that_leave_the_bundle_or_have_no_digest_are_refused() {
+        let digest = "0".repeat(64);
+        let manifest = |file: &str, sha256: &str| {
+            let text =
+                format!("format = 1\nname = 'a'\nversion = '1'\n[model]\nfile = '{file}'\nsha256 = '{sha256}'\n");
+            Manifest::parse(text.as_bytes()).expect("TOML").files()
+        };
+        assert_eq!(manifest("m/x.onnx", &digest).expect("good").len(), 1);
+        for (file, sha256) in [("../x", digest.as_str()), ("/x", &digest), ("x", "../../etc"), ("x", "ABC")] {
+            assert!(manifest(file, sha256).is_err(), "{file} {sha256}");
+        }
+    }
+}

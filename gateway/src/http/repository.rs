@@ -1,0 +1,148 @@
+//! What is known and where it comes from; and calls that change it, for whoever may.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::{
+    extract::{Path, Request, State},
+    http::{HeaderMap, StatusCode, header},
+    response::Response,
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    admin::Caller,
+    app::App,
+    catalog::State as ModelState,
+    error::Error,
+    http::{body, reply::json_response},
+    swap::Wish,
+};
+
+/// Whose connection a request came on; set for paths under [`PATH`] only.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) SocketAddr);
+
+/// Where these calls are.
+pub(super) const PATH: &str = "/v2/repository/";
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct IndexRequest {
+    ready: bool,
+}
+
+/// Every version that is known, with its state and why; `{"ready": true}` for those that answer.
+pub(super) async fn index(State(app): State<App>, request: Request) -> Result<Response, Error> {
+    let (head, body) = request.into_parts();
+    let body = body::read(&app, &head.headers, body).await?;
+    let wanted = if body.trim_ascii().is_empty() {
+        IndexRequest::default()
+    } else {
+        serde_json::from_slice(&body)
+            .map_err(|error| Error::BadRequest(format!("expected {{\"ready\": true|false}}: {error}")))?
+    };
+    let index: Vec<Value> = app
+        .catalog
+        .index()
+        .into_iter()
+        .flat_map(|(name, versions)| versions.into_iter().map(move |status| (name.clone(), status)))
+        .filter(|(_, status)| !wanted.ready || status.state == ModelState::Ready)
+        .map(|(name, status)| {
+            json!({ "name": name, "version": status.version, "state": status.state, "reason": status.reason })
+        })
+        .collect();
+    Ok(json_response(StatusCode::OK, Value::from(index).to_string().into_bytes()))
+}
+
+/// How each source is doing.
+pub(super) async fn sources(State(app): State<App>, request: Request) -> Result<Response, Error> {
+    allow(&app, &request)?;
+    let reports = app.control.as_ref().map(crate::swap::Control::reports).unwrap_or_default();
+    Ok(json_response(StatusCode::OK, json!({ "sources": reports }).to_string().into_bytes()))
+}
+
+/// Makes a model resident, and tries again what failed.
+pub(super) async fn load(app: State<App>, name: Path<String>, request: Request) -> Result<Response, Error> {
+    wish(app, name, request, Wish::Load).await
+}
+
+/// Lets go of a model until it is loaded again.
+pub(super) async fn unload(app: State<App>, name: Path<String>, request: Request) -> Result<Response, Error> {
+    wish(app, name, request, Wish::Unload).await
+}
+
+/// Goes back to the release that answered before; with a release on trial, withdraws that.
+pub(super) async fn rollback(app: State<App>, name: Path<String>, request: Request) -> Result<Response, Error> {
+    wish(app, name, request, Wish::RollBack).await
+}
+
+/// Ends a trial: the release answers all from now on.
+pub(super) async fn promote(app: State<App>, name: Path<String>, request: Request) -> Result<Response, Error> {
+    wish(app, name, request, Wish::Promote).await
+}
+
+async fn wish(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    request: Request,
+    wish: Wish,
+) -> Result<Response, Error> {
+    allow(&app, &request)?;
+    // Its body, if any, says nothing that is needed.
+    drop(request);
+    let control = app.control.as_ref().ok_or_else(|| Error::Refused("what is served here never changes".into()))?;
+    control.wish(&name, wish).await?;
+    let mut answer = Map::new();
+    answer.insert("name".into(), name.clone().into());
+    if let Some(generation) = app.catalog.get(&name) {
+        answer.insert("version".into(), generation.version.clone().into());
+        answer.insert("generation".into(), generation.id.into());
+    }
+    Ok(json_response(StatusCode::OK, Value::from(answer).to_string().into_bytes()))
+}
+
+fn allow(app: &App, request: &Request) -> Result<(), Error> {
+    let headers = request.headers();
+    let caller = Caller {
+        peer: request.extensions().get::<Peer>().map(|Peer(address)| address.ip()),
+        authorization: headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()),
+        is_forwarded: is_forwarded(headers),
+    };
+    app.admin.allow(&caller).map_err(Error::Forbidden)
+}
+
+/// Headers that proxies and browsers add, and a host that is not this machine: a page that a browser on this machine
+/// shows must not be able to unload models.
+fn is_forwarded(headers: &HeaderMap) -> bool {
+    let added = ["forwarded", "x-forwarded-for", "x-real-ip", "via", "origin", "sec-fetch-site"];
+    added.iter().any(|name| headers.contains_key(*name))
+        || headers.get(header::HOST).is_some_and(|host| !host.to_str().is_ok_and(is_local))
+}
+
+fn is_local(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_on_this_machine_are_known() {
+        for (host, local) in [
+            ("localhost:8080", true),
+            ("127.0.0.1", true),
+            ("[::1]:8080", true),
+            ("127.0.0.1.nip.io:8080", false),
+            ("example.org", false),
+            ("", false),
+        ] {
+            assert_eq!(is_local(host), local, "{host}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What generations share: a model file that is loaded already is not loaded again, nor is a module compiled again.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use crate::{
+    bundle::ModelFile,
+    model::{Model, ModelError, ModelLimits},
+    wasm::module::Compiler,
+};
+
+/// The parts that are alive. They go with the last generation that uses them.
+#[derive(Debug)]
+pub struct Parts {
+    /// Compiles modules, and knows those that are alive.
+    pub compiler: Compiler,
+    models: Mutex<HashMap<String, Weak<Model>>>,
+}
+
+impl Parts {
+    /// None yet.
+    pub fn new(compiler: Compiler) -> Self {
+        Self { compiler, models: Mutex::default() }
+    }
+
+    /// A model that is loaded, by the digest of its file.
+    pub fn live_model(&self, sha256: &str) -> Option<Arc<Model>> {
+        self.models.lock().unwrap_or_else(PoisonError::into_inner).get(sha256).and_then(Weak::upgrade)
+    }
+
+    /// Loads a model, unless it is loaded. The lock is not held meanwhile: two that load the same one at once both do.
+    pub fn model(&self, file: ModelFile) -> Result<Arc<Model>, ModelError> {
+        let (sha256, onnx) = match file {
+            ModelFile::Live(model) => return Ok(model),
+            ModelFile::Bytes { sha256, onnx } => (sha256, onnx),
+        };
+        if let Some(model) = self.live_model(&sha256) {
+            return Ok(model);
+        }
+        let model = Arc::new(Model::load(&onnx, &ModelLimits::default())?);
+        let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
+        models.retain(|_, model| model.strong_count() > 0);
+        models.insert(sha256, Arc::downgrade(&model));
+        Ok(model)
+    }
+}

@@ -1,0 +1,110 @@
+//! Where bundles come from: a directory, an S3 bucket, the MLflow registry.
+//!
+//! A source is looked at again and again. Each look gives all that it offers, cheaply where nothing has changed; files
+//! are fetched later, and only those that the local cache has not.
+
+mod artifacts;
+mod dir;
+mod error;
+mod listing;
+mod mlflow;
+mod mlmodel;
+mod push;
+mod report;
+mod s3;
+mod s3_client;
+mod spec;
+mod watch;
+
+use std::time::Duration;
+
+use self::{dir::DirSource, mlflow::MlflowSource, s3::S3Source};
+pub use self::{
+    error::{Kind, SourceError},
+    listing::Listing,
+    push::push,
+    report::{Report, Reports, unix_now},
+    spec::{Environment, Spec},
+};
+use crate::{bundle::FileRef, store::Incoming};
+
+/// One look at a source may take no longer.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// One place where bundles come from.
+#[derive(Debug)]
+pub struct Source {
+    name: String,
+    /// Its address without secrets, for people.
+    address: String,
+    kind: SourceKind,
+}
+
+#[derive(Debug)]
+enum SourceKind {
+    Dir(DirSource),
+    S3(S3Source),
+    Mlflow(MlflowSource),
+}
+
+impl Source {
+    /// Ready to be looked at; touches no network.
+    ///
+    /// # Errors
+    /// An address that cannot be understood.
+    pub fn new(spec: &Spec, place: usize, environment: &Environment) -> anyhow::Result<Self> {
+        let kind = match spec.kind()? {
+            spec::Kind::Dir(folder) => SourceKind::Dir(DirSource::new(folder, place)),
+            spec::Kind::S3(place_in) => SourceKind::S3(S3Source::new(place_in, place, environment)?),
+            spec::Kind::Mlflow(model) => SourceKind::Mlflow(MlflowSource::new(model, place, environment)?),
+        };
+        Ok(Self { name: spec.name.clone(), address: spec.address(), kind })
+    }
+
+    /// As the configuration names it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it is, without secrets.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// All that it offers now.
+    pub async fn list(&self) -> Result<Listing, SourceError> {
+        let list = async {
+            match &self.kind {
+                SourceKind::Dir(dir) => dir.list().await,
+                SourceKind::S3(s3) => s3.list().await,
+                SourceKind::Mlflow(mlflow) => mlflow.list().await,
+            }
+        };
+        tokio::time::timeout(LOOK, list)
+            .await
+            .unwrap_or_else(|_| Err(SourceError::new(Kind::Timeout, format!("no answer within {} s", LOOK.as_secs()))))
+    }
+
+    /// Writes a file of a release into `into`; at most `limit` bytes. Without `file`, the release is that one file.
+    pub async fn fetch(
+        &self,
+        at: &str,
+        file: Option<&FileRef>,
+        into: Incoming,
+        limit: u64,
+    ) -> Result<Incoming, SourceError> {
+        match &self.kind {
+            SourceKind::Dir(dir) => dir.fetch(at, file, into, limit).await,
+            SourceKind::S3(s3) => s3.fetch(at, file, into, limit).await,
+            SourceKind::Mlflow(mlflow) => mlflow.fetch(at, file, into, limit).await,
+        }
+    }
+
+    /// Ends when something may have changed there; never, if the source cannot tell.
+    pub async fn changed(&self) {
+        match &self.kind {
+            SourceKind::Dir(dir) => dir.changed().await,
+            SourceKind::S3(_) | SourceKind::Mlflow(_) => std::future::pending().await,
+        }
+    }
+}

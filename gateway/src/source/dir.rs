@@ -1,0 +1,177 @@
+//! A directory of bundles: every folder in it, three levels deep, that has a manifest.
+//!
+//! File events say when to look; a look reads the times of the manifests and those manifests that changed. What else a
+//! manifest names is read when it is fetched, with its digest checked, so a folder that is half copied is no release yet.
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::Read,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use crate::{
+    bundle::{FileRef, MANIFEST, is_inside, read_inside},
+    source::{
+        error::{Kind, SourceError},
+        listing::Listing,
+        watch::Watch,
+    },
+    store::Incoming,
+};
+
+/// `root/churn/3/bundle.toml`, and a level for whoever sorts models by team.
+const DEPTH: usize = 3;
+
+/// Folders looked at.
+const MAX_FOLDERS: usize = 20_000;
+
+/// A manifest written so lately is read again next time: a second write may leave the same time.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// Bytes copied before others get a turn.
+const PIECE: usize = 256 << 10;
+
+#[derive(Debug)]
+pub(super) struct DirSource {
+    root: PathBuf,
+    place: usize,
+    seen: Mutex<HashMap<PathBuf, Seen>>,
+    watch: Watch,
+}
+
+/// A manifest as it was read last.
+#[derive(Clone, Debug)]
+struct Seen {
+    stamp: Stamp,
+    manifest: Arc<[u8]>,
+}
+
+/// Changes whenever a file is replaced or written to, but for two writes within one tick of the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    modified: (i64, i64),
+    size: u64,
+    inode: u64,
+}
+
+impl DirSource {
+    pub(super) fn new(root: PathBuf, place: usize) -> Self {
+        Self { root, place, seen: Mutex::default(), watch: Watch::default() }
+    }
+
+    pub(super) async fn changed(&self) {
+        self.watch.changed().await;
+    }
+
+    pub(super) async fn list(&self) -> Result<Listing, SourceError> {
+        let mut listing = Listing::default();
+        let mut manifests = HashMap::new();
+        let mut folders = vec![(self.root.clone(), 0)];
+        let mut looked = 0;
+        while let Some((folder, depth)) = folders.pop() {
+            looked += 1;
+            if looked > MAX_FOLDERS {
+                listing.problems.push(format!("at most {MAX_FOLDERS} folders are looked at"));
+                break;
+            }
+            // Before it is read, so that nothing that comes meanwhile is missed.
+            self.watch.add(&folder).await;
+            match self.manifest(&folder) {
+                Ok(Some(seen)) => {
+                    listing.add(self.place, &seen.manifest, &folder.to_string_lossy());
+                    manifests.insert(folder, seen);
+                    // A bundle's own folders are not looked into for others.
+                    continue;
+                }
+                Ok(None) => {}
+                Err(problem) => listing.problems.push(format!("{}: {problem}", folder.display())),
+            }
+            let entries = match fs::read_dir(&folder) {
+                Ok(entries) => entries,
+                Err(error) if depth == 0 => {
+                    let kind = match error.kind() {
+                        std::io::ErrorKind::NotFound => Kind::Missing,
+                        std::io::ErrorKind::PermissionDenied => Kind::Denied,
+                        _ => Kind::Local,
+                    };
+                    return Err(SourceError::new(kind, format!("{}: {error}", folder.display())));
+                }
+                // Gone since it was listed.
+                Err(_) => continue,
+            };
+            if depth == DEPTH {
+                continue;
+            }
+            let inner = entries.flatten().filter(|entry| {
+                // Hidden folders are where tools put what is not finished.
+                !entry.file_name().as_encoded_bytes().starts_with(b".") && entry.path().is_dir()
+            });
+            folders.extend(inner.map(|entry| (entry.path(), depth + 1)));
+            if looked % 64 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = manifests;
+        Ok(listing)
+    }
+
+    /// The folder's manifest, read again only if it changed.
+    fn manifest(&self, folder: &Path) -> Result<Option<Seen>, String> {
+        let path = folder.join(MANIFEST);
+        let Ok(meta) = fs::metadata(&path) else { return Ok(None) };
+        let stamp = Stamp { modified: (meta.mtime(), meta.mtime_nsec()), size: meta.len(), inode: meta.ino() };
+        let fresh =
+            meta.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok()).is_none_or(|age| age < FRESH);
+        let old = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(folder).cloned();
+        if let Some(old) = old
+            && old.stamp == stamp
+            && !fresh
+        {
+            return Ok(Some(old));
+        }
+        let manifest = read_inside(folder, MANIFEST)?;
+        Ok(Some(Seen { stamp, manifest: manifest.into() }))
+    }
+
+    pub(super) async fn fetch(
+        &self,
+        at: &str,
+        file: Option<&FileRef>,
+        mut into: Incoming,
+        limit: u64,
+    ) -> Result<Incoming, SourceError> {
+        let name = file.map_or("model.onnx", |file| file.file.as_str());
+        if !is_inside(name) {
+            return Err(SourceError::new(Kind::Garbage, "expected a relative path inside the bundle, without `..`"));
+        }
+        let path = Path::new(at).canonicalize().and_then(|folder| {
+            let path = folder.join(name).canonicalize()?;
+            if path.starts_with(&folder) {
+                Ok(path)
+            } else {
+                Err(std::io::Error::other("is a link that leaves the bundle"))
+            }
+        });
+        let missing = |error: std::io::Error| SourceError::new(Kind::Missing, error.to_string());
+        let mut from = path.and_then(fs::File::open).map_err(missing)?;
+        if !from.metadata()?.is_file() {
+            return Err(SourceError::new(Kind::Missing, "is not a file"));
+        }
+        let mut piece = vec![0; PIECE];
+        loop {
+            let count = from.read(&mut piece)?;
+            if count == 0 {
+                return Ok(into);
+            }
+            into.write(&piece[..count])?;
+            if into.len() > limit {
+                return Err(SourceError::new(Kind::TooLarge, format!("over the limit of {limit} bytes")));
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! One look at a source.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::{
+    bundle::Manifest,
+    release::{Content, Release},
+};
+
+/// What a source offers.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// All of it, for the policy to choose from.
+    pub releases: Vec<Release>,
+    /// Whether the source itself says which version of a model it wants, so that no policy applies.
+    pub is_chosen: bool,
+    /// What was found but is no release, a sentence each.
+    pub problems: Vec<String>,
+}
+
+impl Listing {
+    /// Adds the bundle with this manifest, or what is wrong with it. `at` is where its files are.
+    pub(super) fn add(&mut self, source: usize, manifest: &Arc<[u8]>, at: &str) {
+        let parsed = Manifest::parse(manifest).and_then(|parsed| match parsed.problems() {
+            problems if problems.is_empty() => parsed.files().map(|_| parsed),
+            problems => Err(problems.join("; ")),
+        });
+        match parsed {
+            Ok(parsed) => self.releases.push(Release {
+                id: format!("{:x}", Sha256::digest(manifest)),
+                model: parsed.name,
+                version: parsed.version,
+                source,
+                content: Content::Bundle { manifest: Arc::clone(manifest), at: at.to_owned() },
+            }),
+            Err(problem) => self.problems.push(format!("{at}: {problem}")),
+        }
+    }
+
+    /// Where two have the same model and version, keeps the first by place, and says so.
+    #[must_use]
+    pub fn without_doubles(mut self) -> Self {
+        let at = |release: &Release| match &release.content {
+            Content::Bundle { at, .. } | Content::Onnx { at } => at.clone(),
+            Content::Folder(_) | Content::Demo => String::new(),
+        };
+        self.releases.sort_by_cached_key(|release| (release.model.clone(), release.version.clone(), at(release)));
+        let mut last: Option<(String, String)> = None;
+        let problems = &mut self.problems;
+        self.releases.retain(|release| {
+            let this = (release.model.clone(), release.version.clone());
+            let is_double = last.as_ref() == Some(&this);
+            if is_double {
+                problems.push(format!("{}: a second {} version {}; it is ignored", at(release), this.0, this.1));
+            }
+            last = Some(this);
+            !is_double
+        });
+        self
+    }
+}

@@ -1,0 +1,262 @@
+//! A model of the MLflow registry: the version that an alias, a stage, a number or `latest` names.
+//!
+//! The version's files are a bundle (under `bundle/`, where `log_bundle` of the exporter puts it), or an ONNX flavour
+//! alone, which is served as it is.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::Context;
+use reqwest::{Client, RequestBuilder, Url};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    bundle::{FileRef, MANIFEST, Manifest, is_inside, is_label},
+    release::{Content, Release},
+    source::{
+        artifacts::{Artifacts, Folder, answered, bounded},
+        error::{Kind, SourceError},
+        listing::Listing,
+        mlmodel::onnx_path,
+        s3_client,
+        spec::{Environment, ModelPlace, S3Place, VersionRef},
+    },
+    store::Incoming,
+};
+
+/// A connection must be there, and a body bring its next piece, within these.
+const CONNECT: Duration = Duration::from_secs(5);
+const PIECE: Duration = Duration::from_secs(20);
+
+/// Bytes of an answer of the registry.
+const MAX_ANSWER: usize = 4 << 20;
+
+/// Where a version's bundle may be, in this order.
+const BUNDLES: [&str; 2] = ["bundle/", ""];
+
+pub(super) struct MlflowSource {
+    client: Client,
+    server: Url,
+    credentials: Credentials,
+    artifacts: Artifacts,
+    model: String,
+    version: VersionRef,
+    place: usize,
+    /// The version last seen with where it is, and what it is.
+    seen: Mutex<Option<(String, String, Release)>>,
+}
+
+enum Credentials {
+    None,
+    Basic(String, String),
+    Token(String),
+}
+
+impl std::fmt::Debug for MlflowSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MlflowSource")
+            .field("model", &self.model)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Deserialize)]
+struct ModelVersion {
+    version: String,
+}
+
+#[derive(Deserialize)]
+struct OneVersion {
+    model_version: ModelVersion,
+}
+
+#[derive(Deserialize)]
+struct Versions {
+    #[serde(default)]
+    model_versions: Vec<ModelVersion>,
+}
+
+#[derive(Deserialize)]
+struct DownloadUri {
+    artifact_uri: String,
+}
+
+impl MlflowSource {
+    pub(super) fn new(at: ModelPlace, place: usize, environment: &Environment) -> anyhow::Result<Self> {
+        let server = at.tracking.or_else(|| environment.tracking.clone()).with_context(|| {
+            format!("models:/{}: set MLFLOW_TRACKING_URI, or append ?tracking=http://host:port", at.model)
+        })?;
+        let mut server =
+            Url::parse(&server).ok().filter(|url| matches!(url.scheme(), "http" | "https")).with_context(|| {
+                format!("models:/{}: expected the tracking server's address as http://host:port", at.model)
+            })?;
+        let credentials = if let Some(token) = &environment.token {
+            Credentials::Token(token.clone())
+        } else if let Some(name) =
+            environment.username.clone().or_else(|| Some(server.username().to_owned()).filter(|name| !name.is_empty()))
+        {
+            let password =
+                environment.password.clone().or_else(|| server.password().map(str::to_owned)).unwrap_or_default();
+            Credentials::Basic(name, password)
+        } else {
+            Credentials::None
+        };
+        // So that no error repeats them. Fails only for addresses that can have none.
+        _ = server.set_username("");
+        _ = server.set_password(None);
+        // Set once for the process; a second time changes nothing.
+        _ = rustls::crypto::ring::default_provider().install_default();
+        let client =
+            Client::builder().connect_timeout(CONNECT).read_timeout(PIECE).build().context("the HTTP client")?;
+        let endpoint = environment.mlflow_endpoint.as_deref().or(environment.endpoint.as_deref());
+        let s3 = s3_client::client(&S3Place::default(), environment, endpoint);
+        Ok(Self {
+            client,
+            server,
+            credentials,
+            artifacts: Artifacts { s3 },
+            model: at.model,
+            version: at.version,
+            place,
+            seen: Mutex::default(),
+        })
+    }
+
+    /// `path` is taken as it is, segment by segment.
+    fn url(&self, path: &str) -> Url {
+        let mut url = self.server.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path.split('/'));
+        }
+        url
+    }
+
+    fn signed(&self, request: RequestBuilder) -> RequestBuilder {
+        match &self.credentials {
+            Credentials::None => request,
+            Credentials::Basic(name, password) => request.basic_auth(name, Some(password)),
+            Credentials::Token(token) => request.bearer_auth(token),
+        }
+    }
+
+    fn proxied(&self, path: &str) -> RequestBuilder {
+        self.signed(self.client.get(self.url(&format!("api/2.0/mlflow-artifacts/artifacts/{path}"))))
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, call: &str, query: &[(&str, &str)]) -> Result<T, SourceError> {
+        let url = self.url(&format!("api/2.0/mlflow/{call}"));
+        parsed(self.signed(self.client.get(url).query(query))).await
+    }
+
+    async fn wanted_version(&self) -> Result<String, SourceError> {
+        let model = self.model.as_str();
+        match &self.version {
+            VersionRef::Number(number) => Ok(number.clone()),
+            VersionRef::Alias(alias) => {
+                let one: OneVersion = self.ask("registered-models/alias", &[("name", model), ("alias", alias)]).await?;
+                Ok(one.model_version.version)
+            }
+            VersionRef::Latest => {
+                // A quote in a name ends the filter's string; MLflow allows none.
+                let filter = format!("name='{}'", model.replace('\'', ""));
+                let order = ("order_by", "version_number DESC");
+                let query = [("filter", filter.as_str()), ("max_results", "1"), order];
+                let found: Versions = self.ask("model-versions/search", &query).await?;
+                found.model_versions.into_iter().next().map(|version| version.version).ok_or_else(|| self.none())
+            }
+            VersionRef::Stage(stage) => {
+                let url = self.url("api/2.0/mlflow/registered-models/get-latest-versions");
+                let body = json!({ "name": model, "stages": [stage] });
+                let found: Versions = parsed(self.signed(self.client.post(url).json(&body))).await?;
+                found.model_versions.into_iter().next().map(|version| version.version).ok_or_else(|| self.none())
+            }
+        }
+    }
+
+    fn none(&self) -> SourceError {
+        SourceError::new(Kind::Missing, format!("the registry has no such version of '{}'", self.model))
+    }
+
+    pub(super) async fn list(&self) -> Result<Listing, SourceError> {
+        let version = self.wanted_version().await?;
+        if !is_label(&version, 64) {
+            return Err(SourceError::new(Kind::Garbage, "the registry's version is no name"));
+        }
+        let query = [("name", self.model.as_str()), ("version", version.as_str())];
+        let found: DownloadUri = self.ask("model-versions/get-download-uri", &query).await?;
+        let known = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let release = match known {
+            Some((seen, uri, release)) if seen == version && uri == found.artifact_uri => release,
+            _ => {
+                let release = self.release(&version, &found.artifact_uri).await?;
+                let seen = Some((version, found.artifact_uri, release.clone()));
+                *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+                release
+            }
+        };
+        Ok(Listing { releases: vec![release], is_chosen: true, problems: Vec::new() })
+    }
+
+    async fn release(&self, version: &str, uri: &str) -> Result<Release, SourceError> {
+        let folder = Folder::parse(uri)?;
+        let release = |model: String, id: String, content| Release {
+            model,
+            version: version.to_owned(),
+            id,
+            source: self.place,
+            content,
+        };
+        // The registry's name where requests can say it, and always its version.
+        let name = |other: &str| if is_label(&self.model, 128) { self.model.clone() } else { other.to_owned() };
+        for place in BUNDLES {
+            let bytes = match self.read(&folder.join(&format!("{place}{MANIFEST}"))).await {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind == Kind::Missing => continue,
+                Err(error) => return Err(error),
+            };
+            let garbage = |problem: String| SourceError::new(Kind::Garbage, format!("version {version}: {problem}"));
+            let manifest = Manifest::parse(&bytes).map_err(garbage)?;
+            if let Some(problem) = manifest.problems().into_iter().next() {
+                return Err(garbage(problem));
+            }
+            let at =
+                if place.is_empty() { folder.address() } else { folder.join(place.trim_end_matches('/')).address() };
+            let id = format!("{:x}", Sha256::digest([&bytes[..], version.as_bytes()].concat()));
+            return Ok(release(name(&manifest.name), id, Content::Bundle { manifest: bytes.into(), at }));
+        }
+        let mlmodel = self.read(&folder.join("MLmodel")).await?;
+        let path = onnx_path(&String::from_utf8_lossy(&mlmodel)).filter(|path| is_inside(path)).ok_or_else(|| {
+            SourceError::new(Kind::Missing, format!("version {version} has neither a bundle nor an ONNX flavour"))
+        })?;
+        // What is at this address does not change: a version's files are written once.
+        let id = format!("{:x}", Sha256::digest(format!("{uri} {version}")));
+        Ok(release(name("model"), id, Content::Onnx { at: folder.join(&path).address() }))
+    }
+
+    async fn read(&self, at: &Folder) -> Result<Vec<u8>, SourceError> {
+        self.artifacts.read_small(at, |path| self.proxied(path)).await
+    }
+
+    pub(super) async fn fetch(
+        &self,
+        at: &str,
+        file: Option<&FileRef>,
+        into: Incoming,
+        limit: u64,
+    ) -> Result<Incoming, SourceError> {
+        let folder = Folder::parse(at)?;
+        let at = file.map_or_else(|| folder.clone(), |file| folder.join(&file.file));
+        self.artifacts.fetch(&at, into, limit, |path| self.proxied(path)).await
+    }
+}
+
+async fn parsed<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, SourceError> {
+    let bytes = bounded(answered(request).await?, MAX_ANSWER).await?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| SourceError::new(Kind::Garbage, format!("not the registry's JSON: {error}")))
+}

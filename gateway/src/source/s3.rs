@@ -1,0 +1,135 @@
+//! A bucket, or a part of it: every folder that has a manifest is a bundle.
+//!
+//! A look is one listing, and reads the manifests whose ETag is new. Files that `modelgate push` put under their digest are taken
+//! from there; any other tool may put them beside the manifest.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::{
+    bundle::{FileRef, MANIFEST, MAX_MANIFEST},
+    source::{
+        error::{Kind, SourceError},
+        listing::Listing,
+        s3_client::{BLOBS, client, download, explain},
+        spec::{Environment, S3Place},
+    },
+    store::Incoming,
+};
+use aws_sdk_s3::Client;
+use futures_util::{StreamExt, stream};
+
+/// Keys listed in one look.
+const MAX_KEYS: usize = 200_000;
+
+/// Manifests read at once.
+const READS: usize = 8;
+
+#[derive(Debug)]
+pub(super) struct S3Source {
+    client: Client,
+    bucket: String,
+    /// Empty, or with a slash at its end.
+    prefix: String,
+    place: usize,
+    /// Manifests by key and ETag.
+    seen: Mutex<HashMap<(String, String), Arc<[u8]>>>,
+    /// Digests of the files under [`BLOBS`].
+    blobs: Mutex<HashSet<String>>,
+}
+
+impl S3Source {
+    pub(super) fn new(at: S3Place, place: usize, environment: &Environment) -> anyhow::Result<Self> {
+        let client =
+            client(&at, environment, environment.endpoint.as_deref().or(environment.mlflow_endpoint.as_deref()));
+        let prefix = if at.prefix.is_empty() { String::new() } else { at.prefix + "/" };
+        Ok(Self { client, bucket: at.bucket, prefix, place, seen: Mutex::default(), blobs: Mutex::default() })
+    }
+
+    pub(super) async fn list(&self) -> Result<Listing, SourceError> {
+        let mut manifests = Vec::new();
+        let mut blobs = HashSet::new();
+        let mut listed = 0;
+        let mut listing = Listing::default();
+        let mut pages = self.client.list_objects_v2().bucket(&self.bucket).prefix(&self.prefix).into_paginator().send();
+        while let Some(page) = pages.next().await {
+            for object in page.map_err(|error| explain(&error))?.contents.unwrap_or_default() {
+                listed += 1;
+                let (Some(key), Some(etag)) = (object.key, object.e_tag) else { continue };
+                let Some(rest) = key.strip_prefix(&self.prefix) else { continue };
+                if let Some(digest) = rest.strip_prefix(BLOBS) {
+                    blobs.insert(digest.to_owned());
+                } else if rest == MANIFEST || rest.ends_with(&format!("/{MANIFEST}")) {
+                    if object.size.is_some_and(|size| size > MAX_MANIFEST as i64) {
+                        listing.problems.push(format!("{key}: at most {MAX_MANIFEST} bytes are taken"));
+                    } else {
+                        manifests.push((key, etag));
+                    }
+                }
+            }
+            if listed > MAX_KEYS {
+                listing.problems.push(format!("at most {MAX_KEYS} objects are looked at"));
+                break;
+            }
+        }
+        *self.blobs.lock().unwrap_or_else(PoisonError::into_inner) = blobs;
+        let reads = manifests.into_iter().map(|key| self.manifest(key));
+        let read: Vec<_> = stream::iter(reads).buffer_unordered(READS).collect().await;
+        let mut seen = HashMap::new();
+        for (key, manifest) in read {
+            match manifest {
+                Ok(bytes) => {
+                    listing.add(self.place, &bytes, key.0.strip_suffix(MANIFEST).unwrap_or_default());
+                    seen.insert(key, bytes);
+                }
+                Err(error) => listing.problems.push(format!("{}: {error}", key.0)),
+            }
+        }
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        Ok(listing)
+    }
+
+    /// From memory if it has not changed.
+    async fn manifest(&self, key: (String, String)) -> ((String, String), Result<Arc<[u8]>, SourceError>) {
+        let known = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        let read = match known {
+            Some(bytes) => Ok(bytes),
+            None => read_small(&self.client, &self.bucket, &key.0).await.map(Into::into),
+        };
+        (key, read)
+    }
+
+    pub(super) async fn fetch(
+        &self,
+        at: &str,
+        file: Option<&FileRef>,
+        into: Incoming,
+        limit: u64,
+    ) -> Result<Incoming, SourceError> {
+        let blob = file.filter(|file| self.blobs.lock().unwrap_or_else(PoisonError::into_inner).contains(&file.sha256));
+        let key = match (blob, file) {
+            (Some(blob), _) => format!("{}{BLOBS}{}", self.prefix, blob.sha256),
+            (None, Some(file)) => format!("{at}{}", file.file),
+            (None, None) => at.to_owned(),
+        };
+        let object =
+            self.client.get_object().bucket(&self.bucket).key(key).send().await.map_err(|error| explain(&error))?;
+        download(object, into, limit).await
+    }
+}
+
+/// A manifest, or another object as small.
+pub(super) async fn read_small(client: &Client, bucket: &str, key: &str) -> Result<Vec<u8>, SourceError> {
+    let object = client.get_object().bucket(bucket).key(key).send().await.map_err(|error| explain(&error))?;
+    let mut body = object.body;
+    let mut bytes = Vec::new();
+    while let Some(piece) = body.next().await {
+        bytes.extend_from_slice(&piece.map_err(|error| SourceError::new(Kind::Garbage, error.to_string()))?);
+        if bytes.len() > MAX_MANIFEST {
+            return Err(SourceError::new(Kind::TooLarge, format!("at most {MAX_MANIFEST} bytes are taken")));
+        }
+    }
+    Ok(bytes)
+}

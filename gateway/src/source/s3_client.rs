@@ -1,0 +1,135 @@
+//! A client for one S3 endpoint, and what its errors mean.
+
+use std::time::Duration;
+
+use aws_sdk_s3::{
+    Client,
+    config::{
+        BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+        retry::RetryConfig, timeout::TimeoutConfig,
+    },
+    error::{ProvideErrorMetadata, SdkError},
+    operation::get_object::GetObjectOutput,
+};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+
+use crate::{
+    source::{
+        error::{Kind, SourceError},
+        spec::{Environment, S3Place},
+    },
+    store::Incoming,
+};
+
+/// Under a prefix: files by digest, shared by all bundles.
+pub(super) const BLOBS: &str = "blobs/";
+
+/// A connection must be there, and a request's answer begin, within these.
+const CONNECT: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// A body must bring its next piece within this.
+const PIECE: Duration = Duration::from_secs(20);
+
+/// For this place, with what the environment says. Touches no network.
+pub(super) fn client(place: &S3Place, environment: &Environment, endpoint: Option<&str>) -> Client {
+    let endpoint = place.endpoint.as_deref().or(endpoint);
+    let region = place.region.clone().or_else(|| environment.region.clone()).unwrap_or_else(|| "us-east-1".into());
+    let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(ANSWER).build();
+    let mut config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new(region))
+        .http_client(http)
+        .timeout_config(timeouts)
+        .retry_config(RetryConfig::standard().with_max_attempts(2))
+        // Every file is checked against the manifest's sha256; older servers know no other checksums.
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    if let Some(endpoint) = endpoint {
+        // Where the endpoint is no Amazon host, bucket names in host names would need a wildcard in the DNS.
+        config = config.endpoint_url(endpoint).force_path_style(!endpoint.contains("amazonaws.com"));
+    }
+    config = match (&environment.access_key, &environment.secret_key) {
+        (Some(key), Some(secret)) if !place.anonymous => config.credentials_provider(Credentials::new(
+            key.clone(),
+            secret.clone(),
+            environment.session_token.clone(),
+            None,
+            "environment",
+        )),
+        _ => config.allow_no_auth(),
+    };
+    Client::from_conf(config.build())
+}
+
+/// What an error of the client means, and its words.
+pub(super) fn explain<E: ProvideErrorMetadata + std::fmt::Debug>(error: &SdkError<E>) -> SourceError {
+    let service = match error {
+        SdkError::TimeoutError(_) => return SourceError::new(Kind::Timeout, "no answer in time"),
+        SdkError::DispatchFailure(failure) => {
+            let kind = if failure.is_timeout() { Kind::Timeout } else { Kind::Unreachable };
+            let words = failure.as_connector_error().map(|error| causes(error)).unwrap_or_default();
+            return SourceError::new(kind, words);
+        }
+        SdkError::ConstructionFailure(_) => {
+            return SourceError::new(Kind::Denied, "the request could not be made; are credentials set?");
+        }
+        SdkError::ServiceError(service) => service,
+        _ => return SourceError::new(Kind::Garbage, "the answer is not that of an S3 server"),
+    };
+    let status = service.raw().status().as_u16();
+    let code = service.err().code().unwrap_or_default();
+    let kind = match (code, status) {
+        ("RequestTimeTooSkewed", _) => Kind::ClockSkew,
+        ("NoSuchBucket" | "NoSuchKey" | "NotFound", _) | (_, 404) => Kind::Missing,
+        (_, 401 | 403) => Kind::Denied,
+        (_, 500..) => Kind::Server,
+        ("PermanentRedirect" | "AuthorizationHeaderMalformed", _) => Kind::Denied,
+        _ => Kind::Garbage,
+    };
+    let message = service.err().message().unwrap_or_default();
+    SourceError::new(kind, format!("status {status} {code} {message}"))
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_words = inner.to_string();
+        if !words.contains(&inner_words) {
+            words = format!("{words}: {inner_words}");
+        }
+        cause = inner.source();
+    }
+    words
+}
+
+/// An object's bytes into a file of the local cache, at most `limit`.
+pub(super) async fn download(object: GetObjectOutput, mut into: Incoming, limit: u64) -> Result<Incoming, SourceError> {
+    let too_large = || SourceError::new(Kind::TooLarge, format!("over the limit of {limit} bytes"));
+    let length = object.content_length().and_then(|length| u64::try_from(length).ok());
+    if length.is_some_and(|length| length > limit) {
+        return Err(too_large());
+    }
+    let mut body = object.body;
+    loop {
+        let piece = tokio::time::timeout(PIECE, body.next())
+            .await
+            .map_err(|_| SourceError::new(Kind::Timeout, "the body stopped coming"))?;
+        match piece {
+            Some(Ok(piece)) => into.write(&piece)?,
+            Some(Err(error)) => {
+                return Err(SourceError::new(Kind::Garbage, format!("the body ended early: {}", causes(&error))));
+            }
+            None => break,
+        }
+        if into.len() > limit {
+            return Err(too_large());
+        }
+    }
+    if length.is_some_and(|length| length != into.len()) {
+        return Err(SourceError::new(Kind::Garbage, "the body ended early"));
+    }
+    Ok(into)
+}

@@ -1,0 +1,216 @@
+//! How a source is named: `[NAME=]ADDRESS`, where the address is a folder, `s3://bucket/prefix`, or `models:/name@alias`.
+
+use std::{fmt, path::PathBuf};
+
+use anyhow::{Context, ensure};
+
+/// A source as the configuration names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// Its name; the address where none is given.
+    pub name: String,
+    address: String,
+    options: Vec<(String, String)>,
+}
+
+/// What an address means.
+#[derive(Clone, Debug)]
+pub(super) enum Kind {
+    Dir(PathBuf),
+    S3(S3Place),
+    Mlflow(ModelPlace),
+}
+
+/// A bucket, or a part of it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct S3Place {
+    pub(super) bucket: String,
+    /// Without a slash at either end; may be empty.
+    pub(super) prefix: String,
+    pub(super) endpoint: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) anonymous: bool,
+}
+
+/// A model in a registry.
+#[derive(Clone, Debug)]
+pub(super) struct ModelPlace {
+    pub(super) model: String,
+    pub(super) version: VersionRef,
+    pub(super) tracking: Option<String>,
+}
+
+/// Which version of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum VersionRef {
+    Number(String),
+    Alias(String),
+    Stage(String),
+    Latest,
+}
+
+/// What users of S3 and MLflow have set already.
+#[derive(Clone, Default)]
+pub struct Environment {
+    /// `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`.
+    pub endpoint: Option<String>,
+    /// `AWS_REGION`, `AWS_DEFAULT_REGION`.
+    pub region: Option<String>,
+    /// `AWS_ACCESS_KEY_ID`.
+    pub access_key: Option<String>,
+    /// `AWS_SECRET_ACCESS_KEY`.
+    pub secret_key: Option<String>,
+    /// `AWS_SESSION_TOKEN`.
+    pub session_token: Option<String>,
+    /// `MLFLOW_S3_ENDPOINT_URL`.
+    pub mlflow_endpoint: Option<String>,
+    /// `MLFLOW_TRACKING_URI`.
+    pub tracking: Option<String>,
+    /// `MLFLOW_TRACKING_USERNAME`.
+    pub username: Option<String>,
+    /// `MLFLOW_TRACKING_PASSWORD`.
+    pub password: Option<String>,
+    /// `MLFLOW_TRACKING_TOKEN`.
+    pub token: Option<String>,
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environment")
+            .field("endpoint", &self.endpoint)
+            .field("tracking", &self.tracking)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Spec {
+    /// Parses it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
+        let named = text.split_once('=').filter(|(name, _)| {
+            !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+        });
+        let (name, address) = named.map_or((None, text), |(name, address)| (Some(name), address));
+        ensure!(!address.is_empty(), "source: expected [NAME=]ADDRESS, got {text:?}");
+        let has_options = address.starts_with("s3://") || address.starts_with("models:/");
+        let (address, options) = match address.split_once('?').filter(|_| has_options) {
+            Some((address, options)) => (address, options),
+            None => (address, ""),
+        };
+        let options = options
+            .split('&')
+            .filter(|option| !option.is_empty())
+            .map(|option| {
+                let (key, value) =
+                    option.split_once('=').with_context(|| format!("source: expected key=value, got {option:?}"))?;
+                Ok((key.to_owned(), value.to_owned()))
+            })
+            .collect::<anyhow::Result<_>>()?;
+        let name = name.unwrap_or(address).trim_end_matches('/').to_owned();
+        let spec = Self { name, address: address.to_owned(), options };
+        spec.kind()?;
+        Ok(spec)
+    }
+
+    /// Where it is, without its options.
+    pub(super) fn address(&self) -> String {
+        self.address.clone()
+    }
+
+    fn option(&self, key: &str) -> Option<String> {
+        self.options.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone())
+    }
+
+    fn known(&self, keys: &[&str]) -> anyhow::Result<()> {
+        for (key, _) in &self.options {
+            ensure!(
+                keys.contains(&key.as_str()),
+                "source {}: no option {key:?}; there is {}",
+                self.name,
+                keys.join(", ")
+            );
+        }
+        Ok(())
+    }
+
+    pub(super) fn kind(&self) -> anyhow::Result<Kind> {
+        if let Some(rest) = self.address.strip_prefix("s3://") {
+            self.known(&["endpoint", "region", "anonymous"])?;
+            let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+            ensure!(!bucket.is_empty(), "source {}: expected s3://bucket/prefix, got {}", self.name, self.address);
+            return Ok(Kind::S3(S3Place {
+                bucket: bucket.to_owned(),
+                prefix: prefix.trim_matches('/').to_owned(),
+                endpoint: self.option("endpoint"),
+                region: self.option("region"),
+                anonymous: self.option("anonymous").is_some_and(|value| value != "false"),
+            }));
+        }
+        if let Some(rest) = self.address.strip_prefix("models:/") {
+            self.known(&["tracking"])?;
+            let expected = || {
+                format!(
+                    "source {}: expected models:/name@alias, /name/3, /name/latest or /name/Stage, got {}",
+                    self.name, self.address
+                )
+            };
+            let (model, version) = if let Some((model, alias)) = rest.rsplit_once('@') {
+                (model, VersionRef::Alias(alias.to_owned()))
+            } else {
+                let (model, version) = rest.rsplit_once('/').with_context(expected)?;
+                let version = match version {
+                    "latest" => VersionRef::Latest,
+                    number if number.bytes().all(|byte| byte.is_ascii_digit()) => VersionRef::Number(number.to_owned()),
+                    stage => VersionRef::Stage(stage.to_owned()),
+                };
+                (model, version)
+            };
+            let empty = VersionRef::Alias(String::new());
+            ensure!(!model.is_empty() && version != empty && version != VersionRef::Number(String::new()), expected());
+            return Ok(Kind::Mlflow(ModelPlace {
+                model: model.to_owned(),
+                version,
+                tracking: self.option("tracking"),
+            }));
+        }
+        ensure!(
+            !self.address.contains("://"),
+            "source {}: expected a folder, s3://bucket/prefix or models:/name@alias, got {}",
+            self.name,
+            self.address
+        );
+        Ok(Kind::Dir(PathBuf::from(&self.address)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_understood() {
+        let spec = Spec::parse("prod=s3://models/live/?endpoint=http://minio:9000&anonymous=true").expect("a bucket");
+        assert_eq!(spec.name, "prod");
+        let Ok(Kind::S3(place)) = spec.kind() else { panic!("{spec:?}") };
+        assert_eq!((place.bucket.as_str(), place.prefix.as_str(), place.anonymous), ("models", "live", true));
+        assert_eq!(place.endpoint.as_deref(), Some("http://minio:9000"));
+        for (text, version) in [
+            ("models:/churn@champion", VersionRef::Alias("champion".into())),
+            ("models:/churn/3", VersionRef::Number("3".into())),
+            ("models:/churn/latest", VersionRef::Latest),
+            ("models:/churn/Production", VersionRef::Stage("Production".into())),
+        ] {
+            let Ok(Kind::Mlflow(place)) = Spec::parse(text).expect("a model").kind() else { panic!("{text}") };
+            assert_eq!((place.model.as_str(), place.version), ("churn", version));
+        }
+        assert!(matches!(Spec::parse("/srv/a=b").expect("a folder").kind(), Ok(Kind::Dir(_))));
+        for bad in
+            ["", "x=", "s3://", "models:/churn", "models:/churn@", "ftp://x", "s3://b/p?nonsense=1", "models:/churn/"]
+        {
+            assert!(Spec::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

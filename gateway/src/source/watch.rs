@@ -1,0 +1,59 @@
+//! File events of folders, by inotify. They only ever say "look again": what is there is read by looking.
+
+use std::{mem::MaybeUninit, os::fd::OwnedFd, path::Path};
+
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use tokio::{io::unix::AsyncFd, sync::OnceCell};
+
+/// Watches any number of folders.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    /// Made on first use: it belongs to an event loop. `None` where the system refuses.
+    events: OnceCell<Option<AsyncFd<OwnedFd>>>,
+}
+
+/// What means that a bundle may have come, gone or changed.
+const INTERESTING: WatchFlags = WatchFlags::CLOSE_WRITE
+    .union(WatchFlags::CREATE)
+    .union(WatchFlags::DELETE)
+    .union(WatchFlags::MOVED_FROM)
+    .union(WatchFlags::MOVED_TO);
+
+impl Watch {
+    async fn events(&self) -> Option<&AsyncFd<OwnedFd>> {
+        let make = async || {
+            let fd = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).ok()?;
+            #[expect(
+                deprecated,
+                reason = "its trouble is with types that change their descriptor; the other one is unsafe"
+            )]
+            AsyncFd::new(fd).ok()
+        };
+        self.events.get_or_init(make).await.as_ref()
+    }
+
+    /// Watches this folder too. Where that fails the poll has to do.
+    pub(super) async fn add(&self, folder: &Path) {
+        if let Some(events) = self.events().await {
+            _ = inotify::add_watch(events.get_ref(), folder, INTERESTING | WatchFlags::ONLYDIR);
+        }
+    }
+
+    /// Ends with the next event, and takes those that came with it.
+    pub(super) async fn changed(&self) {
+        let Some(events) = self.events().await else { return std::future::pending().await };
+        loop {
+            let Ok(mut guard) = events.readable().await else { return std::future::pending().await };
+            let mut seen = false;
+            let mut buffer = [MaybeUninit::uninit(); 4096];
+            let mut reader = inotify::Reader::new(events.get_ref(), &mut buffer);
+            while reader.next().is_ok() {
+                seen = true;
+            }
+            guard.clear_ready();
+            if seen {
+                return;
+            }
+        }
+    }
+}

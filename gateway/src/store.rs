@@ -1,0 +1,235 @@
+//! Files of bundles on local disk, named by their sha256.
+//!
+//! A file is written beside its place and renamed, with its digest checked on the way, so whatever is there is whole.
+//! Beside the files stands, for each source, the last set of releases that it offered: a gateway that starts while the
+//! source is down serves those.
+
+use std::{
+    collections::HashSet,
+    fs, io,
+    io::Write,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime},
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    bundle::is_sha256,
+    release::{Content, Release},
+};
+
+/// A file that nothing refers to is kept for so long: another gateway may be about to use it.
+const GRACE: Duration = Duration::from_secs(3600);
+
+/// Numbers temporary files.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// A folder of files by digest.
+#[derive(Clone, Debug)]
+pub struct Store {
+    folder: PathBuf,
+}
+
+/// A release as it is remembered between runs.
+#[derive(Debug, Deserialize, Serialize)]
+struct Remembered {
+    model: String,
+    version: String,
+    id: String,
+    manifest: String,
+    at: String,
+}
+
+impl Store {
+    /// Uses `folder`, making it if it is not there.
+    pub fn at(folder: &Path) -> io::Result<Self> {
+        fs::create_dir_all(folder.join("files"))?;
+        fs::create_dir_all(folder.join("sources"))?;
+        Ok(Self { folder: folder.to_owned() })
+    }
+
+    fn path(&self, sha256: &str) -> PathBuf {
+        self.folder.join("files").join(sha256)
+    }
+
+    /// Whether it has this file.
+    pub fn has(&self, sha256: &str) -> bool {
+        is_sha256(sha256) && self.path(sha256).is_file()
+    }
+
+    /// A file's bytes. Whoever reads checks the digest again.
+    pub fn read(&self, sha256: &str) -> Result<Vec<u8>, String> {
+        if !is_sha256(sha256) {
+            return Err("not a digest".into());
+        }
+        fs::read(self.path(sha256)).map_err(|error| format!("not in the local cache: {error}"))
+    }
+
+    /// Removes a file that turned out to be damaged.
+    pub fn discard(&self, sha256: &str) {
+        if is_sha256(sha256) {
+            _ = fs::remove_file(self.path(sha256));
+        }
+    }
+
+    /// A place for a file that arrives.
+    pub fn incoming(&self) -> io::Result<Incoming> {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = self.folder.join("files").join(format!("{}-{number}.part", std::process::id()));
+        let file = fs::File::create(&path)?;
+        Ok(Incoming { store: self.clone(), path, file: Some(file), hash: Sha256::new(), bytes: 0 })
+    }
+
+    /// Remembers what a source offers.
+    pub fn remember(&self, source: &str, releases: &[Release]) -> io::Result<()> {
+        let remembered: Vec<_> = releases
+            .iter()
+            .filter_map(|release| match &release.content {
+                Content::Bundle { manifest, at } => Some(Remembered {
+                    model: release.model.clone(),
+                    version: release.version.clone(),
+                    id: release.id.clone(),
+                    manifest: String::from_utf8_lossy(manifest).into_owned(),
+                    at: at.clone(),
+                }),
+                Content::Folder(_) | Content::Demo | Content::Onnx { .. } => None,
+            })
+            .collect();
+        let temporary = self.folder.join("sources").join(format!("{}.part", std::process::id()));
+        fs::write(&temporary, serde_json::to_vec(&remembered)?)?;
+        fs::rename(temporary, self.source_path(source))
+    }
+
+    /// What a source offered last; nothing if that is not known.
+    pub fn remembered(&self, source: &str, place: usize) -> Vec<Release> {
+        let Ok(bytes) = fs::read(self.source_path(source)) else { return Vec::new() };
+        let remembered: Vec<Remembered> = serde_json::from_slice(&bytes).unwrap_or_default();
+        remembered
+            .into_iter()
+            .map(|release| Release {
+                model: release.model,
+                version: release.version,
+                id: release.id,
+                source: place,
+                content: Content::Bundle { manifest: release.manifest.into_bytes().into(), at: release.at },
+            })
+            .collect()
+    }
+
+    fn source_path(&self, source: &str) -> PathBuf {
+        // A name may have any characters; its digest has none that matter to a file system.
+        self.folder.join("sources").join(format!("{:x}.json", Sha256::digest(source)))
+    }
+
+    /// Removes what is not among `used` and has not been touched for a while.
+    pub fn retain(&self, used: &HashSet<String>) {
+        let Ok(entries) = fs::read_dir(self.folder.join("files")) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let age = entry
+                .metadata()
+                .and_then(|meta| meta.modified())
+                .ok()
+                .and_then(|at| SystemTime::now().duration_since(at).ok());
+            if !used.contains(&name) && age.is_some_and(|age| age > GRACE) {
+                _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+/// A file that arrives; dropped before [`finish`](Self::finish) it leaves nothing.
+#[derive(Debug)]
+pub struct Incoming {
+    store: Store,
+    path: PathBuf,
+    file: Option<fs::File>,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl Incoming {
+    /// Adds a piece.
+    pub fn write(&mut self, piece: &[u8]) -> io::Result<()> {
+        self.hash.update(piece);
+        self.bytes += piece.len() as u64;
+        self.file.as_mut().map_or_else(|| Err(io::ErrorKind::NotFound.into()), |file| file.write_all(piece))
+    }
+
+    /// Bytes so far.
+    pub fn len(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether nothing came.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Puts it into its place, if it has the expected digest. Gives the digest.
+    pub fn finish(mut self, expected: Option<&str>) -> Result<String, String> {
+        let actual = format!("{:x}", std::mem::take(&mut self.hash).finalize());
+        if let Some(expected) = expected
+            && actual != expected
+        {
+            return Err(format!("wrong digest: the manifest says sha256 {expected}, the file has {actual}"));
+        }
+        drop(self.file.take());
+        fs::rename(&self.path, self.store.path(&actual)).map_err(|error| format!("the local cache: {error}"))?;
+        Ok(actual)
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        // Gone already after `finish`.
+        _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_files_with_the_right_digest_are_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::at(folder.path()).expect("a store");
+        let digest = format!("{:x}", Sha256::digest(b"hello"));
+        let mut half = store.incoming().expect("a file");
+        half.write(b"hel").expect("written");
+        assert!(half.finish(Some(&digest)).is_err());
+        assert!(!store.has(&digest));
+        drop(store.incoming().expect("another"));
+        let mut whole = store.incoming().expect("a file");
+        whole.write(b"hel").expect("written");
+        whole.write(b"lo").expect("written");
+        assert_eq!(whole.finish(Some(&digest)).as_deref(), Ok(digest.as_str()));
+        assert_eq!(store.read(&digest).as_deref(), Ok(b"hello".as_slice()));
+        let left = fs::read_dir(folder.path().join("files")).expect("there").count();
+        assert_eq!(left, 1, "no parts are left");
+        for bad in ["../../etc/passwd", "", "AB"] {
+            assert!(!store.has(bad) && store.read(bad).is_err());
+        }
+    }
+
+    #[test]
+    fn the_last_set_is_remembered() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::at(folder.path()).expect("a store");
+        assert!(store.remembered("s3/../x", 0).is_empty());
+        let release = Release {
+            model: "m".into(),
+            version: "1".into(),
+            id: "abc".into(),
+            source: 0,
+            content: Content::Bundle { manifest: b"x".as_slice().into(), at: "p".into() },
+        };
+        store.remember("s3/../x", &[release]).expect("written");
+        let back = store.remembered("s3/../x", 2);
+        assert_eq!((back.len(), back[0].source, back[0].id.as_str()), (1, 2, "abc"));
+    }
+}

@@ -1,0 +1,307 @@
+//! One model as the supervisor sees it: what is wanted of it, what is resident, what serves.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
+
+use tokio::{sync::oneshot, task::AbortHandle};
+
+use crate::{
+    catalog::{Canary, Entry, State, Status},
+    error::Error,
+    generation::Generation,
+    release::Release,
+    swap::{prepare::Until, trial::Trial},
+};
+
+/// Whoever waits for a generation.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    /// Whether another version will do.
+    pub(super) any: bool,
+    reply: oneshot::Sender<Result<Arc<Generation>, Error>>,
+}
+
+impl Waiter {
+    pub(super) fn new(any: bool, reply: oneshot::Sender<Result<Arc<Generation>, Error>>) -> Self {
+        Self { any, reply }
+    }
+
+    /// Whoever went away needs no answer.
+    pub(super) fn answer(self, answer: Result<Arc<Generation>, Error>) {
+        _ = self.reply.send(answer);
+    }
+}
+
+/// A model.
+#[derive(Debug, Default)]
+pub(super) struct Model {
+    /// By source, the ids of the releases it offers, the preferred first.
+    pub(super) offers: BTreeMap<usize, Vec<String>>,
+    /// Releases by id: those wanted, those resident, and the last good one.
+    pub(super) slots: BTreeMap<String, Slot>,
+    /// Ids of those that answer; the first where no version is named.
+    pub(super) serving: Vec<String>,
+    /// The one that was switched away from last; kept warm.
+    pub(super) previous: Option<String>,
+    /// The one that answered last, even if it is not resident.
+    pub(super) good: Option<String>,
+    /// From which release to which somebody went back; until a source wants something else.
+    pub(super) rolled_back: Option<(String, String)>,
+    /// Whether what is wanted should be resident, or only fetched.
+    pub(super) resident: bool,
+    /// Unloaded by hand, until loaded by hand.
+    pub(super) unloaded: bool,
+    /// A release that gets some requests, or copies of them, before it answers all.
+    pub(super) trial: Option<Trial>,
+}
+
+/// A release and what has become of it.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) release: Release,
+    pub(super) state: SlotState,
+    pub(super) waiters: Vec<Waiter>,
+    /// Worth knowing while it serves.
+    pub(super) note: String,
+    /// Whether all its files are in the local cache.
+    pub(super) fetched: bool,
+    /// Bytes it took when it was last resident.
+    pub(super) cost: usize,
+    /// Failures in a row.
+    pub(super) failures: u32,
+}
+
+#[derive(Debug)]
+pub(super) enum SlotState {
+    /// Known, not resident.
+    Idle,
+    /// On its way.
+    Busy { ticket: u64, until: Until, since: Instant, task: AbortHandle },
+    /// Resident.
+    Live(Arc<Generation>),
+    /// Of no use; to be tried again then, if ever.
+    Failed { reason: String, retry_at: Option<Instant> },
+}
+
+impl Slot {
+    pub(super) fn new(release: Release) -> Self {
+        Self {
+            release,
+            state: SlotState::Idle,
+            waiters: Vec::new(),
+            note: String::new(),
+            fetched: false,
+            cost: 0,
+            failures: 0,
+        }
+    }
+
+    pub(super) fn live(&self) -> Option<&Arc<Generation>> {
+        match &self.state {
+            SlotState::Live(generation) => Some(generation),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_hopeless(&self) -> bool {
+        matches!(self.state, SlotState::Failed { retry_at: None, .. })
+    }
+}
+
+impl Model {
+    /// The ids of the releases that should serve, the preferred first, one for each version.
+    pub(super) fn wanted(&self) -> Vec<String> {
+        let mut versions = BTreeSet::new();
+        let mut ids: Vec<String> = self
+            .offers
+            .values()
+            .flatten()
+            .filter(|id| self.slots.get(*id).is_some_and(|slot| versions.insert(slot.release.version.clone())))
+            .cloned()
+            .collect();
+        if let Some((from, to)) = &self.rolled_back
+            && self.slots.contains_key(to)
+        {
+            ids.retain(|id| id != from && id != to);
+            ids.insert(0, to.clone());
+        }
+        ids
+    }
+
+    /// What a source wants first, whatever somebody did by hand.
+    pub(super) fn offered_first(&self) -> Option<&String> {
+        self.offers.values().flatten().next()
+    }
+
+    pub(super) fn live(&self, id: &str) -> Option<&Arc<Generation>> {
+        self.slots.get(id)?.live()
+    }
+
+    fn is_on_trial(&self, id: &str) -> bool {
+        self.trial.as_ref().is_some_and(|trial| trial.id == id)
+    }
+
+    /// The ids that should answer, of those that can.
+    pub(super) fn choose_serving(&self) -> Vec<String> {
+        if self.unloaded {
+            return Vec::new();
+        }
+        let can = |id: &&String| self.live(id).is_some() && !self.is_on_trial(id);
+        let wanted = self.wanted();
+        let mut serving: Vec<String> = wanted.iter().filter(can).cloned().collect();
+        let head = wanted.iter().find(|id| self.slots.get(*id).is_some_and(|slot| !slot.is_hopeless()));
+        if head.filter(can).is_none() {
+            // What should answer first cannot yet: what answered stays, and first if it was.
+            let kept: Vec<_> = self.serving.iter().filter(can).cloned().collect();
+            serving.retain(|id| !kept.contains(id));
+            serving.splice(0..0, kept);
+        }
+        serving
+    }
+
+    /// The release to make resident for a request: of that version, or the preferred one that is not hopeless.
+    pub(super) fn candidate(&self, version: Option<&str>) -> Option<String> {
+        let wanted = self.wanted();
+        let of_version = |id: &&String| {
+            version.is_none_or(|version| self.slots.get(*id).is_some_and(|slot| slot.release.version == version))
+        };
+        let hopeful = |id: &&String| self.slots.get(*id).is_some_and(|slot| !slot.is_hopeless());
+        let last_good = self.good.iter().filter(|id| self.slots.contains_key(*id));
+        let mut candidates = wanted.iter().chain(last_good).filter(of_version);
+        candidates.clone().find(hopeful).or_else(|| candidates.next()).cloned()
+    }
+
+    /// Another release that could be made resident in place of one that failed just now.
+    pub(super) fn fallback(&self, failed: &str) -> Option<String> {
+        let wanted = self.wanted();
+        let could = |id: &&String| {
+            id.as_str() != failed
+                && self.slots.get(*id).is_some_and(|slot| matches!(slot.state, SlotState::Idle | SlotState::Live(_)))
+        };
+        wanted.iter().chain(&self.good).find(could).cloned()
+    }
+
+    /// Ids of resident releases that nothing needs.
+    pub(super) fn unneeded(&self) -> Vec<String> {
+        let live = self.slots.iter().filter(|(_, slot)| slot.live().is_some()).map(|(id, _)| id);
+        live.filter(|id| !self.serving.contains(id) && self.previous.as_ref() != Some(id) && !self.is_on_trial(id))
+            .cloned()
+            .collect()
+    }
+
+    /// Ids of releases that need not even be known.
+    pub(super) fn forgettable(&self) -> Vec<String> {
+        let offered: BTreeSet<_> = self.offers.values().flatten().collect();
+        self.slots
+            .iter()
+            .filter(|(id, slot)| slot.live().is_none() && !offered.contains(id) && self.good.as_ref() != Some(id))
+            .map(|(id, _)| id.clone())
+            .collect()
+    }
+
+    /// Whether it is of no more use to anybody.
+    pub(super) fn is_gone(&self) -> bool {
+        self.serving.is_empty()
+            && self.offers.values().all(Vec::is_empty)
+            && self.slots.values().all(|slot| slot.live().is_none())
+    }
+
+    /// What the catalog should say.
+    pub(super) fn entry(&self) -> Entry {
+        let wanted = self.wanted();
+        let generations = self.serving.iter().filter_map(|id| self.live(id).cloned()).collect();
+        let mut versions: Vec<Status> = Vec::new();
+        for id in self.serving.iter().chain(&wanted) {
+            let Some(slot) = self.slots.get(id) else { continue };
+            let status = self.status(id, slot, &wanted);
+            match versions.iter_mut().find(|known| known.version == status.version) {
+                // A version that serves while a newer build of it does not: both belong to the truth.
+                Some(known) if *known != status && !status.reason.is_empty() && known.state == State::Ready => {
+                    known.reason = format!("a newer build of this version does not serve: {}", status.reason);
+                }
+                Some(_) => {}
+                None => versions.push(status),
+            }
+        }
+        let canary = self.trial.as_ref().filter(|trial| trial.share > 0).and_then(|trial| {
+            Some(Canary { generation: Arc::clone(self.live(&trial.id)?), share: trial.share, turn: 0.into() })
+        });
+        Entry { generations, versions, canary }
+    }
+
+    fn status(&self, id: &String, slot: &Slot, wanted: &[String]) -> Status {
+        let (state, reason) = match &slot.state {
+            _ if self.unloaded => (State::Unavailable, "unloaded".to_owned()),
+            SlotState::Live(_) if self.is_on_trial(id) => (State::Loading, "on trial".to_owned()),
+            SlotState::Live(_) if !wanted.contains(id) && wanted.is_empty() => {
+                (State::Ready, "no source has it any more; it serves until it is unloaded or replaced".to_owned())
+            }
+            SlotState::Live(_) => (State::Ready, slot.note.clone()),
+            SlotState::Busy { until: Until::Fetched, .. } => (State::Loading, "being fetched".to_owned()),
+            SlotState::Busy { .. } => (State::Loading, String::new()),
+            SlotState::Idle => (State::Unavailable, "not resident; the first request loads it".to_owned()),
+            SlotState::Failed { reason, .. } => (State::Unavailable, reason.clone()),
+        };
+        Status { version: slot.release.version.clone(), state, reason }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::release::Content;
+
+    fn slot(version: &str) -> Slot {
+        Slot::new(Release {
+            model: "m".into(),
+            version: version.into(),
+            id: version.into(),
+            source: 0,
+            content: Content::Demo,
+        })
+    }
+
+    fn model(offered: &[&str]) -> Model {
+        let mut model = Model::default();
+        model.offers.insert(1, offered.iter().map(|&id| id.to_owned()).collect());
+        model.slots = offered.iter().map(|&id| (id.to_owned(), slot(id))).collect();
+        model
+    }
+
+    #[test]
+    fn a_hopeless_release_is_passed_over() {
+        let mut model = model(&["3", "2"]);
+        assert_eq!(model.candidate(None).as_deref(), Some("3"));
+        let failed = SlotState::Failed { reason: "bad".into(), retry_at: None };
+        model.slots.get_mut("3").expect("there").state = failed;
+        assert_eq!(model.candidate(None).as_deref(), Some("2"));
+        assert_eq!(model.candidate(Some("3")).as_deref(), Some("3"), "its own reason is told");
+        assert_eq!(model.candidate(Some("9")), None);
+    }
+
+    #[test]
+    fn going_back_holds_until_something_else_is_offered() {
+        let mut model = model(&["3"]);
+        model.slots.insert("2".into(), slot("2"));
+        model.rolled_back = Some(("3".into(), "2".into()));
+        assert_eq!(model.wanted(), ["2"]);
+        model.rolled_back = None;
+        assert_eq!(model.wanted(), ["3"]);
+    }
+
+    #[test]
+    fn what_nobody_offers_is_forgotten_but_for_the_last_good_one() {
+        let mut model = model(&["3"]);
+        for id in ["1", "2"] {
+            model.slots.insert(id.into(), slot(id));
+        }
+        model.good = Some("2".into());
+        assert_eq!(model.forgettable(), ["1"]);
+        assert!(!model.is_gone());
+        model.offers.clear();
+        assert!(model.is_gone());
+    }
+}

@@ -1,0 +1,292 @@
+//! From a release to a generation that is good to serve: fetch, verify, compile, load, golden examples, warm-up.
+//!
+//! Fetching is asynchronous; the rest runs on a thread of its own, at a low priority unless a request waits for it, so
+//! that serving does not notice.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use sha2::{Digest, Sha256};
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::{
+    bundle::{Bundle, BundleError, FileRef, Manifest},
+    generation::{Generation, Runner},
+    golden,
+    metrics::Metrics,
+    parts::Parts,
+    release::{Content, Release},
+    source::{Source, SourceError},
+    store::Store,
+    workers,
+};
+
+/// Files fetched at once for one release.
+const FETCHES: usize = 4;
+
+/// Releases fetched at once.
+const FETCHED_RELEASES: usize = 4;
+
+/// Releases loaded at once because they changed; more would only slow each other, and serving, down.
+const LOADS: usize = 1;
+
+/// Releases loaded at once because requests wait for them.
+const ACTIVATIONS: usize = 2;
+
+/// How much lower than the others' the priority of a thread is that loads what nobody waits for.
+const NICE: i32 = 10;
+
+/// Runs of the golden examples before a generation serves, for as long as they take less than [`WARM_TIME`] together.
+const WARM_RUNS: usize = 20;
+const WARM_TIME: Duration = Duration::from_millis(20);
+
+/// What is needed to make releases live.
+#[derive(Debug)]
+pub(super) struct Preparer {
+    pub(super) sources: Vec<Arc<Source>>,
+    pub(super) store: Option<Store>,
+    pub(super) parts: Arc<Parts>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) max_bundle: u64,
+    /// Threads that will run it.
+    pub(super) threads: usize,
+    fetches: Semaphore,
+    loads: Semaphore,
+    activations: Semaphore,
+}
+
+/// How far to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// All files are in the local cache.
+    Fetched,
+    /// It could serve; nobody waits for it.
+    Loaded,
+    /// It could serve; a request waits for it.
+    LoadedSoon,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// As asked for, with the manifest that was made for it if it had none.
+    pub(super) release: Release,
+    /// `None` if it was only to be fetched.
+    pub(super) generation: Option<Generation>,
+}
+
+/// Why a release cannot serve.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    /// For people; one line for each problem.
+    pub(super) reason: String,
+    /// Whether it may go better later.
+    pub(super) transient: bool,
+}
+
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Self {
+        Self { reason: error.to_string(), transient: true }
+    }
+}
+
+impl From<BundleError> for Failure {
+    fn from(error: BundleError) -> Self {
+        Self { reason: error.to_string(), transient: false }
+    }
+}
+
+impl Preparer {
+    pub(super) fn new(
+        sources: Vec<Arc<Source>>,
+        store: Option<Store>,
+        parts: Arc<Parts>,
+        metrics: Arc<Metrics>,
+        max_bundle: u64,
+        threads: usize,
+    ) -> Self {
+        Self {
+            sources,
+            store,
+            parts,
+            metrics,
+            max_bundle,
+            threads,
+            fetches: Semaphore::new(FETCHED_RELEASES),
+            loads: Semaphore::new(LOADS),
+            activations: Semaphore::new(ACTIVATIONS),
+        }
+    }
+
+    /// Goes as far as asked.
+    pub(super) async fn prepare(self: Arc<Self>, release: Release, until: Until) -> Result<Prepared, Failure> {
+        let release = self.fetch(release).await?;
+        if until == Until::Fetched {
+            return Ok(Prepared { release, generation: None });
+        }
+        let gate = if until == Until::LoadedSoon { &self.activations } else { &self.loads };
+        let gone = |_| Failure { reason: "the gateway is going away".into(), transient: true };
+        let _turn = gate.acquire().await.map_err(gone)?;
+        let (reply, answer) = oneshot::channel();
+        let (this, of) = (Arc::clone(&self), release.clone());
+        let spawned = thread::Builder::new().name("loader".into()).stack_size(workers::STACK).spawn(move || {
+            if until == Until::Loaded {
+                // Of this thread only, on Linux. Without the right to, it competes as an equal.
+                _ = rustix::process::setpriority_process(None, NICE);
+            }
+            _ = reply.send(this.load(&of));
+        });
+        if let Err(error) = spawned {
+            return Err(Failure { reason: format!("no thread could be started: {error}"), transient: true });
+        }
+        let loaded = answer.await.unwrap_or_else(|_| {
+            self.metrics.panics.inc();
+            Err(Failure { reason: "the gateway panicked while loading it".into(), transient: false })
+        });
+        Ok(Prepared { release, generation: Some(loaded?) })
+    }
+
+    /// Brings every file that is not there yet into the local cache.
+    async fn fetch(&self, mut release: Release) -> Result<Release, Failure> {
+        let (Some(store), Some(source)) = (&self.store, self.sources.get(release.source)) else { return Ok(release) };
+        let _turn = match &release.content {
+            Content::Folder(_) | Content::Demo => return Ok(release),
+            Content::Bundle { .. } | Content::Onnx { .. } => self.fetches.acquire().await.ok(),
+        };
+        let start = Instant::now();
+        if let Content::Onnx { at } = &release.content {
+            let incoming = store.incoming().map_err(local)?;
+            let file = source.fetch(at, None, incoming, self.max_bundle).await?;
+            self.metrics.lifecycle.fetched_bytes.with_label_values(&[source.name()]).inc_by(file.len());
+            let sha256 = file.finish(None).map_err(unverified)?;
+            let manifest = bare_manifest(&release.model, &release.version, &sha256);
+            release.content = Content::Bundle { manifest: manifest.into_bytes().into(), at: String::new() };
+            return Ok(release);
+        }
+        let Content::Bundle { manifest, at } = &release.content else { return Ok(release) };
+        let files = Manifest::parse(manifest)
+            .and_then(|manifest| manifest.files())
+            .map_err(|reason| Failure { reason, transient: false })?;
+        let mut seen = HashSet::new();
+        let files = files.into_iter().filter(|file| seen.insert(file.sha256.clone()));
+        let (there, missing): (Vec<_>, Vec<_>) = files.partition(|file| store.has(&file.sha256));
+        let name = source.name();
+        self.metrics.lifecycle.reused_files.with_label_values(&[name]).inc_by(there.len() as u64);
+        if missing.is_empty() {
+            return Ok(release);
+        }
+        let budget = AtomicU64::new(self.max_bundle);
+        let fetch = |file: FileRef| {
+            let (source, budget) = (Arc::clone(source), &budget);
+            async move {
+                let told = |reason: String| Failure { reason: format!("{}: {reason}", file.file), transient: true };
+                let left = budget.load(Ordering::Relaxed);
+                let incoming = store.incoming().map_err(local)?;
+                let fetched = source.fetch(at, Some(&file), incoming, left).await.map_err(|error| Failure {
+                    reason: format!("{}: {error}", file.file),
+                    transient: !error.is_final(),
+                })?;
+                let bytes = fetched.len();
+                let spent = budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes));
+                if spent.is_err() {
+                    return Err(Failure {
+                        reason: format!("the bundle is larger than the limit of {} bytes", self.max_bundle),
+                        transient: false,
+                    });
+                }
+                self.metrics.lifecycle.fetched_bytes.with_label_values(&[source.name()]).inc_by(bytes);
+                // A digest that is wrong now may be that of a file half replaced.
+                fetched.finish(Some(&file.sha256)).map_err(told)?;
+                Ok(())
+            }
+        };
+        let fetches: Vec<_> = missing.into_iter().map(fetch).collect();
+        stream::iter(fetches).buffer_unordered(FETCHES).try_collect::<()>().await?;
+        self.took("fetch", start);
+        Ok(release)
+    }
+
+    /// On a thread where it may take its time.
+    fn load(&self, release: &Release) -> Result<Generation, Failure> {
+        let start = Instant::now();
+        let mut bundle = match &release.content {
+            Content::Folder(folder) => Bundle::read(folder)?,
+            Content::Demo => Bundle::demo()?,
+            Content::Onnx { .. } => return Err(unverified("it was not fetched".into())),
+            Content::Bundle { manifest, .. } => {
+                let read = |sha256: &str| match &self.store {
+                    Some(store) => store.read(sha256),
+                    None => Err("there is no local cache".into()),
+                };
+                Bundle::stored(manifest, &read, &|sha256| self.parts.live_model(sha256))
+                    .map_err(|error| Failure { transient: self.discard_damaged(manifest), ..error.into() })?
+            }
+        };
+        bundle.name.clone_from(&release.model);
+        bundle.version.clone_from(&release.version);
+        let generation = Generation::load(bundle, &self.parts, &self.metrics)?;
+        self.took("load", start);
+        let start = Instant::now();
+        let mut runner = Runner::new(&generation);
+        let problems = golden::check(&generation, &mut runner);
+        if !problems.is_empty() {
+            return Err(BundleError { problems }.into());
+        }
+        for _ in 0..WARM_RUNS {
+            if start.elapsed() > WARM_TIME || generation.golden.examples.is_empty() {
+                break;
+            }
+            golden::warm(&generation, &mut runner);
+        }
+        generation.measure(&runner, self.threads);
+        self.took("check", start);
+        Ok(generation)
+    }
+
+    /// Removes files that are not what they were, so that the next try fetches them again. Tells whether any was.
+    fn discard_damaged(&self, manifest: &[u8]) -> bool {
+        let (Some(store), Ok(files)) = (&self.store, Manifest::parse(manifest).and_then(|manifest| manifest.files()))
+        else {
+            return false;
+        };
+        let mut any = false;
+        for file in files {
+            let good =
+                store.read(&file.sha256).is_ok_and(|bytes| format!("{:x}", Sha256::digest(&bytes)) == file.sha256);
+            if !good {
+                store.discard(&file.sha256);
+                any = true;
+            }
+        }
+        any
+    }
+
+    fn took(&self, part: &str, start: Instant) {
+        self.metrics.lifecycle.release_seconds.with_label_values(&[part]).observe(start.elapsed().as_secs_f64());
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn local(error: std::io::Error) -> Failure {
+    Failure { reason: format!("the local cache: {error}"), transient: true }
+}
+
+fn unverified(reason: String) -> Failure {
+    Failure { reason, transient: true }
+}
+
+/// For an ONNX file without a bundle: the graph's own signature, invoked by `predict` alone.
+fn bare_manifest(model: &str, version: &str, sha256: &str) -> String {
+    format!(
+        "format = 1\nname = \"{model}\"\nversion = \"{version}\"\ndescription = \"An ONNX graph without a bundle\"\n\
+         [model]\nfile = \"model.onnx\"\nsha256 = \"{sha256}\"\n[[stage]]\nname = \"predict\"\nmodule = \"builtin:predict\"\n"
+    )
+}

@@ -1,0 +1,228 @@
+//! What the supervisor knows, and the step that brings what serves in line with what is wanted.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::mpsc;
+
+use crate::{
+    catalog::Catalog,
+    generation::Generation,
+    metrics::{Metrics, lifecycle::count},
+    reaper::Reaper,
+    release::Release,
+    swap::{
+        model::{Model, Slot, SlotState},
+        prepare::{Failure, Prepared, Preparer},
+        trial::{Gate, Trial},
+    },
+};
+
+/// The source's number of bundles named on the command line; before all others.
+pub const GIVEN: usize = usize::MAX;
+
+/// What came of a job.
+pub(super) struct Done {
+    pub(super) model: String,
+    pub(super) id: String,
+    pub(super) ticket: u64,
+    pub(super) result: Result<Prepared, Failure>,
+}
+
+/// What the supervisor goes by.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) default_model: Option<String>,
+    pub(super) on_demand: bool,
+    /// Bytes for resident generations.
+    pub(super) budget: Option<usize>,
+    /// Module instances alive at once.
+    pub(super) pool: usize,
+    pub(super) idle: Option<Duration>,
+    pub(super) gate: Gate,
+    pub(super) poll: Duration,
+    /// How many.
+    pub(super) sources: usize,
+    pub(super) settled: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+pub(super) struct Supervisor {
+    pub(super) settings: Settings,
+    pub(super) preparer: Arc<Preparer>,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) reaper: Reaper,
+    pub(super) models: BTreeMap<String, Model>,
+    /// Sources that have not said anything yet.
+    pub(super) silent: HashSet<usize>,
+    /// The first bundle on the command line.
+    first_given: Option<String>,
+    pub(super) tickets: u64,
+    pub(super) done: mpsc::Sender<Done>,
+    pub(super) finished: Option<mpsc::Receiver<Done>>,
+}
+
+impl Supervisor {
+    pub(super) fn new(
+        settings: Settings,
+        preparer: Preparer,
+        catalog: Arc<Catalog>,
+        metrics: Arc<Metrics>,
+        given: Vec<(Release, Arc<Generation>)>,
+    ) -> std::io::Result<Self> {
+        let known = Arc::clone(&catalog);
+        let reaper = Reaper::start(Arc::clone(&metrics), move |model, version| {
+            known.index().iter().any(|(name, versions)| {
+                name == model && version.is_none_or(|version| versions.iter().any(|known| known.version == version))
+            })
+        })?;
+        let (done, finished) = mpsc::channel(64);
+        let mut this = Self {
+            silent: (0..settings.sources).collect(),
+            first_given: None,
+            settings,
+            preparer: Arc::new(preparer),
+            catalog,
+            metrics,
+            reaper,
+            models: BTreeMap::new(),
+            tickets: 0,
+            done,
+            finished: Some(finished),
+        };
+        this.metrics.lifecycle.budget_bytes.set(this.settings.budget.unwrap_or(0) as i64);
+        for (release, generation) in given {
+            let name = release.model.clone();
+            this.first_given.get_or_insert_with(|| name.clone());
+            let model = this.models.entry(name.clone()).or_default();
+            model.resident = true;
+            model.offers.entry(0).or_default().push(release.id.clone());
+            let mut slot = Slot::new(release);
+            slot.cost = generation.footprint();
+            slot.fetched = true;
+            slot.state = SlotState::Live(generation);
+            model.slots.insert(slot.release.id.clone(), slot);
+            this.settle(&name);
+        }
+        this.look_settled();
+        Ok(this)
+    }
+
+    /// Begins what should begin, and makes what serves what should serve.
+    pub(super) fn settle(&mut self, name: &str) {
+        self.begin(name);
+        let Some(model) = self.models.get_mut(name) else { return };
+        let serving = model.choose_serving();
+        let old = model.serving.first().cloned();
+        let new = serving.first().cloned();
+        model.serving = serving;
+        if let Some(new) = &new {
+            model.good = Some(new.clone());
+            if let Some(old) = old.filter(|old| old != new) {
+                model.previous = model.slots.contains_key(&old).then_some(old);
+            }
+            if model.previous.as_ref() == Some(new) {
+                model.previous = None;
+            }
+        }
+        let unneeded = model.unneeded();
+        let wanted = model.wanted();
+        let superseded: Vec<_> = model
+            .slots
+            .iter()
+            .filter(|(id, slot)| {
+                matches!(slot.state, SlotState::Busy { .. }) && !wanted.contains(id) && slot.waiters.is_empty()
+            })
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in superseded {
+            if let Some(slot) = model.slots.get_mut(&id) {
+                if let SlotState::Busy { task, .. } = &slot.state {
+                    task.abort();
+                }
+                slot.state = SlotState::Idle;
+                count(&self.metrics.lifecycle.releases, &[name, "superseded"]);
+            }
+        }
+        // The catalog lets go first, so that no request finds what is being retired.
+        self.publish(name);
+        for id in unneeded {
+            self.retire(name, &id);
+        }
+        if let Some(model) = self.models.get_mut(name) {
+            for id in model.forgettable() {
+                model.slots.remove(&id);
+            }
+            if model.is_gone() {
+                self.models.remove(name);
+                self.catalog.remove(name);
+            }
+        }
+        self.gauge();
+    }
+
+    pub(super) fn publish(&mut self, name: &str) {
+        if let Some(model) = self.models.get(name) {
+            self.catalog.set(name, model.entry());
+        }
+        let first = || self.models.keys().next().cloned();
+        let default = self.settings.default_model.clone().or_else(|| self.first_given.clone()).or_else(first);
+        self.catalog.set_default(default);
+    }
+
+    /// Not resident any more.
+    pub(super) fn retire(&mut self, name: &str, id: &str) {
+        let Some(slot) = self.models.get_mut(name).and_then(|model| model.slots.get_mut(id)) else { return };
+        if slot.live().is_some()
+            && let SlotState::Live(generation) = std::mem::replace(&mut slot.state, SlotState::Idle)
+        {
+            self.hand_over(name, generation);
+        }
+    }
+
+    pub(super) fn hand_over(&self, name: &str, generation: Arc<Generation>) {
+        generation.shadow.set(None);
+        self.metrics.ended(name, &generation.version, generation.id, &generation.digest);
+        self.reaper.retire(generation);
+    }
+
+    /// The release on trial, if any, is on trial no more; what it is now, the next [`settle`](Self::settle) decides.
+    pub(super) fn end_trial(&mut self, name: &str) -> Option<Trial> {
+        let trial = self.models.get_mut(name)?.trial.take()?;
+        trial.against().shadow.set(None);
+        Some(trial)
+    }
+
+    pub(super) fn gauge(&self) {
+        let live = self.models.values().flat_map(|model| model.slots.values()).filter_map(Slot::live);
+        let (count, bytes) = live.fold((0, 0), |(count, bytes), live| (count + 1, bytes + live.footprint()));
+        self.metrics.lifecycle.resident.set(count);
+        self.metrics.lifecycle.resident_bytes.set(bytes as i64);
+        let known: usize = self.models.values().map(|model| model.wanted().len()).sum();
+        self.metrics.lifecycle.known.set(known as i64);
+    }
+
+    /// Ready once every source has spoken and what it offered has become something, for better or worse.
+    pub(super) fn look_settled(&self) {
+        if self.settings.settled.load(Ordering::Relaxed) || !self.silent.is_empty() {
+            return;
+        }
+        let on_its_way = |model: &Model| {
+            model.serving.is_empty() && model.slots.values().any(|slot| matches!(slot.state, SlotState::Busy { .. }))
+        };
+        let answers = self
+            .models
+            .values()
+            .any(|model| !model.serving.is_empty() || !model.resident && model.slots.values().any(|slot| slot.fetched));
+        if answers && !self.models.values().any(on_its_way) {
+            self.settings.settled.store(true, Ordering::Release);
+        }
+    }
+}

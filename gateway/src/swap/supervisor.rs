@@ -1,0 +1,175 @@
+//! The one task that decides what is resident and what serves: it hears sources, jobs, requests and people in turn.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::{
+    error::Error,
+    release::Release,
+    swap::{
+        model::{Slot, SlotState, Waiter},
+        poll::Offer,
+        state::Supervisor,
+        trial::Verdict,
+        wishes::Wish,
+    },
+};
+
+/// How often trials are judged, and idle models and failures looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// A question, with where the answer goes.
+#[derive(Debug)]
+pub(super) enum Message {
+    Activate { model: String, version: Option<String>, waiter: Waiter },
+    Wish { model: String, wish: Wish, reply: oneshot::Sender<Result<(), Error>> },
+}
+
+impl Supervisor {
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>, mut offers: mpsc::Receiver<Offer>) {
+        let Some(mut finished) = self.finished.take() else { return };
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                message = inbox.recv() => match message {
+                    Some(Message::Activate { model, version, waiter }) => self.activate(&model, version.as_deref(), waiter),
+                    Some(Message::Wish { model, wish, reply }) => self.wish(&model, &wish, reply),
+                    // Nobody can ask any more; what is served stays until the end.
+                    None => std::future::pending().await,
+                },
+                Some(offer) = offers.recv() => self.offered(offer),
+                Some(done) = finished.recv() => self.done(done),
+                _ = tick.tick() => self.tick(),
+            }
+            self.look_settled();
+        }
+    }
+
+    /// A source tells all that it has.
+    pub(super) fn offered(&mut self, offer: Offer) {
+        self.silent.remove(&offer.source);
+        let key = offer.source.wrapping_add(1);
+        let mut by_model: BTreeMap<String, Vec<Release>> = BTreeMap::new();
+        for release in offer.releases {
+            by_model.entry(release.model.clone()).or_default().push(release);
+        }
+        let known: Vec<String> = self.models.keys().cloned().collect();
+        for name in known.iter().filter(|name| !by_model.contains_key(*name)) {
+            if self
+                .models
+                .get_mut(name)
+                .is_some_and(|model| model.offers.remove(&key).is_some_and(|ids| !ids.is_empty()))
+            {
+                self.settle(name);
+            }
+        }
+        for (name, releases) in by_model {
+            let is_new = !self.models.contains_key(&name);
+            let model = self.models.entry(name.clone()).or_default();
+            if is_new {
+                model.resident = !self.settings.on_demand;
+            }
+            let ids: Vec<_> = releases.iter().map(|release| release.id.clone()).collect();
+            let is_other = model.offers.get(&key) != Some(&ids);
+            for release in releases {
+                model.slots.entry(release.id.clone()).or_insert_with(|| Slot::new(release));
+            }
+            model.offers.insert(key, ids);
+            if is_other {
+                let first = model.offered_first().cloned();
+                // Somebody went back from a release: a source that wants another one is heard again.
+                if model.rolled_back.as_ref().is_some_and(|(from, _)| first.as_ref() != Some(from)) {
+                    model.rolled_back = None;
+                }
+                // A release on trial that nobody wants any more.
+                let wanted = model.wanted();
+                if model.trial.as_ref().is_some_and(|trial| !wanted.contains(&trial.id)) {
+                    self.end_trial(&name);
+                }
+            }
+            let model = self.models.entry(name.clone()).or_default();
+            if offer.changed {
+                // Something was written there: what could not be fetched may be whole now.
+                for slot in model.slots.values_mut() {
+                    if let SlotState::Failed { retry_at: Some(at), .. } = &mut slot.state {
+                        *at = Instant::now();
+                    }
+                }
+            }
+            self.settle(&name);
+        }
+        self.remember(offer.source);
+    }
+
+    /// Writes down what a source offers, as far as it could be served without the source.
+    pub(super) fn remember(&self, source: usize) {
+        let (Some(store), Some(named)) = (&self.preparer.store, self.preparer.sources.get(source)) else { return };
+        let key = source.wrapping_add(1);
+        let good: Vec<Release> = self
+            .models
+            .values()
+            .filter_map(|model| {
+                let of = model.offers.get(&key)?;
+                let usable =
+                    of.iter().filter_map(|id| model.slots.get(id)).filter(|slot| slot.fetched && !slot.is_hopeless());
+                let mut releases: Vec<_> = usable.map(|slot| slot.release.clone()).collect();
+                if releases.is_empty() {
+                    // What it offers cannot be served yet; the last good one can.
+                    let good = model.good.as_ref().and_then(|id| model.slots.get(id));
+                    releases.extend(good.filter(|slot| slot.release.source == source).map(|slot| slot.release.clone()));
+                }
+                Some(releases)
+            })
+            .flatten()
+            .collect();
+        if !good.is_empty()
+            && let Err(error) = store.remember(named.name(), &good)
+        {
+            tracing::warn!(source = named.name(), %error, "what the source offers could not be written down");
+        }
+    }
+
+    pub(super) fn tick(&mut self) {
+        let trials: Vec<(String, String, Verdict)> = self
+            .models
+            .iter()
+            .filter_map(|(name, model)| {
+                let trial = model.trial.as_ref()?;
+                let verdict = trial.judge(model.live(&trial.id)?, &self.settings.gate);
+                Some((name.clone(), trial.id.clone(), verdict))
+            })
+            .collect();
+        for (name, id, verdict) in trials {
+            match verdict {
+                Verdict::Open => continue,
+                Verdict::Promote => self.promote(&name, "as good as the old one"),
+                Verdict::Withdraw(reason) => self.withdraw(&name, &id, reason),
+            }
+            self.settle(&name);
+        }
+        let now = Instant::now();
+        let due: Vec<_> = self
+            .models
+            .iter()
+            .filter(|(_, model)| {
+                model
+                    .slots
+                    .values()
+                    .any(|slot| matches!(&slot.state, SlotState::Failed { retry_at: Some(at), .. } if *at <= now))
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        due.iter().for_each(|name| self.begin(name));
+        if let Some(idle) = self.settings.idle {
+            self.unload_idle(idle);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Release gates beyond the golden examples: a share of real requests, or copies of them, before a release answers all.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{generation::Generation, tally::Snapshot};
+
+/// How a release is tried.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Gate {
+    /// The share of requests that a new release answers on trial, in thousandths; 0 is no such trial.
+    pub canary: u32,
+    /// The share of requests that are copied to it, in thousandths; 0 is none.
+    pub shadow: u32,
+    /// Requests it must have had before it is judged.
+    pub requests: u64,
+    /// After so long a canary with fewer requests is judged by those it had.
+    pub longest: Duration,
+}
+
+/// A release on trial.
+#[derive(Debug)]
+pub(super) struct Trial {
+    pub(super) id: String,
+    /// Thousandths of the requests.
+    pub(super) share: u32,
+    pub(super) since: Instant,
+    /// Against which it is judged.
+    against: Arc<Generation>,
+    before: Snapshot,
+    start: Snapshot,
+}
+
+/// What a trial came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Not yet.
+    Open,
+    /// It is as good as the old one.
+    Promote,
+    /// It is not, for this reason.
+    Withdraw(String),
+}
+
+/// Failures among a canary's requests may exceed the old one's by this much.
+const MORE_FAILURES: f64 = 0.01;
+
+/// Nine tenths of a canary's requests may take so much longer than the old one's.
+const SLOWER: u32 = 2;
+
+/// And at least so much longer: below that, times are noise.
+const NOTICED: Duration = Duration::from_micros(500);
+
+/// A canary that fails this many requests is withdrawn without waiting for more.
+const HOPELESS: u64 = 20;
+
+impl Trial {
+    pub(super) fn new(id: String, gate: &Gate, tried: &Generation, against: &Arc<Generation>) -> Self {
+        Self {
+            id,
+            share: gate.canary,
+            since: Instant::now(),
+            against: Arc::clone(against),
+            before: against.tally.snapshot(),
+            start: tried.tally.snapshot(),
+        }
+    }
+
+    /// The generation that answers everything else.
+    pub(super) fn against(&self) -> &Arc<Generation> {
+        &self.against
+    }
+
+    /// `tried` is the generation on trial.
+    pub(super) fn judge(&self, tried: &Generation, gate: &Gate) -> Verdict {
+        if gate.canary == 0 {
+            // Copies decide nothing by themselves: whoever looks at the counts does.
+            return Verdict::Open;
+        }
+        let new = tried.tally.snapshot().since(&self.start);
+        let old = self.against.tally.snapshot().since(&self.before);
+        verdict(&new, &old, gate, self.since.elapsed())
+    }
+}
+
+fn verdict(new: &Snapshot, old: &Snapshot, gate: &Gate, age: Duration) -> Verdict {
+    let runs = new.runs();
+    let allowed = old.failure_rate() + MORE_FAILURES;
+    let failing = new.failure_rate() > allowed;
+    if failing && new.failed >= HOPELESS.min(gate.requests) {
+        return Verdict::Withdraw(format!(
+            "canary: {:.1} % of {runs} requests failed, of the old one's {:.1} %",
+            100.0 * new.failure_rate(),
+            100.0 * old.failure_rate()
+        ));
+    }
+    if runs < gate.requests && (age < gate.longest || runs == 0) {
+        return Verdict::Open;
+    }
+    if failing {
+        return Verdict::Withdraw(format!("canary: {:.1} % of {runs} requests failed", 100.0 * new.failure_rate()));
+    }
+    let (slow, usual) = (new.quantile(0.9), old.quantile(0.9));
+    if old.runs() > 0 && slow > usual * SLOWER && slow > usual + NOTICED {
+        return Verdict::Withdraw(format!(
+            "canary: nine tenths of its requests took up to {slow:?}, of the old one's {usual:?}"
+        ));
+    }
+    Verdict::Promote
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tally::Tally;
+
+    fn counts(runs: u64, failed: u64, time: Duration) -> Snapshot {
+        let tally = Tally::default();
+        (0..runs).for_each(|_| tally.ran(time));
+        (0..failed).for_each(|_| tally.failed());
+        tally.snapshot()
+    }
+
+    #[test]
+    fn a_canary_is_judged_by_failures_and_time() {
+        let gate = Gate { canary: 100, shadow: 0, requests: 100, longest: Duration::from_secs(60) };
+        let ms = Duration::from_millis;
+        let old = counts(1000, 1, ms(1));
+        let young = ms(10);
+        assert_eq!(verdict(&counts(50, 0, ms(1)), &old, &gate, young), Verdict::Open);
+        assert_eq!(verdict(&counts(100, 0, ms(1)), &old, &gate, young), Verdict::Promote);
+        assert!(matches!(verdict(&counts(30, 20, ms(1)), &old, &gate, young), Verdict::Withdraw(_)));
+        assert!(matches!(verdict(&counts(100, 3, ms(1)), &old, &gate, young), Verdict::Withdraw(_)));
+        assert!(matches!(verdict(&counts(100, 0, ms(3)), &old, &gate, young), Verdict::Withdraw(_)));
+        assert_eq!(verdict(&counts(50, 0, ms(1)), &old, &gate, Duration::from_secs(61)), Verdict::Promote);
+        assert_eq!(verdict(&counts(0, 0, ms(1)), &old, &gate, Duration::from_secs(61)), Verdict::Open);
+    }
+}

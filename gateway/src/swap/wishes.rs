@@ -1,0 +1,179 @@
+//! What requests and people ask for.
+
+use std::{sync::Arc, time::Instant};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    error::Error,
+    generation::Generation,
+    metrics::lifecycle::count,
+    shadow::Target,
+    swap::{
+        model::{SlotState, Waiter},
+        prepare::Until,
+        state::Supervisor,
+    },
+};
+
+/// Requests that may wait for one model.
+const MAX_WAITERS: usize = 4096;
+
+/// What a person may ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Make it resident, and try again what failed.
+    Load,
+    /// Let go of it until it is loaded again.
+    Unload,
+    /// Go back to the release that answered before.
+    RollBack,
+    /// End a trial: the release answers all from now on.
+    Promote,
+}
+
+impl Supervisor {
+    /// A request names a model that is not resident.
+    pub(super) fn activate(&mut self, name: &str, version: Option<&str>, waiter: Waiter) {
+        let Some(model) = self.models.get(name) else {
+            waiter.answer(Err(Error::unknown_model(name)));
+            return;
+        };
+        let waiting: usize = model.slots.values().map(|slot| slot.waiters.len()).sum();
+        if waiting >= MAX_WAITERS {
+            waiter.answer(Err(Error::Overloaded));
+            return;
+        }
+        match model.candidate(version) {
+            Some(id) if !model.unloaded => self.wait(name, &id, waiter),
+            _ => waiter.answer(Err(Error::unavailable(name))),
+        }
+    }
+
+    /// Lets a request wait for a release, which is loaded if it is not on its way.
+    pub(super) fn wait(&mut self, name: &str, id: &str, waiter: Waiter) {
+        let Some(slot) = self.models.get_mut(name).and_then(|model| model.slots.get_mut(id)) else { return };
+        let now = Instant::now();
+        match &slot.state {
+            SlotState::Live(generation) => waiter.answer(Ok(Arc::clone(generation))),
+            SlotState::Busy { .. } => slot.waiters.push(waiter),
+            SlotState::Failed { retry_at, .. } if retry_at.is_none_or(|at| at > now) => {
+                waiter.answer(Err(Error::unavailable(name)));
+            }
+            SlotState::Idle | SlotState::Failed { .. } => {
+                slot.waiters.push(waiter);
+                self.start(name, id, Until::LoadedSoon);
+            }
+        }
+    }
+
+    pub(super) fn wish(&mut self, name: &str, wish: &Wish, reply: oneshot::Sender<Result<(), Error>>) {
+        let Some(model) = self.models.get_mut(name) else {
+            _ = reply.send(Err(Error::unknown_model(name)));
+            return;
+        };
+        let answer = match wish {
+            Wish::Load => {
+                model.unloaded = false;
+                model.resident = true;
+                for slot in model.slots.values_mut() {
+                    if matches!(slot.state, SlotState::Failed { .. }) {
+                        slot.state = SlotState::Idle;
+                        slot.note.clear();
+                    }
+                }
+                self.settle(name);
+                return self.reply_when_loaded(name, reply);
+            }
+            Wish::Unload => {
+                model.unloaded = true;
+                model.resident = false;
+                model.previous = None;
+                self.end_trial(name);
+                Ok(())
+            }
+            Wish::RollBack => self.roll_back(name),
+            Wish::Promote => match &model.trial {
+                Some(_) => {
+                    self.promote(name, "by hand");
+                    Ok(())
+                }
+                None => Err(Error::Refused(format!("no release of '{name}' is on trial"))),
+            },
+        };
+        if answer.is_ok() {
+            tracing::info!(model = name, ?wish, "done by hand");
+        }
+        self.settle(name);
+        _ = reply.send(answer);
+    }
+
+    pub(super) fn reply_when_loaded(&mut self, name: &str, reply: oneshot::Sender<Result<(), Error>>) {
+        let (waiter, loaded) = oneshot::channel();
+        self.activate(name, None, Waiter::new(true, waiter));
+        tokio::spawn(async move {
+            let answer = match loaded.await {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(error)) => Err(error),
+                Err(_) => Err(Error::NotReady),
+            };
+            _ = reply.send(answer);
+        });
+    }
+
+    pub(super) fn roll_back(&mut self, name: &str) -> Result<(), Error> {
+        let Some(model) = self.models.get_mut(name) else { return Err(Error::unknown_model(name)) };
+        if let Some(trial) = &model.trial {
+            let id = trial.id.clone();
+            self.withdraw(name, &id, "withdrawn by hand".into());
+            return Ok(());
+        }
+        let nothing = || Error::Refused(format!("'{name}' has no earlier release to go back to"));
+        let to = model.previous.clone().filter(|id| model.live(id).is_some()).ok_or_else(nothing)?;
+        let from = model.serving.first().cloned().ok_or_else(nothing)?;
+        // Back from going back: what the sources want again.
+        let offered = model.offered_first() == Some(&to);
+        model.rolled_back = (!offered).then_some((from, to));
+        count(&self.metrics.lifecycle.releases, &[name, "rolled_back"]);
+        Ok(())
+    }
+
+    pub(super) fn target(&self, name: &str, generation: &Arc<Generation>) -> Target {
+        let of = |outcome| self.metrics.lifecycle.shadow.with_label_values(&[name, outcome]);
+        Target {
+            generation: Arc::clone(generation),
+            share: self.settings.gate.shadow,
+            same: of("same"),
+            different: of("different"),
+            failed: of("failed"),
+            skipped: of("skipped"),
+        }
+    }
+
+    pub(super) fn promote(&mut self, name: &str, why: &str) {
+        if let Some(trial) = self.end_trial(name) {
+            count(&self.metrics.lifecycle.releases, &[name, "promoted"]);
+            tracing::info!(
+                model = name,
+                release = trial.id,
+                why,
+                after_s = trial.since.elapsed().as_secs(),
+                "promoted"
+            );
+        }
+    }
+
+    pub(super) fn withdraw(&mut self, name: &str, id: &str, reason: String) {
+        self.end_trial(name);
+        count(&self.metrics.lifecycle.releases, &[name, "withdrawn"]);
+        tracing::warn!(model = name, release = id, reason, "a release on trial was withdrawn");
+        // First out of the catalog, then released.
+        if let Some(slot) = self.models.get_mut(name).and_then(|model| model.slots.get_mut(id)) {
+            let state = SlotState::Failed { reason, retry_at: None };
+            if let SlotState::Live(generation) = std::mem::replace(&mut slot.state, state) {
+                self.publish(name);
+                self.hand_over(name, generation);
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Calls that change what is served: for whom they are, where, and what they do.
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    flowers::{flowers, place, row},
+    support::{Gateway, demo_row},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_token_they_are_for_this_machine_alone() {
+    let gateway = Gateway::demo(|_| {}).await;
+    let load = "/v2/repository/models/modelo_covertype_vf/load";
+    assert_eq!(gateway.post(load, Vec::new(), &[]).await.status, 200);
+    for header in [("x-forwarded-for", "10.0.0.1"), ("origin", "http://evil.example"), ("host", "evil.example")] {
+        let answer = gateway.post(load, Vec::new(), &[header]).await;
+        assert_eq!(answer.status, 403, "{header:?}");
+        assert!(answer.json()["error"].as_str().is_some_and(|words| words.contains("loopback")), "{}", answer.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_token_they_need_it() {
+    let gateway = Gateway::demo(|args| args.admin_token = Some("s3cret".parse().expect("a token"))).await;
+    let unload = "/v2/repository/models/modelo_covertype_vf/unload";
+    for headers in [&[][..], &[("authorization", "Bearer wrong")], &[("authorization", "Basic s3cret")]] {
+        assert_eq!(gateway.post(unload, Vec::new(), headers).await.status, 403, "{headers:?}");
+        assert_eq!(gateway.predict(demo_row().to_string()).await.status, 200);
+    }
+    let sources = gateway.get("/v2/repository/sources").await;
+    assert_eq!(sources.status, 403);
+    assert_eq!(gateway.post(unload, Vec::new(), &[("authorization", "Bearer s3cret")]).await.status, 200);
+    assert_eq!(gateway.predict(demo_row().to_string()).await.status, 503);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn they_may_have_a_port_of_their_own() {
+    let gateway = Gateway::demo(|args| args.admin_listen = Some(([127, 0, 0, 1], 0).into())).await;
+    let load = "/v2/repository/models/modelo_covertype_vf/load";
+    assert_eq!(gateway.post(load, Vec::new(), &[]).await.status, 404);
+    let url = format!("http://{}{load}", gateway.admin.as_deref().expect("a port"));
+    let answer = gateway.client.post(url).send().await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    let url = format!("http://{}/predict", gateway.admin.as_deref().expect("a port"));
+    assert_eq!(gateway.client.post(url).send().await.expect("an answer").status(), 404);
+    gateway.stopped().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_is_unloaded_and_loaded() {
+    let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    place(&flowers("iris", "1"), &root.path().join("1"));
+    let gateway = Gateway::sourcing(&[root.path().display().to_string()], cache.path(), |_| {}).await;
+    gateway.ready().await;
+    assert_eq!(gateway.predict(row().to_string()).await.status, 200);
+    let call = async |call: &str| {
+        gateway.post(&format!("/v2/repository/models/iris/{call}"), b"{\"parameters\":{}}".to_vec(), &[]).await
+    };
+    assert_eq!(call("unload").await.status, 200);
+    gateway.becomes("iris", "1", "UNAVAILABLE", "unloaded").await;
+    let answer = gateway.predict(row().to_string()).await;
+    assert_eq!(answer.status, 503, "{}", answer.text);
+    assert_eq!(answer.header("retry-after"), "1");
+    // A newer version does not bring it back: only somebody does.
+    place(&flowers("iris", "2"), &root.path().join("2"));
+    gateway.becomes("iris", "2", "UNAVAILABLE", "unloaded").await;
+    let loaded = call("load").await;
+    assert_eq!((loaded.status.as_u16(), loaded.json()["version"].clone()), (200, json!("2")), "{}", loaded.text);
+    assert_eq!(gateway.predict(row().to_string()).await.json(), json!({ "prediction": "versicolor-2" }));
+
+    for (call, status) in [("load", 404), ("unload", 404), ("rollback", 404), ("promote", 404)] {
+        let answer = gateway.post(&format!("/v2/repository/models/nobody/{call}"), Vec::new(), &[]).await;
+        assert_eq!(answer.status, status);
+        assert!(answer.json()["error"].is_string());
+    }
+    assert_eq!(call("promote").await.status, 409);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_index_tells_what_is_known() {
+    let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    place(&flowers("iris", "1"), &root.path().join("1"));
+    let gateway = Gateway::sourcing(&[root.path().display().to_string()], cache.path(), |args| {
+        args.demo = Some(true);
+    })
+    .await;
+    gateway.becomes("iris", "1", "READY", "").await;
+    gateway.post("/v2/repository/models/iris/unload", Vec::new(), &[]).await;
+    let names = |index: Value| -> Vec<String> {
+        let entries = index.as_array().expect("a list").iter();
+        entries
+            .map(|entry| {
+                format!("{} {}", entry["name"].as_str().expect("text"), entry["state"].as_str().expect("text"))
+            })
+            .collect()
+    };
+    let all = gateway.post("/v2/repository/index", b"{}".to_vec(), &[]).await.json();
+    assert_eq!(names(all), ["iris UNAVAILABLE", "modelo_covertype_vf READY"]);
+    let ready = gateway.post("/v2/repository/index", br#"{"ready":true}"#.to_vec(), &[]).await.json();
+    assert_eq!(names(ready), ["modelo_covertype_vf READY"]);
+    assert_eq!(gateway.post("/v2/repository/index", b"[".to_vec(), &[]).await.status, 400);
+    // The bundle named on the command line is the default, whatever the sources have.
+    assert_eq!(gateway.predict(demo_row().to_string()).await.json(), json!({ "prediction": 2 }));
+}

@@ -1,0 +1,187 @@
+//! A bad release never serves: what answered goes on answering, and the index and a metric say what is wrong.
+
+use std::{fs, path::Path, sync::Arc};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    flowers::{Load, flowers, place},
+    support::{BundleFolder, Gateway, eventually, module, sha256},
+};
+
+/// A gateway on a folder with version 1 of `iris`, under load.
+async fn under_load(root: &Path, cache: &Path) -> (Arc<Gateway>, Load) {
+    place(&flowers("iris", "1"), &root.join("1"));
+    let source = format!("models={}", root.display());
+    let gateway = Gateway::sourcing(&[source], cache, |args| args.max_bundle = Some("1MiB".into())).await;
+    gateway.ready().await;
+    let gateway = Arc::new(gateway);
+    let load = Load::start(&gateway, "iris");
+    load.hears("1").await;
+    (gateway, load)
+}
+
+/// A small change to the file, with the digest in the manifest made right.
+fn bad(name: &str) -> BundleFolder {
+    let bundle = flowers("iris", "2");
+    match name {
+        "corrupt graph" => {
+            let model = fs::read(bundle.file("model.onnx")).expect("a model");
+            bundle.replace("model.onnx", &model[..model.len() / 2]);
+        }
+        "golden example" => {
+            let golden = fs::read_to_string(bundle.file("golden.json")).expect("golden examples");
+            bundle.replace("golden.json", golden.replacen("versicolor-2", "setosa-2", 1).as_bytes());
+        }
+        "too large" => bundle.replace("model.onnx", &vec![0; 2 << 20]),
+        "too large together" => {
+            bundle.replace("model.onnx", &vec![0; 900 << 10]);
+            bundle.replace("preprocess.json", &vec![b' '; 300 << 10]);
+        }
+        "missing file" => fs::remove_file(bundle.file("model.onnx")).expect("removed"),
+        "wrong digest" => bundle.write("model.onnx", b"something else"),
+        other => panic!("{other}"),
+    }
+    bundle
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_load_or_answer_right_never_serves() {
+    for (name, words, outcome) in [
+        ("corrupt graph", "model:", "refused"),
+        ("golden example", "golden example", "refused"),
+        ("too large", "too_large", "refused"),
+        ("too large together", "larger than the limit", "refused"),
+        ("missing file", "missing", "unfetched"),
+        ("wrong digest", "wrong digest", "unfetched"),
+    ] {
+        let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+        let (gateway, load) = under_load(root.path(), cache.path()).await;
+        place(&bad(name), &root.path().join("2"));
+        gateway.becomes("iris", "2", "UNAVAILABLE", words).await;
+        let series = format!("modelgate_releases_total{{model=\"iris\",outcome=\"{outcome}\"}}");
+        assert_eq!(gateway.metric(&series).await, Some(1.0), "{name}");
+        assert_eq!(gateway.state("iris", "1").await.expect("known").0, "READY", "{name}");
+        load.hears("1").await;
+        // What comes next is served.
+        place(&flowers("iris", "3"), &root.path().join("3"));
+        load.hears("3").await;
+        assert_eq!(load.end().await, 2, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_that_traps_in_init_never_serves() {
+    let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    let (gateway, load) = under_load(root.path(), cache.path()).await;
+    let unruly = BundleFolder::unruly("iris", r#"{"when":"init","do":"trap"}"#, "");
+    unruly.edit_manifest("version = \"1\"", "version = \"2\"");
+    place(&unruly, &root.path().join("2"));
+    // The module alone is larger than this gateway takes, or it traps: both are refusals of the same kind.
+    let is_large = module("unruly").len() > 1 << 20;
+    gateway.becomes("iris", "2", "UNAVAILABLE", if is_large { "too_large" } else { "`init` trapped" }).await;
+    load.hears("1").await;
+    load.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_reaches_outside_is_no_release() {
+    let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    let secret = root.path().parent().expect("above").join("modelgate-test-secret");
+    fs::write(&secret, "outside").expect("written");
+    let (gateway, load) = under_load(root.path(), cache.path()).await;
+    for (place_in, path) in [("a", "../../modelgate-test-secret".to_owned()), ("b", secret.display().to_string())] {
+        let bundle = flowers("iris", "2");
+        let old = sha256(&fs::read(bundle.file("model.onnx")).expect("a model"));
+        bundle.edit_manifest("\"model.onnx\"", &format!("\"{path}\""));
+        bundle.edit_manifest(&old, &sha256(b"outside"));
+        place(&bundle, &root.path().join(place_in));
+    }
+    eventually("both are told", || async {
+        let sources = gateway.get("/v2/repository/sources").await.json();
+        let problems = sources["sources"][0]["problems"].clone();
+        problems.as_array().is_some_and(|problems| {
+            problems.len() == 2
+                && problems.iter().all(|told| told.as_str().is_some_and(|told| told.contains("inside the bundle")))
+        })
+    })
+    .await;
+    assert_eq!(gateway.state("iris", "2").await, None);
+    assert!(!cache.path().join("files").join(sha256(b"outside")).exists(), "it was fetched");
+    load.hears("1").await;
+    load.end().await;
+    fs::remove_file(secret).expect("removed");
+}
+
+/// The manifest first and the files slowly after it, as `cp -r` may do it; then another build over it, file by file.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_half_copied_is_no_release_yet() {
+    let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    let (gateway, load) = under_load(root.path(), cache.path()).await;
+    let bundle = flowers("iris", "2");
+    let at = root.path().join("2");
+    fs::create_dir_all(&at).expect("made");
+    fs::copy(bundle.file("bundle.toml"), at.join("bundle.toml")).expect("copied");
+    gateway.becomes("iris", "2", "UNAVAILABLE", "missing").await;
+    let model = fs::read(bundle.file("model.onnx")).expect("a model");
+    fs::write(at.join("model.onnx"), &model[..1000]).expect("written");
+    for file in ["preprocess.json", "predict.json", "golden.json"] {
+        fs::copy(bundle.file(file), at.join(file)).expect("copied");
+    }
+    gateway.becomes("iris", "2", "UNAVAILABLE", "model.onnx: wrong digest").await;
+    load.hears("1").await;
+    fs::write(at.join("model.onnx"), &model).expect("written");
+    load.hears("2").await;
+    // Over the files of what serves.
+    for file in ["model.onnx", "preprocess.json", "golden.json"] {
+        fs::write(at.join(file), b"half").expect("written");
+    }
+    load.hears("2").await;
+    load.end().await;
+}
+
+/// Two tools write different builds to the same place at once: whatever mixture is there, only a whole one serves.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_writers_that_race_never_mix() {
+    let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    let (gateway, load) = under_load(root.path(), cache.path()).await;
+    let at = root.path().join("next");
+    let writers: Vec<_> = ["2", "3"]
+        .map(|version| {
+            let (bundle, at) = (flowers("iris", version), at.clone());
+            tokio::task::spawn(async move {
+                for _ in 0..15 {
+                    place(&bundle, &at);
+                    tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+                }
+            })
+        })
+        .into_iter()
+        .collect();
+    for writer in writers {
+        writer.await.expect("written");
+    }
+    // The last word is one of them, whole.
+    place(&flowers("iris", "4"), &at);
+    load.hears("4").await;
+    load.end().await;
+}
+
+/// A bundle whose parts are all right but whose manifest is not even text.
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_in_place_of_a_manifest_is_told() {
+    let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    let (gateway, load) = under_load(root.path(), cache.path()).await;
+    for (name, bytes) in [("a", b"\xff\xfe\0".as_slice()), ("b", b"format = "), ("c", &[b'#'; 2 << 20])] {
+        fs::create_dir_all(root.path().join(name)).expect("made");
+        fs::write(root.path().join(name).join("bundle.toml"), bytes).expect("written");
+    }
+    eventually("all three are told", || async {
+        let sources: Value = gateway.get("/v2/repository/sources").await.json();
+        sources["sources"][0]["problems"].as_array().is_some_and(|problems| problems.len() == 3)
+    })
+    .await;
+    load.hears("1").await;
+    load.end().await;
+}

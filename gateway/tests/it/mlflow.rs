@@ -1,0 +1,144 @@
+//! From training to answer: a real pipeline, a real MLflow server with its artifacts on a real S3 server, and MLflow's own
+//! client moving the alias while requests flow.
+
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    faulty::{Fault, Wire},
+    real::{Mlflow, S3, Served, python, with_s3},
+    support::{Gateway, eventually},
+};
+
+struct Registry {
+    s3: S3,
+    mlflow: Mlflow,
+    _folder: TempDir,
+}
+
+impl Registry {
+    async fn start() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let s3 = S3::start().await;
+        let mlflow = Mlflow::start(&s3, folder.path()).await;
+        Self { s3, mlflow, _folder: folder }
+    }
+
+    /// Runs `registry.py`; gives what it prints.
+    async fn script(&self, args: &[&str]) -> String {
+        let mut command = Command::new(python("python"));
+        with_s3(&mut command, &self.s3)
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/py/registry.py"))
+            .args(args)
+            .env("MLFLOW_TRACKING_URI", &self.mlflow.url)
+            .env("GIT_PYTHON_REFRESH", "quiet")
+            .stderr(Stdio::piped());
+        let output = tokio::task::block_in_place(|| command.output()).expect("it runs");
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{args:?}: {told}{}", String::from_utf8_lossy(&output.stderr));
+        told.lines().last().unwrap_or_default().to_owned()
+    }
+}
+
+async fn predict(client: &Client, address: &str, body: &Value) -> (StatusCode, String, Value) {
+    let answer = client.post(format!("http://{address}/predict")).json(body).send().await.expect("an answer");
+    let version = answer.headers().get("x-modelgate-version").and_then(|version| version.to_str().ok());
+    let (status, version) = (answer.status(), version.unwrap_or_default().to_owned());
+    (status, version, answer.json().await.expect("JSON"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_training_to_answer() {
+    let registry = Registry::start().await;
+    // The first version is behind the tracking server's proxy, the second in the bucket itself.
+    assert_eq!(registry.script(&["train", "churn", "a", "--alias", "champion"]).await, "1");
+    let direct = ["train", "churn", "b", "--experiment", "direct", "--artifacts", "s3://models/direct"];
+    assert_eq!(registry.script(&direct).await, "2");
+
+    let cache = TempDir::new().expect("a folder");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_modelgate"));
+    with_s3(&mut command, &registry.s3)
+        .args(["serve", "--source", "models:/churn@champion", "--poll", "0.2", "--listen", "127.0.0.1:0"])
+        .arg("--cache")
+        .arg(cache.path())
+        .args(["--workers", "2", "--max-instances", "32", "--code-cache"])
+        .arg(concat!(env!("CARGO_TARGET_TMPDIR"), "/code"))
+        .env("MLFLOW_TRACKING_URI", &registry.mlflow.url)
+        .stderr(Stdio::null());
+    let served = Served::start(&mut command);
+    let client = Client::new();
+    let row = json!({ "age": 30, "plan": "basic", "model": "churn" });
+    let address = served.address.clone();
+    eventually("version 1 answers", || async { predict(&client, &address, &row).await.0 == 200 }).await;
+    let (_, version, answer) = predict(&client, &address, &row).await;
+    assert_eq!((version.as_str(), answer), ("1", json!({ "prediction": "leaves-a" })));
+
+    // The alias moves while requests flow: every answer is of the version it names, none fails.
+    let done = Arc::new(AtomicBool::new(false));
+    let load = tokio::spawn({
+        let (client, address, row, done) = (client.clone(), address.clone(), row.clone(), Arc::clone(&done));
+        async move {
+            let mut seen = Vec::new();
+            while !done.load(Ordering::Relaxed) {
+                let (status, version, answer) = predict(&client, &address, &row).await;
+                let word = if version == "1" { "leaves-a" } else { "leaves-b" };
+                assert_eq!((status, &answer), (StatusCode::OK, &json!({ "prediction": word })), "{version}");
+                if seen.last() != Some(&version) {
+                    seen.push(version);
+                }
+            }
+            seen
+        }
+    });
+    for version in ["2", "1", "2"] {
+        registry.script(&["alias", "churn", "champion", version]).await;
+        eventually("the alias is followed", || async { predict(&client, &address, &row).await.1 == version }).await;
+    }
+    done.store(true, Ordering::Relaxed);
+    assert_eq!(load.await.expect("no wrong answer"), ["1", "2", "1", "2"]);
+
+    // A version that is only a graph, by every way of naming it; then a registry that answers garbage.
+    assert_eq!(registry.script(&["bare", "bare", "best"]).await, "1");
+    let wire = Wire::to(registry.mlflow.url.trim_start_matches("http://")).await;
+    let tracking = format!("tracking=http://{}", wire.address);
+    let sources = ["models:/bare@best", "models:/churn/1", "models:/churn/latest", "models:/churn@nobody"]
+        .map(|model| format!("{model}?{tracking}"));
+    let cache = TempDir::new().expect("a folder");
+    let gateway = Gateway::sourcing(&sources[..2], cache.path(), |_| {}).await;
+    gateway.ready().await;
+    let infer = json!({ "X": [0.9, 0.1, 0.1], "model": "bare" }).to_string();
+    let answer = gateway.predict(infer.clone()).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-modelgate-version")), (200, "1"), "{}", answer.text);
+    assert_eq!(answer.json(), json!({ "prediction": 1 }));
+    gateway.becomes("churn", "1", "READY", "").await;
+    let state = async |gateway: &Gateway, place: usize| {
+        gateway.get("/v2/repository/sources").await.json()["sources"][place]["state"].clone()
+    };
+    for garbage in
+        ["<html>a proxy's page</html>", "{\"model_version\":{}}", "{\"model_version\":{\"version\":\"../..\"}}"]
+    {
+        wire.fail(Fault::Answer(format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{garbage}",
+            garbage.len()
+        )));
+        eventually("it is told", || async { state(&gateway, 0).await == "garbage" }).await;
+        assert_eq!(gateway.predict(infer.clone()).await.status, 200);
+        wire.fail(Fault::None);
+        eventually("it is over", || async { state(&gateway, 0).await == "ok" }).await;
+    }
+    gateway.stopped().await;
+    let cache = TempDir::new().expect("a folder");
+    let gateway = Gateway::sourcing(&sources[2..], cache.path(), |_| {}).await;
+    eventually("the newest version serves", || async { gateway.app.catalog.version("churn", "2").is_some() }).await;
+    eventually("the alias is missing", || async { state(&gateway, 1).await == "missing" }).await;
+}

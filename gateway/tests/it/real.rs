@@ -1,0 +1,166 @@
+//! Real servers and the real binary, each on a port and a folder of its own, ended with the test.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use reqwest::{Client, StatusCode};
+
+/// Python imports for seconds on a busy machine before a server listens.
+const START: Duration = Duration::from_secs(120);
+
+/// A process that ends with the test, and its children with it.
+pub struct Process(Child);
+
+impl Process {
+    pub fn start(command: &mut Command) -> Self {
+        use std::os::unix::process::CommandExt;
+        Self(command.process_group(0).spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")))
+    }
+
+    /// Ends it at once.
+    pub fn end(&mut self) {
+        // Its group is its own, so nothing else is hit.
+        if let Some(group) = rustix::process::Pid::from_raw(self.0.id().cast_signed()) {
+            _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+        _ = self.0.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A program of the environment that `gateway/tests/setup.sh` makes.
+pub fn python(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/source-venv/bin").join(name);
+    assert!(path.exists(), "{} is missing: run `gateway/tests/setup.sh test` first", path.display());
+    path
+}
+
+pub fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a port").port()
+}
+
+async fn until_it_answers(url: &str) {
+    let client = Client::new();
+    let deadline = Instant::now() + START;
+    while client.get(url).send().await.is_err() {
+        assert!(Instant::now() < deadline, "nobody answers at {url}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// An S3 server with a bucket named `models`.
+pub struct S3 {
+    pub address: String,
+    process: Process,
+    client: Client,
+}
+
+impl S3 {
+    pub async fn start() -> Self {
+        let port = free_port();
+        let process = Process::start(
+            Command::new(python("moto_server"))
+                .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null()),
+        );
+        let this = Self { address: format!("127.0.0.1:{port}"), process, client: Client::new() };
+        until_it_answers(&this.url("")).await;
+        let made = this.client.put(this.url("models")).send().await.expect("an answer");
+        assert_eq!(made.status(), StatusCode::OK);
+        this
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.address)
+    }
+
+    /// What a gateway is told: this bucket and prefix, without credentials.
+    pub fn source(&self, prefix: &str) -> String {
+        source_at(&self.address, prefix)
+    }
+
+    pub async fn put(&self, key: &str, bytes: Vec<u8>) {
+        let put = self.client.put(self.url(&format!("models/{key}"))).body(bytes).send().await.expect("an answer");
+        assert_eq!(put.status(), StatusCode::OK);
+    }
+
+    pub async fn has(&self, key: &str) -> bool {
+        self.client.head(self.url(&format!("models/{key}"))).send().await.expect("an answer").status() == StatusCode::OK
+    }
+
+    pub fn end(mut self) {
+        self.process.end();
+    }
+}
+
+pub fn source_at(address: &str, prefix: &str) -> String {
+    format!("store=s3://models/{prefix}?endpoint=http://{address}&anonymous=true")
+}
+
+/// The variables of whoever uses the server at this address.
+pub fn with_s3<'a>(command: &'a mut Command, s3: &S3) -> &'a mut Command {
+    command
+        .env("AWS_ENDPOINT_URL", format!("http://{}", s3.address))
+        .env("MLFLOW_S3_ENDPOINT_URL", format!("http://{}", s3.address))
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", "test-secret")
+        .env("AWS_DEFAULT_REGION", "us-east-1")
+}
+
+/// The binary with these arguments, to its end.
+pub fn modelgate(s3: &S3, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_modelgate"));
+    with_s3(&mut command, s3).args(args).output().expect("the binary runs")
+}
+
+/// The binary serving, with what it needs in its environment.
+pub struct Served {
+    pub address: String,
+    _process: Process,
+}
+
+impl Served {
+    pub fn start(command: &mut Command) -> Self {
+        let mut process = Process::start(command.stdout(Stdio::piped()));
+        let mut lines = BufReader::new(process.0.stdout.take().expect("piped")).lines();
+        let first = lines.next().expect("a line").expect("text");
+        let address =
+            first.split("http://").nth(1).and_then(|rest| rest.split(' ').next()).expect("an address").to_owned();
+        Self { address, _process: process }
+    }
+}
+
+/// An MLflow tracking server whose artifacts are in that bucket, behind its proxy unless an experiment says otherwise.
+pub struct Mlflow {
+    pub url: String,
+    _process: Process,
+}
+
+impl Mlflow {
+    pub async fn start(s3: &S3, folder: &Path) -> Self {
+        let port = free_port().to_string();
+        let mut command = Command::new(python("mlflow"));
+        with_s3(&mut command, s3)
+            .args(["server", "--host", "127.0.0.1", "--port", &port, "--workers", "1", "--serve-artifacts"])
+            .args(["--artifacts-destination", "s3://models/proxied"])
+            .arg("--backend-store-uri")
+            .arg(format!("sqlite:///{}/mlflow.db", folder.display()))
+            .current_dir(folder)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let this = Self { url: format!("http://127.0.0.1:{port}"), _process: Process::start(&mut command) };
+        until_it_answers(&format!("{}/health", this.url)).await;
+        this
+    }
+}

@@ -1,0 +1,113 @@
+//! Many models known, few resident: activation on the first request, eviction, idle unload.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::{
+    flowers::{flowers, place, row},
+    support::{Gateway, eventually},
+};
+
+/// Names a model in the row.
+fn row_for(model: &str) -> String {
+    let mut row = row();
+    row["model"] = model.into();
+    row.to_string()
+}
+
+async fn known(
+    models: usize,
+    change: impl FnOnce(&mut modelgate::config::ServeArgs),
+) -> (TempDir, TempDir, Arc<Gateway>) {
+    let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    for number in 0..models {
+        place(&flowers(&format!("m{number}"), "1"), &root.path().join(format!("m{number}")));
+    }
+    let gateway = Gateway::sourcing(&[root.path().display().to_string()], cache.path(), |args| {
+        args.on_demand = Some(true);
+        change(args);
+    })
+    .await;
+    gateway.ready().await;
+    (root, cache, Arc::new(gateway))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_request_loads_a_model_once() {
+    let (_root, _cache, gateway) = known(3, |_| {}).await;
+    gateway.becomes("m1", "1", "UNAVAILABLE", "not resident").await;
+    let listed = gateway.get("/listar_modelos").await.json();
+    assert_eq!(listed, json!({ "modelos_disponibles": ["m0", "m1", "m2"] }));
+    assert_eq!(gateway.metric("modelgate_resident_generations").await, Some(0.0));
+    // Many at once: one load, and all get its answer.
+    let answers = join_all((0..32).map(|_| gateway.predict(row_for("m1")))).await;
+    for answer in answers {
+        assert_eq!((answer.status.as_u16(), answer.json()), (200, json!({ "prediction": "versicolor-1" })));
+    }
+    assert_eq!(gateway.metric("modelgate_activations_total{outcome=\"success\"}").await, Some(1.0));
+    assert_eq!(gateway.metric("modelgate_resident_generations").await, Some(1.0));
+    gateway.becomes("m1", "1", "READY", "").await;
+    // The default model, which nobody named, too.
+    assert_eq!(gateway.predict(row().to_string()).await.status, 200);
+    assert_eq!(gateway.predict(row_for("nobody")).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_longest_unused_goes_where_the_pool_is_full() {
+    // Two stages on three threads each: four models fill a pool of 24.
+    let (_root, _cache, gateway) = known(8, |args| args.max_instances = Some(24)).await;
+    for round in 0..3 {
+        for number in 0..8 {
+            let answer = gateway.predict(row_for(&format!("m{number}"))).await;
+            assert_eq!(answer.json(), json!({ "prediction": "versicolor-1" }), "round {round}");
+        }
+    }
+    let resident = gateway.metric("modelgate_resident_generations").await.expect("a gauge");
+    assert!((1.0..=4.0).contains(&resident), "{resident}");
+    assert!(gateway.metric("modelgate_evictions_total{reason=\"budget\"}").await >= Some(16.0));
+    gateway.becomes("m7", "1", "READY", "").await;
+    gateway.becomes("m0", "1", "UNAVAILABLE", "not resident").await;
+    eventually("evicted ones are released", || async {
+        gateway.metric("modelgate_draining_generations").await == Some(0.0)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_nobody_asks_for_is_let_go() {
+    let (_root, _cache, gateway) = known(1, |args| args.idle_unload = Some(0.3)).await;
+    assert_eq!(gateway.predict(row_for("m0")).await.status, 200);
+    eventually("it is let go", || async {
+        gateway.metric("modelgate_evictions_total{reason=\"idle\"}").await == Some(1.0)
+    })
+    .await;
+    assert_eq!(gateway.metric("modelgate_resident_generations").await, Some(0.0));
+    assert_eq!(gateway.predict(row_for("m0")).await.status, 200);
+    assert_eq!(gateway.metric("modelgate_activations_total{outcome=\"success\"}").await, Some(2.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_cannot_be_loaded_says_so_to_requests_and_keeps_its_last_good_release() {
+    let (root, _cache, gateway) = known(1, |args| args.idle_unload = Some(0.3)).await;
+    assert_eq!(gateway.predict(row_for("m0")).await.status, 200);
+    eventually("it is let go", || async { gateway.metric("modelgate_resident_generations").await == Some(0.0) }).await;
+    let bad = flowers("m0", "2");
+    bad.replace("model.onnx", b"not a graph");
+    place(&bad, &root.path().join("m0"));
+    eventually("it is known", || async { gateway.state("m0", "2").await.is_some() }).await;
+    // The request tries the new release, and gets the answer of the last good one.
+    let answer = gateway.predict(row_for("m0")).await;
+    assert_eq!(answer.json(), json!({ "prediction": "versicolor-1" }), "{}", answer.text);
+    gateway.becomes("m0", "2", "UNAVAILABLE", "model:").await;
+
+    let alone = flowers("alone", "1");
+    alone.replace("model.onnx", b"not a graph");
+    place(&alone, &root.path().join("alone"));
+    eventually("it is known", || async { gateway.state("alone", "1").await.is_some() }).await;
+    let answer = gateway.predict(row_for("alone")).await;
+    assert_eq!(answer.status, 503, "{}", answer.text);
+    assert!(answer.detail().as_str().is_some_and(|words| words.contains("/v2/repository/index")), "{}", answer.text);
+}

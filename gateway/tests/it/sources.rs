@@ -1,0 +1,183 @@
+//! Bundles from an S3 server: published, replaced under load, and every way in which the store can be of no use.
+
+use std::{fs, sync::Arc};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    faulty::{Fault, Wire},
+    flowers::{Load, flowers, row},
+    real::{S3, modelgate, source_at},
+    support::{BundleFolder, Gateway, eventually, sha256},
+};
+
+async fn serve(source: String, cache: &TempDir) -> Arc<Gateway> {
+    Arc::new(Gateway::sourcing(&[source], cache.path(), |_| {}).await)
+}
+
+/// Uploads with the command that people use.
+fn push(s3: &S3, bundle: &BundleFolder, prefix: &str) -> String {
+    let folder = bundle.path().to_str().expect("text").to_owned();
+    let output = modelgate(s3, &["push", &folder, &format!("s3://models/{prefix}")]);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    told
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_pushed_to_a_bucket_serves() {
+    let (s3, cache) = (S3::start().await, TempDir::new().expect("a folder"));
+    let told = push(&s3, &flowers("iris", "1"), "live");
+    assert!(told.contains("model.onnx: 7867 of 7867 bytes") && told.contains("live/iris/1/bundle.toml"), "{told}");
+    let gateway = serve(s3.source("live"), &cache).await;
+    gateway.ready().await;
+    let load = Load::start(&gateway, "iris");
+    load.hears("1").await;
+
+    // Of the next one, what is there already is neither sent nor fetched again.
+    let fetched = || gateway.metric("modelgate_source_fetched_bytes_total{source=\"store\"}");
+    let before = fetched().await.expect("a counter");
+    let told = push(&s3, &flowers("iris", "2"), "live");
+    assert!(told.contains("model.onnx: there already") && told.contains("preprocess.json: there already"), "{told}");
+    load.hears("2").await;
+    let more = fetched().await.expect("a counter") - before;
+    assert!((1.0..7000.0).contains(&more), "{more} bytes were fetched");
+
+    // A bundle that another tool put there, file by file, the manifest last.
+    let bundle = flowers("iris", "3");
+    for file in ["model.onnx", "preprocess.json", "predict.json", "golden.json", "bundle.toml"] {
+        s3.put(&format!("live/by-hand/{file}"), fs::read(bundle.file(file)).expect("there")).await;
+    }
+    load.hears("3").await;
+    load.end().await;
+    let sources = gateway.get("/v2/repository/sources").await.json();
+    assert_eq!(sources["sources"][0]["state"], "ok");
+    assert_eq!(sources["sources"][0]["address"], "s3://models/live");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_bundle_is_not_pushed() {
+    let s3 = S3::start().await;
+    let bundle = flowers("iris", "1");
+    bundle.write("model.onnx", b"something else");
+    let folder = bundle.path().to_str().expect("text").to_owned();
+    let output = modelgate(&s3, &["push", &folder, "s3://models/live"]);
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("model.onnx: wrong digest"));
+    assert!(!s3.has("live/iris/1/bundle.toml").await);
+    let output = modelgate(&s3, &["push", &folder, "s3://nobody-has-this/live"]);
+    assert!(!output.status.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_names_a_missing_object_never_serves() {
+    let (s3, cache) = (S3::start().await, TempDir::new().expect("a folder"));
+    push(&s3, &flowers("iris", "1"), "live");
+    let gateway = serve(s3.source("live"), &cache).await;
+    gateway.ready().await;
+    let load = Load::start(&gateway, "iris");
+    let bundle = flowers("iris", "2");
+    bundle.replace(
+        "preprocess.json",
+        format!("{}\n", fs::read_to_string(bundle.file("preprocess.json")).expect("text")).as_bytes(),
+    );
+    s3.put("live/2/bundle.toml", fs::read(bundle.file("bundle.toml")).expect("there")).await;
+    gateway.becomes("iris", "2", "UNAVAILABLE", "missing").await;
+    load.hears("1").await;
+    // Once everything is there it serves, without anybody's help.
+    for file in ["model.onnx", "preprocess.json", "predict.json", "golden.json"] {
+        s3.put(&format!("live/2/{file}"), fs::read(bundle.file(file)).expect("there")).await;
+    }
+    load.hears("2").await;
+    load.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_fails_changes_nothing_but_its_state() {
+    let (s3, cache) = (S3::start().await, TempDir::new().expect("a folder"));
+    push(&s3, &flowers("iris", "1"), "live");
+    let wire = Wire::to(&s3.address).await;
+    let gateway = serve(source_at(&wire.address, "live"), &cache).await;
+    gateway.ready().await;
+    let load = Load::start(&gateway, "iris");
+    load.hears("1").await;
+    let becomes = async |state: &str| {
+        eventually(&format!("the source is {state}"), || async {
+            gateway.get("/v2/repository/sources").await.json()["sources"][0]["state"] == state
+        })
+        .await;
+        assert_eq!(gateway.get("/v2/health/ready").await.status, 200);
+    };
+    for (fault, state) in [
+        (Fault::refusal(403, "AccessDenied"), "denied"),
+        (Fault::refusal(403, "InvalidAccessKeyId"), "denied"),
+        (Fault::refusal(403, "RequestTimeTooSkewed"), "clock_skew"),
+        (Fault::refusal(404, "NoSuchBucket"), "missing"),
+        (Fault::refusal(503, "SlowDown"), "server_error"),
+        (Fault::Answer("HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\n<garbage>".into()), "garbage"),
+    ] {
+        wire.fail(fault);
+        becomes(state).await;
+        load.hears("1").await;
+        // So that the next state is not that of a long pause.
+        wire.fail(Fault::None);
+        becomes("ok").await;
+    }
+    let failures = gateway.metric("modelgate_source_polls_total{outcome=\"denied\",source=\"store\"}").await;
+    assert!(failures >= Some(2.0), "{failures:?}");
+
+    // A body that ends early is no file; it is fetched again.
+    wire.fail(Fault::CutAfter(2000));
+    push(&s3, &flowers("iris", "2"), "live");
+    eventually("the source is of no use", || async {
+        gateway.get("/v2/repository/sources").await.json()["sources"][0]["state"] != "ok"
+            || gateway.state("iris", "2").await.is_some_and(|(state, _)| state == "UNAVAILABLE")
+    })
+    .await;
+    load.hears("1").await;
+    wire.fail(Fault::None);
+    load.hears("2").await;
+    load.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_down_at_the_start_leaves_the_last_good_set() {
+    let (s3, cache) = (S3::start().await, TempDir::new().expect("a folder"));
+    let source = s3.source("live");
+    push(&s3, &flowers("iris", "1"), "live");
+    let gateway = serve(source.clone(), &cache).await;
+    gateway.ready().await;
+    // A bad release must not be what is remembered.
+    let bad = flowers("iris", "2");
+    bad.replace("model.onnx", b"not a graph");
+    push(&s3, &bad, "live");
+    gateway.becomes("iris", "2", "UNAVAILABLE", "model:").await;
+    Arc::into_inner(gateway).expect("the only one").stopped().await;
+    s3.end();
+
+    let gateway = serve(source, &cache).await;
+    gateway.ready().await;
+    let mut asked = row();
+    asked["model"] = "iris".into();
+    assert_eq!(gateway.predict(asked.to_string()).await.json(), json!({ "prediction": "versicolor-1" }));
+    let ready = gateway.get("/v2/health/ready").await.json();
+    assert_eq!(ready["sources"]["store"], json!({ "state": "unreachable", "from_cache": true }), "{ready}");
+    assert_eq!(gateway.metric("modelgate_source_up{source=\"store\"}").await, Some(0.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_cache_is_fetched_again() {
+    let (s3, cache) = (S3::start().await, TempDir::new().expect("a folder"));
+    let bundle = flowers("iris", "1");
+    push(&s3, &bundle, "live");
+    let gateway = serve(s3.source("live"), &cache).await;
+    gateway.ready().await;
+    Arc::into_inner(gateway).expect("the only one").stopped().await;
+    let model = cache.path().join("files").join(sha256(&fs::read(bundle.file("model.onnx")).expect("a model")));
+    fs::write(&model, b"damaged").expect("written");
+    let gateway = serve(s3.source("live"), &cache).await;
+    gateway.becomes("iris", "1", "READY", "").await;
+    let sources: Value = gateway.get("/v2/repository/sources").await.json();
+    assert_eq!(sources["sources"][0]["state"], "ok");
+}

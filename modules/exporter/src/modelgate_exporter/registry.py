@@ -1,0 +1,95 @@
+"""`log_bundle`: a bundle as a version of a registered MLflow model, which plain MLflow can load as well."""
+
+import os
+import shutil
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+FLAVOR = "modelgate"
+"""In `MLmodel`: says where the bundle is. The graph is there too, for the `onnx` flavour."""
+
+FOLDER = "bundle"
+"""Where the bundle is in the version's files; the gateway looks here."""
+
+
+def log_bundle(
+    bundle: str | os.PathLike[str],
+    registered_model_name: str | None = None,
+    *,
+    alias: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    name: str = "model",
+    **options: Any,
+) -> str:
+    """Logs the bundle in the active MLflow run, registers it, and returns the new version.
+
+    `bundle` is a folder that `export` wrote. `registered_model_name` is the bundle's own name if
+    left out. `alias` is set on the new version last, so a gateway that follows it finds everything.
+    `tags` are the version's. What else `mlflow.onnx.save_model` takes goes through `options`
+    (`signature`, `input_example`, ...). A run is started if none is active.
+    """
+    import mlflow
+    from mlflow.models import Model
+
+    folder = Path(bundle)
+    manifest = tomllib.loads((folder / "bundle.toml").read_text())
+    if "model" not in manifest:
+        raise ValueError(f"{folder} has no model: there is nothing for MLflow's onnx flavour")
+    registered = registered_model_name or manifest["name"]
+
+    here = {"name": name} if _takes_name(Model.log) else {"artifact_path": name}
+    logged = Model.log(
+        **here,
+        flavor=_Flavor,
+        registered_model_name=registered,
+        bundle=folder,
+        manifest=manifest,
+        **options,
+    )
+    client = mlflow.MlflowClient()
+    version = str(logged.registered_model_version)
+    for key, value in (tags or {}).items():
+        client.set_model_version_tag(registered, version, key, value)
+    if alias is not None:
+        client.set_registered_model_alias(registered, alias, version)
+    return version
+
+
+def _takes_name(log: Any) -> bool:
+    """Whether this MLflow is of the third generation, where a logged model has a name."""
+    import inspect
+
+    return "name" in inspect.signature(log).parameters
+
+
+class _Flavor:
+    """What `Model.log` calls: the `onnx` flavour, whose graph is the bundle's own."""
+
+    @staticmethod
+    def save_model(
+        path: str,
+        bundle: Path,
+        manifest: Mapping[str, Any],
+        mlflow_model: Any = None,
+        **options: Any,
+    ) -> None:
+        import mlflow.onnx
+        from mlflow.models import Model
+
+        model = Model() if mlflow_model is None else mlflow_model
+        file = manifest["model"]["file"]
+        graph = onnx.load(bundle / file)
+        mlflow.onnx.save_model(graph, path, mlflow_model=model, **options)
+        shutil.copytree(bundle, Path(path) / FOLDER)
+        # One copy of the graph: the flavours point into the bundle.
+        for flavor in ("onnx", "python_function"):
+            saved = model.flavors[flavor]["data"]
+            model.flavors[flavor]["data"] = f"{FOLDER}/{file}"
+            if (Path(path) / saved).is_file():
+                (Path(path) / saved).unlink()
+        model.add_flavor(FLAVOR, bundle=FOLDER, name=manifest["name"])
+        model.save(str(Path(path) / "MLmodel"))
