@@ -6,6 +6,7 @@ mod bad_input;
 mod bad_releases;
 mod batching;
 mod cli;
+mod clients;
 mod documents;
 mod faulty;
 mod flowers;
