@@ -5,7 +5,7 @@ use std::{
     process::{Command, Output},
 };
 
-use crate::support::Gateway;
+use crate::support::{BundleFolder, Gateway};
 
 /// Runs a script of `tests/py` in one of the environments that `make test` sets up.
 async fn python(environment: &'static str, arguments: Vec<String>) {
@@ -63,6 +63,22 @@ async fn kserve_client() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mlflow_client() {
     client("mlflow").await;
+}
+
+/// Requests made up from the document: no answer is a failure of the server, and each is one that the document tells of.
+#[tokio::test(flavor = "multi_thread")]
+async fn made_up_requests_are_answered_as_documented() {
+    let iris = BundleFolder::copy_of("tests/data/bundles/iris_like");
+    let gateway = Gateway::serving(&[iris.path()], |args| args.demo = Some(true)).await;
+    let checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
+    let mut arguments: Vec<String> =
+        ["../target/clients-venv/bin/schemathesis", "run", "--checks", checks, "--max-examples", "5", "--seed", "1"]
+            .map(String::from)
+            .into();
+    // MLflow's server answers these with a line break, and says that it is JSON.
+    arguments.extend(["--exclude-path", "/ping", "--exclude-path", "/health"].map(String::from));
+    arguments.extend(["--phases".into(), "examples,coverage,fuzzing".into(), gateway.url("/openapi.json")]);
+    python("clients-venv", arguments).await;
 }
 
 /// The same fitted pipeline behind both.
