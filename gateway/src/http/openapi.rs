@@ -3,6 +3,7 @@
 mod column;
 mod model;
 mod predict;
+mod protocols;
 mod response;
 mod routes;
 
@@ -33,8 +34,14 @@ pub fn document(generations: &[Arc<Generation>], default: Option<&Generation>) -
 
 fn describe(models: &[ModelDoc<'_>]) -> Value {
     let mut paths = routes::paths();
+    paths.extend(protocols::paths(models));
+    paths.extend(protocols::repository());
     paths.insert("/predict".into(), json!({ "post": predict::operation(models) }));
-    let schemas: Map<_, _> = response::schemas().into_iter().chain(models.iter().flat_map(ModelDoc::schemas)).collect();
+    let schemas: Map<_, _> = response::schemas()
+        .into_iter()
+        .chain(protocols::schemas())
+        .chain(models.iter().flat_map(ModelDoc::schemas))
+        .collect();
     json!({
         "openapi": "3.1.0",
         "info": {

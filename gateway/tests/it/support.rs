@@ -30,6 +30,12 @@ pub struct Gateway {
     task: JoinHandle<()>,
 }
 
+/// An HTTP client. Its TLS, which no test uses, must be given a provider.
+fn client() -> Client {
+    _ = rustls::crypto::ring::default_provider().install_default();
+    Client::new()
+}
+
 /// An answer, read whole.
 #[derive(Debug)]
 pub struct Answer {
@@ -96,7 +102,7 @@ impl Gateway {
         let app = server.app().clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move { server.run(async move { _ = stopped.await }).await.expect("it serves") });
-        Self { address, client: Client::new(), app, admin, stop: Some(stop), task }
+        Self { address, client: client(), app, admin, stop: Some(stop), task }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -227,6 +233,22 @@ impl BundleFolder {
                  sha256 = \"{}\"\nconfig = \"config.json\"\nconfig_sha256 = \"{}\"\n{extra}\n",
                 sha256(wasm),
                 sha256(config.as_bytes())
+            )
+            .as_bytes(),
+        );
+        this
+    }
+
+    /// A model invoked as it is, by the builtin module.
+    pub fn model_alone(name: &str, onnx: &[u8]) -> Self {
+        let this = Self { folder: TempDir::new().expect("a folder") };
+        this.write("model.onnx", onnx);
+        this.write(
+            "bundle.toml",
+            format!(
+                "format = 1\nname = \"{name}\"\nversion = \"1\"\n[model]\nfile = \"model.onnx\"\nsha256 = \"{}\"\n\
+                 [[stage]]\nname = \"predict\"\nmodule = \"builtin:predict\"\n",
+                sha256(onnx)
             )
             .as_bytes(),
         );

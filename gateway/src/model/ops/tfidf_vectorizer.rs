@@ -100,7 +100,8 @@ impl Sequences {
         columns: &[u32],
     ) -> TractResult<HashMap<T, u32>> {
         let starts = starts.iter().map(|&start| usize::try_from(start));
-        let mut starts: Vec<usize> = starts.collect::<Result<_, _>>().context("attribute 'ngram_counts' is negative")?;
+        let mut starts: Vec<usize> =
+            starts.collect::<Result<_, _>>().context("attribute 'ngram_counts' is negative")?;
         starts.push(pool.len());
         let mut tokens: HashMap<T, u32> = HashMap::new();
         let mut columns = columns.iter();
