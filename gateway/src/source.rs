@@ -14,6 +14,7 @@ mod report;
 mod s3;
 mod s3_client;
 mod spec;
+mod tls;
 mod watch;
 
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub use self::{
     push::push,
     report::{Report, Reports, unix_now},
     spec::{Environment, Spec},
+    tls::http_client,
 };
 use crate::{bundle::FileRef, store::Incoming};
 

@@ -3,6 +3,7 @@
 mod column;
 mod model;
 mod predict;
+mod repository;
 mod response;
 mod routes;
 
@@ -33,6 +34,7 @@ pub fn document(generations: &[Arc<Generation>], default: Option<&Generation>) -
 
 fn describe(models: &[ModelDoc<'_>]) -> Value {
     let mut paths = routes::paths();
+    paths.extend(repository::paths());
     paths.insert("/predict".into(), json!({ "post": predict::operation(models) }));
     let schemas: Map<_, _> = response::schemas().into_iter().chain(models.iter().flat_map(ModelDoc::schemas)).collect();
     json!({

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::{
     faulty::{Fault, Wire},
     real::{Mlflow, S3, Served, python, with_s3},
-    support::{Gateway, eventually},
+    support::{Gateway, client, eventually},
 };
 
 struct Registry {
@@ -76,7 +76,7 @@ async fn from_training_to_answer() {
         .env("MLFLOW_TRACKING_URI", &registry.mlflow.url)
         .stderr(Stdio::null());
     let served = Served::start(&mut command);
-    let client = Client::new();
+    let client = client();
     let row = json!({ "age": 30, "plan": "basic", "model": "churn" });
     let address = served.address.clone();
     eventually("version 1 answers", || async { predict(&client, &address, &row).await.0 == 200 }).await;

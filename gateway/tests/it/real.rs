@@ -9,6 +9,9 @@ use std::{
 };
 
 use reqwest::{Client, StatusCode};
+use serde_json::json;
+
+use crate::support::client;
 
 /// Python imports for seconds on a busy machine before a server listens.
 const START: Duration = Duration::from_secs(120);
@@ -50,7 +53,7 @@ pub fn free_port() -> u16 {
 }
 
 async fn until_it_answers(url: &str) {
-    let client = Client::new();
+    let client = client();
     let deadline = Instant::now() + START;
     while client.get(url).send().await.is_err() {
         assert!(Instant::now() < deadline, "nobody answers at {url}");
@@ -74,10 +77,22 @@ impl S3 {
                 .stdout(Stdio::null())
                 .stderr(Stdio::null()),
         );
-        let this = Self { address: format!("127.0.0.1:{port}"), process, client: Client::new() };
+        let this = Self { address: format!("127.0.0.1:{port}"), process, client: client() };
         until_it_answers(&this.url("")).await;
         let made = this.client.put(this.url("models")).send().await.expect("an answer");
         assert_eq!(made.status(), StatusCode::OK);
+        // Anybody may read it, as buckets with public models are set up.
+        let policy = json!({
+            "Version": "2012-10-17",
+            "Statement": [{
+                "Effect": "Allow",
+                "Principal": "*",
+                "Action": ["s3:GetObject", "s3:ListBucket"],
+                "Resource": ["arn:aws:s3:::models", "arn:aws:s3:::models/*"],
+            }],
+        });
+        let allowed = this.client.put(this.url("models?policy")).body(policy.to_string()).send().await;
+        assert!(allowed.expect("an answer").status().is_success());
         this
     }
 
