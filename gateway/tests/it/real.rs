@@ -131,6 +131,7 @@ pub fn with_s3<'a>(command: &'a mut Command, s3: &S3) -> &'a mut Command {
         .env("AWS_ACCESS_KEY_ID", "test")
         .env("AWS_SECRET_ACCESS_KEY", "test-secret")
         .env("AWS_DEFAULT_REGION", "us-east-1")
+        .env("MLFLOW_DISABLE_TELEMETRY", "true")
 }
 
 /// The binary with these arguments, to its end.
