@@ -46,7 +46,7 @@ pub struct Source {
 enum SourceKind {
     Dir(DirSource),
     S3(S3Source),
-    Mlflow(MlflowSource),
+    Mlflow(Box<MlflowSource>),
 }
 
 impl Source {
@@ -57,8 +57,8 @@ impl Source {
     pub fn new(spec: &Spec, place: usize, environment: &Environment) -> anyhow::Result<Self> {
         let kind = match spec.kind()? {
             spec::Kind::Dir(folder) => SourceKind::Dir(DirSource::new(folder, place)),
-            spec::Kind::S3(place_in) => SourceKind::S3(S3Source::new(place_in, place, environment)?),
-            spec::Kind::Mlflow(model) => SourceKind::Mlflow(MlflowSource::new(model, place, environment)?),
+            spec::Kind::S3(place_in) => SourceKind::S3(S3Source::new(place_in, place, environment)),
+            spec::Kind::Mlflow(model) => SourceKind::Mlflow(Box::new(MlflowSource::new(model, place, environment)?)),
         };
         Ok(Self { name: spec.name.clone(), address: spec.address(), kind })
     }

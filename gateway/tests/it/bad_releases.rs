@@ -175,7 +175,7 @@ async fn two_writers_that_race_never_mix() {
 async fn garbage_in_place_of_a_manifest_is_told() {
     let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
     let (gateway, load) = under_load(root.path(), cache.path()).await;
-    for (name, bytes) in [("a", b"\xff\xfe\0".as_slice()), ("b", b"format = "), ("c", &[b'#'; 2 << 20])] {
+    for (name, bytes) in [("a", b"\xff\xfe\0".as_slice()), ("b", b"format = "), ("c", vec![b'#'; 2 << 20].as_slice())] {
         fs::create_dir_all(root.path().join(name)).expect("made");
         fs::write(root.path().join(name).join("bundle.toml"), bytes).expect("written");
     }

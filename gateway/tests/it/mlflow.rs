@@ -35,7 +35,7 @@ impl Registry {
     }
 
     /// Runs `registry.py`; gives what it prints.
-    async fn script(&self, args: &[&str]) -> String {
+    fn script(&self, args: &[&str]) -> String {
         let mut command = Command::new(python("python"));
         with_s3(&mut command, &self.s3)
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/py/registry.py"))
@@ -61,9 +61,9 @@ async fn predict(client: &Client, address: &str, body: &Value) -> (StatusCode, S
 async fn from_training_to_answer() {
     let registry = Registry::start().await;
     // The first version is behind the tracking server's proxy, the second in the bucket itself.
-    assert_eq!(registry.script(&["train", "churn", "a", "--alias", "champion"]).await, "1");
+    assert_eq!(registry.script(&["train", "churn", "a", "--alias", "champion"]), "1");
     let direct = ["train", "churn", "b", "--experiment", "direct", "--artifacts", "s3://models/direct"];
-    assert_eq!(registry.script(&direct).await, "2");
+    assert_eq!(registry.script(&direct), "2");
 
     let cache = TempDir::new().expect("a folder");
     let mut command = Command::new(env!("CARGO_BIN_EXE_modelgate"));
@@ -101,14 +101,14 @@ async fn from_training_to_answer() {
         }
     });
     for version in ["2", "1", "2"] {
-        registry.script(&["alias", "churn", "champion", version]).await;
+        registry.script(&["alias", "churn", "champion", version]);
         eventually("the alias is followed", || async { predict(&client, &address, &row).await.1 == version }).await;
     }
     done.store(true, Ordering::Relaxed);
     assert_eq!(load.await.expect("no wrong answer"), ["1", "2", "1", "2"]);
 
     // A version that is only a graph, by every way of naming it; then a registry that answers garbage.
-    assert_eq!(registry.script(&["bare", "bare", "best"]).await, "1");
+    assert_eq!(registry.script(&["bare", "bare", "best"]), "1");
     let wire = Wire::to(registry.mlflow.url.trim_start_matches("http://")).await;
     let tracking = format!("tracking=http://{}", wire.address);
     let sources = ["models:/bare@best", "models:/churn/1", "models:/churn/latest", "models:/churn@nobody"]

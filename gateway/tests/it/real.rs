@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::support::client;
 
 /// Python imports for seconds on a busy machine before a server listens.
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_mins(2);
 
 /// A process that ends with the test, and its children with it.
 pub struct Process(Child);

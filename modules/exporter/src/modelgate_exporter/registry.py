@@ -95,5 +95,5 @@ class _Flavor:
             model.flavors[flavor]["data"] = f"{FOLDER}/{file}"
             if (Path(path) / saved).is_file():
                 (Path(path) / saved).unlink()
-        model.add_flavor(FLAVOR, bundle=FOLDER, name=manifest["name"])
+        model.add_flavor(FLAVOR, bundle=FOLDER, bundle_name=manifest["name"])
         model.save(str(Path(path) / "MLmodel"))
