@@ -1,10 +1,10 @@
 //! Real servers and the real binary, each on a port and a folder of its own, ended with the test.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Lines, Write},
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -38,6 +38,32 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// A process that answers each line with some lines of its own, the last of which begins with `= `.
+pub struct Conversation {
+    _process: Process,
+    to: ChildStdin,
+    from: Lines<BufReader<ChildStdout>>,
+}
+
+impl Conversation {
+    pub fn start(command: &mut Command) -> Self {
+        let mut process = Process::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
+        let to = process.0.stdin.take().expect("piped");
+        let from = BufReader::new(process.0.stdout.take().expect("piped")).lines();
+        Self { _process: process, to, from }
+    }
+
+    pub fn say(&mut self, line: &str) -> String {
+        writeln!(self.to, "{line}").expect("it listens");
+        loop {
+            let answer = self.from.next().unwrap_or_else(|| panic!("{line}: it ended")).expect("text");
+            if let Some(answer) = answer.strip_prefix("= ") {
+                return answer.to_owned();
+            }
+        }
     }
 }
 
