@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import queries
-from engine import ROOT, WORK, Failed, docker, until
+from engine import ROOT, WORK, Failed, docker, run, until
 from fleet import (
     EDGE, GATEWAY, ask, edge_sees, fetch, leftovers, memory, scale, scraped, script, settled, tasks, update_state, values,
 )
@@ -255,6 +255,39 @@ def is_watched(**_):
     return f"{len(rules)} rules, {asked} queries; {memory(replica):.0f} MiB resident in a replica"
 
 
+def ten_thousand_users(**_):
+    """10,000 users, a request each 1.75 seconds on average, 6 replicas: no request fails, and none takes over 96 MiB"""
+    scale(6)
+    edge_sees(6)
+    built = run("cargo", "build", "--locked", "--quiet", "--bench", "connections", "--message-format", "json", timeout=1800)
+    bench = next(found for line in built.splitlines() if (found := json.loads(line).get("executable")) and "connections" in found)
+    (WORK / "row.json").write_bytes(BODY)
+    result = json.loads(run(bench, f"127.0.0.1:{EDGE}", str(WORK / "row.json"), "10000", "60", "1.75"))
+    replicas = docker("ps", "-q", "--filter", f"label=com.docker.swarm.service.name={GATEWAY}").split()
+    largest = max(memory(replica) for replica in replicas)
+    told = f"{json.dumps(result)}; at most {largest:.0f} MiB resident in a replica"
+    if result["failed"] or largest > 96:
+        raise Failed(told)
+    return told
+
+
+def workshop(variables, **_):
+    """The workshop's Locust file, unchanged, and ours, from within the network: no request fails"""
+    scale(6)
+    edge_sees(6)
+    tables = []
+    for file, arguments, environment in (
+        ("workshop.py", ["--users", "200", "--spawn-rate", "50", "--run-time", "40s", "--only-summary"], []),
+        ("locustfile.py", [], ["--env", "MODELGATE_USERS=1000", "--env", "MODELGATE_HOLD_SECONDS=30", "--env", "MODELGATE_VARIANTS=row,list,batch"]),
+    ):
+        tables.append(docker(
+            "run", "--rm", "--network", "internal_net", "--volume", f"{ROOT}/deploy/locust:/mnt/locust:ro", *environment,
+            variables["LOCUST_IMAGE"], "--locustfile", f"/mnt/locust/{file}", "--host", "http://edge:8080", "--headless",
+            *arguments, timeout=300,
+        ))
+    return "\n".join(tables)
+
+
 def goes_down(**_):
     """deploy/down.sh leaves nothing behind"""
     script("down.sh", "--yes")
@@ -268,3 +301,5 @@ ALL = [
     small_and_harmless, starts_soon, comes_up, scales, survives_a_kill, rolls_forward, rolls_back, swaps, stays_up_alone, is_watched,
     goes_down,
 ]
+# Only where they are named: they take both cores for minutes.
+FIGURES = [ten_thousand_users, workshop]
