@@ -14,9 +14,6 @@ from fleet import (
 )
 from load import ANSWER, BODY, Load
 
-# A release is given so long to be live everywhere, or to be taken back.
-RELEASE_SECONDS = 180
-
 
 def unharmed(load):
     """No request failed, and there were enough for that to mean something."""
@@ -141,18 +138,15 @@ def survives_a_kill(**_):
     return f"{unharmed(load)}; the edge asked again {retries[0] if retries else '?'} times"
 
 
-def update(image):
-    docker("service", "update", "--detach", "--no-resolve-image", "--image", image, GATEWAY)
-
-
-def rolls_forward(image, next_, **_):
-    """A new image replaces every replica under load: no request fails"""
+def rolls_forward(variables, next_, **_):
+    """A new image by up.sh replaces every replica under load: no request fails"""
     scale(3)
     edge_sees(3)
     with Load(EDGE) as load:
         time.sleep(2)
-        update(next_)
-        until("the update is complete", lambda: update_state() == "completed", RELEASE_SECONDS, every=0.5)
+        script("up.sh", **{**variables, "MODELGATE_IMAGE": next_})
+        if update_state() != "completed":
+            raise Failed(update_state())
         settled(3)
         time.sleep(2)
     if set(tasks().values()) != {next_}:
@@ -160,12 +154,18 @@ def rolls_forward(image, next_, **_):
     return unharmed(load)
 
 
-def rolls_back(image, next_, bad, **_):
-    """An image that never becomes ready is taken back by itself under load: no request fails"""
+def rolls_back(variables, next_, bad, **_):
+    """An image that never becomes ready is taken back by itself, and up.sh says so: no request fails"""
     with Load(EDGE) as load:
         time.sleep(2)
-        update(bad)
-        until("the update is rolled back", lambda: update_state() == "rollback_completed", RELEASE_SECONDS, every=0.5)
+        try:
+            script("up.sh", **{**variables, "MODELGATE_IMAGE": bad})
+            raise Failed("up.sh took it for good")
+        except Failed as error:
+            if "taken back" not in str(error):
+                raise
+        if update_state() != "rollback_completed":
+            raise Failed(update_state())
         settled(3)
         time.sleep(2)
     if set(tasks().values()) != {next_}:
