@@ -32,7 +32,7 @@ def main():
     parser.add_argument("--image")
     parser.add_argument("scenario", nargs="*")
     options = parser.parse_args()
-    known = {scenario.__name__: scenario for scenario in [*scenarios.ALL[:-1], *scenarios.FIGURES, scenarios.ALL[-1]]}
+    known = {scenario.__name__: scenario for scenario in [*scenarios.ALL[:-2], *scenarios.FIGURES, *scenarios.ALL[-2:]]}
     unknown = set(options.scenario) - set(known)
     if unknown:
         parser.error(f"there is no scenario {', '.join(unknown)}: expected {', '.join(known)}")

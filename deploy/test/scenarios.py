@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import time
 
 import queries
@@ -297,9 +298,19 @@ def goes_down(**_):
     return ""
 
 
+def several_nodes(image, variables, **_):
+    """A Swarm of three engines survives the drain and the loss of a node, and takes it back"""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "deploy/test/nodes.py"), image, variables["HAPROXY_IMAGE"]], capture_output=True, text=True, timeout=1200
+    )
+    if done.returncode != 0:
+        raise Failed(done.stdout + done.stderr)
+    return done.stdout.rsplit("\n", 2)[0].replace("\n", "\n       ")
+
+
 ALL = [
     small_and_harmless, starts_soon, comes_up, scales, survives_a_kill, rolls_forward, rolls_back, swaps, stays_up_alone, is_watched,
-    goes_down,
+    goes_down, several_nodes,
 ]
 # Only where they are named: they take both cores for minutes.
 FIGURES = [ten_thousand_users, workshop]
