@@ -25,7 +25,7 @@ COPY gateway/Cargo.toml gateway/
 # An empty crate in the gateway's place; its benchmarks are not here, and are not needed.
 RUN mkdir gateway/src && touch gateway/src/lib.rs \
     && echo 'fn main() {}' | tee gateway/src/main.rs > gateway/build.rs \
-    && sed -i '/^\[\[bench\]\]/,$d' gateway/Cargo.toml \
+    && sed -i '/^\[\[bench\]\]/,/^$/d' gateway/Cargo.toml \
     && cargo build --locked --release --package modelgate \
     && rm -r gateway
 
@@ -35,12 +35,12 @@ COPY --from=modules /build/modules/dist modules/dist
 COPY gateway gateway
 ARG VERSION=
 # Time stamps from the sources' checkout may be older than the empty crate's.
-RUN sed -i '/^\[\[bench\]\]/,$d' gateway/Cargo.toml \
+RUN sed -i '/^\[\[bench\]\]/,/^$/d' gateway/Cargo.toml \
     && find gateway -name '*.rs' -exec touch {} + \
     && MODELGATE_VERSION="$VERSION" cargo build --locked --release --package modelgate
 # The image's root file system.
 RUN mkdir -p /image/usr/local/bin /image/etc/ssl/certs /image/tmp /cache/modelgate \
-    && cp target/release/modelgate /image/usr/local/bin/ \
+    && strip --strip-all -o /image/usr/local/bin/modelgate target/release/modelgate \
     && ldd target/release/modelgate | grep -o '/[^ ]*' | xargs -I{} cp -L --parents {} /image \
     && cp -L /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
     && echo 'hosts: files dns' > /image/etc/nsswitch.conf \

@@ -15,3 +15,8 @@ docker info >/dev/null 2>&1 || fail "the Docker engine does not answer: start it
 swarm_state() { docker info --format '{{.Swarm.LocalNodeState}}'; }
 is_manager() { [ "$(docker info --format '{{.Swarm.ControlAvailable}}')" = true ]; }
 service_lines() { docker service ls --filter "label=com.docker.stack.namespace=$STACK" --format '{{.Name}} {{.Replicas}}'; }
+# What became of each service's last update: name, when it began, how it stands. Nothing for those never updated.
+updates() {
+    docker service ls -q --filter "label=com.docker.stack.namespace=$STACK" | xargs -r docker service inspect \
+        --format '{{if .UpdateStatus}}{{.Spec.Name}} {{.UpdateStatus.StartedAt.UnixNano}} {{.UpdateStatus.State}}{{end}}'
+}

@@ -64,9 +64,19 @@ export CONFIG_DIGEST
 # On one node an image may be local; several nodes must agree on one by its digest.
 resolve=${RESOLVE_IMAGE:-changed}
 [ "$(docker node ls -q | wc -l)" -gt 1 ] || resolve=never
+updates_before=$(updates)
+gateway=${STACK}_gateway
+again=
+if [ "$resolve" = never ] && [ "$(docker service inspect "$gateway" --format '{{.Spec.TaskTemplate.ContainerSpec.Image}}' 2>/dev/null)" = "$MODELGATE_IMAGE" ]; then
+    # Swarm sees names only; an image that was built again under the same one is another.
+    replica=$(docker ps -q --filter "label=com.docker.swarm.service.name=$gateway" | head -1)
+    [ -z "$replica" ] || [ "$(docker inspect "$replica" --format '{{.Image}}')" = "$(docker image inspect "$MODELGATE_IMAGE" --format '{{.Id}}')" ] || again=1
+fi
 # shellcheck disable=SC2046,SC2086 # several words
 docker stack deploy --prune --resolve-image "$resolve" \
     $(printf -- '--compose-file %s ' stack.yaml ${STACK_FILES:-}) "$STACK" >&2
+
+[ -z "$again" ] || docker service update --detach --no-resolve-image --force "$gateway" >/dev/null
 
 # What is asked for first: an answer. Then every service has as many replicas running, and healthy, as it should.
 deadline=$((started + ${PATIENCE:-180}))
@@ -78,6 +88,8 @@ while :; do
         say "$answered s: the first answer"
     fi
     waiting=$(service_lines | awk '{ split($2, of, "/"); if (of[1] != of[2]) print $1 " " $2 }')
+    moving=$(updates | awk '$3 == "updating" || $3 == "rollback_started" { print $1 " " $3 }')
+    waiting=$(printf '%s\n%s\n' "$waiting" "$moving" | grep . || true)
     [ -n "$waiting" ] || [ -z "$answered" ] || break
     line=$(echo "${waiting:-an answer}" | tr '\n' ',' | sed 's/,$//; s/,/, /g')
     [ "$line" = "$before" ] || say "$(($(date +%s) - started)) s: waiting for $line"
@@ -88,6 +100,11 @@ while :; do
     fi
     sleep 0.5
 done
+
+failed=$(updates | awk '$3 ~ /rollback|paused/' | while read -r line; do
+    echo "$updates_before" | grep -qxF "$line" || echo "$line" | awk '{ print $1 " (" $3 ")" }'
+done)
+[ -z "$failed" ] || fail "taken back, the release before it goes on: $failed; see 'docker service ps --no-trunc' and 'docker service logs'"
 
 say "up after $(($(date +%s) - started)) s"
 echo "predictions  http://127.0.0.1:$EDGE_PORT/docs"

@@ -1,12 +1,12 @@
 """Ten thousand users in steps of five hundred, as in the workshop, with a client that leaves the processor to the gateway.
 
-    locust -f deploy/locust/locustfile.py --host http://127.0.0.1:8080 --headless --run-time 3m
+    locust -f deploy/locust/locustfile.py --host http://127.0.0.1:8080 --headless
     locust -f deploy/locust/locustfile.py --host http://127.0.0.1:8080          # the page on port 8089
 
-Variables: MODELGATE_USERS (10000), MODELGATE_STEP (500), MODELGATE_STEP_SECONDS (5), MODELGATE_VARIANTS (a comma-separated
-list of row, list, batch, v2 and mlflow; row and list by default), MODELGATE_MAX_FAILURES (share, 0),
-MODELGATE_MAX_P99_MS (none). Past a threshold the exit code is 1. `--users` and `--spawn-rate` do not count: the steps do.
-Set MODELGATE_STEPS=off to have them count instead.
+Variables: MODELGATE_USERS (10000), MODELGATE_STEP (500), MODELGATE_STEP_SECONDS (5), MODELGATE_HOLD_SECONDS (60, once all are
+there), MODELGATE_VARIANTS (a comma-separated list of row, list, batch, v2 and mlflow; row and list by default),
+MODELGATE_MAX_FAILURES (share, 0), MODELGATE_MAX_P99_MS (none). Past a threshold the exit code is 1. The steps decide, not
+`--users`, `--spawn-rate` and `--run-time`; set MODELGATE_STEPS=off to have those decide.
 """
 
 import os
@@ -32,7 +32,8 @@ MODEL = os.environ.get("MODELGATE_MODEL", "modelo_covertype_vf")
 USERS = int(os.environ.get("MODELGATE_USERS", "10000"))
 STEP = int(os.environ.get("MODELGATE_STEP", "500"))
 STEP_SECONDS = float(os.environ.get("MODELGATE_STEP_SECONDS", "5"))
-VARIANTS = os.environ.get("MODELGATE_VARIANTS", "row,list").split(",")
+HOLD_SECONDS = float(os.environ.get("MODELGATE_HOLD_SECONDS", "60"))
+VARIANTS = os.environ.get("MODELGATE_VARIANTS", "row,list").replace(" ", "").split(",")
 MAX_FAILURES = float(os.environ.get("MODELGATE_MAX_FAILURES", "0"))
 MAX_P99_MS = float(os.environ.get("MODELGATE_MAX_P99_MS", "inf"))
 
@@ -74,17 +75,20 @@ class Caller(FastHttpUser):
     def mlflow(self):
         self.post("/invocations", MLFLOW, "predictions")
 
-    tasks = {"row": row, "list": list, "batch": batch, "v2": v2, "mlflow": mlflow}
-    tasks = [tasks[variant.strip()] for variant in VARIANTS]
+
+# Those asked for, and an error for a name that is none.
+Caller.tasks = [{"row": Caller.row, "list": Caller.list, "batch": Caller.batch, "v2": Caller.v2, "mlflow": Caller.mlflow}[name] for name in VARIANTS]
 
 
 if os.environ.get("MODELGATE_STEPS") != "off":
 
     class Steps(LoadTestShape):
-        """So many more users every few seconds, until all are there."""
+        """So many more users every few seconds, until all are there, and then for a while."""
 
         def tick(self):
             users = STEP * (int(self.get_run_time() / STEP_SECONDS) + 1)
+            if self.get_run_time() > USERS / STEP * STEP_SECONDS + HOLD_SECONDS:
+                return None
             return min(users, USERS), STEP
 
 

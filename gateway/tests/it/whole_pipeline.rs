@@ -90,8 +90,14 @@ fn adder() -> Vec<u8> {
         ValueInfoProto { name: name.into(), r#type: Some(kind), ..Default::default() }
     };
     let external_data = vec![StringStringEntryProto { key: "location".into(), value: "weights.bin".into() }];
-    let weights =
-        TensorProto { name: "w".into(), dims: vec![3], data_type: 1, data_location: Some(1), external_data, ..Default::default() };
+    let weights = TensorProto {
+        name: "w".into(),
+        dims: vec![3],
+        data_type: 1,
+        data_location: Some(1),
+        external_data,
+        ..Default::default()
+    };
     let add = NodeProto {
         op_type: "Add".into(),
         input: vec!["x".into(), "w".into()],

@@ -90,12 +90,7 @@ fn default(node: Attributes<'_>, datum: DatumType) -> TractResult<Tensor> {
 }
 
 /// A table from texts to integers that also goes the other way, as the input's type says.
-fn both_ways(
-    name: &'static str,
-    names: &[String],
-    ints: &[i64],
-    node: Attributes<'_>,
-) -> TractResult<Arc<dyn Kernel>> {
+fn both_ways(name: &'static str, names: &[String], ints: &[i64], node: Attributes<'_>) -> TractResult<Arc<dyn Kernel>> {
     let (names, ints) = (tensor1(names), tensor1(ints));
     let (text, int) = (default(node, String::datum_type())?, default(node, i64::datum_type())?);
     let table = Table { name, from_texts: None, from_numbers: None };

@@ -93,9 +93,7 @@ impl Lookup {
         let shape = input.shape();
         match &self.keys {
             Keys::Strings(keys) => self.take(shape, texts(input)?.iter().map(|value| keys.get(value).copied())),
-            Keys::Ints(keys) => {
-                self.take(shape, values::<i64>(input)?.iter().map(|value| keys.get(value).copied()))
-            }
+            Keys::Ints(keys) => self.take(shape, values::<i64>(input)?.iter().map(|value| keys.get(value).copied())),
             Keys::Floats(keys) => {
                 let values = values::<f64>(input)?;
                 self.take(shape, values.iter().map(|&value| keys.get(&float_key(value)).copied()))
@@ -115,11 +113,7 @@ impl Lookup {
     }
 }
 
-fn take<T: Datum>(
-    shape: &[usize],
-    values: &[T],
-    places: impl Iterator<Item = Option<usize>>,
-) -> TractResult<TValue> {
+fn take<T: Datum>(shape: &[usize], values: &[T], places: impl Iterator<Item = Option<usize>>) -> TractResult<TValue> {
     let default = values.len().saturating_sub(1);
     let taken = places.map(|place| values.get(place.unwrap_or(default)).cloned());
     tensor(shape, taken.collect::<Option<Vec<T>>>().context("a lookup without a default")?)

@@ -80,7 +80,10 @@ mod tests {
         assert!(word.is_match("Abc_9") && !word.is_match("é"));
         let class = compile_whole(r"[\d\s&&[]+").unwrap();
         assert!(class.is_match("1 &[2") && !class.is_match("a"));
-        assert_eq!(compile(r"\b\w\w+\b").unwrap().find_iter("a bc — déf").map(|found| found.as_str()).last(), Some("bc"));
+        assert_eq!(
+            compile(r"\b\w\w+\b").unwrap().find_iter("a bc — déf").map(|found| found.as_str()).last(),
+            Some("bc")
+        );
     }
 
     #[test]

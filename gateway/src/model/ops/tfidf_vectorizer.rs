@@ -57,7 +57,12 @@ fn parse(node: &NodeProto) -> TractResult<TfIdf> {
     let width = columns.iter().max().map_or(0, |&last| last as usize + 1);
     let given = node.floats("weights");
     let mut weights = vec![1.0; width];
-    ensure!(given.is_empty() || given.len() == columns.len(), "{} weights for {} sequences", given.len(), columns.len());
+    ensure!(
+        given.is_empty() || given.len() == columns.len(),
+        "{} weights for {} sequences",
+        given.len(),
+        columns.len()
+    );
     for (&column, &weight) in columns.iter().zip(given) {
         weights[column as usize] = weight;
     }
@@ -104,7 +109,8 @@ impl Sequences {
         columns: &[u32],
     ) -> TractResult<HashMap<T, u32>> {
         let starts = starts.iter().map(|&start| usize::try_from(start));
-        let mut starts: Vec<usize> = starts.collect::<Result<_, _>>().context("attribute 'ngram_counts' is negative")?;
+        let mut starts: Vec<usize> =
+            starts.collect::<Result<_, _>>().context("attribute 'ngram_counts' is negative")?;
         starts.push(pool.len());
         let mut tokens: HashMap<T, u32> = HashMap::new();
         let mut columns = columns.iter();

@@ -153,13 +153,10 @@ impl Classifier {
                 (first_greatest(&scores), scores)
             }
             Machine::Pairs { vectors, counts, coefficients, rho, prob_a, prob_b, function } => {
-                let alike: Vec<f32> =
-                    vectors.chunks_exact(self.width).map(|vector| function.of(row, vector)).collect();
+                let alike: Vec<f32> = vectors.chunks_exact(self.width).map(|vector| function.of(row, vector)).collect();
                 let classes = counts.len();
-                let starts: Vec<usize> = counts
-                    .iter()
-                    .scan(0, |start, count| Some(std::mem::replace(start, *start + count)))
-                    .collect();
+                let starts: Vec<usize> =
+                    counts.iter().scan(0, |start, count| Some(std::mem::replace(start, *start + count))).collect();
                 let mut votes = vec![0u32; classes];
                 let mut scores = Vec::with_capacity(rho.len());
                 // The coefficients of a vector against each other class, one list for each such class.

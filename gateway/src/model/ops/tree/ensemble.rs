@@ -68,9 +68,7 @@ struct Branches<'a> {
 
 impl<'a> Branches<'a> {
     fn read(ctx: &ParsingContext<'_>, node: Attributes<'a>) -> TractResult<Self> {
-        let tensor = |name: &str| {
-            node.doubles(ctx, name)?.with_context(|| format!("attribute '{name}' is not given"))
-        };
+        let tensor = |name: &str| node.doubles(ctx, name)?.with_context(|| format!("attribute '{name}' is not given"));
         let features = node.ints("nodes_featureids");
         let sets = node.doubles(ctx, "membership_values")?.unwrap_or_default();
         // A NaN ends a set.
