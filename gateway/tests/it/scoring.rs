@@ -8,9 +8,13 @@ async fn invoke(gateway: &Gateway, kind: &str, body: impl Into<Vec<u8>>) -> Answ
     gateway.post("/invocations", body.into(), &[("content-type", kind)]).await
 }
 
-/// The demo's row: its columns, and its values in their order.
+/// The demo's columns in the order in which it takes them, and the values of its row.
 fn columns() -> (Vec<String>, Vec<Value>) {
-    demo_row().as_object().expect("an object").clone().into_iter().unzip()
+    let config: Value =
+        serde_json::from_slice(&std::fs::read("demo/preprocess.json").expect("the demo")).expect("JSON");
+    let (row, inputs) = (demo_row(), config["inputs"].as_array().expect("a list").clone());
+    let names = inputs.iter().map(|input| input["name"].as_str().expect("a name").to_owned());
+    names.map(|name| (name.clone(), row[&name].clone())).unzip()
 }
 
 #[tokio::test(flavor = "multi_thread")]
