@@ -1,5 +1,7 @@
-//! Puts the modules that come with the gateway where `bundle.rs` embeds them from, and makes the gRPC code from the
-//! protocol's description.
+//! Puts the modules that come with the gateway where `bundle.rs` embeds them from, makes the gRPC code from the protocol's
+//! description, and lets a build set the version.
+
+#![expect(clippy::disallowed_methods, reason = "a build script is told by its environment")]
 
 use std::{env, error::Error, fs, path::Path};
 
@@ -15,6 +17,11 @@ fn main() {
         if let Err(error) = fs::copy(&from, out.join(module)) {
             println!("cargo::error={}: {error}: run `make modules` first", from.display());
         }
+    }
+    // The image's version, where it is not the manifest's.
+    println!("cargo::rerun-if-env-changed=MODELGATE_VERSION");
+    if let Some(version) = env::var("MODELGATE_VERSION").ok().filter(|version| !version.is_empty()) {
+        println!("cargo::rustc-env=CARGO_PKG_VERSION={version}");
     }
     println!("cargo::rerun-if-changed={PROTO}");
     if let Err(error) = grpc(out) {

@@ -4,6 +4,7 @@ mod column;
 mod model;
 mod predict;
 mod protocols;
+mod repository;
 mod response;
 mod routes;
 
@@ -35,7 +36,7 @@ pub fn document(generations: &[Arc<Generation>], default: Option<&Generation>) -
 fn describe(models: &[ModelDoc<'_>]) -> Value {
     let mut paths = routes::paths();
     paths.extend(protocols::paths(models));
-    paths.extend(protocols::repository());
+    paths.extend(repository::paths());
     paths.insert("/predict".into(), json!({ "post": predict::operation(models) }));
     let schemas: Map<_, _> = response::schemas()
         .into_iter()

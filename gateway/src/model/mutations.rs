@@ -88,7 +88,7 @@ impl Random {
                 self.change_list(&mut tensor.float_data, fresh);
             }
             _ => {
-                let fresh = self.int() as u8;
+                let fresh = self.below(256) as u8;
                 self.change_list(&mut tensor.raw_data, fresh);
             }
         }

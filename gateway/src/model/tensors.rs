@@ -28,8 +28,8 @@ pub(super) fn settle(graph: &mut GraphProto, files: &BTreeMap<String, Vec<u8>>) 
 }
 
 fn settle_one(tensor: &mut TensorProto, files: &BTreeMap<String, Vec<u8>>) -> Result<(), ModelError> {
-    let sizes = tensor.dims.iter().map(|&dim| u64::try_from(dim).ok());
-    let count = sizes.fold(Some(1u64), |count, size| count?.checked_mul(size?));
+    let mut sizes = tensor.dims.iter().map(|&dim| u64::try_from(dim).ok());
+    let count = sizes.try_fold(1u64, |count, size| count.checked_mul(size?));
     let Some(count) = count else {
         return Err(ModelError::Corrupt(format!("tensor '{}' has the shape {:?}", tensor.name, tensor.dims)));
     };

@@ -4,7 +4,6 @@ use std::{
     fs,
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -17,6 +16,11 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 /// How long a test waits for something that should happen.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An HTTP client.
+pub fn client() -> Client {
+    modelgate::source::http_client().build().expect("a client")
+}
 
 /// A running gateway; dropping it drains it.
 pub struct Gateway {
@@ -298,6 +302,3 @@ pub async fn refusal(bundle: &Path) -> String {
     let error = Server::start(&args.resolve().expect("a configuration")).await.expect_err("a refusal");
     format!("{error:#}")
 }
-
-/// The gateway shared by several tasks of one test.
-pub type Shared = Arc<Gateway>;

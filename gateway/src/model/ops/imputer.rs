@@ -62,6 +62,7 @@ impl Kernel for Imputer {
         Ok(tvec!(Spec { datum, shape: input.shape.clone() }))
     }
 
+    #[expect(clippy::float_cmp, reason = "a missing value is one that is exactly so")]
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         let input = &*inputs[0];
         self.check_width(input.shape().last().copied().unwrap_or(1))?;

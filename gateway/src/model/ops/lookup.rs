@@ -36,13 +36,18 @@ enum Values {
 
 impl Lookup {
     /// From lists of equal length; of equal keys the first counts. The default is a single value of the values' type.
-    pub(super) fn new(keys: &Tensor, values: &Tensor, default: &Tensor) -> TractResult<Self> {
+    /// `missing` says whether the key NaN stands for missing numbers; else nothing equals it.
+    pub(super) fn new(keys: &Tensor, values: &Tensor, default: &Tensor, missing: bool) -> TractResult<Self> {
         ensure!(keys.len() == values.len(), "{} keys for {} values", keys.len(), values.len());
         ensure!(default.len() == 1, "expected a single default");
         let keys = match keys.datum_type() {
             DatumType::String => Keys::Strings(places(texts(keys)?.iter().cloned())),
             datum if datum.is_float() => {
-                Keys::Floats(places(self::values::<f64>(keys)?.iter().map(|&key| float_key(key))))
+                let mut places = places(self::values::<f64>(keys)?.iter().map(|&key| float_key(key)));
+                if !missing {
+                    places.remove(&float_key(f64::NAN));
+                }
+                Keys::Floats(places)
             }
             _ => Keys::Ints(places(self::values::<i64>(keys)?.iter().copied())),
         };

@@ -37,8 +37,7 @@ fn ascii_classes(pattern: &str) -> String {
                 match (escaped, in_class) {
                     ('w', false) => out.push_str("[0-9A-Za-z_]"),
                     ('w', true) => out.push_str("0-9A-Za-z_"),
-                    ('W', false) => out.push_str("[^0-9A-Za-z_]"),
-                    ('W', true) => out.push_str(r"[^0-9A-Za-z_]"),
+                    ('W', _) => out.push_str("[^0-9A-Za-z_]"),
                     ('d', false) => out.push_str("[0-9]"),
                     ('d', true) => out.push_str("0-9"),
                     ('D', _) => out.push_str("[^0-9]"),

@@ -96,7 +96,8 @@ impl Kernel for ToText {
         let written: Vec<String> = match input.datum_type() {
             DatumType::String => texts(input)?.to_vec(),
             DatumType::F32 => values::<f32>(input)?.iter().map(|&value| write_float(value.into(), 8)).collect(),
-            DatumType::F64 => values::<f64>(input)?.iter().map(|&value| write_float(value, 17)).collect(),
+            // Doubles too, with the digits of singles.
+            DatumType::F64 => values::<f64>(input)?.iter().map(|&value| write_float(value, 8)).collect(),
             DatumType::U64 => values::<u64>(input)?.iter().map(u64::to_string).collect(),
             _ => values::<i64>(input)?.iter().map(i64::to_string).collect(),
         };
