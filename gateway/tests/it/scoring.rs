@@ -67,7 +67,8 @@ async fn mlflow_errors_have_its_shape() {
     for (kind, body, words) in [
         ("application/json", "{".to_owned(), "malformed JSON"),
         ("application/json", "[1]".to_owned(), "an object"),
-        ("application/json", "[".repeat(10_000_000), "malformed JSON"),
+        ("application/json", "[".repeat(10_000_000), "an object"),
+        ("application/json", format!("{{\"inputs\":{}", "[".repeat(10_000_000)), "malformed JSON"),
         ("application/json", json!({ "instances": [], "inputs": [] }).to_string(), "exactly one"),
         ("application/json", json!({ "rows": [] }).to_string(), "Received dictionary with input fields: ['rows']"),
         ("application/json", json!({ "instances": [] }).to_string(), "at least one row"),

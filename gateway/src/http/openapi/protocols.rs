@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::http::openapi::{
     model::ModelDoc,
-    response::{header, named, of_kind, response},
+    response::{header, of_kind, response},
 };
 
 /// Whose errors an operation answers with.

@@ -72,7 +72,10 @@ impl Kernel for StringSplit {
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         let input = &*inputs[0];
         let parts: Vec<Vec<&str>> = texts(input)?.iter().map(|text| self.split(text)).collect();
-        let counts = tensor(input.shape(), parts.iter().map(|parts| Ok(i64::try_from(parts.len())?)).collect::<TractResult<_>>()?)?;
+        let counts = tensor(
+            input.shape(),
+            parts.iter().map(|parts| Ok(i64::try_from(parts.len())?)).collect::<TractResult<_>>()?,
+        )?;
         Ok(tvec!(padded(input.shape(), &parts, "")?, counts))
     }
 }

@@ -57,7 +57,12 @@ fn parse(node: &NodeProto) -> TractResult<TfIdf> {
     let width = columns.iter().max().map_or(0, |&last| last as usize + 1);
     let given = node.floats("weights");
     let mut weights = vec![1.0; width];
-    ensure!(given.is_empty() || given.len() == columns.len(), "{} weights for {} sequences", given.len(), columns.len());
+    ensure!(
+        given.is_empty() || given.len() == columns.len(),
+        "{} weights for {} sequences",
+        given.len(),
+        columns.len()
+    );
     for (&column, &weight) in columns.iter().zip(given) {
         weights[column as usize] = weight;
     }

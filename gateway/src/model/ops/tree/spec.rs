@@ -330,7 +330,8 @@ fn merge_chains(nodes: &mut [Node], start: usize, sets: &mut Vec<Vec<f64>>) -> V
             let other = &nodes[next];
             let alike = is_test(other)
                 && next != place
-                && (other.feature, other.missing_is_true, other.children[0]) == (node.feature, node.missing_is_true, yes);
+                && (other.feature, other.missing_is_true, other.children[0])
+                    == (node.feature, node.missing_is_true, yes);
             if !alike || parents[next] != 1 || merged[next] || parents[yes as usize - start] < 2 {
                 break;
             }
