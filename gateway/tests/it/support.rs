@@ -34,12 +34,6 @@ pub struct Gateway {
     task: JoinHandle<()>,
 }
 
-/// An HTTP client. Its TLS, which no test uses, must be given a provider.
-fn client() -> Client {
-    _ = rustls::crypto::ring::default_provider().install_default();
-    Client::new()
-}
-
 /// An answer, read whole.
 #[derive(Debug)]
 pub struct Answer {
