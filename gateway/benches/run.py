@@ -1,7 +1,7 @@
 """Measures what the README quotes: each figure in one run with what it is compared to.
 
-`make bench` sets up what it needs and runs this; `run.py NAME ...` runs some of: chain, throughput, operators, startup,
-memory, connections, swap, preprocess, activation, many. Load goes to 127.0.0.1 only, bounded in count and time. Figures of one machine are worth little by
+`make bench` sets up what it needs and runs this; `run.py NAME ...` runs some of: chain, throughput, protocols, operators,
+startup, memory, connections, swap, preprocess, activation, many. Load goes to 127.0.0.1 only, bounded in count and time. Figures of one machine are worth little by
 themselves, so trust the ratios. Exits with 1 if a figure misses its limit.
 """
 
@@ -238,7 +238,124 @@ def of_models(name):
     return lambda executables, scratch: getattr(models, name)(sys.modules[__name__], executables, scratch)
 
 
-PARTS = {part.__name__: part for part in (chain, operators, throughput, startup, memory, connections)}
+def network(folder, name, hidden, batching):
+    """A bundle of a random network from 54 numbers to 7 classes, invoked as it is."""
+    import hashlib
+
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    random, sizes, nodes, weights, last = np.random.default_rng(7), [54, *hidden, 7], [], [], "x"
+    for place, (wide, narrow) in enumerate(zip(sizes, sizes[1:])):
+        layer = random.normal(0, wide**-0.5, (wide, narrow)).astype(np.float32)
+        weights += [numpy_helper.from_array(layer, f"w{place}"), numpy_helper.from_array(np.zeros(narrow, np.float32), f"b{place}")]
+        nodes.append(helper.make_node("Gemm", [last, f"w{place}", f"b{place}"], [f"g{place}"]))
+        nodes.append(helper.make_node("Relu", [f"g{place}"], [last := f"r{place}"]))
+    nodes[-1] = helper.make_node("Softmax", nodes[-1].input, ["y"], axis=-1)
+    column = lambda name, width: helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", width])
+    graph = helper.make_graph(nodes, name, [column("x", 54)], [column("y", 7)], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(model)
+    (folder / "bundle.toml").write_text(
+        f'format = 1\nname = "{name}"\nversion = "1"\n[model]\nfile = "model.onnx"\n'
+        f'sha256 = "{hashlib.sha256(model).hexdigest()}"\n[[stage]]\nname = "predict"\nmodule = "builtin:predict"\n'
+        f"[batching]\nenabled = {str(batching).lower()}\n"
+    )
+    return folder
+
+
+def protocols(executables, scratch, rounds=5, seconds=2):
+    print("Protocols, 32 keep-alive connections, client on the same cores (medians):", flush=True)
+    import struct
+
+    bundles = [
+        network(scratch / "small", "small", [32], True),
+        network(scratch / "together", "together", [512, 512], True),
+        network(scratch / "alone", "alone", [512, 512], False),
+    ]
+    forest = scratch / "forest"
+    shutil.copytree(GATEWAY / "demo", forest)
+    manifest = (forest / "bundle.toml").read_text().replace('name = "modelo_covertype_vf"', 'name = "forest"', 1)
+    (forest / "bundle.toml").write_text(manifest + "\n[batching]\nenabled = false\n")
+    address = f"127.0.0.1:{free_port()}"
+    command = [executables["modelgate"], "serve", "--demo", "--listen", address, "--workers", "2"]
+    command += [part for bundle in [forest, *bundles] for part in ("--bundle", str(bundle))]
+
+    def file(name, path, body, json_part=0):
+        kind = "application/octet-stream" if json_part else "application/json"
+        (scratch / name).write_bytes(f"{path}\n{kind}\n{json_part}\n".encode() + body)
+        return scratch / name
+
+    def tensor(name, model, rows, binary):
+        values = [((place * 37) % 101) / 101 - 0.5 for place in range(rows * 54)]
+        blob = struct.pack(f"<{len(values)}f", *values)
+        values = [float(f"{value:.7g}") for value in struct.unpack(f"<{len(values)}f", blob)]
+        tensor = {"name": "x", "shape": [rows, 54], "datatype": "FP32"}
+        tensor |= {"parameters": {"binary_data_size": len(blob)}} if binary else {"data": values}
+        head = json.dumps({"inputs": [tensor]}).encode()
+        path = f"/v2/models/{model}/infer"
+        return file(name, path, head + blob, len(head)) if binary else file(name, path, head)
+
+    row = bodies()[0][0]
+    features = [
+        {"name": name, "shape": [1], "datatype": "BYTES" if isinstance(value, str) else "FP64", "data": [value]}
+        for name, value in json.loads(row).items()
+    ]
+    only = {"inputs": features, "outputs": [{"name": "prediction"}]}
+    demo = "modelo_covertype_vf"
+    requests = {
+        "binary": tensor("binary", "small", 64, True),
+        "json": tensor("json", "small", 64, False),
+        "oip": file("oip", f"/v2/models/{demo}/infer", json.dumps(only).encode()),
+        "predict": file("predict", "/predict", json.dumps(json.loads(row) | {"model": demo}).encode()),
+        "mlp_together": tensor("mlp_together", "together", 1, True),
+        "mlp_alone": tensor("mlp_alone", "alone", 1, True),
+        "forest_alone": file("forest_alone", "/predict", json.dumps(json.loads(row) | {"model": "forest"}).encode()),
+    }
+
+    def load(name):
+        script = ["wrk", "-t1", "-c32", f"-d{seconds}s", "--latency", "-s", str(HERE / "request.lua"), f"http://{address}"]
+        output = subprocess.run(
+            script, env=os.environ | {"REQUEST": str(requests[name])}, check=True, stdout=subprocess.PIPE, text=True
+        ).stdout
+        result = json.loads(next(line for line in output.splitlines() if line.startswith("RESULT "))[7:])
+        assert result["failed"] == 0, (name, result)
+        return result["requests"] / result["seconds"]
+
+    def copied():
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.split()[1]) for line in lines if line.startswith("modelgate_copied_bytes_total"))
+
+    # The first bundle is the default model, and the same forest; the demo is named in every request.
+    with serving(command, address):
+        rates = {name: [] for name in requests}
+        for _ in range(rounds):
+            for name in requests:
+                rates[name].append(load(name))
+        before, rows = copied(), 10_000
+        blob = bytes(rows * 54 * 4)
+        head = json.dumps({"inputs": [
+            {"name": "x", "shape": [rows, 54], "datatype": "FP32", "parameters": {"binary_data_size": len(blob)}}
+        ]}).encode()
+        request = urllib.request.Request(
+            f"http://{address}/v2/models/small/infer", head + blob, {"Inference-Header-Content-Length": str(len(head))}
+        )
+        urllib.request.urlopen(request, timeout=30).read()
+        ratio_copied = (copied() - before) / len(blob)
+    for name, values in rates.items():
+        print(f"  {name:<14} {statistics.median(values):>10.0f} /s")
+    ratio = lambda a, b: statistics.median(x / y for x, y in zip(rates[a], rates[b]))
+    at_least("binary 64×54 ÷ JSON 64×54, rows per second", ratio("binary", "json"), 3)
+    at_least("one row by OIP JSON ÷ by /predict", ratio("oip", "predict"), 0.9)
+    at_least("network 54-512-512-7, one row each: with micro-batching ÷ without", ratio("mlp_together", "mlp_alone"), 1.5)
+    at_least("forest, one row each: with micro-batching ÷ without", ratio("predict", "forest_alone"), 1.0)
+    at_most("bytes copied per byte of a binary tensor", ratio_copied, 2.0)
+
+
+PARTS = {part.__name__: part for part in (chain, operators, throughput, protocols, startup, memory, connections)}
 PARTS |= {name: of_models(name) for name in ("swap", "preprocess", "activation", "many")}
 
 

@@ -20,7 +20,14 @@ use self::{
 use crate::{app::App, http::body};
 
 /// Made from `proto/open_inference.proto`.
-#[expect(clippy::pedantic, unreachable_pub, unused_qualifications, reason = "generated")]
+#[expect(
+    clippy::allow_attributes_without_reason,
+    clippy::enum_variant_names,
+    clippy::pedantic,
+    unreachable_pub,
+    unused_qualifications,
+    reason = "generated"
+)]
 pub(crate) mod proto {
     tonic::include_proto!("inference");
 

@@ -153,7 +153,7 @@ mod tests {
     fn only_small_pieces_behind_others_are_copied() {
         assert_eq!(of(&[100]).0.copied(), 0);
         assert_eq!(of(&[100, 5000, 7]).0.copied(), 7);
-        let (rope, whole) = of(&[1; 10_000]);
+        let (rope, whole) = of(&vec![1; 10_000]);
         assert_eq!((rope.pieces().count(), whole.len()), (2, 10_000));
     }
 }

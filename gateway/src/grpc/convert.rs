@@ -18,7 +18,7 @@ use crate::{
         datatype,
         input::{Cells, Data, Input},
         output::{self, Chosen},
-        request::{Parameters, Requested},
+        request::{OutputParameters, Parameters, Requested},
         shown,
     },
     rope::Rope,
@@ -150,7 +150,7 @@ pub(super) fn requested(outputs: &[InferRequestedOutputTensor]) -> Result<Vec<Re
             let problem = format!("output '{name}': classification and shared memory are not supported");
             return Err(Error::BadRequest(problem));
         }
-        requested.push(Requested { name: Cow::Borrowed(&output.name), parameters: Default::default() });
+        requested.push(Requested { name: Cow::Borrowed(&output.name), parameters: OutputParameters::default() });
     }
     Ok(requested)
 }

@@ -323,15 +323,12 @@ impl<'de> Visitor<'de> for InputSeed<'_> {
                         (None, Some((datatype, shape))) => Some(Values { datatype: *datatype, shape: Some(shape) }),
                         (None, None) => None,
                     };
-                    let source = match told {
-                        Some(seed) => {
-                            let cells = map.next_value_seed(seed);
-                            Source::Cells(cells.map_err(|error| about(name.as_ref(), &error))?)
-                        }
-                        None => {
-                            map.next_value::<IgnoredAny>()?;
-                            Source::Later
-                        }
+                    let source = if let Some(seed) = told {
+                        let cells = map.next_value_seed(seed);
+                        Source::Cells(cells.map_err(|error| about(name.as_ref(), &error))?)
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                        Source::Later
                     };
                     once(&mut values, "data", source)?;
                 }

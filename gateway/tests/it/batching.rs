@@ -25,9 +25,21 @@ async fn depth(gateway: &Gateway) -> Option<f64> {
     gateway.metric("modelgate_queue_depth").await
 }
 
-/// Keeps the worker busy until its deadline, so that what comes next waits.
-async fn occupy(gateway: &Arc<Gateway>) -> tokio::task::JoinHandle<(u16, Value)> {
-    let busy = ask(gateway, "loop", 0.0);
+/// Keeps the worker busy for half a second, so that what comes next waits.
+async fn occupy(gateway: &Arc<Gateway>) -> tokio::task::JoinHandle<u16> {
+    let (busy, body) = (
+        Arc::clone(gateway),
+        json!({
+            "inputs": [
+                { "name": "act", "shape": [1], "datatype": "BYTES", "data": ["loop"] },
+                { "name": "x", "shape": [1], "datatype": "FP64", "data": [0] },
+            ],
+            "parameters": { "timeout": 500_000 },
+        }),
+    );
+    let busy = tokio::spawn(async move {
+        busy.post("/v2/models/unruly/infer", body.to_string().into(), &[]).await.status.as_u16()
+    });
     eventually("the worker is busy", || async {
         let pending = "nv_inference_pending_request_count{model=\"unruly\",version=\"1\"}";
         gateway.metric(pending).await == Some(1.0) && depth(gateway).await == Some(0.0)
@@ -42,12 +54,12 @@ async fn runs(gateway: &Gateway) -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_runs_together_and_each_gets_its_own_rows() {
-    let (_folder, gateway) = unruly("[limits]\ndeadline_ms = 2000").await;
+    let (_folder, gateway) = unruly("").await;
     let busy = occupy(&gateway).await;
     let before = runs(&gateway).await;
     let waiting: Vec<_> = (0..20).map(|x| ask(&gateway, "", f64::from(x))).collect();
     eventually("all wait", || async { depth(&gateway).await == Some(20.0) }).await;
-    assert_eq!(busy.await.expect("an answer").0, 504);
+    assert_eq!(busy.await.expect("an answer"), 504);
     for (x, task) in waiting.into_iter().enumerate() {
         let (status, answer) = task.await.expect("an answer");
         assert_eq!(status, 200, "{answer}");
@@ -60,7 +72,7 @@ async fn what_waits_runs_together_and_each_gets_its_own_rows() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_request_harms_none_of_those_beside_it() {
-    let (_folder, gateway) = unruly("[limits]\ndeadline_ms = 2000").await;
+    let (_folder, gateway) = unruly("").await;
     let busy = occupy(&gateway).await;
     let good: Vec<_> = (0..8).map(|x| ask(&gateway, "", f64::from(x))).collect();
     let bad = [ask(&gateway, "panic", 1.0), ask(&gateway, "panic", 2.0)];
@@ -76,7 +88,7 @@ async fn a_bad_request_harms_none_of_those_beside_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_manifest_may_say_no() {
-    let (_folder, gateway) = unruly("[limits]\ndeadline_ms = 1000\n[batching]\nenabled = false").await;
+    let (_folder, gateway) = unruly("[batching]\nenabled = false").await;
     let busy = occupy(&gateway).await;
     let before = runs(&gateway).await;
     let waiting: Vec<_> = (0..5).map(|x| ask(&gateway, "", f64::from(x))).collect();

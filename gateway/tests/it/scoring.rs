@@ -8,9 +8,13 @@ async fn invoke(gateway: &Gateway, kind: &str, body: impl Into<Vec<u8>>) -> Answ
     gateway.post("/invocations", body.into(), &[("content-type", kind)]).await
 }
 
-/// The demo's row: its columns, and its values in their order.
+/// The demo's columns in the order in which it takes them, and the values of its row.
 fn columns() -> (Vec<String>, Vec<Value>) {
-    demo_row().as_object().expect("an object").clone().into_iter().unzip()
+    let config: Value =
+        serde_json::from_slice(&std::fs::read("demo/preprocess.json").expect("the demo")).expect("JSON");
+    let (row, inputs) = (demo_row(), config["inputs"].as_array().expect("a list").clone());
+    let names = inputs.iter().map(|input| input["name"].as_str().expect("a name").to_owned());
+    names.map(|name| (name.clone(), row[&name].clone())).unzip()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,7 +67,8 @@ async fn mlflow_errors_have_its_shape() {
     for (kind, body, words) in [
         ("application/json", "{".to_owned(), "malformed JSON"),
         ("application/json", "[1]".to_owned(), "an object"),
-        ("application/json", "[".repeat(10_000_000), "malformed JSON"),
+        ("application/json", "[".repeat(10_000_000), "an object"),
+        ("application/json", format!("{{\"inputs\":{}", "[".repeat(10_000_000)), "malformed JSON"),
         ("application/json", json!({ "instances": [], "inputs": [] }).to_string(), "exactly one"),
         ("application/json", json!({ "rows": [] }).to_string(), "Received dictionary with input fields: ['rows']"),
         ("application/json", json!({ "instances": [] }).to_string(), "at least one row"),

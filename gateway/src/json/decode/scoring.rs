@@ -342,7 +342,8 @@ mod tests {
             (r#"{"dataframe_split":[]}"#.to_owned(), "columns and data"),
             (r#"{"dataframe_records":{"n":1}}"#.to_owned(), "list of records"),
             ("[1]".to_owned(), "an object"),
-            ("[".repeat(10_000), "Malformed"),
+            ("[".repeat(10_000), "an object"),
+            (format!("{{\"instances\":{}", "[".repeat(10_000)), "Malformed"),
         ] {
             let error = format!("{:?}", decode(&body, Dialect::Mlflow).expect_err(&body));
             assert!(error.contains(words), "{body:.80}: {error}");

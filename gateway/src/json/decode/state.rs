@@ -111,10 +111,13 @@ impl<'s> State<'s> {
         if let Some(stop) = self.stop {
             return Err(stop);
         }
-        parsed.map_err(|error| DecodeError::Malformed {
-            line: error.line(),
-            column: error.column(),
-            message: words_of(&error),
+        parsed.map_err(|error| {
+            let (line, column, message) = (error.line(), error.column(), words_of(&error));
+            if error.is_data() {
+                DecodeError::Table(format!("{message} (at line {line} column {column})"))
+            } else {
+                DecodeError::Malformed { line, column, message }
+            }
         })?;
         if !self.errors.is_empty() {
             return Err(DecodeError::Fields(self.errors));
@@ -125,7 +128,7 @@ impl<'s> State<'s> {
 
     pub(super) fn fault(&mut self, field: &str, (kind, message): (&'static str, Cow<'static, str>), input: Value) {
         if self.errors.len() < MAX_FIELD_ERRORS {
-            let row = self.list.then(|| self.rows);
+            let row = self.list.then_some(self.rows);
             self.errors.push(FieldError {
                 kind,
                 row,

@@ -41,7 +41,7 @@ struct Instance<'a, 's> {
     places: &'a [Option<usize>],
 }
 
-impl<'a> Instance<'a, '_> {
+impl Instance<'_, '_> {
     /// The row's only value, if that is all the bundle takes.
     fn only(&mut self) -> Option<Cell<'_>> {
         let [column] = self.state.columns else { return None };
