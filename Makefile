@@ -8,8 +8,10 @@ SHELL := /bin/bash
 TEST_PYTHON  := target/test-venv/bin/python
 BENCH_PYTHON := target/bench-venv/bin/python
 LISTEN       ?= 127.0.0.1:8080
+# Of the image: the manifest's, unless it is given.
+VERSION      ?= $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
-.PHONY: help run test lint bench modules demo-model clean cargo test-venv bench-venv
+.PHONY: help run test lint bench modules demo-model image deploy-test clean cargo test-venv bench-venv
 
 help: ## List these
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +43,13 @@ modules: cargo ## Compile the wasm modules into modules/dist
 
 demo-model: ## Make the demo's model and the tests' bundles again (Python 3.11 or later)
 	modules/exporter/demo/make-demo.sh
+
+image: ## Build the Docker image modelgate:VERSION and modelgate:latest
+	docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse --verify -q HEAD || true) \
+		--tag modelgate:$(VERSION) --tag modelgate:latest .
+
+deploy-test: ## Build the image and prove the stack on a real Docker engine (started where none runs; some 20 minutes)
+	python3 deploy/test/run.py
 
 clean: ## Remove what was built
 	rm -rf target modules/target modules/dist

@@ -1,15 +1,43 @@
-//! Puts the modules that come with the gateway where `bundle.rs` embeds them from.
+//! Puts the modules that come with the gateway where `bundle.rs` embeds them from, makes the gRPC code from the protocol's
+//! description, and lets a build set the version.
 
-use std::{env, fs, path::Path};
+#![expect(clippy::disallowed_methods, reason = "a build script is told by its environment")]
+
+use std::{env, error::Error, fs, path::Path};
+
+const PROTO: &str = "proto/open_inference.proto";
 
 fn main() {
     let out = env::var("OUT_DIR").unwrap_or_default();
+    let out = Path::new(&out);
     let dist = Path::new("../modules/dist");
     for module in ["tabular.wasm", "predict.wasm"] {
         let from = dist.join(module);
         println!("cargo::rerun-if-changed={}", from.display());
-        if let Err(error) = fs::copy(&from, Path::new(&out).join(module)) {
+        if let Err(error) = fs::copy(&from, out.join(module)) {
             println!("cargo::error={}: {error}: run `make modules` first", from.display());
         }
     }
+    // The image's version, where it is not the manifest's.
+    println!("cargo::rerun-if-env-changed=MODELGATE_VERSION");
+    if let Some(version) = env::var("MODELGATE_VERSION").ok().filter(|version| !version.is_empty()) {
+        println!("cargo::rustc-env=CARGO_PKG_VERSION={version}");
+    }
+    println!("cargo::rerun-if-changed={PROTO}");
+    if let Err(error) = grpc(out) {
+        println!("cargo::error={PROTO}: {error}");
+    }
+}
+
+/// The messages and the server's part of the service, and the description itself for reflection.
+fn grpc(out: &Path) -> Result<(), Box<dyn Error>> {
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_imports(true).open_file(PROTO)?;
+    fs::write(out.join("open_inference.bin"), compiler.encode_file_descriptor_set())?;
+    tonic_prost_build::configure()
+        .build_client(false)
+        // Raw tensors are parts of the message as it came, not copies of them.
+        .bytes(".")
+        .compile_fds(compiler.file_descriptor_set())?;
+    Ok(())
 }

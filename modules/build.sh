@@ -40,7 +40,8 @@ debian_packages() {
         fail "rustup cannot add the target $target here: install the Debian packages $wanted and try again"
     say "installing the Debian packages $wanted, since rustup cannot add the target $target"
     # shellcheck disable=SC2086 # several words
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -q $wanted >&2 || fail "apt-get could not install $wanted"
+    { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $wanted; } >&2 ||
+        fail "apt-get could not install $wanted"
 }
 
 # Builds the standard library for the target once and prints the sysroot it is in.

@@ -1,6 +1,6 @@
 """Measures what the README quotes: each figure in one run with what it is compared to.
 
-`make bench` sets up what it needs and runs this; `run.py NAME ...` runs some of: chain, throughput, forest, startup,
+`make bench` sets up what it needs and runs this; `run.py NAME ...` runs some of: chain, throughput, operators, startup,
 memory, connections, swap, preprocess, activation, many. Load goes to 127.0.0.1 only, bounded in count and time. Figures of one machine are worth little by
 themselves, so trust the ratios. Exits with 1 if a figure misses its limit.
 """
@@ -227,17 +227,18 @@ def connections(executables, scratch):
     at_most("failed", result["failed"], 0)
 
 
-def forest(_executables, _scratch):
-    print("Our forest against ONNX Runtime, CPU time, one thread each, 80 trees × depth 12:", flush=True)
-    if subprocess.run([sys.executable, str(HERE / "forest.py")], cwd=ROOT).returncode != 0:
-        MISSED.append("forest")
+def operators(executables, _scratch):
+    print("Our operators against ONNX Runtime, CPU time, one thread each:", flush=True)
+    command = [sys.executable, str(HERE / "operators.py"), "--executable", executables["operators"]]
+    if subprocess.run(command, cwd=ROOT).returncode != 0:
+        MISSED.append("operators")
 
 
 def of_models(name):
     return lambda executables, scratch: getattr(models, name)(sys.modules[__name__], executables, scratch)
 
 
-PARTS = {part.__name__: part for part in (chain, forest, throughput, startup, memory, connections)}
+PARTS = {part.__name__: part for part in (chain, operators, throughput, startup, memory, connections)}
 PARTS |= {name: of_models(name) for name in ("swap", "preprocess", "activation", "many")}
 
 

@@ -17,6 +17,7 @@ pub use self::{
     manifest::{FileRef, MANIFEST, MAX_MANIFEST, Manifest, is_label, is_sha256, parse_bytes},
 };
 use crate::{
+    batching::Batching,
     model::Model,
     wasm::{host::Limits, module::Isolation},
 };
@@ -53,6 +54,8 @@ pub struct Bundle {
     pub limits: Limits,
     /// Whether instances outlive a request.
     pub isolation: Isolation,
+    /// How far requests are run together.
+    pub batching: Batching,
 }
 
 impl fmt::Debug for Bundle {
@@ -207,6 +210,7 @@ impl Bundle {
         Ok(Self {
             limits: manifest.limits.resolve()?,
             isolation: manifest.run.isolation,
+            batching: manifest.batching.resolve()?,
             name: manifest.name,
             version: manifest.version,
             description: manifest.description,

@@ -327,7 +327,7 @@ impl ServeArgs {
         let memory_budget =
             self.memory_budget.as_deref().map(|text| bytes("memory_budget", Some(text), 0)).transpose()?;
         Ok(LifecycleConfig {
-            environment: if sources.is_empty() { Environment::default() } else { environment() },
+            environment: if sources.is_empty() { Environment::default() } else { environment()? },
             sources,
             poll,
             versions: VersionPolicy::parse(self.versions.as_deref().unwrap_or("latest"))

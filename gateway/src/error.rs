@@ -60,6 +60,9 @@ pub enum Error {
     /// Another content type.
     #[error("expected Content-Type application/json, got {0}")]
     UnsupportedMediaType(String),
+    /// A content type that MLflow's scoring server would refuse; the whole text.
+    #[error("{0}")]
+    MlflowContentType(String),
     /// Another content coding.
     #[error("expected Content-Encoding gzip, deflate or identity, got {0}")]
     UnsupportedCoding(String),
@@ -117,7 +120,9 @@ impl Error {
             Self::Refused(_) => StatusCode::CONFLICT,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::UnsupportedMediaType(_) | Self::UnsupportedCoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType(_) | Self::MlflowContentType(_) | Self::UnsupportedCoding(_) => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
             Self::BodyTooLarge(_) | Self::TooManyRows(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SlowBody(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Overloaded | Self::NotReady | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -13,6 +13,7 @@ use std::{
 use modelgate_columns::{Column, Signature};
 
 use crate::{
+    batching::Batching,
     bundle::{Bundle, BundleError, Golden},
     error::Error,
     metrics::{Metrics, ModelMetrics},
@@ -60,6 +61,8 @@ pub struct Generation {
     pub limits: Limits,
     /// Whether instances outlive a request.
     pub isolation: Isolation,
+    /// How far requests are run together.
+    pub batching: Batching,
     /// Known answers.
     pub golden: Golden,
     /// Its series.
@@ -141,6 +144,7 @@ impl Generation {
             signature,
             limits: bundle.limits,
             isolation: bundle.isolation,
+            batching: bundle.batching,
             golden: bundle.golden,
             tally: Tally::default(),
             shadow: Shadow::default(),
@@ -195,6 +199,12 @@ impl Generation {
     /// Notes that a request was stopped for taking too long.
     pub fn overran(&self) {
         self.cost_ns.store(OVERRUN_NS, Ordering::Relaxed);
+    }
+
+    /// Counts a request that never reaches a worker.
+    pub fn refused(&self, error: Error) -> Error {
+        self.metrics.ended(error.outcome());
+        error
     }
 
     /// The answer to a request whose deadline has passed.
@@ -293,7 +303,7 @@ impl Runner {
     pub fn run(&mut self, generation: &Generation, batch: Batch, deadline: Instant) -> Result<Batch, ChainError> {
         let rows = batch.rows;
         let words = match &generation.chain {
-            Chain::Native(chain) => chain(self.session.as_mut(), batch, deadline)?,
+            Chain::Native(chain) => chain(self.session.as_mut(), batch, deadline)?.into(),
             Chain::Wasm { engine, modules, .. } => self.run_wasm(generation, engine, modules, batch, deadline)?,
         };
         Ok(Batch { rows, words })
@@ -311,7 +321,7 @@ impl Runner {
         modules: &Arc<[Arc<Module>]>,
         batch: Batch,
         deadline: Instant,
-    ) -> Result<Vec<u64>, ChainError> {
+    ) -> Result<Arc<Vec<u64>>, ChainError> {
         let mut instances = match self.instances.take() {
             Some(instances) => instances,
             None => {

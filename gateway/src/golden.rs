@@ -94,6 +94,7 @@ pub fn told(error: &DecodeError) -> String {
         DecodeError::NotRows(what) => format!("expected an object of features or a list of them, got {what}"),
         DecodeError::Empty => "expected at least one row".into(),
         DecodeError::TooManyRows { limit } => format!("at most {limit} rows are taken"),
+        DecodeError::Table(problem) => problem.clone(),
         DecodeError::OtherModel(name) => format!("the rows name another model, '{name}'"),
         DecodeError::Fields(errors) => {
             let errors: Vec<_> = errors

@@ -1,24 +1,26 @@
 //! The public HTTP surface: every route and layer, in order.
 
-mod body;
+pub(crate) mod body;
 mod docs;
 mod health;
+mod mlflow;
 mod observe;
 pub mod openapi;
 mod predict;
-mod reply;
+pub(crate) mod reply;
 mod repository;
+mod scoring;
 pub mod serve;
+mod v1;
+mod v2;
 
 use axum::{
-    Router,
-    http::Uri,
-    middleware,
-    response::{IntoResponse, Redirect, Response},
+    Router, middleware,
+    response::Redirect,
     routing::{get, post},
 };
 
-use crate::{app::App, error::Error, http::reply::Refusal};
+use crate::{app::App, error::Error, grpc};
 
 /// Everything that is answered; without the calls that change what is served where those have a port of their own.
 pub fn router(app: App, with_admin: bool) -> Router {
@@ -29,6 +31,10 @@ pub fn router(app: App, with_admin: bool) -> Router {
         .route("/v2/health/live", get(health::live))
         .route("/v2/health/ready", get(health::ready))
         .route("/v2/repository/index", post(repository::index))
+        .merge(v2::routes())
+        .merge(v1::routes())
+        .merge(mlflow::routes())
+        .merge(grpc::routes(&app))
         .route("/metrics", get(health::metrics))
         .route("/openapi.json", get(docs::openapi))
         .route("/docs", get(docs::page))
@@ -61,10 +67,10 @@ fn finish(router: Router<App>, app: App) -> Router {
         .with_state(app)
 }
 
-async fn not_found(uri: Uri) -> Response {
-    Refusal::of(&uri, Error::NotFound).into_response()
+async fn not_found() -> Error {
+    Error::NotFound
 }
 
-async fn method_not_allowed(uri: Uri) -> Response {
-    Refusal::of(&uri, Error::MethodNotAllowed).into_response()
+async fn method_not_allowed() -> Error {
+    Error::MethodNotAllowed
 }

@@ -6,7 +6,11 @@ mod register;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::SystemTime,
 };
 
 use prometheus::{
@@ -94,6 +98,10 @@ pub struct Metrics {
     pub workers: IntGauge,
     /// Panics of the gateway's own code that were caught.
     pub panics: IntCounter,
+    /// Bytes of binary tensors copied from bodies into columns.
+    pub copied_to_columns: IntCounter,
+    /// Bytes of columns copied into modules, at the head of a chain.
+    pub copied_to_modules: IntCounter,
 }
 
 /// The series of one version of a model.
@@ -107,6 +115,7 @@ struct Handles {
 struct Families {
     requests: IntCounterVec,
     rows: HistogramVec,
+    batch_rows: HistogramVec,
     total: HistogramVec,
     queue: HistogramVec,
     stage: HistogramVec,
@@ -140,6 +149,10 @@ pub struct ModelMetrics {
     traps: [IntCounter; TrapCause::ALL.len()],
     /// Rows of each request that was answered.
     pub rows: Histogram,
+    /// Rows of each run of the chain; requests that run together count once.
+    pub batch_rows: Histogram,
+    /// Milliseconds since 1970 of the last request that was answered.
+    last_success_ms: AtomicU64,
     /// From decoding to the encoded answer.
     pub total: Histogram,
     /// From admission to a worker.
@@ -174,7 +187,7 @@ impl Metrics {
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         register(&registry, build)?;
         let started = Gauge::new("modelgate_start_time_seconds", "When the gateway started, in seconds since 1970.")?;
-        started.set(std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0.0, |since| since.as_secs_f64()));
+        started.set(SystemTime::UNIX_EPOCH.elapsed().map_or(0.0, |since| since.as_secs_f64()));
         register(&registry, started)?;
 
         let model = ["model", "version"];
@@ -192,6 +205,11 @@ impl Metrics {
         let us = |part: &str, what: &str| {
             counter(&format!("nv_inference_{part}_duration_us"), &format!("Cumulative {what} in microseconds."), &model)
         };
+        let copied = counter(
+            "modelgate_copied_bytes_total",
+            "Bytes copied from bodies of binary tensors into columns, and of all columns into the first module.",
+            &["to"],
+        )?;
         Ok(Self {
             families: Families {
                 requests: counter(
@@ -202,6 +220,15 @@ impl Metrics {
                 rows: HistogramVec::new(
                     HistogramOpts::new("modelgate_request_rows", "Rows of each request that was answered.")
                         .buckets(ROWS.to_vec()),
+                    &model,
+                )
+                .and_then(|family| register(&registry, family))?,
+                batch_rows: HistogramVec::new(
+                    HistogramOpts::new(
+                        "modelgate_batch_rows",
+                        "Rows of each run of a model's chain; requests that run together count once.",
+                    )
+                    .buckets(ROWS.to_vec()),
                     &model,
                 )
                 .and_then(|family| register(&registry, family))?,
@@ -270,6 +297,8 @@ impl Metrics {
             workers: one("modelgate_workers", "Worker threads.")?,
             panics: IntCounter::new("modelgate_panics_total", "Panics of the gateway's own code that were caught.")
                 .and_then(|counter| register(&registry, counter))?,
+            copied_to_columns: copied.with_label_values(&["columns"]),
+            copied_to_modules: copied.with_label_values(&["module"]),
             generations: Mutex::default(),
             lifecycle: Lifecycle::new(&registry)?,
             registry,
@@ -285,6 +314,8 @@ impl Metrics {
                 .map(|outcome| families.requests.with_label_values(&[model, version, outcome.label()])),
             traps: TrapCause::ALL.map(|cause| families.traps.with_label_values(&[model, version, cause.label()])),
             rows: families.rows.with_label_values(&labels),
+            batch_rows: families.batch_rows.with_label_values(&labels),
+            last_success_ms: AtomicU64::new(0),
             total: families.total.with_label_values(&labels),
             queue: families.queue.with_label_values(&labels),
             stages: stages.iter().map(|stage| families.stage.with_label_values(&[model, version, stage])).collect(),
@@ -414,7 +445,7 @@ impl Triton {
         }
         let us = |seconds: f64| (seconds * 1e6) as u64;
         raise(&self.count.with_label_values(&labels), of.rows.get_sample_sum() as u64);
-        raise(&self.exec.with_label_values(&labels), of.rows.get_sample_count());
+        raise(&self.exec.with_label_values(&labels), of.batch_rows.get_sample_count());
         raise(&self.durations[0].with_label_values(&labels), us(of.total.get_sample_sum()));
         raise(&self.durations[1].with_label_values(&labels), us(of.queue.get_sample_sum()));
         let stages = of.stages.iter().map(Histogram::get_sample_sum).sum();
@@ -426,6 +457,20 @@ impl ModelMetrics {
     /// Counts the end of a request.
     pub fn ended(&self, outcome: Outcome) {
         self.outcomes[outcome as usize].inc();
+        if outcome == Outcome::Success {
+            let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis());
+            self.last_success_ms.store(u64::try_from(now).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
+    }
+
+    /// When a request was last answered, in milliseconds since 1970; 0 if none was.
+    pub fn last_success_ms(&self) -> u64 {
+        self.last_success_ms.load(Ordering::Relaxed)
+    }
+
+    /// How many requests got no answer.
+    pub fn failures(&self) -> u64 {
+        Outcome::ALL.into_iter().filter(|&outcome| outcome != Outcome::Success).map(|outcome| self.count(outcome)).sum()
     }
 
     /// How many ended so.

@@ -4,19 +4,27 @@
 //! that crosses this interface is a packed column.
 
 mod columns;
+#[cfg(test)]
+mod conformance;
 mod error;
 mod graph;
+#[cfg(test)]
+mod mutations;
 pub mod ops;
 mod plan;
 mod session;
 #[cfg(test)]
+mod suite;
+mod tensors;
+#[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use modelgate_columns::Signature;
-use tract_onnx::tract_hir::internal::Framework;
+use tract_onnx::tract_hir::internal::{Framework, InferenceModel};
 
 pub use self::error::{ComputeError, ModelError};
 use self::plan::{Plans, engine};
@@ -47,25 +55,26 @@ pub struct Model {
 impl Model {
     /// Reads, checks and optimises an ONNX file. Files are not trusted: a bad one is an error.
     pub fn load(onnx: &[u8], limits: &ModelLimits) -> Result<Self, ModelError> {
-        if onnx.len() > limits.file_bytes {
-            return Err(ModelError::TooLarge { what: "bytes", found: onnx.len(), limit: limits.file_bytes });
+        Self::load_with_data(onnx, &BTreeMap::new(), limits)
+    }
+
+    /// The same for a model whose larger tensors are in files of their own, by the names that it calls them.
+    pub fn load_with_data(
+        onnx: &[u8],
+        data: &BTreeMap<String, Vec<u8>>,
+        limits: &ModelLimits,
+    ) -> Result<Self, ModelError> {
+        let found = data.values().map(Vec::len).fold(onnx.len(), usize::saturating_add);
+        if found > limits.file_bytes {
+            return Err(ModelError::TooLarge { what: "bytes", found, limit: limits.file_bytes });
         }
         // tract asserts things about graphs that a file may contradict. Nothing outlives such a panic.
-        catch_unwind(AssertUnwindSafe(|| Self::load_unguarded(onnx, limits)))
+        catch_unwind(AssertUnwindSafe(|| Self::load_unguarded(onnx, data, limits)))
             .unwrap_or_else(|_| Err(ModelError::Corrupt("the engine panicked on it".into())))
     }
 
-    fn load_unguarded(onnx: &[u8], limits: &ModelLimits) -> Result<Self, ModelError> {
-        // Declared output types and inner shapes are hints that converters get wrong, the batch dimension above all.
-        let mut framework = tract_onnx::onnx().with_ignore_output_types(true).with_ignore_value_info(true);
-        ops::register(&mut framework);
-        let proto =
-            framework.proto_model_for_read(&mut &*onnx).map_err(|error| ModelError::Corrupt(plan::brief(&error)))?;
-        let graph = graph::check(&framework, &proto, limits.nodes)?;
-        let output_names: Vec<String> = graph.output.iter().map(|output| output.name.clone()).collect();
-        let model = framework.model_for_proto_model(&proto).map_err(engine)?;
-        // It is the larger part of what loading takes at its peak.
-        drop(proto);
+    fn load_unguarded(onnx: &[u8], data: &BTreeMap<String, Vec<u8>>, limits: &ModelLimits) -> Result<Self, ModelError> {
+        let (model, output_names) = read(onnx, data, limits)?;
         let plans = Plans::new(&model, &output_names)?;
         plans.signature.check().map_err(|error| ModelError::Corrupt(error.to_string()))?;
         Ok(Self { plans: Arc::new(plans) })
@@ -85,4 +94,23 @@ impl Model {
     pub fn resident_bytes(&self) -> usize {
         self.plans.resident_bytes()
     }
+}
+
+/// The graph of a file, checked and built, and the names of its outputs.
+fn read(
+    onnx: &[u8],
+    data: &BTreeMap<String, Vec<u8>>,
+    limits: &ModelLimits,
+) -> Result<(InferenceModel, Vec<String>), ModelError> {
+    // Declared output types and inner shapes are hints that converters get wrong, the batch dimension above all.
+    let mut framework = tract_onnx::onnx().with_ignore_output_types(true).with_ignore_value_info(true);
+    ops::register(&mut framework);
+    let mut proto =
+        framework.proto_model_for_read(&mut &*onnx).map_err(|error| ModelError::Corrupt(plan::brief(&error)))?;
+    if let Some(graph) = &mut proto.graph {
+        tensors::settle(graph, data)?;
+    }
+    let graph = graph::check(&framework, &proto, limits.nodes)?;
+    let output_names = graph.output.iter().map(|output| output.name.clone()).collect();
+    Ok((framework.model_for_proto_model(&proto).map_err(engine)?, output_names))
 }

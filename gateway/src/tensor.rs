@@ -1,5 +1,9 @@
 //! The columnar batch that a request becomes.
 
+pub mod parts;
+
+use std::sync::Arc;
+
 use modelgate_columns::{Column, LayoutError, Reader, View};
 
 /// Packed columns of some number of rows; the layout is that of `modelgate_columns`.
@@ -7,8 +11,9 @@ use modelgate_columns::{Column, LayoutError, Reader, View};
 pub struct Batch {
     /// How many rows.
     pub rows: u32,
-    /// The columns, in the order of the signature they were packed for.
-    pub words: Vec<u64>,
+    /// The columns, in the order of the signature they were packed for. Shared, so that a batch that is begun in one place
+    /// and handed on to another is not copied.
+    pub words: Arc<Vec<u64>>,
 }
 
 impl Batch {

@@ -7,29 +7,36 @@
 //! that has been quick so far are run where they were read, by that thread's own instances, for [`INLINE_BUDGET`] at
 //! most: what takes longer is stopped there and run again by a worker. Modules have no effects but their answer.
 
+mod queue;
 mod runners;
+mod together;
 
 use std::{
     cell::RefCell,
-    collections::VecDeque,
     fmt,
     mem::ManuallyDrop,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use tokio::sync::oneshot;
 
-use self::runners::Runners;
-pub use self::runners::sweep;
+use self::{
+    queue::{Job, Queue, Work},
+    runners::Runners,
+};
+pub use self::{
+    queue::{Priority, WorkersConfig},
+    runners::sweep,
+};
 use crate::{
     error::Error,
     generation::Generation,
     metrics::{Metrics, Outcome},
     shadow::{self, Target},
-    tensor::Batch,
+    tensor::{Batch, parts},
     wasm::instance::{ChainError, TrapCause},
 };
 
@@ -59,103 +66,18 @@ pub fn release_inline() {
     drop(INLINE.with_borrow_mut(|runners| ManuallyDrop::into_inner(std::mem::take(runners))));
 }
 
-/// How many, and how much may wait.
+/// Under which terms a request runs.
 #[derive(Clone, Copy, Debug)]
-pub struct WorkersConfig {
-    /// Threads.
-    pub count: usize,
-    /// Jobs that may wait.
-    pub queue: usize,
-    /// Bytes of batches that may wait.
-    pub queue_bytes: usize,
+pub struct Terms {
+    /// When its answer is of no more use.
+    pub deadline: Instant,
+    /// Whether it goes before others that wait.
+    pub priority: Priority,
 }
 
-/// A batch for one generation. Its permit travels with it: dropping it frees its place in the queue.
-struct Job {
-    generation: Arc<Generation>,
-    batch: Batch,
-    deadline: Instant,
-    queued: Instant,
-    reply: oneshot::Sender<Result<Batch, Error>>,
-}
-
-enum Work {
-    Run(Job),
-    Task(Box<dyn FnOnce() + Send>),
-}
-
-impl Work {
-    fn size(&self) -> usize {
-        match self {
-            Self::Run(job) => job.batch.size(),
-            Self::Task(_) => 0,
-        }
-    }
-}
-
-#[derive(Default)]
-struct Waiting {
-    work: VecDeque<Work>,
-    bytes: usize,
-    idle: usize,
-    closed: bool,
-}
-
-/// The queue before the workers.
-struct Queue {
-    waiting: Mutex<Waiting>,
-    arrived: Condvar,
-    config: WorkersConfig,
-    metrics: Arc<Metrics>,
-}
-
-impl Queue {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn push(&self, work: Work) -> Result<(), Error> {
-        let mut waiting = self.lock();
-        if waiting.closed {
-            return Err(Error::NotReady);
-        }
-        let bytes = waiting.bytes.saturating_add(work.size());
-        // One large batch is let in where nothing else waits.
-        if waiting.work.len() >= self.config.queue || (bytes > self.config.queue_bytes && waiting.bytes > 0) {
-            return Err(Error::Overloaded);
-        }
-        waiting.bytes = bytes;
-        waiting.work.push_back(work);
-        self.metrics.queue_depth.set(waiting.work.len() as i64);
-        let wake = waiting.idle > 0;
-        drop(waiting);
-        if wake {
-            self.arrived.notify_one();
-        }
-        Ok(())
-    }
-
-    /// The next work; `None` once the queue is closed and empty.
-    fn pop(&self) -> Option<Work> {
-        let mut waiting = self.lock();
-        loop {
-            if let Some(work) = waiting.work.pop_front() {
-                waiting.bytes -= work.size();
-                self.metrics.queue_depth.set(waiting.work.len() as i64);
-                return Some(work);
-            }
-            if waiting.closed {
-                return None;
-            }
-            waiting.idle += 1;
-            waiting = self.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner);
-            waiting.idle -= 1;
-        }
-    }
-
-    fn close(&self) {
-        self.lock().closed = true;
-        self.arrived.notify_all();
+impl From<Instant> for Terms {
+    fn from(deadline: Instant) -> Self {
+        Self { deadline, priority: Priority::DEFAULT }
     }
 }
 
@@ -176,12 +98,7 @@ impl Workers {
     pub fn start(config: WorkersConfig, metrics: &Arc<Metrics>) -> std::io::Result<Self> {
         metrics.workers.set(config.count as i64);
         metrics.queue_capacity.set(config.queue as i64);
-        let queue = Arc::new(Queue {
-            waiting: Mutex::default(),
-            arrived: Condvar::new(),
-            config,
-            metrics: Arc::clone(metrics),
-        });
+        let queue = Arc::new(Queue::new(config, Arc::clone(metrics)));
         let threads = (0..config.count)
             .map(|number| {
                 let queue = Arc::clone(&queue);
@@ -195,12 +112,18 @@ impl Workers {
     ///
     /// # Errors
     /// [`Error::Overloaded`] at once if the queue is full, [`Error::Deadline`] when the deadline passes.
-    pub async fn run(&self, generation: &Arc<Generation>, batch: Batch, deadline: Instant) -> Result<Batch, Error> {
+    pub async fn run(
+        &self,
+        generation: &Arc<Generation>,
+        batch: Batch,
+        terms: impl Into<Terms>,
+    ) -> Result<Batch, Error> {
+        let terms = terms.into();
         let pending = Pending::new(generation);
         let copy = generation.shadow.next().map(|target| (target, batch.clone()));
-        let result = match self.run_inline(generation, &batch, deadline) {
+        let result = match self.run_inline(generation, &batch, terms.deadline) {
             Some(result) => result,
-            None => self.run_queued(generation, batch, deadline).await,
+            None => self.run_queued(generation, batch, terms).await,
         };
         pending.ended(result.as_ref().err().map_or(Outcome::Success, Error::outcome));
         if let (Some((target, batch)), Ok(answer)) = (copy, &result) {
@@ -212,15 +135,21 @@ impl Workers {
     /// Runs a copy of a request by a generation on trial and counts how its answer compares. Nobody waits for it, and it
     /// is left out where other work waits.
     fn run_copy(&self, generation: &Arc<Generation>, target: &Arc<Target>, batch: Batch, answer: Batch) {
-        if self.queue.lock().work.len() >= MAX_COPIES {
-            target.skipped.inc();
-            return;
-        }
         let (reply, copied) = oneshot::channel();
         let now = Instant::now();
         let deadline = now + target.generation.limits.deadline;
-        let job = Job { generation: Arc::clone(&target.generation), batch, deadline, queued: now, reply };
-        if self.queue.push(Work::Run(job)).is_err() {
+        let dims = parts::dims(&batch, &target.generation.signature.inputs);
+        let job = dims.map(|dims| Job {
+            generation: Arc::clone(&target.generation),
+            batch,
+            dims,
+            deadline,
+            queued: now,
+            reply,
+        });
+        let queued = self.queue.depth() < MAX_COPIES
+            && job.is_ok_and(|job| self.queue.push(Work::Run(job), Priority::DEFAULT).is_ok());
+        if !queued {
             target.skipped.inc();
             return;
         }
@@ -255,14 +184,23 @@ impl Workers {
             return None;
         }
         generation.metrics.queue.observe(0.0);
+        if result.is_ok() {
+            generation.metrics.rows.observe(f64::from(batch.rows));
+        }
         generation.metrics.total.observe(start.elapsed().as_secs_f64());
         Some(result.map_err(|error| runners::explain(error, generation)))
     }
 
-    async fn run_queued(&self, generation: &Arc<Generation>, batch: Batch, deadline: Instant) -> Result<Batch, Error> {
+    async fn run_queued(&self, generation: &Arc<Generation>, batch: Batch, terms: Terms) -> Result<Batch, Error> {
         let (reply, answer) = oneshot::channel();
-        let job = Job { generation: Arc::clone(generation), batch, deadline, queued: Instant::now(), reply };
-        self.queue.push(Work::Run(job))?;
+        let Terms { deadline, priority } = terms;
+        let dims = parts::dims(&batch, &generation.signature.inputs).map_err(|error| {
+            tracing::error!(model = generation.name, %error, "a batch is not what its model takes");
+            Error::Internal
+        })?;
+        let queued = Instant::now();
+        let job = Job { generation: Arc::clone(generation), batch, dims, deadline, queued, reply };
+        self.queue.push(Work::Run(job), priority)?;
         match tokio::time::timeout_at(deadline.into(), answer).await {
             Ok(Ok(result)) => result,
             // The worker dropped the reply: its own code panicked.
@@ -274,11 +212,12 @@ impl Workers {
     /// Runs something slow that is not inference, such as decoding a large body, where it delays no health check.
     pub async fn call<T: Send + 'static>(&self, task: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
-        self.queue.push(Work::Task(Box::new(move || {
+        let task = move || {
             if !reply.is_closed() {
                 _ = reply.send(task());
             }
-        })))?;
+        };
+        self.queue.push(Work::Task(Box::new(task)), Priority::DEFAULT)?;
         answer.await.map_err(|_| Error::Internal)
     }
 }
@@ -327,7 +266,7 @@ fn work(queue: &Queue) {
     let mut runners = Runners::default();
     while let Some(work) = queue.pop() {
         match work {
-            Work::Run(job) => run(job, &mut runners, &queue.metrics),
+            Work::Run(job) => together::run(queue.gather(job), &mut runners, &queue.metrics),
             Work::Task(task) => {
                 if catch_unwind(AssertUnwindSafe(task)).is_err() {
                     queue.metrics.panics.inc();
@@ -335,23 +274,4 @@ fn work(queue: &Queue) {
             }
         }
     }
-}
-
-fn run(job: Job, runners: &mut Runners, metrics: &Metrics) {
-    let Job { generation, batch, deadline, queued, reply } = job;
-    // Nobody waits for the answer any more.
-    if reply.is_closed() {
-        return;
-    }
-    let start = Instant::now();
-    if start >= deadline {
-        _ = reply.send(Err(generation.deadline_passed()));
-        return;
-    }
-    generation.metrics.queue.observe((start - queued).as_secs_f64());
-    let result = runners.run(&generation, batch, deadline, metrics);
-    let result = result.map_err(|error| runners::explain(error, &generation));
-    // Before the reply, so that whoever reads the metrics after an answer finds it counted.
-    generation.metrics.total.observe(queued.elapsed().as_secs_f64());
-    _ = reply.send(result);
 }

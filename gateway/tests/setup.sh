@@ -37,6 +37,24 @@ venv() {
     fi
 }
 
+# The public tests of ONNX operators; their data is in this wheel, and newer ones leave it out.
+onnx_suite() {
+    [ -e target/onnx-suite/done ] && return 0
+    say "fetching the test suite of ONNX"
+    rm -rf target/onnx-suite
+    "$1" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --python-version 3.11 \
+        --implementation cp --abi cp311 --platform manylinux2014_x86_64 --dest target/onnx-suite onnx==1.19.1
+    "$1" - target/onnx-suite <<'END'
+import pathlib, sys, zipfile
+folder = pathlib.Path(sys.argv[1])
+(wheel,) = folder.glob("*.whl")
+with zipfile.ZipFile(wheel) as files:
+    files.extractall(folder, [name for name in files.namelist() if name.startswith("onnx/backend/test/data/node/")])
+wheel.unlink()
+(folder / "done").touch()
+END
+}
+
 mkdir -p target
 need python3 "python3 python3-venv"
 need curl curl
@@ -47,6 +65,7 @@ test)
     venv target/test-venv modules/exporter/demo/requirements.txt gateway/tests/py/requirements.txt
     # An S3 server and an MLflow server with clients of their own: their packages do not go with the others.
     venv target/source-venv gateway/tests/py/servers.txt
+    onnx_suite target/test-venv/bin/python
     # The exporter straight from its sources.
     for folder in target/test-venv target/source-venv; do
         echo "$PWD/modules/exporter/src" >"$(echo $folder/lib/python3*/site-packages)/modelgate-exporter.pth"

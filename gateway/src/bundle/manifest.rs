@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use serde::Deserialize;
 
 use crate::{
+    batching::BatchingEntry,
     bundle::files::is_inside,
     wasm::{host::Limits, module::Isolation},
 };
@@ -43,6 +44,8 @@ pub struct Manifest {
     pub(super) limits: LimitsEntry,
     #[serde(default)]
     pub(super) run: RunEntry,
+    #[serde(default)]
+    pub(super) batching: BatchingEntry,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -167,9 +170,8 @@ impl Manifest {
                 ));
             }
         }
-        if let Err(problem) = self.limits.resolve() {
-            problems.push(problem);
-        }
+        problems.extend(self.limits.resolve().err());
+        problems.extend(self.batching.resolve().err());
         problems
     }
 }

@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Uploads a bundle; `tell` gets a line for each step.
 pub(super) fn push(folder: &Path, to: &str, tell: &mut dyn FnMut(String)) -> anyhow::Result<()> {
-    run(source::push(folder, to, &environment(), tell))
+    run(source::push(folder, to, &environment()?, tell))
 }
 
 /// Asks a gateway to go back to the release that answered before. Gives what answers now.

@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use anyhow::Context;
+
 use crate::{
     release::VersionPolicy,
     source::{Environment, Spec},
@@ -37,21 +39,71 @@ pub struct LifecycleConfig {
     pub environment: Environment,
 }
 
-/// The variables that users of S3 and MLflow have set already.
+/// The variables that users of S3 and MLflow have set already. `NAME_FILE` names a file with the value of `NAME`, as
+/// container engines hand out secrets.
+///
+/// # Errors
+/// Such a file that cannot be read.
 #[expect(clippy::disallowed_methods, reason = "this is part of config.rs; these names are the AWS SDK's and MLflow's")]
-pub fn environment() -> Environment {
-    let first =
-        |names: &[&str]| names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
-    Environment {
+pub fn environment() -> anyhow::Result<Environment> {
+    environment_from(&|name| std::env::var(name).ok())
+}
+
+fn environment_from(variable: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<Environment> {
+    let first = |names: &[&str]| names.iter().find_map(|name| variable(name).filter(|value| !value.is_empty()));
+    let secret = |name: &str| match (first(&[name]), first(&[&format!("{name}_FILE")])) {
+        (Some(value), _) => Ok(Some(value)),
+        (None, Some(path)) => std::fs::read_to_string(&path)
+            .map(|value| Some(value.trim_end_matches(['\r', '\n']).to_owned()))
+            .with_context(|| format!("{name}_FILE: {path}")),
+        (None, None) => Ok(None),
+    };
+    Ok(Environment {
         endpoint: first(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]),
         region: first(&["AWS_REGION", "AWS_DEFAULT_REGION"]),
-        access_key: first(&["AWS_ACCESS_KEY_ID"]),
-        secret_key: first(&["AWS_SECRET_ACCESS_KEY"]),
-        session_token: first(&["AWS_SESSION_TOKEN"]),
+        access_key: secret("AWS_ACCESS_KEY_ID")?,
+        secret_key: secret("AWS_SECRET_ACCESS_KEY")?,
+        session_token: secret("AWS_SESSION_TOKEN")?,
         mlflow_endpoint: first(&["MLFLOW_S3_ENDPOINT_URL"]),
         tracking: first(&["MLFLOW_TRACKING_URI"]),
-        username: first(&["MLFLOW_TRACKING_USERNAME"]),
-        password: first(&["MLFLOW_TRACKING_PASSWORD"]),
-        token: first(&["MLFLOW_TRACKING_TOKEN"]),
+        username: secret("MLFLOW_TRACKING_USERNAME")?,
+        password: secret("MLFLOW_TRACKING_PASSWORD")?,
+        token: secret("MLFLOW_TRACKING_TOKEN")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn secrets_come_from_files_too_and_variables_win() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("secret");
+        std::fs::write(&file, "from the file\n").expect("written");
+        let file = file.to_str().expect("a plain path");
+        let missing = folder.path().join("missing").to_str().expect("a plain path").to_owned();
+        let told = |variables: &[(&str, &str)]| {
+            let variables: HashMap<_, _> =
+                variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+            environment_from(&|name| variables.get(name).cloned())
+        };
+
+        let environment = told(&[
+            ("AWS_ACCESS_KEY_ID_FILE", file),
+            ("AWS_SECRET_ACCESS_KEY_FILE", file),
+            ("AWS_SECRET_ACCESS_KEY", "from the variable"),
+            ("MLFLOW_TRACKING_TOKEN_FILE", file),
+        ])
+        .expect("read");
+        assert_eq!(environment.access_key.as_deref(), Some("from the file"));
+        assert_eq!(environment.secret_key.as_deref(), Some("from the variable"));
+        assert_eq!(environment.token.as_deref(), Some("from the file"));
+        assert_eq!(environment.password, None);
+
+        let error = told(&[("AWS_ACCESS_KEY_ID_FILE", &missing)]).expect_err("no such file");
+        assert!(format!("{error:#}").contains("AWS_ACCESS_KEY_ID_FILE"), "{error:#}");
     }
 }

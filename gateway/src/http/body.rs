@@ -12,13 +12,19 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use crate::{
     app::{App, BODY_PERMIT},
     error::Error,
+    rope::Rope,
 };
 
 /// Bodies up to here are read and decoded at once; larger ones wait for memory and are decoded by a worker.
 pub(super) const SMALL: usize = 64 << 10;
 
-/// The whole body, decompressed.
+/// The whole body, decompressed, in one piece.
 pub(super) async fn read(app: &App, headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
+    read_rope(app, headers, body).await.map(Rope::into_bytes)
+}
+
+/// The whole body, decompressed, in the pieces that it came in.
+pub(crate) async fn read_rope(app: &App, headers: &HeaderMap, body: Body) -> Result<Rope, Error> {
     let limit = app.http.max_body;
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > limit) {
@@ -34,25 +40,31 @@ pub(super) async fn read(app: &App, headers: &HeaderMap, body: Body) -> Result<B
         } else {
             None
         };
-        let bytes = Limited::new(body, limit).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                Error::BodyTooLarge(limit)
-            } else {
-                Error::BadRequest("the body ended early".into())
-            }
-        })?;
-        Ok((bytes.to_bytes(), permit))
+        let mut body = Limited::new(body, limit);
+        let mut rope = Rope::default();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| {
+                if error.is::<LengthLimitError>() {
+                    Error::BodyTooLarge(limit)
+                } else {
+                    Error::BadRequest("the body ended early".into())
+                }
+            })?;
+            // Trailers say nothing here.
+            rope.push(frame.into_data().unwrap_or_default());
+        }
+        Ok((rope, permit))
     };
-    let (bytes, permit) = tokio::time::timeout(app.http.body_timeout, read)
+    let (rope, permit) = tokio::time::timeout(app.http.body_timeout, read)
         .await
         .map_err(|_| Error::SlowBody(app.http.body_timeout.as_secs()))??;
     match coding {
-        Coding::Identity => Ok(bytes),
+        Coding::Identity => Ok(rope),
         // A small body may still be a bomb, so all of them are inflated where it delays no health check.
         coding => {
-            let inflated = app.workers.call(move || inflate(&bytes, coding, limit)).await?;
+            let inflated = app.workers.call(move || inflate(&rope.into_bytes(), coding, limit)).await?;
             drop(permit);
-            inflated
+            inflated.map(Rope::from)
         }
     }
 }

@@ -7,11 +7,7 @@ use axum::{
 };
 use serde_json::json;
 
-use crate::{
-    app::App,
-    error::Error,
-    http::reply::{Refusal, json_response},
-};
+use crate::{app::App, error::Error, http::reply::json_response};
 
 /// 200 for as long as the process answers at all.
 pub(super) async fn live() -> Response {
@@ -46,7 +42,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Response {
         }
         Err(error) => {
             tracing::error!(%error, "metrics could not be rendered");
-            Refusal::from(Error::Internal).into_response()
+            Error::Internal.into_response()
         }
     }
 }

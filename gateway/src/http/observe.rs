@@ -12,13 +12,13 @@ use std::{
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue},
+    http::{HeaderName, HeaderValue, header},
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use futures_util::future::FutureExt;
 
-use crate::{app::App, error::Error, http::reply::Refusal};
+use crate::{app::App, error::Error, http::reply};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -39,8 +39,13 @@ pub(super) async fn observe(State(app): State<App>, request: Request, next: Next
 
     let mut response = AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_| {
         app.metrics.panics.inc();
-        Refusal::of(&uri, Error::Internal).into_response()
+        reply::refusal(uri.path(), &Error::Internal)
     });
+    if let Some(error) = response.extensions_mut().remove::<Error>() {
+        let allow = response.headers_mut().remove(header::ALLOW);
+        response = reply::refusal(uri.path(), &error);
+        response.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));
+    }
 
     let status = response.status();
     let took = start.elapsed();

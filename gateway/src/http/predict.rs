@@ -5,10 +5,9 @@ use std::{sync::Arc, time::Instant};
 use axum::{
     body::Bytes,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::Response,
 };
-use modelgate_columns::LayoutError;
 use serde_json::json;
 
 use crate::{
@@ -17,30 +16,23 @@ use crate::{
     generation::Generation,
     http::{
         body,
-        reply::{Refusal, json_response},
+        reply::{self, LARGE_ANSWER, decode_error, json_response},
     },
     json::{
         decode::{self, DecodeError, Decoded},
         encode,
     },
-    metrics::Outcome,
     tensor::Batch,
 };
 
-const GENERATION: HeaderName = HeaderName::from_static("x-modelgate-generation");
-const VERSION: HeaderName = HeaderName::from_static("x-modelgate-version");
-
-/// Answers over this many bytes of columns are encoded by a worker.
-const LARGE_ANSWER: usize = 256 << 10;
-
 /// One object of features, or a list of them. `?outputs=all` adds every output of the model.
-pub(super) async fn predict(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
+pub(super) async fn predict(State(app): State<App>, request: Request) -> Result<Response, Error> {
     let all = match request.uri().query() {
         None | Some("") => false,
         Some("outputs=all") => true,
         Some(other) => {
             let other: String = other.chars().take(80).collect();
-            return Err(Error::BadRequest(format!("expected ?outputs=all or nothing, got ?{other}")).into());
+            return Err(Error::BadRequest(format!("expected ?outputs=all or nothing, got ?{other}")));
         }
     };
     let (head, body) = request.into_parts();
@@ -50,18 +42,14 @@ pub(super) async fn predict(State(app): State<App>, request: Request) -> Result<
     let started = Instant::now();
     let (generation, decoded) = decode(&app, body).await?;
     let Decoded { batch, list } = decoded;
-    generation.metrics.decode_us.inc_by(micros(started));
+    generation.metrics.decode_us.inc_by(reply::micros(started));
     let answer = app.workers.run(&generation, batch, started + generation.limits.deadline).await?;
 
     let started = Instant::now();
     let body = encode(&app, &generation, answer, list, all).await?;
-    generation.metrics.encode_us.inc_by(micros(started));
+    generation.metrics.encode_us.inc_by(reply::micros(started));
     let mut response = json_response(StatusCode::OK, body);
-    let headers = response.headers_mut();
-    headers.insert(GENERATION, generation.id.into());
-    if let Ok(version) = HeaderValue::from_str(&generation.version) {
-        headers.insert(VERSION, version);
-    }
+    reply::tell_generation(response.headers_mut(), &generation);
     Ok(response)
 }
 
@@ -69,10 +57,6 @@ pub(super) async fn predict(State(app): State<App>, request: Request) -> Result<
 pub(super) async fn models(State(app): State<App>) -> Response {
     let names = app.catalog.names();
     json_response(StatusCode::OK, json!({ "modelos_disponibles": names }).to_string().into_bytes())
-}
-
-fn micros(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 /// JSON, or nothing said about it: FastAPI takes that too.
@@ -108,12 +92,12 @@ async fn decode(app: &App, body: Bytes) -> Result<(Arc<Generation>, Decoded), Er
                 // Rows of one list that name different models.
                 Err(DecodeError::OtherModel(other)) => {
                     let message = format!("all rows must name the same model, got '{name}' and '{other}'");
-                    Err(refuse(&generation, Error::BadRequest(message)))
+                    Err(generation.refused(Error::BadRequest(message)))
                 }
-                Err(error) => Err(refuse(&generation, explain(error))),
+                Err(error) => Err(generation.refused(decode_error(error))),
             }
         }
-        Err(error) => Err(refuse(&generation, explain(error))),
+        Err(error) => Err(generation.refused(decode_error(error))),
     }
 }
 
@@ -132,12 +116,6 @@ fn named_model(body: &[u8]) -> Option<String> {
     named?.model
 }
 
-/// Counts a request that never reaches a worker.
-fn refuse(generation: &Generation, error: Error) -> Error {
-    generation.metrics.ended(Outcome::Invalid);
-    error
-}
-
 /// Here if it is quick, else by a worker.
 async fn decode_for(
     app: &App,
@@ -152,17 +130,6 @@ async fn decode_for(
     }
     let generation = Arc::clone(generation);
     app.workers.call(move || of(&generation, &body)).await
-}
-
-fn explain(error: DecodeError) -> Error {
-    match error {
-        DecodeError::Malformed { line, column, message } => Error::MalformedJson { line, column, message },
-        DecodeError::NotRows(what) => Error::NotRows(what),
-        DecodeError::Empty => Error::NoRows,
-        DecodeError::TooManyRows { limit } => Error::TooManyRows(limit),
-        DecodeError::Fields(errors) => Error::Fields(errors),
-        DecodeError::OtherModel(name) => Error::unknown_model(&name),
-    }
 }
 
 async fn encode(
@@ -181,9 +148,5 @@ async fn encode(
         let generation = Arc::clone(generation);
         app.workers.call(move || of(&generation, &answer)).await?
     };
-    // A worker validated the answer against these outputs.
-    encoded.map_err(|error: LayoutError| {
-        tracing::error!(model = generation.name, %error, "an answer could not be encoded");
-        Error::Internal
-    })
+    encoded.map_err(|error| reply::unencodable(generation, &error))
 }

@@ -1,56 +1,121 @@
 //! How errors look on each surface.
 
+use std::time::Instant;
+
 use axum::{
-    http::{HeaderValue, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use modelgate_columns::LayoutError;
 use serde_json::{Value, json};
 
-use crate::{error::Error, json::decode::FieldError};
+use crate::{
+    error::Error,
+    generation::Generation,
+    json::decode::{DecodeError, FieldError},
+};
+
+const GENERATION: HeaderName = HeaderName::from_static("x-modelgate-generation");
+const VERSION: HeaderName = HeaderName::from_static("x-modelgate-version");
+
+/// Answers over this many bytes of columns are encoded by a worker.
+pub(super) const LARGE_ANSWER: usize = 256 << 10;
 
 /// Whose error shape a path's clients parse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Surface {
+enum Surface {
     /// `{"detail": …}`, as FastAPI answers.
     Plain,
-    /// `{"error": "…"}`, as the Open Inference Protocol says.
+    /// `{"error": "…"}`, as the Open Inference Protocol and TensorFlow Serving say.
     OpenInference,
+    /// `{"error_code": "…", "message": "…"}`, as MLflow's scoring server answers.
+    Mlflow,
 }
 
-/// An error on its way to a caller.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    surface: Surface,
-    error: Error,
-}
-
-impl Refusal {
-    /// In the shape that this path's clients parse.
-    pub(super) fn of(uri: &Uri, error: Error) -> Self {
-        let open = uri.path() == "/v2" || uri.path().starts_with("/v2/");
-        Self { surface: if open { Surface::OpenInference } else { Surface::Plain }, error }
-    }
-}
-
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Self {
-        Self { surface: Surface::Plain, error }
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let status = self.error.status();
-        let body = match self.surface {
-            Surface::Plain => json!({ "detail": detail(&self.error) }),
-            Surface::OpenInference => json!({ "error": self.error.to_string() }),
-        };
-        let mut response = json_response(status, body.to_string().into_bytes());
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+impl Surface {
+    fn of(path: &str) -> Self {
+        let under = |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        if under("/v2") || under("/v1") {
+            Self::OpenInference
+        } else if under("/invocations") || under("/models") || under("/ping") || under("/health") || under("/version") {
+            Self::Mlflow
+        } else {
+            Self::Plain
         }
+    }
+}
+
+/// Carried to the layer that knows the path, and so the shape: see [`refusal`].
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let mut response = self.status().into_response();
+        response.extensions_mut().insert(self);
         response
     }
+}
+
+/// An error in the shape that this path's clients parse.
+pub(super) fn refusal(path: &str, error: &Error) -> Response {
+    let surface = Surface::of(path);
+    let (status, body) = match surface {
+        Surface::Plain => (error.status(), json!({ "detail": detail(error) })),
+        Surface::OpenInference => (open_status(error), json!({ "error": told(error) })),
+        Surface::Mlflow => {
+            if let Error::MlflowContentType(text) = error {
+                let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+                return (error.status(), [(header::CONTENT_TYPE, kind)], text.clone()).into_response();
+            }
+            let status = open_status(error);
+            (status, json!({ "error_code": error_code(error, status), "message": told(error) }))
+        }
+    };
+    let mut response = json_response(status, body.to_string().into_bytes());
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// What is wrong with the data is 400 everywhere but in FastAPI's world.
+fn open_status(error: &Error) -> StatusCode {
+    match error {
+        Error::TooManyRows(_) => StatusCode::BAD_REQUEST,
+        other if other.status() == StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
+        other => other.status(),
+    }
+}
+
+/// MLflow's names for what went wrong.
+fn error_code(error: &Error, status: StatusCode) -> &'static str {
+    match (error, status.as_u16()) {
+        (Error::NotFound, _) => "ENDPOINT_NOT_FOUND",
+        (_, 404) => "RESOURCE_DOES_NOT_EXIST",
+        (_, 500) => "INTERNAL_ERROR",
+        (_, 503) => "TEMPORARILY_UNAVAILABLE",
+        (_, 504) => "DEADLINE_EXCEEDED",
+        _ => "BAD_REQUEST",
+    }
+}
+
+/// In one text, with every field that is at fault.
+pub(crate) fn told(error: &Error) -> String {
+    let place = |row: Option<u32>, field: Option<&str>| match (row, field) {
+        (Some(row), Some(field)) => format!("row {row}, column '{field}': "),
+        (Some(row), None) => format!("row {row}: "),
+        (None, Some(field)) => format!("column '{field}': "),
+        (None, None) => String::new(),
+    };
+    let texts: Vec<_> = match error {
+        Error::Fields(errors) => {
+            errors.iter().map(|error| format!("{}{}", place(error.row, Some(&error.field)), error.message)).collect()
+        }
+        Error::Problems(problems) => problems
+            .iter()
+            .map(|problem| format!("{}{}", place(problem.row, problem.column.as_deref()), problem.message))
+            .collect(),
+        other => return other.to_string(),
+    };
+    texts.join("; ")
 }
 
 /// A text for most errors; for bad fields the list that FastAPI gives.
@@ -86,6 +151,37 @@ fn location(row: Option<u32>, field: Option<&str>) -> Vec<Value> {
     place.extend(row.map(Value::from));
     place.extend(field.map(Value::from));
     place
+}
+
+/// Which generation answered.
+pub(super) fn tell_generation(headers: &mut HeaderMap, generation: &Generation) {
+    headers.insert(GENERATION, generation.id.into());
+    if let Ok(version) = HeaderValue::from_str(&generation.version) {
+        headers.insert(VERSION, version);
+    }
+}
+
+/// An answer that a worker validated and that cannot be encoded all the same.
+pub(crate) fn unencodable(generation: &Generation, error: &LayoutError) -> Error {
+    tracing::error!(model = generation.name, %error, "an answer could not be encoded");
+    Error::Internal
+}
+
+pub(crate) fn micros(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+/// What a body that is not a batch is answered.
+pub(super) fn decode_error(error: DecodeError) -> Error {
+    match error {
+        DecodeError::Malformed { line, column, message } => Error::MalformedJson { line, column, message },
+        DecodeError::NotRows(what) => Error::NotRows(what),
+        DecodeError::Empty => Error::NoRows,
+        DecodeError::TooManyRows { limit } => Error::TooManyRows(limit),
+        DecodeError::Fields(errors) => Error::Fields(errors),
+        DecodeError::Table(problem) => Error::BadRequest(problem),
+        DecodeError::OtherModel(name) => Error::unknown_model(&name),
+    }
 }
 
 /// A JSON body.

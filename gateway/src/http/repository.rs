@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::{
     extract::{Path, Request, State},
-    http::{HeaderMap, StatusCode, Uri, header},
+    http::{HeaderMap, StatusCode, header},
     response::Response,
 };
 use serde::Deserialize;
@@ -15,10 +15,7 @@ use crate::{
     app::App,
     catalog::State as ModelState,
     error::Error,
-    http::{
-        body,
-        reply::{Refusal, json_response},
-    },
+    http::{body, reply::json_response},
     swap::Wish,
 };
 
@@ -36,15 +33,14 @@ struct IndexRequest {
 }
 
 /// Every version that is known, with its state and why; `{"ready": true}` for those that answer.
-pub(super) async fn index(State(app): State<App>, uri: Uri, request: Request) -> Result<Response, Refusal> {
-    let refuse = |error| Refusal::of(&uri, error);
+pub(super) async fn index(State(app): State<App>, request: Request) -> Result<Response, Error> {
     let (head, body) = request.into_parts();
-    let body = body::read(&app, &head.headers, body).await.map_err(refuse)?;
+    let body = body::read(&app, &head.headers, body).await?;
     let wanted = if body.trim_ascii().is_empty() {
         IndexRequest::default()
     } else {
         serde_json::from_slice(&body)
-            .map_err(|error| refuse(Error::BadRequest(format!("expected {{\"ready\": true|false}}: {error}"))))?
+            .map_err(|error| Error::BadRequest(format!("expected {{\"ready\": true|false}}: {error}")))?
     };
     let index: Vec<Value> = app
         .catalog
@@ -60,61 +56,43 @@ pub(super) async fn index(State(app): State<App>, uri: Uri, request: Request) ->
 }
 
 /// How each source is doing.
-pub(super) async fn sources(State(app): State<App>, uri: Uri, request: Request) -> Result<Response, Refusal> {
-    allow(&app, &request).map_err(|error| Refusal::of(&uri, error))?;
+pub(super) async fn sources(State(app): State<App>, request: Request) -> Result<Response, Error> {
+    allow(&app, &request)?;
     let reports = app.control.as_ref().map(crate::swap::Control::reports).unwrap_or_default();
     Ok(json_response(StatusCode::OK, json!({ "sources": reports }).to_string().into_bytes()))
 }
 
 /// Makes a model resident, and tries again what failed.
-pub(super) async fn load(app: State<App>, name: Path<String>, uri: Uri, request: Request) -> Result<Response, Refusal> {
-    wish(app, name, &uri, request, Wish::Load).await
+pub(super) async fn load(app: State<App>, name: Path<String>, request: Request) -> Result<Response, Error> {
+    wish(app, name, request, Wish::Load).await
 }
 
 /// Lets go of a model until it is loaded again.
-pub(super) async fn unload(
-    app: State<App>,
-    name: Path<String>,
-    uri: Uri,
-    request: Request,
-) -> Result<Response, Refusal> {
-    wish(app, name, &uri, request, Wish::Unload).await
+pub(super) async fn unload(app: State<App>, name: Path<String>, request: Request) -> Result<Response, Error> {
+    wish(app, name, request, Wish::Unload).await
 }
 
 /// Goes back to the release that answered before; with a release on trial, withdraws that.
-pub(super) async fn rollback(
-    app: State<App>,
-    name: Path<String>,
-    uri: Uri,
-    request: Request,
-) -> Result<Response, Refusal> {
-    wish(app, name, &uri, request, Wish::RollBack).await
+pub(super) async fn rollback(app: State<App>, name: Path<String>, request: Request) -> Result<Response, Error> {
+    wish(app, name, request, Wish::RollBack).await
 }
 
 /// Ends a trial: the release answers all from now on.
-pub(super) async fn promote(
-    app: State<App>,
-    name: Path<String>,
-    uri: Uri,
-    request: Request,
-) -> Result<Response, Refusal> {
-    wish(app, name, &uri, request, Wish::Promote).await
+pub(super) async fn promote(app: State<App>, name: Path<String>, request: Request) -> Result<Response, Error> {
+    wish(app, name, request, Wish::Promote).await
 }
 
 async fn wish(
     State(app): State<App>,
     Path(name): Path<String>,
-    uri: &Uri,
     request: Request,
     wish: Wish,
-) -> Result<Response, Refusal> {
-    let refuse = |error| Refusal::of(uri, error);
-    allow(&app, &request).map_err(refuse)?;
+) -> Result<Response, Error> {
+    allow(&app, &request)?;
     // Its body, if any, says nothing that is needed.
     drop(request);
-    let control =
-        app.control.as_ref().ok_or_else(|| refuse(Error::Refused("what is served here never changes".into())))?;
-    control.wish(&name, wish).await.map_err(refuse)?;
+    let control = app.control.as_ref().ok_or_else(|| Error::Refused("what is served here never changes".into()))?;
+    control.wish(&name, wish).await?;
     let mut answer = Map::new();
     answer.insert("name".into(), name.clone().into());
     if let Some(generation) = app.catalog.get(&name) {

@@ -14,9 +14,12 @@ use std::{
 };
 
 use axum::{Router, body::Body, http::Request};
-use hyper::{body::Incoming, server::conn::http1};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+};
 use hyper_util::{
-    rt::{TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
@@ -38,6 +41,18 @@ use crate::{
 
 /// Header lines taken in one request.
 const MAX_HEADERS: usize = 100;
+
+/// How an HTTP/2 connection begins, where the client knows that it is understood (RFC 9113); gRPC's clients do.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0";
+
+/// Requests in flight on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 256;
+
+/// Bytes of one HTTP/2 request that may be on their way without an acknowledgement.
+const WINDOW: u32 = 1 << 20;
+
+/// How soon to look again at a connection that has sent too little to tell its protocol.
+const PEEK_AGAIN: Duration = Duration::from_millis(2);
 
 /// Bytes that a request's head may take, and of a body that are read ahead.
 const READ_BUFFER: usize = 64 << 10;
@@ -191,16 +206,35 @@ async fn run(mut incoming: mpsc::Receiver<(StdTcpStream, Open)>, router: Router,
                 Ok::<_, Infallible>(response.unwrap_or_else(|never| match never {}))
             }
         });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(config.header_timeout)
-            .max_headers(MAX_HEADERS)
-            .max_buf_size(READ_BUFFER)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-        let connection = graceful.watch(connection);
+        let service = TowerToHyperService::new(service);
+        let watcher = graceful.watcher();
         tokio::spawn(async move {
+            let served = match timeout(config.header_timeout, is_http2(&stream)).await {
+                Ok(Ok(true)) => {
+                    let connection = http2::Builder::new(TokioExecutor::new())
+                        .timer(TokioTimer::new())
+                        .max_concurrent_streams(MAX_STREAMS)
+                        .max_header_list_size(READ_BUFFER as u32)
+                        .initial_stream_window_size(WINDOW)
+                        .initial_connection_window_size(2 * WINDOW)
+                        .keep_alive_interval(Some(config.header_timeout))
+                        .serve_connection(TokioIo::new(stream), service);
+                    watcher.watch(connection).await
+                }
+                Ok(Ok(false)) => {
+                    let connection = http1::Builder::new()
+                        .timer(TokioTimer::new())
+                        .header_read_timeout(config.header_timeout)
+                        .max_headers(MAX_HEADERS)
+                        .max_buf_size(READ_BUFFER)
+                        .serve_connection(TokioIo::new(stream), service);
+                    watcher.watch(connection).await
+                }
+                // Gone, or silent for too long.
+                Ok(Err(_)) | Err(_) => Ok(()),
+            };
             // Clients that send no HTTP, or go away, are not this server's failures.
-            if let Err(error) = connection.await {
+            if let Err(error) = served {
                 tracing::debug!(%error, "a connection ended early");
             }
             drop(open);
@@ -210,5 +244,23 @@ async fn run(mut incoming: mpsc::Receiver<(StdTcpStream, Open)>, router: Router,
     match timeout(config.drain_timeout, graceful.shutdown()).await {
         Ok(()) => 0,
         Err(_) => open,
+    }
+}
+
+/// Whether a connection begins as HTTP/2 does; looks at its first bytes and leaves them.
+async fn is_http2(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0; PREFACE.len()];
+    loop {
+        let count = stream.peek(&mut first).await?;
+        let seen = first.get(..count).unwrap_or_default();
+        // A client that closes at once is left to HTTP/1, which ends it.
+        if count == 0 || !PREFACE.starts_with(seen) {
+            return Ok(false);
+        }
+        if count == PREFACE.len() {
+            return Ok(true);
+        }
+        // What has come stays readable, so there is nothing to wait for but time.
+        sleep(PEEK_AGAIN).await;
     }
 }

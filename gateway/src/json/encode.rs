@@ -67,6 +67,18 @@ fn scalar(out: &mut Vec<u8>, view: &View<'_>, place: usize) {
     }
 }
 
+/// Appends all values as one flat list, row-major.
+pub fn flat_values(out: &mut Vec<u8>, view: &View<'_>) {
+    out.push(b'[');
+    for place in 0..view.values.len() {
+        if place > 0 {
+            out.push(b',');
+        }
+        scalar(out, view, place);
+    }
+    out.push(b']');
+}
+
 /// Appends a list with the value of every row.
 pub fn column_values(out: &mut Vec<u8>, column: &Column, view: &View<'_>) {
     out.push(b'[');
@@ -112,6 +124,21 @@ pub fn predictions(batch: &Batch, columns: &[Column], list: bool, all: bool) -> 
     Ok(out)
 }
 
+/// `{"<key>": […]}` with the first output of every row.
+pub fn keyed_predictions(batch: &Batch, columns: &[Column], key: &str) -> Result<Vec<u8>, LayoutError> {
+    let views = batch.views(columns)?;
+    let mut out = Vec::with_capacity(32 + batch.size());
+    out.extend_from_slice(b"{\"");
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(b"\":");
+    match (columns.first(), views.first()) {
+        (Some(column), Some(view)) => column_values(&mut out, column, view),
+        _ => out.extend_from_slice(b"[]"),
+    }
+    out.push(b'}');
+    Ok(out)
+}
+
 /// The value of one row as a JSON value.
 pub fn to_value(column: &Column, view: &View<'_>, row: usize) -> Value {
     let mut text = Vec::new();
@@ -131,7 +158,7 @@ mod tests {
         let mut writer = Writer::default();
         writer.fixed(&[2i64, 7]);
         writer.fixed(&[0.25f32, 0.75, f32::NAN, 1.0]);
-        let batch = Batch { rows: 2, words: writer.finish() };
+        let batch = Batch { rows: 2, words: writer.finish().into() };
         let text =
             |list, all| String::from_utf8(predictions(&batch, &columns, list, all).expect("packed")).expect("text");
         assert_eq!(text(false, false), r#"{"prediction":2}"#);

@@ -28,6 +28,7 @@ fn every_family_registers_and_triton_follows() {
     model.ended(Outcome::Success);
     model.ended(Outcome::Shed);
     model.rows.observe(3.0);
+    model.batch_rows.observe(3.0);
     let stages = vec![Duration::from_micros(10), Duration::from_micros(20)];
     model.timed(&Timing { stages, model: Duration::from_micros(5) });
     for _ in 0..2 {

@@ -22,12 +22,6 @@ pub enum ModelError {
     /// Operators that nobody has, with the names of the nodes.
     #[error("the model needs operators that are not supported: {0}")]
     Unsupported(String),
-    /// An output that is a list of maps.
-    #[error(
-        "node '{0}' is a ZipMap, which turns scores into a list of maps: export the model with zipmap=False \
-         (skl2onnx: options={{'zipmap': False}})"
-    )]
-    ZipMap(String),
     /// An input or output that packed columns cannot carry.
     #[error("{side} '{name}': {problem}")]
     Column {

@@ -7,9 +7,8 @@ use tract_onnx::Onnx;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
 use super::error::ModelError;
-
-/// Elements that one shape in a file may ask for: a gigabyte of floats.
-const ELEMENTS: u64 = 1 << 28;
+use super::ops;
+use super::tensors::ELEMENTS;
 
 /// Refuses a graph that is over the limits or that needs operators nobody has; all of these in one message.
 pub(super) fn check<'a>(onnx: &Onnx, model: &'a ModelProto, node_limit: usize) -> Result<&'a GraphProto, ModelError> {
@@ -19,15 +18,10 @@ pub(super) fn check<'a>(onnx: &Onnx, model: &'a ModelProto, node_limit: usize) -
     if nodes.len() > node_limit {
         return Err(ModelError::TooLarge { what: "graph nodes", found: nodes.len(), limit: node_limit });
     }
-    if let Some(zip_map) = nodes.iter().find(|node| node.op_type == "ZipMap") {
-        return Err(ModelError::ZipMap(node_name(zip_map)));
-    }
     let mut unknown: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for node in &nodes {
-        if !onnx.op_register.0.contains_key(&node.op_type) {
-            let domain = Some(&node.domain).filter(|domain| !domain.is_empty() && *domain != "ai.onnx");
-            let op = domain.map_or_else(|| node.op_type.clone(), |domain| format!("{domain}.{}", node.op_type));
-            unknown.entry(op).or_default().push(node_name(node));
+        if let Some(problem) = ops::problem(onnx, node) {
+            unknown.entry(problem).or_default().push(node_name(node));
         }
     }
     // tract's answers are silently wrong where a Softmax is quantised.
@@ -110,7 +104,11 @@ fn check_shapes(graph: &GraphProto, nodes: &[&NodeProto]) -> Result<(), ModelErr
                 .fold(1, u64::saturating_mul);
             if product > ELEMENTS {
                 let limit = ELEMENTS as usize;
-                return Err(ModelError::TooLarge { what: "elements in one tensor", found: product as usize, limit });
+                return Err(ModelError::TooLarge {
+                    what: "elements in one tensor",
+                    found: usize::try_from(product).unwrap_or(usize::MAX),
+                    limit,
+                });
             }
         }
     }

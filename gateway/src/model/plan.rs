@@ -17,7 +17,7 @@ use tract_onnx::tract_hir::internal::{
 
 use super::columns;
 use super::error::ModelError;
-use super::ops::tree::ClassifierOp;
+use super::ops::KernelOp;
 
 pub(super) type RunnablePlan = Arc<TypedSimplePlan>;
 
@@ -62,7 +62,7 @@ impl Plans {
                     let tensor = constant.val();
                     Some((Arc::as_ptr(tensor) as usize, tensor.len().saturating_mul(tensor.datum_type().size_of())))
                 } else {
-                    node.op_as::<ClassifierOp>().map(ClassifierOp::resident)
+                    node.op_as::<KernelOp>().map(KernelOp::resident)
                 }
             })
             .filter(|&(what, _)| seen.insert(what))

@@ -217,8 +217,6 @@ fn names_every_unsupported_operator() {
     let error = Model::load(&graph_of(&["Frobnicate", "Relu", "Defenestrate", "Frobnicate"]), &ModelLimits::default());
     let Err(ModelError::Unsupported(message)) = error else { panic!("{error:?}") };
     assert_eq!(message, "Defenestrate ('n2'); Frobnicate ('n0', 'n3')");
-    let error = Model::load(&graph_of(&["ZipMap"]), &ModelLimits::default()).unwrap_err();
-    assert!(error.to_string().contains("zipmap=False"));
 }
 
 #[test]

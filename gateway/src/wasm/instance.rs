@@ -19,8 +19,8 @@ use crate::{
     },
 };
 
-/// The contract's `process`.
-pub(super) type ProcessFunc = TypedFunc<(u32, Vec<u64>), (Result<Vec<u64>, WitError>,)>;
+/// The contract's `process`. Words go in shared, so that the caller may keep them without a copy.
+pub(super) type ProcessFunc = TypedFunc<(u32, Arc<Vec<u64>>), (Result<Vec<u64>, WitError>,)>;
 
 /// Why a guest ended early; a label in metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -139,10 +139,10 @@ impl Instances {
     pub fn run(
         &mut self,
         rows: u32,
-        mut words: Vec<u64>,
+        mut words: Arc<Vec<u64>>,
         deadline: Instant,
         timing: &mut Timing,
-    ) -> Result<Vec<u64>, ChainError> {
+    ) -> Result<Arc<Vec<u64>>, ChainError> {
         self.store.data_mut().begin(Some(deadline));
         self.store.set_epoch_deadline(ticks_until(deadline));
         timing.stages.clear();
@@ -152,11 +152,12 @@ impl Instances {
                 let (cause, detail) = describe(&error, self.store.data());
                 ChainError::Trap { cause, detail }
             })?;
-            words = answer.map_err(|error| match error {
+            let given = answer.map_err(|error| match error {
                 WitError::InvalidInput(problems) => ChainError::Invalid(problems),
                 WitError::Model(message) => ChainError::Failed(format!("model: {message}")),
                 WitError::Internal(message) => ChainError::Failed(message),
             })?;
+            words = Arc::new(given);
             validate(&module.signature().outputs, rows, &words)
                 .map_err(|error| ChainError::Trap { cause: TrapCause::BadOutput, detail: error.to_string() })?;
             let now = Instant::now();

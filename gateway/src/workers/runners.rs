@@ -86,8 +86,9 @@ impl Runners {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let result = catch_unwind(AssertUnwindSafe(|| {
             let runner = held.get(generation);
+            metrics.copied_to_modules.inc_by(batch.size() as u64);
             let answer = runner.run(generation, batch, deadline)?;
-            generation.metrics.rows.observe(f64::from(rows));
+            generation.metrics.batch_rows.observe(f64::from(rows));
             generation.metrics.timed(runner.timing());
             Ok(answer)
         }));

@@ -2,21 +2,17 @@
 //!
 //! tract's own gives the result the shape of the indices, and so drops an axis when there is a single one.
 
-#![allow(clippy::wildcard_imports, reason = "operators need most of what tract offers to them")]
-
-use tract_onnx::model::ParsingContext;
-use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::array::Gather;
 
-/// Builds the operator from its node.
-#[expect(clippy::unnecessary_wraps, reason = "the type of a builder")]
-pub(super) fn array_feature_extractor(
-    _: &ParsingContext<'_>,
-    _: &NodeProto,
-) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
-    Ok((expand(ArrayFeatureExtractor), vec![]))
-}
+use super::kernel::{ML, Operator};
+
+pub(super) const OPERATOR: Operator = Operator {
+    domain: ML,
+    name: "ArrayFeatureExtractor",
+    attributes: &[],
+    build: |_, _| Ok((expand(ArrayFeatureExtractor), vec![])),
+};
 
 #[derive(Clone, Debug)]
 struct ArrayFeatureExtractor;

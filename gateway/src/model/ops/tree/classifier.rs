@@ -2,37 +2,15 @@
 
 use std::sync::Arc;
 
+use super::super::labels::Labels;
 use super::forest::Forest;
 use super::layout::Scalar;
 use super::score::Scoring;
 use super::spec::{Spec, TreeError};
 
-/// What classes are called.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the types say it")]
-pub enum Labels {
-    Ints(Vec<i64>),
-    Strings(Vec<String>),
-}
-
-impl Labels {
-    /// How many classes.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Ints(labels) => labels.len(),
-            Self::Strings(labels) => labels.len(),
-        }
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
 /// A forest that names a class and its scores, from feature values of type `T`.
 #[derive(Clone, Debug)]
-pub struct Classifier<T> {
+pub struct Classifier<T: Scalar> {
     forest: Forest<T>,
     scoring: Scoring,
     labels: Arc<Labels>,

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use super::layout::{Narrow, Packed, Scalar, Trees, Wide};
 use super::spec::{Mode, Spec, TreeError};
-use super::walk::{SparseVotes, sum};
+use super::walk::{Extreme, SparseVotes, sum};
 
 /// An ensemble of trees that sums votes for classes, from feature values of type `T`.
 #[derive(Clone, Debug)]
-pub struct Forest<T> {
+pub struct Forest<T: Scalar> {
     classes: usize,
     features: usize,
     trees: Shape<T>,
@@ -16,7 +16,7 @@ pub struct Forest<T> {
 }
 
 #[derive(Clone, Debug)]
-enum Shape<T> {
+enum Shape<T: Scalar> {
     Narrow(Trees<Narrow<T>>),
     Wide(Trees<Wide<T>>),
 }
@@ -31,12 +31,23 @@ enum Votes<T> {
     Dense8(Vec<[T; 8]>),
     /// Any number of votes.
     Sparse(SparseVotes<T>),
+    /// The greatest or the least instead of the sum.
+    Extreme(Extreme<SparseVotes<T>>),
 }
 
 impl<T: Scalar> Forest<T> {
     /// Packs a checked ensemble.
     pub fn new(spec: &Spec) -> Result<Self, TreeError> {
-        let (leaf_of, votes) = Votes::pack(spec);
+        Self::pack(spec, Votes::pack(spec))
+    }
+
+    /// Packs a checked ensemble of which the greatest vote for a class counts, or the least one.
+    pub fn extreme(spec: &Spec, greatest: bool) -> Result<Self, TreeError> {
+        let (leaf_of, votes) = Votes::sparse(spec);
+        Self::pack(spec, (leaf_of, Votes::Extreme(Extreme { votes, greatest })))
+    }
+
+    fn pack(spec: &Spec, (leaf_of, votes): (Vec<u32>, Votes<T>)) -> Result<Self, TreeError> {
         let trees = match Trees::pack(spec, &leaf_of)?.map(Shape::Narrow) {
             Some(trees) => Some(trees),
             None => Trees::pack(spec, &leaf_of)?.map(Shape::Wide),
@@ -66,7 +77,7 @@ impl<T: Scalar> Forest<T> {
             Votes::One(votes) => size_of_val(votes.as_slice()),
             Votes::Dense4(votes) => size_of_val(votes.as_slice()),
             Votes::Dense8(votes) => size_of_val(votes.as_slice()),
-            Votes::Sparse(votes) => votes.bytes(),
+            Votes::Sparse(votes) | Votes::Extreme(Extreme { votes, .. }) => votes.bytes(),
         };
         trees + votes
     }
@@ -96,6 +107,7 @@ impl<T: Scalar> Forest<T> {
             Votes::Dense4(votes) => sum(trees, votes, 4, rows, width, each),
             Votes::Dense8(votes) => sum(trees, votes, 8, rows, width, each),
             Votes::Sparse(votes) => sum(trees, votes, self.classes, rows, width, each),
+            Votes::Extreme(votes) => sum(trees, votes, self.classes, rows, width, each),
         }
     }
 }
@@ -106,48 +118,55 @@ impl<T: Scalar> Votes<T> {
         let leaves = spec.nodes.iter().filter(|node| node.mode == Mode::Leaf);
         let most = leaves.clone().map(|node| node.votes.len()).max().unwrap_or(0);
         let mut leaf_of = vec![0; spec.nodes.len()];
-        let votes_of = |node: usize| {
-            let votes = &spec.nodes[node].votes;
-            // Plus 0.0: a vote of -0.0 is a vote, and `-0.0` marks none.
-            spec.votes[votes.start as usize..votes.end as usize]
-                .iter()
-                .map(|&(class, weight)| (class, T::nearest(weight + 0.0)))
-        };
-        let places = (0..spec.nodes.len()).filter(|&node| spec.nodes[node].mode == Mode::Leaf);
         if most <= 1 {
             let mut packed = Vec::with_capacity(leaves.count());
-            for node in places {
+            for node in leaves_of(spec) {
                 leaf_of[node] = packed.len() as u32;
-                packed.push(votes_of(node).next().unwrap_or((0, T::nearest(-0.0))));
+                packed.push(votes_of(spec, node).next().unwrap_or((0, T::nearest(-0.0))));
             }
             (leaf_of, Self::One(packed))
         } else if spec.classes <= 4 {
-            let packed = dense(places, votes_of, &mut leaf_of);
+            let packed = dense(spec, &mut leaf_of);
             (leaf_of, Self::Dense4(packed))
         } else if spec.classes <= 8 {
-            let packed = dense(places, votes_of, &mut leaf_of);
+            let packed = dense(spec, &mut leaf_of);
             (leaf_of, Self::Dense8(packed))
         } else {
-            let mut packed = SparseVotes::default();
-            for node in places {
-                leaf_of[node] = packed.push(votes_of(node));
-            }
+            let (leaf_of, packed) = Self::sparse(spec);
             (leaf_of, Self::Sparse(packed))
         }
     }
+
+    fn sparse(spec: &Spec) -> (Vec<u32>, SparseVotes<T>) {
+        let mut leaf_of = vec![0; spec.nodes.len()];
+        let mut packed = SparseVotes::default();
+        for node in leaves_of(spec) {
+            leaf_of[node] = packed.push(votes_of(spec, node));
+        }
+        (leaf_of, packed)
+    }
+}
+
+/// The places of the leaves.
+fn leaves_of(spec: &Spec) -> impl Iterator<Item = usize> {
+    (0..spec.nodes.len()).filter(|&node| spec.nodes[node].mode == Mode::Leaf)
+}
+
+fn votes_of<T: Scalar>(spec: &Spec, node: usize) -> impl Iterator<Item = (u32, T)> {
+    let votes = &spec.nodes[node].votes;
+    // Plus 0.0: a vote of -0.0 is a vote, and `-0.0` marks none.
+    spec.votes[votes.start as usize..votes.end as usize]
+        .iter()
+        .map(|&(class, weight)| (class, T::nearest(weight + 0.0)))
 }
 
 /// A weight for each class. Equal leaves are one: a deep forest has many that are sure, and they stay in the cache.
-fn dense<T: Scalar, const K: usize, V: Iterator<Item = (u32, T)>>(
-    places: impl Iterator<Item = usize>,
-    votes_of: impl Fn(usize) -> V,
-    leaf_of: &mut [u32],
-) -> Vec<[T; K]> {
+fn dense<T: Scalar, const K: usize>(spec: &Spec, leaf_of: &mut [u32]) -> Vec<[T; K]> {
     let mut packed = Vec::new();
     let mut known: HashMap<[u64; K], u32> = HashMap::new();
-    for node in places {
+    for node in leaves_of(spec) {
         let mut weights = [T::nearest(-0.0); K];
-        for (class, weight) in votes_of(node) {
+        for (class, weight) in votes_of::<T>(spec, node) {
             let sum = &mut weights[class as usize];
             *sum = T::nearest(sum.to_f64() + weight.to_f64());
         }

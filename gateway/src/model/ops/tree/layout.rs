@@ -5,6 +5,9 @@
 //! always fails, and its step is -1, so that a walk stays where it is: walks need no test for the end. The NaN's payload
 //! says which leaf it is. Nodes lie in blocks of two levels, so that a cache line serves two steps of a walk.
 
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
 use super::spec::{Mode, Node as SpecNode, Spec, TreeError};
 
 /// A type of feature values.
@@ -140,8 +143,17 @@ packed!(
 pub(super) struct Rule {
     /// A missing value goes left.
     pub(super) missing_left: bool,
-    /// An equal value goes left, all others right.
-    pub(super) equal: bool,
+    pub(super) test: Test,
+}
+
+/// Which values go left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Test {
+    #[default]
+    AtMost,
+    Equal,
+    /// Those in the node's set.
+    Member,
 }
 
 /// One tree among the packed nodes.
@@ -155,15 +167,17 @@ pub(super) struct Root {
 
 /// Packed trees.
 #[derive(Clone, Debug)]
-pub(super) struct Trees<N> {
+pub(super) struct Trees<N: Packed> {
     /// All nodes; `first` spare ones in front put the first on a cache line.
     pub(super) nodes: Vec<N>,
     /// The trees, the shallow ones first, so that trees walked together are alike.
     pub(super) roots: Vec<Root>,
     /// For each node; empty if no node has one.
     pub(super) rules: Vec<Rule>,
-    /// Whether some node tests for equality.
+    /// Whether some node tests for something else than a bound.
     pub(super) has_equal: bool,
+    /// By node, sorted.
+    sets: HashMap<u32, Vec<N::Value>>,
 }
 
 /// Nodes of 8 bytes in a cache line. Larger nodes still profit from the order.
@@ -188,7 +202,7 @@ impl<N: Packed> Trees<N> {
             _ => 0,
         };
         nodes.resize(first, spare);
-        let mut packer = Packer { spec, leaf_of, nodes, rules: Vec::new(), spare, first };
+        let mut packer = Packer { spec, leaf_of, nodes, rules: Vec::new(), sets: HashMap::new(), spare, first };
         let mut order: Vec<_> = spec.trees.iter().collect();
         order.sort_by_key(|tree| tree.depth);
         let mut roots = Vec::with_capacity(order.len());
@@ -196,25 +210,34 @@ impl<N: Packed> Trees<N> {
             let Some(at) = packer.tree(tree.root) else { return Ok(None) };
             roots.push(Root { at, depth: tree.depth as u32 });
         }
-        let Packer { nodes, mut rules, .. } = packer;
-        let has_equal = rules.iter().any(|rule| rule.equal);
+        let Packer { nodes, mut rules, sets, .. } = packer;
+        let has_equal = rules.iter().any(|rule| rule.test != Test::AtMost);
         if !has_equal && rules.iter().all(|rule| !rule.missing_left) {
             rules = Vec::new();
         }
-        Ok(Some(Self { nodes, roots, rules, has_equal }))
+        Ok(Some(Self { nodes, roots, rules, has_equal, sets }))
     }
 
     /// Bytes held. Room that was never written to is none.
     pub(super) fn bytes(&self) -> usize {
-        size_of_val(self.nodes.as_slice()) + size_of_val(self.rules.as_slice()) + size_of_val(self.roots.as_slice())
+        let sets: usize = self.sets.values().map(|set| size_of_val(set.as_slice())).sum();
+        let trees = size_of_val(self.nodes.as_slice()) + size_of_val(self.roots.as_slice());
+        trees + size_of_val(self.rules.as_slice()) + sets
+    }
+
+    /// Whether a value is in a node's set.
+    pub(super) fn is_member(&self, at: usize, value: N::Value) -> bool {
+        let set = u32::try_from(at).ok().and_then(|at| self.sets.get(&at));
+        set.is_some_and(|set| set.get(set.partition_point(|&member| member < value)) == Some(&value))
     }
 }
 
-struct Packer<'a, N> {
+struct Packer<'a, N: Packed> {
     spec: &'a Spec,
     leaf_of: &'a [u32],
     nodes: Vec<N>,
     rules: Vec<Rule>,
+    sets: HashMap<u32, Vec<N::Value>>,
     spare: N,
     first: usize,
 }
@@ -271,6 +294,14 @@ impl<N: Packed> Packer<'_, N> {
         let (threshold, swap, rule) = normal_form::<N::Value>(spec);
         self.nodes[place] = N::new(threshold, spec.feature, 0)?;
         self.rules[place] = rule;
+        if let Mode::Member(set) = spec.mode {
+            let members = self.spec.sets.get(set as usize).into_iter().flatten();
+            // What the type cannot represent, no value equals.
+            let members = members.map(|&member| N::Value::exact(member)).filter(|member| !member.is_nan());
+            let mut members: Vec<_> = members.collect();
+            members.sort_by(|one, other| one.partial_cmp(other).unwrap_or(Ordering::Equal));
+            self.sets.insert(u32::try_from(place).ok()?, members);
+        }
         let [yes, no] = spec.children;
         Some(Some(if swap { (no, yes) } else { (yes, no) }))
     }
@@ -287,18 +318,20 @@ impl<N: Packed> Packer<'_, N> {
 fn normal_form<T: Scalar>(node: &SpecNode) -> (T, bool, Rule) {
     let missing = node.missing_is_true;
     let at_most = |strict| T::below(node.threshold, strict);
-    let rule = |missing_left, equal| Rule { missing_left, equal };
+    let rule = |missing_left, test| Rule { missing_left, test };
     match node.mode {
-        Mode::LessEqual | Mode::Leaf => (at_most(false), false, rule(missing, false)),
-        Mode::Less => (at_most(true), false, rule(missing, false)),
+        Mode::LessEqual | Mode::Leaf => (at_most(false), false, rule(missing, Test::AtMost)),
+        Mode::Less => (at_most(true), false, rule(missing, Test::AtMost)),
         // Comparisons with a NaN threshold are false: it goes left, which is the false branch.
         Mode::GreaterEqual | Mode::Greater if node.threshold.is_nan() => {
-            (T::below(f64::NAN, false), false, rule(missing, false))
+            (T::below(f64::NAN, false), false, rule(missing, Test::AtMost))
         }
-        Mode::GreaterEqual => (at_most(true), true, rule(!missing, false)),
-        Mode::Greater => (at_most(false), true, rule(!missing, false)),
-        Mode::Equal => (T::exact(node.threshold), false, rule(missing, true)),
+        Mode::GreaterEqual => (at_most(true), true, rule(!missing, Test::AtMost)),
+        Mode::Greater => (at_most(false), true, rule(!missing, Test::AtMost)),
+        Mode::Equal => (T::exact(node.threshold), false, rule(missing, Test::Equal)),
         // A NaN is not equal to anything, so it takes the true branch, which is the right one.
-        Mode::NotEqual => (T::exact(node.threshold), true, rule(false, true)),
+        Mode::NotEqual => (T::exact(node.threshold), true, rule(false, Test::Equal)),
+        // The threshold is not looked at.
+        Mode::Member(_) => (T::nearest(0.0), false, rule(missing, Test::Member)),
     }
 }

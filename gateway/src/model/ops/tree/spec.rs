@@ -14,7 +14,7 @@ pub struct TreeLimits {
     pub nodes: usize,
     /// Branches from a root to its furthest leaf.
     pub depth: usize,
-    /// Class labels.
+    /// Class labels or targets.
     pub classes: usize,
 }
 
@@ -64,6 +64,8 @@ pub enum Mode {
     Greater,
     Equal,
     NotEqual,
+    /// Among the values of the set at this place.
+    Member(u32),
     Leaf,
 }
 
@@ -100,6 +102,8 @@ pub struct Arrays<'a> {
     pub votes_nodeids: &'a [i64],
     pub votes_classes: &'a [i64],
     pub votes_weights: Vec<f64>,
+    /// What [`Mode::Member`] refers to.
+    pub sets: Vec<Vec<f64>>,
 }
 
 /// One node of a checked tree.
@@ -133,7 +137,7 @@ pub struct Tree {
 /// A checked ensemble.
 #[derive(Clone, Debug)]
 pub struct Spec {
-    /// Number of classes.
+    /// Number of classes or targets.
     pub classes: usize,
     /// Every tree, in the order of their ids.
     pub trees: Vec<Tree>,
@@ -141,6 +145,8 @@ pub struct Spec {
     pub nodes: Vec<Node>,
     /// (class, weight) of all leaves.
     pub votes: Vec<(u32, f64)>,
+    /// What [`Mode::Member`] refers to.
+    pub sets: Vec<Vec<f64>>,
     /// One more than the highest feature used.
     pub features: usize,
 }
@@ -167,6 +173,7 @@ impl Spec {
             trees: Vec::new(),
             nodes: Vec::with_capacity(order.len()),
             votes: Vec::with_capacity(vote_order.len()),
+            sets: arrays.sets.clone(),
             features: 0,
         };
         let mut at_vote = 0;
@@ -282,6 +289,10 @@ fn check_lengths(arrays: &Arrays<'_>) -> Result<(), TreeError> {
         if found != expected {
             return Err(TreeError::Length { name, found, expected });
         }
+    }
+    let in_a_set = |mode: &Mode| !matches!(mode, Mode::Member(set) if *set as usize >= arrays.sets.len());
+    if !arrays.nodes_modes.iter().all(in_a_set) {
+        return Err(TreeError::Attribute("membership_values", "a node has no set".into()));
     }
     if nodes == 0 {
         return Err(TreeError::Attribute("nodes_treeids", "an ensemble needs at least one node".into()));

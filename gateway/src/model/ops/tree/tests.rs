@@ -53,6 +53,7 @@ impl Owned {
             votes_nodeids: &self.vote_nodes,
             votes_classes: &self.vote_classes,
             votes_weights: self.vote_weights.clone(),
+            sets: SETS.map(<[f64]>::to_vec).to_vec(),
         }
     }
 
@@ -117,6 +118,7 @@ impl Owned {
     }
 }
 
+const SETS: [&[f64]; 3] = [&[0.5, -1.0], &[], &[f64::INFINITY, 0.0, 1.000_000_1, 0.1]];
 const FEATURES: usize = 4;
 /// Some are no `f32`, some have no neighbour below.
 const THRESHOLDS: [f64; 12] =
@@ -139,6 +141,7 @@ fn naive(spec: &Spec, row: &[f64]) -> Vec<f64> {
                 Mode::Greater => value > threshold,
                 Mode::Equal => value == threshold,
                 Mode::NotEqual => value != threshold,
+                Mode::Member(set) => spec.sets[set as usize].contains(&value),
                 Mode::Leaf => break,
             };
             let [yes, no] = node.children;
@@ -171,7 +174,9 @@ fn compare<T: Scalar + Into<f64> + From<f32>>(spec: &Spec, random: &mut Random, 
 
 #[test]
 fn packed_walks_equal_naive_ones() {
-    let all = [Mode::LessEqual, Mode::Less, Mode::GreaterEqual, Mode::Greater, Mode::Equal, Mode::NotEqual];
+    let bounds = [Mode::LessEqual, Mode::Less, Mode::GreaterEqual, Mode::Greater];
+    let others = [Mode::Equal, Mode::NotEqual, Mode::Member(0), Mode::Member(1), Mode::Member(2)];
+    let all = [&bounds[..], &others].concat();
     let mut random = Random(11);
     for round in 0..60 {
         let modes = if round % 2 == 0 { &all[..] } else { &all[..=random.below(4)] };

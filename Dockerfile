@@ -1,0 +1,79 @@
+# The gateway's image: one binary, the libraries it is linked to, certificates, and nothing else.
+#
+#   docker build --build-arg VERSION=0.1.0 --tag modelgate:0.1.0 .
+#
+# Plain Dockerfile syntax, so that every builder takes it. Stages are ordered by how seldom they change: a change of the
+# gateway's sources builds neither dependencies nor modules again.
+
+ARG BUILDER=rust:1.95-bookworm
+
+# ---- the wasm modules ------------------------------------------------------------------------------------------------
+FROM ${BUILDER} AS modules
+# `rustup` or `debian`; by default whichever works. See modules/build.sh.
+ARG MODELGATE_WASM_TOOLCHAIN=
+WORKDIR /build/modules
+COPY modules .
+RUN ./build.sh && rm -rf target
+
+# ---- the gateway's dependencies, without its sources -----------------------------------------------------------------
+FROM ${BUILDER} AS dependencies
+WORKDIR /build
+COPY Cargo.toml Cargo.lock ./
+COPY modules/Cargo.toml modules/
+COPY modules/columns modules/columns
+COPY gateway/Cargo.toml gateway/
+# An empty crate in the gateway's place; its benchmarks are not here, and are not needed.
+RUN mkdir gateway/src && touch gateway/src/lib.rs \
+    && echo 'fn main() {}' | tee gateway/src/main.rs > gateway/build.rs \
+    && sed -i '/^\[\[bench\]\]/,$d' gateway/Cargo.toml \
+    && cargo build --locked --release --package modelgate \
+    && rm -r gateway
+
+# ---- the gateway -----------------------------------------------------------------------------------------------------
+FROM dependencies AS gateway
+COPY --from=modules /build/modules/dist modules/dist
+COPY gateway gateway
+ARG VERSION=
+# Time stamps from the sources' checkout may be older than the empty crate's.
+RUN sed -i '/^\[\[bench\]\]/,$d' gateway/Cargo.toml \
+    && find gateway -name '*.rs' -exec touch {} + \
+    && MODELGATE_VERSION="$VERSION" cargo build --locked --release --package modelgate
+# The image's root file system.
+RUN mkdir -p /image/usr/local/bin /image/etc/ssl/certs /image/tmp /cache/modelgate \
+    && cp target/release/modelgate /image/usr/local/bin/ \
+    && ldd target/release/modelgate | grep -o '/[^ ]*' | xargs -I{} cp -L --parents {} /image \
+    && cp -L /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
+    && echo 'hosts: files dns' > /image/etc/nsswitch.conf \
+    && echo 'modelgate:x:10001:10001::/tmp:/usr/sbin/nologin' > /image/etc/passwd \
+    && echo 'modelgate:x:10001:' > /image/etc/group \
+    && chmod 1777 /image/tmp
+
+# ---- the image -------------------------------------------------------------------------------------------------------
+FROM scratch
+COPY --from=gateway /image /
+COPY --from=gateway --chown=10001:10001 /cache /var/cache
+COPY LICENSE /usr/share/doc/modelgate/LICENSE
+
+ARG VERSION=
+ARG REVISION=
+ARG SOURCE=
+LABEL org.opencontainers.image.title="modelgate" \
+      org.opencontainers.image.description="A serverless-style WASM inference gateway" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}"
+
+# The drain: five seconds for load balancers to see that readiness is false, then up to twenty for requests in flight.
+ENV MODELGATE_LISTEN=0.0.0.0:8080 \
+    MODELGATE_CODE_CACHE=/var/cache/modelgate/code \
+    MODELGATE_DRAIN_DELAY=5 \
+    MODELGATE_DRAIN_TIMEOUT=20
+USER 10001:10001
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+# Runs with a read-only root file system. A volume at /var/cache/modelgate keeps compiled code and fetched bundles, so that
+# a new container starts without compiling or fetching; several on one machine may share it.
+HEALTHCHECK --interval=5s --timeout=4s --start-period=10s --retries=3 CMD ["/usr/local/bin/modelgate", "healthcheck"]
+ENTRYPOINT ["/usr/local/bin/modelgate"]
+CMD ["serve"]

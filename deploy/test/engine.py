@@ -1,0 +1,117 @@
+"""A Docker engine to test on: the one that runs, or one of our own that is ended with the test."""
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+WORK = ROOT / "target/deploy-test"
+
+# What a Debian machine needs to have an engine and to make base images where no registry answers.
+PACKAGES = {"dockerd": "docker.io", "docker": "docker.io", "debootstrap": "debootstrap", "iptables": "iptables", "promtool": "prometheus", "haproxy": "haproxy"}
+
+
+class Failed(Exception):
+    """A check that did not hold; the message is for the reader of the run."""
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def run(*command, input=None, check=True, timeout=600, env=None):
+    """The command's output; its errors come with the exception."""
+    done = subprocess.run(
+        command, input=input, capture_output=True, text=True, timeout=timeout, env={**os.environ, **(env or {})}
+    )
+    if check and done.returncode != 0:
+        raise Failed(f"{' '.join(map(str, command))[:300]}\n  exit code {done.returncode}: {done.stderr.strip()[-2000:]}")
+    return done.stdout.strip()
+
+
+def docker(*arguments, **options):
+    return run("docker", *arguments, **options)
+
+
+def until(what, condition, seconds=60, every=0.2):
+    """Polls until the condition holds, and gives what it gave."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise Failed(f"{what}: not so after {seconds} s")
+        time.sleep(every)
+
+
+def install():
+    """Debian packages for whatever is missing. Their services are not started."""
+    missing = sorted({package for command, package in PACKAGES.items() if not shutil.which(command)})
+    if not missing:
+        return
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        raise Failed(f"install these Debian packages, then try again: {' '.join(missing)}")
+    say(f"installing the Debian packages {' '.join(missing)}")
+    quiet = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    run("apt-get", "update", "-q", env=quiet)
+    run("apt-get", "install", "-y", "-q", "--no-install-recommends", *missing, env=quiet)
+
+
+def answers():
+    return subprocess.run(["docker", "info"], capture_output=True).returncode == 0
+
+
+class Engine:
+    """Use with `with`: an engine answers inside."""
+
+    def __init__(self, keep=False):
+        self.keep = keep
+        self.process = None
+
+    def __enter__(self):
+        install()
+        if answers():
+            say("using the Docker engine that runs")
+            return self
+        if os.geteuid() != 0:
+            raise Failed("no Docker engine answers; start one, or run this as root, which starts one of its own")
+        home = WORK / "engine"
+        home.mkdir(parents=True, exist_ok=True)
+        os.environ["DOCKER_HOST"] = f"unix://{home}/docker.sock"
+        if answers():
+            say("using the engine that an earlier run kept")
+            return self
+        (home / "pid").unlink(missing_ok=True)
+        log = open(home / "log", "w")
+        self.process = subprocess.Popen(
+            [
+                "dockerd", f"--data-root={home}/data", f"--exec-root={home}/run", f"--pidfile={home}/pid",
+                f"--host=unix://{home}/docker.sock",
+                # Published ports without a process that copies every byte.
+                "--userland-proxy=false",
+            ],
+            stdout=log, stderr=log, start_new_session=True,
+        )
+
+        def up():
+            if self.process.poll() is not None:
+                raise Failed(f"dockerd ended: see {home}/log\n{(home / 'log').read_text()[-1000:]}")
+            return answers()
+
+        until("the engine answers", up)
+        say(f"started an engine of our own: {docker('version', '--format', '{{.Server.Version}}')}")
+        return self
+
+    def __exit__(self, *_):
+        if self.process is None or self.keep:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        say("ended our engine")

@@ -1,0 +1,167 @@
+"""The images under test and those around it. Where a registry answers, the official ones; where none does, the same
+programs from Debian's and Python's packages, under names of their own."""
+
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+from engine import ROOT, WORK, Failed, docker, run, say
+
+BASE = "modelgate-test/debian:bookworm"
+PYTHON = "modelgate-test/python:bookworm"
+# By the variable that names each in stack.yaml. The recipes are for where no registry answers.
+RECIPES = {
+    "HAPROXY_IMAGE": (
+        "modelgate-test/haproxy",
+        f"""
+        FROM {BASE}
+        RUN apt-get update && apt-get install -y --no-install-recommends haproxy && rm -rf /var/lib/apt/lists/*
+        USER haproxy
+        ENTRYPOINT ["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]
+        """,
+    ),
+    "PROMETHEUS_IMAGE": (
+        "modelgate-test/prometheus",
+        f"""
+        FROM {BASE}
+        RUN apt-get update && apt-get install -y --no-install-recommends prometheus && rm -rf /var/lib/apt/lists/* && install -d -o nobody /prometheus
+        USER nobody
+        ENTRYPOINT ["prometheus"]
+        """,
+    ),
+    "PYTHON_IMAGE": (
+        PYTHON,
+        f"""
+        FROM {BASE}
+        RUN apt-get update && apt-get install -y --no-install-recommends python3 python3-pip && rm -rf /var/lib/apt/lists/*
+        ENV PIP_BREAK_SYSTEM_PACKAGES=1
+        """,
+    ),
+    "MINIO_IMAGE": (
+        "modelgate-test/s3",
+        f"""
+        FROM {PYTHON}
+        RUN pip install --no-cache-dir 'moto[server]==5.2.5'
+        USER nobody
+        ENTRYPOINT ["moto_server"]
+        """,
+    ),
+    "LOCUST_IMAGE": (
+        "modelgate-test/locust",
+        f"""
+        FROM {PYTHON}
+        RUN pip install --no-cache-dir locust==2.43.1
+        USER nobody
+        ENTRYPOINT ["locust"]
+        """,
+    ),
+}
+
+
+def has(image):
+    return docker("image", "ls", "-q", image) != ""
+
+
+def build(tag, recipe):
+    """An image from a Dockerfile's text, without a folder."""
+    text = "\n".join(line.strip() for line in recipe.strip().splitlines())
+    docker("build", "--quiet", "--network", "host", "--tag", tag, "-", input=text, timeout=1800)
+
+
+def around():
+    """Everything but the gateway. Gives the variables that name the images in stack.yaml."""
+    names = {}
+    base()
+    for variable, (tag, recipe) in RECIPES.items():
+        if not has(tag):
+            say(f"making the image {tag}")
+            build(tag, recipe)
+        names[variable] = tag
+    names["MLFLOW_IMAGE"] = "modelgate-test/mlflow"
+    if not has(names["MLFLOW_IMAGE"]):
+        say("building deploy/mlflow")
+        docker(
+            "build", "--quiet", "--network", "host", "--build-arg", f"BASE={PYTHON}",
+            "--tag", names["MLFLOW_IMAGE"], str(ROOT / "deploy/mlflow"), timeout=1800,
+        )
+    return names
+
+
+def base():
+    """A minimal Debian, with the certificates that this machine trusts."""
+    if has(BASE):
+        return
+    folder = WORK / "base"
+    if not (folder / "complete").exists():
+        say("making a base image with debootstrap")
+        shutil.rmtree(folder, ignore_errors=True)
+        run("debootstrap", "--variant=minbase", "--include=ca-certificates", "bookworm", str(folder), timeout=1200)
+        shutil.copyfile("/etc/ssl/certs/ca-certificates.crt", folder / "etc/ssl/certs/ca-certificates.crt")
+        sources = folder / "etc/apt/sources.list"
+        mirror = sources.read_text().split()[1]
+        sources.write_text(
+            f"deb {mirror} bookworm main\ndeb {mirror} bookworm-updates main\n"
+            f"deb {mirror.rstrip('/')}-security bookworm-security main\n"
+        )
+        for spent in (folder / "var/cache/apt/archives").glob("*.deb"):
+            spent.unlink()
+        (folder / "complete").touch()
+    with subprocess.Popen(["tar", "--directory", str(folder), "--create", "."], stdout=subprocess.PIPE) as tar:
+        done = subprocess.run(["docker", "import", "-", BASE], stdin=tar.stdout, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Failed(f"docker import: {done.stderr}")
+    shutil.rmtree(folder)
+
+
+def builder():
+    """The image that the Dockerfile's first stages build in: its own default where a registry answers, else one with this
+    machine's toolchain."""
+    official = "rust:1.95-bookworm"
+    if has(official) or subprocess.run(["docker", "pull", "-q", official], capture_output=True).returncode == 0:
+        return official
+    tag = "modelgate-test/rust"
+    if has(tag):
+        return tag
+    base()
+    say("making the builder's image from this machine's Rust")
+    context = WORK / "builder"
+    shutil.rmtree(context, ignore_errors=True)
+    context.mkdir(parents=True)
+    sysroot = Path(run("rustc", "--print", "sysroot"))
+    with tarfile.open(context / "rust.tar", "w") as tar:
+        for part in ("bin", "lib"):
+            tar.add(sysroot / part, arcname=part)
+    (context / "Dockerfile").write_text(
+        f"FROM {BASE}\n"
+        # The compiler for the modules, as modules/build.sh takes it where rustup has no target.
+        "RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev rustc-web rust-web-src"
+        " && rm -rf /var/lib/apt/lists/*\n"
+        "ADD rust.tar /usr/local/rust\n"
+        "ENV PATH=/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
+    )
+    docker("build", "--quiet", "--network", "host", "--tag", tag, str(context), timeout=1800)
+    shutil.rmtree(context)
+    return tag
+
+
+def gateway(tag, version):
+    """The image under test, from the Dockerfile. The first time it compiles everything."""
+    say(f"building {tag} from the Dockerfile; the first time takes some ten minutes on two cores")
+    command = [
+        "docker", "build", "--network", "host", "--build-arg", f"BUILDER={builder()}", "--build-arg", f"VERSION={version}",
+        "--tag", tag, str(ROOT),
+    ]
+    log = WORK / "build.log"
+    with open(log, "w") as out:
+        done = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT)
+    if done.returncode != 0:
+        raise Failed(f"the image could not be built: see {log}\n{log.read_text()[-2000:]}")
+
+
+def variants(image):
+    """Two further releases of the image: one that is as good, one that never becomes ready."""
+    next_, bad = f"{image}-next", f"{image}-bad"
+    build(next_, f'FROM {image}\nLABEL org.opencontainers.image.version="next"')
+    build(bad, f'FROM {image}\nCMD ["serve", "--bundle", "/nowhere"]')
+    return next_, bad

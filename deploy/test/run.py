@@ -1,0 +1,73 @@
+"""`make deploy-test`: builds the image, deploys the stack on a real Docker engine and runs every scenario under load.
+
+    python3 deploy/test/run.py [--keep] [--image IMAGE] [SCENARIO...]
+
+--keep leaves the engine and the stack as they are at the end; --image tests an image that is there instead of building one.
+Scenarios are named as in scenarios.py; `comes_up` must be among them for those that need the stack.
+"""
+
+import argparse
+import sys
+import time
+import traceback
+
+import images
+import scenarios
+from engine import ROOT, WORK, Engine, Failed, docker, run, say
+from fleet import script
+
+
+def static_checks():
+    """The configurations of the edge and of Prometheus are valid, and alerts fire when they should"""
+    deploy = ROOT / "deploy"
+    run("haproxy", "-c", "-f", str(deploy / "haproxy/haproxy.cfg"))
+    run("promtool", "check", "rules", *map(str, (deploy / "prometheus/rules").glob("*.yml")))
+    run("promtool", "test", "rules", str(deploy / "prometheus/tests/alerts.yml"))
+    return ""
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--image")
+    parser.add_argument("scenario", nargs="*")
+    options = parser.parse_args()
+    chosen = [scenario for scenario in scenarios.ALL if not options.scenario or scenario.__name__ in options.scenario]
+    WORK.mkdir(parents=True, exist_ok=True)
+    counts = {True: 0, False: 0}
+
+    def check(scenario, **setting):
+        begun = time.monotonic()
+        what = scenario.__doc__.strip()
+        try:
+            detail, good = scenario(**setting), True
+        except Exception as error:
+            detail, good = str(error) if isinstance(error, Failed) else traceback.format_exc(), False
+        counts[good] += 1
+        say(f"{'ok  ' if good else 'FAIL'} {what} [{time.monotonic() - begun:.0f} s]" + (f"\n       {detail}" if detail else ""))
+        return good
+
+    with Engine(options.keep):
+        check(static_checks)
+        image = options.image or "modelgate-test/gateway:1"
+        if not options.image:
+            images.gateway(image, "0.1.0-test")
+        next_, bad = images.variants(image)
+        variables = {
+            **images.around(), "MODELGATE_IMAGE": image, "MODELGATE_REPLICAS": "3", "GRAFANA_REPLICAS": "0",
+            "STACK_FILES": "test/stack.yaml",
+        }
+        try:
+            for scenario in chosen:
+                if not check(scenario, image=image, next_=next_, bad=bad, variables=variables) and scenario is scenarios.comes_up:
+                    say("without the stack there is nothing further to test")
+                    break
+        finally:
+            if not options.keep and docker("info", "--format", "{{.Swarm.LocalNodeState}}") == "active":
+                script("down.sh", "--yes")
+    say(f"{counts[True]} passed, {counts[False]} failed")
+    return 1 if counts[False] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,270 @@
+"""What must hold of the stack, each a function whose first line says it. They run in order, on one deployment."""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import time
+
+import queries
+from engine import ROOT, WORK, Failed, docker, until
+from fleet import (
+    EDGE, GATEWAY, ask, edge_sees, fetch, leftovers, memory, scale, scraped, script, settled, tasks, update_state, values,
+)
+from load import ANSWER, BODY, Load
+
+# A release is given so long to be live everywhere, or to be taken back.
+RELEASE_SECONDS = 180
+
+
+def unharmed(load):
+    """No request failed, and there were enough for that to mean something."""
+    if load.failures or load.answered < 500:
+        raise Failed(load.summary())
+    return load.summary()
+
+
+def small_and_harmless(image, **_):
+    """The image is at most 60 MB, runs as nobody with a read-only root, and has no shell"""
+    about = json.loads(docker("image", "inspect", image))[0]
+    megabytes = about["Size"] / 1e6
+    if megabytes > 60:
+        raise Failed(f"{megabytes:.1f} MB")
+    if about["Config"]["User"] in ("", "0", "root") or "Healthcheck" not in about["Config"]:
+        raise Failed(f"user {about['Config']['User']!r}, health check {about['Config'].get('Healthcheck')}")
+    labels = about["Config"]["Labels"]
+    said = docker("run", "--rm", "--read-only", "--network", "none", image, "--version")
+    if labels["org.opencontainers.image.version"] not in said:
+        raise Failed(f"labelled {labels}, but says {said}")
+    shell = docker("run", "--rm", "--entrypoint", "/bin/sh", image, "-c", "true", check=False)
+    predicted = docker("run", "--rm", "--interactive", "--read-only", "--cap-drop", "ALL", "--network", "none", image, "check", "demo")
+    if shell or "good" not in predicted:
+        raise Failed(predicted)
+    return f"{megabytes:.1f} MB, {said}"
+
+
+def starts_soon(image, **_):
+    """A container with half a core and 256 MiB is ready within a second, and drains on SIGTERM"""
+    docker("volume", "create", "modelgate-test-cache")
+    times = []
+    try:
+        # The first compiles; the others find compiled code, as all but a node's first replica do.
+        for _ in range(4):
+            container = docker(
+                "create", "--read-only", "--cap-drop", "ALL", "--cpus", "0.5", "--memory", "256m", "--publish", "127.0.0.1:18081:8080",
+                "--volume", "modelgate-test-cache:/var/cache/modelgate", "--env", "MODELGATE_DRAIN_DELAY=1", image, "serve", "--demo",
+            )
+            try:
+                begun = time.monotonic()
+                docker("start", container)
+                started = time.monotonic()
+
+                def ready():
+                    try:
+                        return fetch(18081, "/v2/health/ready", timeout=0.5)
+                    except OSError:
+                        return None
+
+                until("ready", ready, 10, every=0.005)
+                times.append((time.monotonic() - started, time.monotonic() - begun))
+                docker("stop", "--time", "20", container)
+                state = json.loads(docker("inspect", container))[0]["State"]
+                if state["ExitCode"] != 0 or "drained" not in docker("logs", container) + logs(container):
+                    raise Failed(f"it ended with {state['ExitCode']}: {logs(container)}")
+            finally:
+                docker("rm", "--force", container)
+    finally:
+        docker("volume", "rm", "modelgate-test-cache")
+    told = ", ".join(f"{after:.2f} ({whole:.2f})" for after, whole in times)
+    if max(whole for _, whole in times) > 1.5 or min(after for after, _ in times[1:]) > 1:
+        raise Failed(told)
+    return f"seconds from the container's start (from asking for it), the first one without compiled code: {told}"
+
+
+def logs(container):
+    """What a container wrote to standard error."""
+    return subprocess.run(["docker", "logs", container], capture_output=True, text=True).stderr
+
+
+def comes_up(variables, **_):
+    """deploy/up.sh gives a first answer within 60 seconds, and once more changes nothing"""
+    said = script("up.sh", **variables)
+    first, whole = re.search(r"(\d+) s: the first answer", said)[1], re.search(r"up after (\d+) s", said)[1]
+    answer = fetch(EDGE, "/predict", BODY)
+    if int(first) > 60 or json.loads(answer) != ANSWER:
+        raise Failed(f"{answer}\n{said}")
+    before = tasks()
+    script("up.sh", **variables)
+    if tasks() != before:
+        raise Failed(f"the second time replaced replicas: {before} became {tasks()}")
+    status = script("status.sh", **variables)
+    if "(200," not in status:
+        raise Failed(status)
+    return f"the first answer after {first} s, everything after {whole} s"
+
+
+def scales(**_):
+    """1 → 6 → 2 replicas under load: no request fails, and Prometheus and the edge see all of them"""
+    scale(1)
+    edge_sees(1)
+    with Load(EDGE) as load:
+        time.sleep(2)
+        scale(6)
+        edge_sees(6)
+        scraped(6)
+        time.sleep(5)
+        shares = [float(value) for value in values('increase(modelgate_requests_total{outcome="success"}[10s])')]
+        scale(2)
+        edge_sees(2)
+        time.sleep(2)
+    scraped(2)
+    if sum(share > 0 for share in shares) != 6:
+        raise Failed(f"not every replica answered: {shares}")
+    return unharmed(load)
+
+
+def survives_a_kill(**_):
+    """SIGKILL of one of 3 replicas under load: no request fails, and it is replaced"""
+    scale(3)
+    edge_sees(3)
+    with Load(EDGE) as load:
+        time.sleep(2)
+        for _ in range(3):
+            victim = docker("ps", "-q", "--filter", f"label=com.docker.swarm.service.name={GATEWAY}").split()[0]
+            docker("kill", "--signal", "KILL", victim)
+            until("it is gone", lambda: victim not in docker("ps", "-q"), 30)
+            settled(3)
+            edge_sees(3)
+        time.sleep(2)
+    retries = values('sum(haproxy_backend_retry_warnings_total{proxy="gateway"})')
+    return f"{unharmed(load)}; the edge asked again {retries[0] if retries else '?'} times"
+
+
+def update(image):
+    docker("service", "update", "--detach", "--no-resolve-image", "--image", image, GATEWAY)
+
+
+def rolls_forward(image, next_, **_):
+    """A new image replaces every replica under load: no request fails"""
+    scale(3)
+    edge_sees(3)
+    with Load(EDGE) as load:
+        time.sleep(2)
+        update(next_)
+        until("the update is complete", lambda: update_state() == "completed", RELEASE_SECONDS, every=0.5)
+        settled(3)
+        time.sleep(2)
+    if set(tasks().values()) != {next_}:
+        raise Failed(f"they run {tasks()}")
+    return unharmed(load)
+
+
+def rolls_back(image, next_, bad, **_):
+    """An image that never becomes ready is taken back by itself under load: no request fails"""
+    with Load(EDGE) as load:
+        time.sleep(2)
+        update(bad)
+        until("the update is rolled back", lambda: update_state() == "rollback_completed", RELEASE_SECONDS, every=0.5)
+        settled(3)
+        time.sleep(2)
+    if set(tasks().values()) != {next_}:
+        raise Failed(f"they run {tasks()}")
+    return unharmed(load)
+
+
+IRIS = json.dumps({"sepal_length": 6.1, "sepal_width": 2.9, "petal_length": 4.7, "petal_width": 1.4, "model": "iris_like"}).encode()
+IRIS_ANSWER = {"prediction": "versicolor"}
+
+
+def push(image, version, break_it=False):
+    """Puts a version of a small bundle into the bucket, from within the network, as its users would."""
+    folder = WORK / "iris"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(ROOT / "gateway/tests/data/bundles/iris_like", folder)
+    manifest = (folder / "bundle.toml").read_text().replace('version = "1"', f'version = "{version}"')
+    if break_it:
+        # Golden examples that the model does not answer so.
+        golden = (folder / "golden.json").read_text().replace("versicolor", "setosa")
+        (folder / "golden.json").write_text(golden)
+        head, tail = manifest.split("[golden]")
+        digest = hashlib.sha256(golden.encode()).hexdigest()
+        manifest = head + "[golden]" + re.sub('sha256 = ".*"', f'sha256 = "{digest}"', tail)
+    (folder / "bundle.toml").write_text(manifest)
+    docker(
+        "run", "--rm", "--network", "internal_net", "--volume", f"{folder}:/bundle:ro", "--env", "AWS_ENDPOINT_URL=http://minio:9000",
+        "--env", "AWS_ACCESS_KEY_ID=test", "--env", "AWS_SECRET_ACCESS_KEY=test", image, "push", "/bundle", "s3://models/bundles",
+    )
+
+
+def everywhere(version, seconds=60):
+    """Waits until so many replicas as there are answer with this version, and Prometheus says so."""
+    live = f'count(modelgate_generation_info{{model="iris_like",version="{version}"}})'
+    until(f"version {version} is live on all replicas", lambda: values(live) == [str(len(tasks()))], seconds)
+
+
+def swaps(image, **_):
+    """A bundle pushed to S3 is live on all replicas, a newer one replaces it under load, and a bad one is refused: no request fails"""
+    push(image, 1)
+    everywhere(1)
+    with Load(EDGE, body=IRIS, answer=IRIS_ANSWER) as load:
+        time.sleep(2)
+        begun = time.monotonic()
+        push(image, 2)
+        everywhere(2)
+        took = time.monotonic() - begun
+        push(image, 3, break_it=True)
+        refused = 'sum(modelgate_releases_total{model="iris_like",outcome="refused"})'
+        until("all replicas refused it", lambda: values(refused) and float(values(refused)[0]) >= len(tasks()), 60)
+        everywhere(2)
+        time.sleep(2)
+    return f"{took:.0f} s from the push to all replicas (looking every 5 s, scraped every 5 s); {unharmed(load)}"
+
+
+def stays_up_alone(**_):
+    """S3 and the registry stop: requests are answered, and a replica that restarts serves what it had"""
+    with Load(EDGE, body=IRIS, answer=IRIS_ANSWER) as load:
+        docker("service", "scale", "--detach", "modelgate_minio=0", "modelgate_mlflow=0")
+        until("they are gone", lambda: not tasks("modelgate_minio") and not tasks("modelgate_mlflow"), 60)
+        victim = docker("ps", "-q", "--filter", f"label=com.docker.swarm.service.name={GATEWAY}").split()[0]
+        docker("kill", "--signal", "KILL", victim)
+        until("it is gone", lambda: victim not in docker("ps", "-q"), 30)
+        settled(3)
+        edge_sees(3)
+        time.sleep(2)
+        docker("service", "scale", "--detach", "modelgate_minio=1", "modelgate_mlflow=1")
+        until("they are back", lambda: tasks("modelgate_minio") and tasks("modelgate_mlflow"), 90)
+    return unharmed(load)
+
+
+def is_watched(**_):
+    """Prometheus evaluates every rule, no alert pages, and every query of the dashboards is answered"""
+    with Load(EDGE, connections=16):
+        time.sleep(15)
+        groups = json.loads(fetch(19090, "/api/v1/rules"))["data"]["groups"]
+        rules = [rule for group in groups for rule in group["rules"]]
+        unwell = [rule["name"] for rule in rules if rule["health"] != "ok"]
+        paging = [rule["name"] for rule in rules if rule.get("state") == "firing" and rule["labels"].get("severity") == "page"]
+        if unwell or paging or len(rules) < 15:
+            raise Failed(f"{len(rules)} rules; not evaluated: {unwell}; firing: {paging}")
+        empty = [where for where, query in queries.panels() if not ask(query)]
+        replica = docker("ps", "-q", "--filter", f"label=com.docker.swarm.service.name={GATEWAY}").split()[0]
+        asked = len(list(queries.panels()))
+    if empty:
+        raise Failed(f"panels without data: {empty}")
+    return f"{len(rules)} rules, {asked} queries; {memory(replica):.0f} MiB resident in a replica"
+
+
+def goes_down(**_):
+    """deploy/down.sh leaves nothing behind"""
+    script("down.sh", "--yes")
+    left = leftovers()
+    if left:
+        raise Failed(f"left: {left}")
+    return ""
+
+
+ALL = [
+    small_and_harmless, starts_soon, comes_up, scales, survives_a_kill, rolls_forward, rolls_back, swaps, stays_up_alone, is_watched,
+    goes_down,
+]

@@ -1,0 +1,238 @@
+//! CSV as pandas writes it: a line of names, then a line for each row.
+
+use modelgate_columns::{Column, Datatype};
+
+use crate::{
+    json::decode::{
+        DecodeError,
+        builder::{Builder, pack},
+    },
+    tensor::Batch,
+};
+
+/// What pandas reads as missing.
+const MISSING: [&str; 18] = [
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+    "NULL", "NaN", "None", "n/a", "null",
+];
+
+/// Decodes a table for a bundle that takes `columns`, which must be of one value a row. Other columns are passed over.
+///
+/// # Errors
+/// [`DecodeError::Table`] for the first thing that is wrong, with its line.
+pub fn rows(text: &str, columns: &[Column], max_rows: u32) -> Result<Batch, DecodeError> {
+    let wrong = |problem: String| Err(DecodeError::Table(problem));
+    if let Some(column) = columns.iter().find(|column| !column.inner_shape().is_empty()) {
+        return wrong(format!("column '{}' has more than one value a row, which CSV cannot tell", column.name));
+    }
+    let mut lines = Lines { text: text.strip_prefix('\u{feff}').unwrap_or(text), line: 1 };
+    let mut fields = Vec::new();
+    if lines.next(&mut fields).map_err(DecodeError::Table)?.is_none() {
+        return wrong("expected a line of column names, got nothing".into());
+    }
+    let mut builders: Vec<_> = columns.iter().map(Builder::new).collect();
+    let width = fields.len();
+    let mut places: Vec<Option<usize>> = Vec::with_capacity(width);
+    for name in &fields {
+        let place = columns.iter().position(|column| column.name == *name);
+        if place.is_some() && places.contains(&place) {
+            return wrong(format!("column '{name}' is named twice"));
+        }
+        places.push(place);
+    }
+    for (place, column) in columns.iter().enumerate() {
+        if !column.nullable && !places.contains(&Some(place)) {
+            return wrong(format!("column '{}' is missing", column.name));
+        }
+    }
+    let absent: Vec<_> = (0..columns.len()).filter(|&place| !places.contains(&Some(place))).collect();
+    let mut rows = 0u32;
+    while let Some(line) = lines.next(&mut fields).map_err(DecodeError::Table)? {
+        if rows == max_rows {
+            return Err(DecodeError::TooManyRows { limit: max_rows });
+        }
+        if fields.len() > width {
+            return wrong(format!("Expected {width} fields in line {line}, saw {}", fields.len()));
+        }
+        for (place, field) in places.iter().zip(fields.iter().map(String::as_str).chain(std::iter::repeat(""))) {
+            let Some(place) = *place else { continue };
+            put(&columns[place], &mut builders[place], field).map_err(|problem| {
+                DecodeError::Table(format!("line {line}, column '{}': {problem}", columns[place].name))
+            })?;
+        }
+        rows += 1;
+        for &place in &absent {
+            builders[place].push_missing(&columns[place]);
+        }
+    }
+    if rows == 0 {
+        return Err(DecodeError::Empty);
+    }
+    Ok(Batch { rows, words: pack(columns, builders).into() })
+}
+
+fn put(column: &Column, builder: &mut Builder, field: &str) -> Result<(), String> {
+    if MISSING.contains(&field) || field == "nan" {
+        if column.nullable {
+            builder.push_missing(column);
+            return Ok(());
+        }
+        return Err("a value is missing, which this column does not take".into());
+    }
+    let text = field.trim_matches([' ', '\t']);
+    macro_rules! number {
+        ($type:ty) => {{
+            let whole = || text.parse::<f64>().ok().filter(|value| value.fract() == 0.0 && value.abs() < 9e15);
+            let value = text.parse::<$type>().ok().or_else(|| <$type>::try_from(whole()? as i64).ok());
+            let value = value.ok_or_else(|| {
+                format!("expected an integer from {} to {}, got '{}'", <$type>::MIN, <$type>::MAX, shown(field))
+            })?;
+            builder.push(column, &value.to_le_bytes());
+        }};
+    }
+    let float = || {
+        let value = text.parse::<f64>().ok().filter(|value| value.is_finite());
+        value.ok_or_else(|| format!("expected a number, got '{}'", shown(field)))
+    };
+    match column.datatype {
+        Datatype::Bool => match text.to_ascii_lowercase().as_str() {
+            "true" => builder.push(column, &[1]),
+            "false" => builder.push(column, &[0]),
+            _ => return Err(format!("expected True or False, got '{}'", shown(field))),
+        },
+        Datatype::U8 => number!(u8),
+        Datatype::U16 => number!(u16),
+        Datatype::U32 => number!(u32),
+        Datatype::U64 => number!(u64),
+        Datatype::I8 => number!(i8),
+        Datatype::I16 => number!(i16),
+        Datatype::I32 => number!(i32),
+        Datatype::I64 => number!(i64),
+        Datatype::F64 => builder.push(column, &float()?.to_le_bytes()),
+        Datatype::F32 => {
+            let narrow = float()? as f32;
+            if !narrow.is_finite() {
+                return Err(format!("'{}' is too large for single precision", shown(field)));
+            }
+            builder.push(column, &narrow.to_le_bytes());
+        }
+        Datatype::F16 => return Err("16-bit floats cannot be sent as CSV".into()),
+        Datatype::Bytes => {
+            builder.push(column, field.as_bytes());
+            builder.ends.push(u32::try_from(builder.data.len()).map_err(|_| "the strings exceed 4 GiB".to_owned())?);
+        }
+    }
+    Ok(())
+}
+
+/// A caller's value, shortened.
+fn shown(field: &str) -> String {
+    field.chars().take(100).collect()
+}
+
+/// Reads line by line, quoted fields with line breaks in them as one.
+struct Lines<'a> {
+    text: &'a str,
+    line: usize,
+}
+
+impl Lines<'_> {
+    /// The fields of the next line that is not blank, and its number; `None` at the end.
+    fn next(&mut self, fields: &mut Vec<String>) -> Result<Option<usize>, String> {
+        loop {
+            if self.text.is_empty() {
+                return Ok(None);
+            }
+            let line = self.line;
+            fields.clear();
+            while self.field(fields)? {}
+            if !matches!(fields.as_slice(), [only] if only.is_empty()) {
+                return Ok(Some(line));
+            }
+        }
+    }
+
+    /// Appends a field; whether another one follows on this line.
+    fn field(&mut self, fields: &mut Vec<String>) -> Result<bool, String> {
+        let mut field = String::new();
+        if let Some(mut rest) = self.text.strip_prefix('"') {
+            let start = self.line;
+            loop {
+                let end = rest.find('"').ok_or_else(|| format!("the quote of line {start} is not closed"))?;
+                field.push_str(&rest[..end]);
+                rest = &rest[end + 1..];
+                match rest.strip_prefix('"') {
+                    Some(after) => {
+                        field.push('"');
+                        rest = after;
+                    }
+                    None => break,
+                }
+            }
+            self.line += field.matches('\n').count();
+            self.text = rest;
+        }
+        let end = self.text.find([',', '\n', '\r']).unwrap_or(self.text.len());
+        field.push_str(&self.text[..end]);
+        fields.push(field);
+        let rest = &self.text[end..];
+        if let Some(rest) = rest.strip_prefix(',') {
+            self.text = rest;
+            // A comma at the very end begins one more field, which is empty.
+            if rest.is_empty() {
+                fields.push(String::new());
+            }
+            return Ok(!rest.is_empty());
+        }
+        self.line += usize::from(!rest.is_empty());
+        self.text = rest.strip_prefix("\r\n").or_else(|| rest.get(1..)).unwrap_or_default();
+        Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use modelgate_columns::Values;
+
+    use super::*;
+
+    fn columns() -> Vec<Column> {
+        vec![
+            Column::scalar("n", Datatype::I32),
+            Column { nullable: true, ..Column::scalar("age", Datatype::F64) },
+            Column::scalar("kind", Datatype::Bytes),
+        ]
+    }
+
+    #[test]
+    fn what_pandas_writes_is_read() {
+        let text = ",kind,n,age\r\n0,\"a, \"\"b\"\"\nc\",1,2.5\r\n\r\n1,d,2.0,\r\n2,e,3\r\n";
+        let (batch, columns) = (rows(text, &columns(), 3).expect("a table"), columns());
+        let views = batch.views(&columns).expect("well packed");
+        assert!(matches!(views[0].values, Values::I32([1, 2, 3])));
+        assert_eq!([0, 1, 2].map(|row| views[1].is_valid(row)), [true, false, false]);
+        let Values::Bytes(kinds) = views[2].values else { panic!("not bytes") };
+        assert_eq!(kinds.iter().collect::<Vec<_>>(), [&b"a, \"b\"\nc"[..], b"d", b"e"]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line() {
+        for (text, words) in [
+            ("", "column names"),
+            ("n,kind\n", "Empty"),
+            ("n\n1\n", "'kind' is missing"),
+            ("n,kind,n\n", "twice"),
+            ("n,kind\n1,a\n2,b,c\n", "Expected 2 fields in line 3, saw 3"),
+            ("n,kind\n1,a\n2,\"b\n", "line 3 is not closed"),
+            ("n,kind\nx,a\n", "line 2, column 'n': expected an integer"),
+            ("n,kind\n1.5,a\n", "expected an integer"),
+            ("n,kind\n99999999999,a\n", "expected an integer"),
+            ("n,kind\n,a\n", "missing"),
+            ("n,kind,age\n1,a,inf\n", "expected a number"),
+            ("n,kind\n1,a\n1,a\n1,a\n1,a\n", "TooManyRows"),
+        ] {
+            let error = format!("{:?}", rows(text, &columns(), 3).expect_err(text));
+            assert!(error.contains(words), "{text:?}: {error}");
+        }
+    }
+}

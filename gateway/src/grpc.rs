@@ -1,0 +1,72 @@
+//! The Open Inference Protocol over gRPC, on the same port as everything else: its service, health and reflection.
+
+mod convert;
+mod health;
+mod service;
+mod status;
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use tonic_health::pb::health_server::HealthServer;
+
+use self::{
+    health::Health, proto::grpc_inference_service_server::GrpcInferenceServiceServer, service::Inference,
+    status::status,
+};
+use crate::{app::App, http::body};
+
+/// Made from `proto/open_inference.proto`.
+#[expect(
+    missing_debug_implementations,
+    unreachable_pub,
+    clippy::pedantic,
+    clippy::allow_attributes_without_reason,
+    clippy::use_self,
+    reason = "generated"
+)]
+pub(crate) mod proto {
+    tonic::include_proto!("inference");
+
+    /// The description of the service, for reflection.
+    pub(crate) const DESCRIPTION: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/open_inference.bin"));
+}
+
+/// The services under the paths that gRPC gives them.
+pub(crate) fn routes(app: &App) -> Router<App> {
+    let limit = app.http.max_body;
+    let inference = GrpcInferenceServiceServer::new(Inference::new(app.clone()))
+        .max_decoding_message_size(limit)
+        .max_encoding_message_size(usize::MAX);
+    let unary = Router::new()
+        .route_service("/inference.GRPCInferenceService/{method}", inference)
+        .layer(middleware::from_fn_with_state(app.clone(), whole));
+    let mut router =
+        unary.route_service("/grpc.health.v1.Health/{method}", HealthServer::new(Health::new(app.clone())));
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::DESCRIPTION)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    match (reflection().build_v1(), reflection().build_v1alpha()) {
+        (Ok(v1), Ok(v1alpha)) => {
+            router = router
+                .route_service("/grpc.reflection.v1.ServerReflection/{method}", v1)
+                .route_service("/grpc.reflection.v1alpha.ServerReflection/{method}", v1alpha);
+        }
+        (Err(error), _) | (_, Err(error)) => tracing::error!(%error, "gRPC reflection is not offered"),
+    }
+    router
+}
+
+/// Reads a request whole before it is handled, within the limits that HTTP's bodies have.
+async fn whole(State(app): State<App>, request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    match body::read_rope(&app, &head.headers, body).await {
+        Ok(body) => next.run(Request::from_parts(head, body.into_bytes().into())).await,
+        Err(error) => status(&error).into_http::<axum::body::Body>().into_response(),
+    }
+}

@@ -1,0 +1,296 @@
+//! The inference service.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tonic::{Request, Response, Status, metadata::MetadataMap};
+
+use super::{
+    convert,
+    proto::{
+        InferStatistics, ModelConfig, ModelConfigRequest, ModelConfigResponse, ModelDynamicBatching, ModelInferRequest,
+        ModelInferResponse, ModelInput, ModelMetadataRequest, ModelMetadataResponse, ModelOutput, ModelReadyRequest,
+        ModelReadyResponse, ModelStatistics, ModelStatisticsRequest, ModelStatisticsResponse, ModelTensorReshape,
+        ModelTransactionPolicy, RepositoryIndexRequest, RepositoryIndexResponse, RepositoryModelLoadRequest,
+        RepositoryModelLoadResponse, RepositoryModelUnloadRequest, RepositoryModelUnloadResponse, ServerLiveRequest,
+        ServerLiveResponse, ServerMetadataRequest, ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse,
+        StatisticDuration, grpc_inference_service_server::GrpcInferenceService,
+        model_metadata_response::TensorMetadata,
+    },
+    status::status,
+};
+use crate::{
+    app::App,
+    error::Error,
+    generation::Generation,
+    http::reply,
+    oip::{
+        describe::{EXTENSIONS, PLATFORM, TritonType},
+        input, output,
+        statistics::{self, ModelStatistics as Statistics},
+    },
+    workers::{Priority, Terms},
+};
+
+#[derive(Debug)]
+pub(super) struct Inference {
+    app: App,
+}
+
+impl Inference {
+    pub(super) fn new(app: App) -> Self {
+        Self { app }
+    }
+
+    /// An empty version is none.
+    async fn generation(&self, name: &str, version: &str) -> Result<Arc<Generation>, Error> {
+        self.app.resolve(Some(name), Some(version).filter(|version| !version.is_empty())).await
+    }
+
+    async fn infer(&self, metadata: &MetadataMap, request: &ModelInferRequest) -> Result<ModelInferResponse, Error> {
+        let generation = self.generation(&request.model_name, &request.model_version).await?;
+        let started = Instant::now();
+        let read = || {
+            let parameters = convert::parameters(&request.parameters)?;
+            let requested = convert::requested(&request.outputs)?;
+            // Everything is sent the same way, so the form that JSON lacks is of no concern.
+            let binary = crate::oip::request::Parameters { binary_data_output: Some(true), ..parameters };
+            let chosen = output::choose(&requested, &binary, &generation)?;
+            let inputs = convert::inputs(&request.inputs, &request.raw_input_contents)?;
+            Ok((parameters, chosen, input::pack(&inputs, &generation)?, timeout(metadata)?))
+        };
+        let (parameters, chosen, packed, timeout) = read().map_err(|error| generation.refused(error))?;
+        self.app.metrics.copied_to_columns.inc_by(packed.copied as u64);
+        generation.metrics.decode_us.inc_by(reply::micros(started));
+
+        let asked = parameters.timeout.filter(|&micros| micros > 0).map(Duration::from_micros);
+        let limit = [asked, timeout].into_iter().flatten().fold(generation.limits.deadline, Duration::min);
+        let priority = Priority::of(parameters.priority.unwrap_or(0));
+        let terms = Terms { deadline: started + limit, priority };
+        let answer = self.app.workers.run(&generation, packed.batch, terms).await.map_err(|error| match error {
+            Error::Deadline(_) => Error::Deadline(limit.as_millis()),
+            other => other,
+        })?;
+
+        let started = Instant::now();
+        let response = convert::response(&generation, request, &answer, &chosen);
+        generation.metrics.encode_us.inc_by(reply::micros(started));
+        response.map_err(|error| reply::unencodable(&generation, &error))
+    }
+}
+
+/// The deadline that gRPC's own header sets: up to eight digits and a unit.
+fn timeout(metadata: &MetadataMap) -> Result<Option<Duration>, Error> {
+    let Some(value) = metadata.get("grpc-timeout") else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default();
+    let parsed = text.split_at_checked(text.len().saturating_sub(1)).and_then(|(digits, unit)| {
+        let number: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
+        Some(match unit {
+            "H" => Duration::from_secs(number * 3600),
+            "M" => Duration::from_secs(number * 60),
+            "S" => Duration::from_secs(number),
+            "m" => Duration::from_millis(number),
+            "u" => Duration::from_micros(number),
+            "n" => Duration::from_nanos(number),
+            _ => return None,
+        })
+    });
+    parsed.map(Some).ok_or_else(|| Error::BadRequest("grpc-timeout: expected up to eight digits and a unit".into()))
+}
+
+fn tensors(columns: &[modelgate_columns::Column]) -> Vec<TensorMetadata> {
+    columns
+        .iter()
+        .map(|column| TensorMetadata {
+            name: column.name.clone(),
+            datatype: column.datatype.protocol_name().into(),
+            shape: column.shape.clone(),
+        })
+        .collect()
+}
+
+/// Dimensions without the rows, and Triton's way to say that there are none.
+fn dims(column: &modelgate_columns::Column) -> (Vec<i64>, Option<ModelTensorReshape>) {
+    match column.inner_shape() {
+        [] => (vec![1], Some(ModelTensorReshape { shape: Vec::new() })),
+        dims => (dims.to_vec(), None),
+    }
+}
+
+fn config(generation: &Generation) -> ModelConfig {
+    let input = |column: &modelgate_columns::Column| {
+        let (dims, reshape) = dims(column);
+        ModelInput {
+            name: column.name.clone(),
+            data_type: TritonType::from(column.datatype).number,
+            dims,
+            reshape,
+            optional: input::is_optional(column),
+        }
+    };
+    let output = |column: &modelgate_columns::Column| {
+        let (dims, reshape) = dims(column);
+        let data_type = TritonType::from(column.datatype).number;
+        ModelOutput { name: column.name.clone(), data_type, dims, reshape }
+    };
+    ModelConfig {
+        name: generation.name.clone(),
+        platform: PLATFORM.into(),
+        max_batch_size: i32::try_from(generation.limits.rows).unwrap_or(i32::MAX),
+        input: generation.signature.inputs.iter().map(input).collect(),
+        output: generation.signature.outputs.iter().map(output).collect(),
+        dynamic_batching: generation.batching.is_on().then(|| ModelDynamicBatching {
+            preferred_batch_size: Vec::new(),
+            max_queue_delay_microseconds: u64::try_from(generation.batching.max_delay.as_micros()).unwrap_or(u64::MAX),
+        }),
+        backend: "modelgate".into(),
+        model_transaction_policy: Some(ModelTransactionPolicy { decoupled: false }),
+    }
+}
+
+fn model_statistics(generation: &Generation) -> ModelStatistics {
+    let of = Statistics::of(generation);
+    let duration = |of: statistics::Duration| Some(StatisticDuration { count: of.count, ns: of.ns });
+    let parts = of.inference_stats;
+    ModelStatistics {
+        name: of.name,
+        version: of.version,
+        last_inference: of.last_inference,
+        inference_count: of.inference_count,
+        execution_count: of.execution_count,
+        inference_stats: Some(InferStatistics {
+            success: duration(parts.success),
+            fail: duration(parts.fail),
+            queue: duration(parts.queue),
+            compute_input: duration(parts.compute_input),
+            compute_infer: duration(parts.compute_infer),
+            compute_output: duration(parts.compute_output),
+            cache_hit: duration(parts.cache_hit),
+            cache_miss: duration(parts.cache_miss),
+        }),
+    }
+}
+
+#[tonic::async_trait]
+impl GrpcInferenceService for Inference {
+    async fn server_live(&self, _: Request<ServerLiveRequest>) -> Result<Response<ServerLiveResponse>, Status> {
+        Ok(Response::new(ServerLiveResponse { live: true }))
+    }
+
+    async fn server_ready(&self, _: Request<ServerReadyRequest>) -> Result<Response<ServerReadyResponse>, Status> {
+        Ok(Response::new(ServerReadyResponse { ready: self.app.is_ready() }))
+    }
+
+    async fn model_ready(&self, request: Request<ModelReadyRequest>) -> Result<Response<ModelReadyResponse>, Status> {
+        let ModelReadyRequest { name, version } = request.into_inner();
+        let ready = match self.generation(&name, &version).await {
+            Ok(_) => self.app.is_ready(),
+            // Not an error here: the client asks whether it may send requests.
+            Err(Error::UnknownModel(_) | Error::UnknownVersion(..) | Error::NotReady) => false,
+            Err(error) => return Err(status(&error)),
+        };
+        Ok(Response::new(ModelReadyResponse { ready }))
+    }
+
+    async fn server_metadata(
+        &self,
+        _: Request<ServerMetadataRequest>,
+    ) -> Result<Response<ServerMetadataResponse>, Status> {
+        Ok(Response::new(ServerMetadataResponse {
+            name: "modelgate".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            extensions: EXTENSIONS.map(String::from).into(),
+        }))
+    }
+
+    async fn model_metadata(
+        &self,
+        request: Request<ModelMetadataRequest>,
+    ) -> Result<Response<ModelMetadataResponse>, Status> {
+        let ModelMetadataRequest { name, version } = request.into_inner();
+        let generation = self.generation(&name, &version).await.map_err(|error| status(&error))?;
+        Ok(Response::new(ModelMetadataResponse {
+            name: generation.name.clone(),
+            versions: self.app.catalog.versions(&generation.name).iter().map(|of| of.version.clone()).collect(),
+            platform: PLATFORM.into(),
+            inputs: tensors(&generation.signature.inputs),
+            outputs: tensors(&generation.signature.outputs),
+        }))
+    }
+
+    async fn model_infer(&self, request: Request<ModelInferRequest>) -> Result<Response<ModelInferResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        self.infer(&metadata, &request).await.map(Response::new).map_err(|error| status(&error))
+    }
+
+    async fn model_config(
+        &self,
+        request: Request<ModelConfigRequest>,
+    ) -> Result<Response<ModelConfigResponse>, Status> {
+        let ModelConfigRequest { name, version } = request.into_inner();
+        let generation = self.generation(&name, &version).await.map_err(|error| status(&error))?;
+        Ok(Response::new(ModelConfigResponse { config: Some(config(&generation)) }))
+    }
+
+    /// Of one model, or of all where none is named.
+    async fn model_statistics(
+        &self,
+        request: Request<ModelStatisticsRequest>,
+    ) -> Result<Response<ModelStatisticsResponse>, Status> {
+        let ModelStatisticsRequest { name, version } = request.into_inner();
+        let generations = if name.is_empty() {
+            self.app.catalog.all()
+        } else {
+            vec![self.generation(&name, &version).await.map_err(|error| status(&error))?]
+        };
+        let model_stats = generations.iter().map(|generation| model_statistics(generation)).collect();
+        Ok(Response::new(ModelStatisticsResponse { model_stats }))
+    }
+
+    async fn repository_index(
+        &self,
+        _: Request<RepositoryIndexRequest>,
+    ) -> Result<Response<RepositoryIndexResponse>, Status> {
+        Err(no_repository())
+    }
+
+    async fn repository_model_load(
+        &self,
+        _: Request<RepositoryModelLoadRequest>,
+    ) -> Result<Response<RepositoryModelLoadResponse>, Status> {
+        Err(no_repository())
+    }
+
+    async fn repository_model_unload(
+        &self,
+        _: Request<RepositoryModelUnloadRequest>,
+    ) -> Result<Response<RepositoryModelUnloadResponse>, Status> {
+        Err(no_repository())
+    }
+}
+
+/// The repository is not offered over gRPC.
+fn no_repository() -> Status {
+    Status::unimplemented("the model repository extension is not offered over gRPC")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_digits_and_a_unit() {
+        let of = |text: &str| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("grpc-timeout", text.parse().expect("ASCII"));
+            timeout(&metadata)
+        };
+        assert_eq!(of("100m").expect("a timeout"), Some(Duration::from_millis(100)));
+        assert_eq!(of("99999999H").expect("a timeout"), Some(Duration::from_secs(99_999_999 * 3600)));
+        for bad in ["", "m", "100", "100x", "-1m", "123456789m"] {
+            assert!(of(bad).is_err(), "{bad}");
+        }
+    }
+}

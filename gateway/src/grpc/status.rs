@@ -1,0 +1,22 @@
+//! Errors as gRPC tells them.
+
+use axum::http::StatusCode;
+use tonic::{Code, Status};
+
+use crate::{error::Error, http::reply};
+
+/// The twin of the status that HTTP's callers get.
+pub(super) fn status(error: &Error) -> Status {
+    let code = match error.status() {
+        _ if matches!(error, Error::TooManyRows(_)) => Code::InvalidArgument,
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            Code::InvalidArgument
+        }
+        StatusCode::NOT_FOUND => Code::NotFound,
+        StatusCode::PAYLOAD_TOO_LARGE => Code::ResourceExhausted,
+        StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
+        StatusCode::GATEWAY_TIMEOUT | StatusCode::REQUEST_TIMEOUT => Code::DeadlineExceeded,
+        _ => Code::Internal,
+    };
+    Status::new(code, reply::told(error))
+}

@@ -1,0 +1,63 @@
+//! TensorFlow Serving's and KServe's first protocol: `:predict`, and what it tells of a model.
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::StatusCode,
+    response::Response,
+    routing::get,
+};
+use serde_json::json;
+
+use crate::{
+    app::App,
+    error::Error,
+    http::{
+        body,
+        reply::json_response,
+        scoring::{self, Reading},
+        v2::target::Target,
+    },
+    json::decode::Dialect,
+};
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/v1/models", get(list))
+        .route("/v1/models/{model}", get(status).post(predict))
+        .route("/v1/models/{model}/versions/{version}", get(status).post(predict))
+}
+
+async fn list(State(app): State<App>) -> Response {
+    let names: Vec<_> = app.catalog.all().iter().map(|generation| generation.name.clone()).collect();
+    json_response(StatusCode::OK, json!({ "models": names }).to_string().into_bytes())
+}
+
+/// What KServe tells and what TensorFlow Serving tells, in one.
+async fn status(State(app): State<App>, target: Target) -> Result<Response, Error> {
+    let generation = app.resolve(Some(&target.model), target.version.as_deref()).await?;
+    let ready = app.is_ready();
+    let body = json!({
+        "name": generation.name,
+        "ready": ready,
+        "model_version_status": [{
+            "version": generation.version,
+            "state": if ready { "AVAILABLE" } else { "UNLOADING" },
+            "status": { "error_code": "OK", "error_message": "" },
+        }],
+    });
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Ok(json_response(status, body.to_string().into_bytes()))
+}
+
+/// The last part of the path ends in `:predict`; there is no other verb.
+async fn predict(State(app): State<App>, target: Target, request: Request) -> Result<Response, Error> {
+    let Target { model, version } = target;
+    let last = version.as_deref().unwrap_or(&model);
+    let Some(last) = last.strip_suffix(":predict") else { return Err(Error::NotFound) };
+    let (model, version) = if version.is_some() { (model.as_str(), Some(last)) } else { (last, None) };
+    let (head, body) = request.into_parts();
+    let generation = app.resolve(Some(model), version).await?;
+    let body = body::read(&app, &head.headers, body).await.map_err(|error| generation.refused(error))?;
+    scoring::answer(&app, &generation, body, Reading::Json(Dialect::TensorFlow)).await
+}

@@ -1,0 +1,139 @@
+//! `POST …/infer`: tensors in, tensors out, each as JSON or in binary.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use crate::{
+    app::App,
+    error::Error,
+    generation::Generation,
+    http::{
+        body,
+        reply::{self, LARGE_ANSWER},
+        v2::target::Target,
+    },
+    oip::{
+        input,
+        output::{self, Chosen},
+        request::{self, InferRequest},
+    },
+    rope::Rope,
+    tensor::Batch,
+    workers::{Priority, Terms},
+};
+
+/// Tells how much of a body is JSON, where binary tensors follow.
+const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
+
+/// Bytes of binary tensors that cost as much time as one byte of JSON, roughly.
+const BINARY_DISCOUNT: usize = 32;
+
+/// Answers a request.
+pub(in crate::http) async fn infer(
+    State(app): State<App>,
+    target: Target,
+    request: Request,
+) -> Result<Response, Error> {
+    let (head, body) = request.into_parts();
+    let generation = app.resolve(Some(&target.model), target.version.as_deref()).await?;
+    let body = body::read_rope(&app, &head.headers, body).await.map_err(|error| generation.refused(error))?;
+    let started = Instant::now();
+    let json = json_length(&head.headers, body.len()).map_err(|error| generation.refused(error))?;
+    let Decoded { batch, chosen, id, timeout, priority } = decode(&app, &generation, body, json).await?;
+    generation.metrics.decode_us.inc_by(reply::micros(started));
+
+    let limit = timeout.map_or(generation.limits.deadline, |timeout| timeout.min(generation.limits.deadline));
+    let answer = app.workers.run(&generation, batch, Terms { deadline: started + limit, priority }).await;
+    let answer = answer.map_err(|error| match error {
+        Error::Deadline(_) => Error::Deadline(limit.as_millis()),
+        other => other,
+    })?;
+
+    let started = Instant::now();
+    let body = encode(&app, &generation, answer, chosen, id).await?;
+    generation.metrics.encode_us.inc_by(reply::micros(started));
+    let kind = if body.json.is_some() { "application/octet-stream" } else { "application/json" };
+    let mut response =
+        (StatusCode::OK, [(header::CONTENT_TYPE, HeaderValue::from_static(kind))], body.bytes).into_response();
+    if let Some(length) = body.json {
+        response.headers_mut().insert(JSON_LENGTH, length.into());
+    }
+    reply::tell_generation(response.headers_mut(), &generation);
+    Ok(response)
+}
+
+/// How much of the body is JSON: all of it where nothing is said.
+fn json_length(headers: &HeaderMap, body: usize) -> Result<usize, Error> {
+    let Some(value) = headers.get(JSON_LENGTH) else { return Ok(body) };
+    let length = value.to_str().ok().and_then(|text| text.trim().parse::<usize>().ok());
+    let length = length.ok_or_else(|| Error::BadRequest(format!("expected a number of bytes in {JSON_LENGTH}")))?;
+    if length > body {
+        return Err(Error::BadRequest(format!("{JSON_LENGTH} says {length} bytes, but the body has {body}")));
+    }
+    Ok(length)
+}
+
+/// A request that can be run.
+struct Decoded {
+    batch: Batch,
+    chosen: Vec<Chosen>,
+    id: Option<String>,
+    timeout: Option<Duration>,
+    priority: Priority,
+}
+
+/// Here if it is quick, else by a worker.
+async fn decode(app: &App, generation: &Arc<Generation>, body: Rope, json: usize) -> Result<Decoded, Error> {
+    // What takes long is done where it delays no health check.
+    let work = json + (body.len() - json) / BINARY_DISCOUNT;
+    let decoded = if work <= body::SMALL {
+        decode_now(app, generation, &body, json)
+    } else {
+        let (of, generation) = (app.clone(), Arc::clone(generation));
+        app.workers.call(move || decode_now(&of, &generation, &body, json)).await?
+    };
+    decoded.map_err(|error| generation.refused(error))
+}
+
+fn decode_now(app: &App, generation: &Generation, body: &Rope, json: usize) -> Result<Decoded, Error> {
+    let head = body.slice(0..json);
+    let text = head.joined();
+    let InferRequest { id, parameters, inputs, outputs } = request::read(&text, &body.slice(json..body.len()))?;
+    let chosen = output::choose(&outputs, &parameters, generation)?;
+    let packed = input::pack(&inputs, generation)?;
+    app.metrics.copied_to_columns.inc_by((body.copied() + packed.copied) as u64);
+    Ok(Decoded {
+        batch: packed.batch,
+        chosen,
+        id: id.map(std::borrow::Cow::into_owned),
+        // Triton takes 0 for none.
+        timeout: parameters.timeout.filter(|&micros| micros > 0).map(Duration::from_micros),
+        priority: Priority::of(parameters.priority.unwrap_or(0)),
+    })
+}
+
+async fn encode(
+    app: &App,
+    generation: &Arc<Generation>,
+    answer: Batch,
+    chosen: Vec<Chosen>,
+    id: Option<String>,
+) -> Result<output::Body, Error> {
+    let size = answer.size();
+    let of = move |generation: &Generation| output::write(generation, &answer, &chosen, id.as_deref());
+    let encoded = if size <= LARGE_ANSWER {
+        of(generation)
+    } else {
+        let generation = Arc::clone(generation);
+        app.workers.call(move || of(&generation)).await?
+    };
+    encoded.map_err(|error| reply::unencodable(generation, &error))
+}

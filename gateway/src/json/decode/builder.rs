@@ -1,0 +1,67 @@
+//! A column as it grows, value by value, and the packed batch that columns become.
+
+use modelgate_columns::{Column, Datatype, Writer};
+
+/// Packs the columns, which must hold the same number of rows.
+pub(crate) fn pack(columns: &[Column], builders: Vec<Builder>) -> Vec<u64> {
+    let words = builders.iter().map(|builder| builder.data.len() / 8 + builder.ends.len() / 2 + 4).sum();
+    let mut writer = Writer::with_capacity(words);
+    for (column, builder) in columns.iter().zip(builders) {
+        let mut told = builder.dims.iter().map(|dim| dim.unwrap_or(0));
+        let dims: Vec<u64> =
+            column.inner_shape().iter().zip(&mut told).filter(|&(&size, _)| size < 0).map(|(_, dim)| dim).collect();
+        writer.dims(&dims);
+        if column.nullable {
+            writer.validity(&builder.validity);
+        }
+        if column.datatype == Datatype::Bytes {
+            writer.fixed(&builder.ends);
+        }
+        writer.fixed(&builder.data);
+    }
+    writer.finish()
+}
+
+/// A column as it grows.
+#[derive(Debug)]
+pub(crate) struct Builder {
+    /// Values back to back; for byte strings, their bytes.
+    pub(crate) data: Vec<u8>,
+    /// For byte strings: where each ends; the first entry is 0.
+    pub(crate) ends: Vec<u32>,
+    /// 1 present, 0 missing; only kept for nullable columns.
+    pub(crate) validity: Vec<u8>,
+    /// The inner dimensions, once the first row has told those that vary.
+    pub(crate) dims: Vec<Option<u64>>,
+    /// The row that set it last, counted from 1.
+    pub(crate) seen: u32,
+}
+
+impl Builder {
+    pub(crate) fn new(column: &Column) -> Self {
+        Self {
+            data: Vec::new(),
+            ends: if column.datatype == Datatype::Bytes { vec![0] } else { Vec::new() },
+            validity: Vec::new(),
+            dims: column.inner_shape().iter().map(|&dim| u64::try_from(dim).ok()).collect(),
+            seen: 0,
+        }
+    }
+
+    pub(crate) fn push(&mut self, column: &Column, bytes: &[u8]) {
+        self.data.extend_from_slice(bytes);
+        if column.nullable {
+            self.validity.push(1);
+        }
+    }
+
+    pub(crate) fn push_missing(&mut self, column: &Column) {
+        match column.datatype {
+            Datatype::F32 => self.data.extend_from_slice(&f32::NAN.to_le_bytes()),
+            Datatype::F64 => self.data.extend_from_slice(&f64::NAN.to_le_bytes()),
+            Datatype::Bytes => self.ends.push(self.ends.last().copied().unwrap_or(0)),
+            other => self.data.resize(self.data.len() + other.size().unwrap_or(0), 0),
+        }
+        self.validity.push(0);
+    }
+}

@@ -1,0 +1,341 @@
+//! Rows as lists of values, and columns as lists of rows.
+
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::{
+    cell::{Cell, Key},
+    row::Row,
+    state::{DecodeError, Keys, State},
+};
+
+/// A list of what each is: objects of features, lists in the columns' order, or, for a bundle of one column, its values.
+pub(super) struct Instances<'a, 's>(pub(super) &'a mut State<'s>);
+
+impl<'de> DeserializeSeed<'de> for Instances<'_, '_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Instances<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of rows")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let places: Vec<_> = (0..self.0.columns.len()).map(Some).collect();
+        self.0.list = true;
+        while seq.next_element_seed(Instance { state: self.0, places: &places })?.is_some() {}
+        Ok(())
+    }
+}
+
+/// One row in any of these forms.
+struct Instance<'a, 's> {
+    state: &'a mut State<'s>,
+    places: &'a [Option<usize>],
+}
+
+impl<'a> Instance<'a, '_> {
+    /// The row's only value, if that is all the bundle takes.
+    fn only(&mut self) -> Option<Cell<'_>> {
+        let [column] = self.state.columns else { return None };
+        let builder = self.state.builders.first_mut()?;
+        builder.seen = self.state.rows + 1;
+        Some(Cell { column, builder, depth: 0 })
+    }
+
+    fn value<E: de::Error>(
+        mut self,
+        what: &str,
+        put: impl FnOnce(Cell<'_>) -> Result<Option<super::cell::Fault>, E>,
+    ) -> Result<(), E> {
+        let Some(cell) = self.only() else {
+            let columns = self.state.columns.len();
+            let row = self.state.rows;
+            return Err(self.state.stop(DecodeError::Table(format!(
+                "row {row}: expected an object of features, or a list of {columns} values, got {what}"
+            ))));
+        };
+        if let Some((fault, input)) = put(cell)? {
+            let name = self.state.columns.first().map_or("", |column| column.name.as_str());
+            self.state.fault(name, fault, input);
+        }
+        self.state.end_row();
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Instance<'_, '_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        self.state.begin_row()?;
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Instance<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a row")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        Row(self.state).visit_map(map)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<(), A::Error> {
+        match self.state.columns {
+            [column] if !column.inner_shape().is_empty() => self.value("a list", |cell| cell.visit_seq(seq)),
+            _ => ListRow { state: self.state, places: self.places }.visit_seq(seq),
+        }
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<(), E> {
+        self.value("a boolean", |cell| cell.visit_bool(value))
+    }
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<(), E> {
+        self.value("a number", |cell| cell.visit_i64(value))
+    }
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<(), E> {
+        self.value("a number", |cell| cell.visit_u64(value))
+    }
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<(), E> {
+        self.value("a number", |cell| cell.visit_f64(value))
+    }
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<(), E> {
+        self.value("a string", |cell| cell.visit_str(value))
+    }
+    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
+        self.value("null", |cell| cell.visit_unit())
+    }
+}
+
+/// Rows that are lists; `places` says which column each place is, if any.
+pub(super) struct ListRows<'a, 's> {
+    pub(super) state: &'a mut State<'s>,
+    pub(super) places: &'a [Option<usize>],
+}
+
+impl<'de> DeserializeSeed<'de> for ListRows<'_, '_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ListRows<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of rows, each a list of values")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        self.state.list = true;
+        while seq.next_element_seed(ListRow { state: self.state, places: self.places })?.is_some() {}
+        Ok(())
+    }
+}
+
+/// One of them.
+struct ListRow<'a, 's> {
+    state: &'a mut State<'s>,
+    places: &'a [Option<usize>],
+}
+
+impl<'de> DeserializeSeed<'de> for ListRow<'_, '_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        self.state.begin_row()?;
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ListRow<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a row: a list of values")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let state = self.state;
+        let mut count = 0;
+        for place in self.places {
+            let Some(place) = *place else {
+                count += usize::from(seq.next_element::<IgnoredAny>()?.is_some());
+                continue;
+            };
+            let (Some(column), Some(builder)) = (state.columns.get(place), state.builders.get_mut(place)) else {
+                continue;
+            };
+            match seq.next_element_seed(Cell { column, builder, depth: 0 })? {
+                Some(fault) => {
+                    builder.seen = state.rows + 1;
+                    if let Some((fault, input)) = fault {
+                        state.fault(&column.name, fault, input);
+                    }
+                }
+                None => break,
+            }
+            count += 1;
+        }
+        while seq.next_element::<IgnoredAny>()?.is_some() {
+            count += 1;
+        }
+        if count != self.places.len() {
+            let (row, expected) = (state.rows, self.places.len());
+            let problem = format!("row {row}: expected {expected} values, one for each column, got {count}");
+            return Err(state.stop(DecodeError::Table(problem)));
+        }
+        state.end_row();
+        Ok(())
+    }
+}
+
+/// An object of columns, each a list with a value for each row, or the value of an only row.
+pub(super) struct ColumnLists<'a, 's>(pub(super) &'a mut State<'s>);
+
+impl<'de> DeserializeSeed<'de> for ColumnLists<'_, '_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ColumnLists<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of columns, or a list of rows")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<(), A::Error> {
+        Instances(self.0).visit_seq(seq)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let state = self.0;
+        state.list = true;
+        let mut rows: Option<(String, u32)> = None;
+        let mut guess = 0;
+        while let Some(key) = map.next_key_seed(Key)? {
+            let Some(place) = state.find(&key, guess) else {
+                map.next_value::<IgnoredAny>()?;
+                if !matches!(state.keys, Keys::Ignored) {
+                    let problem = format!("unknown column '{}'", super::state::shorten(&key));
+                    return Err(state.stop(DecodeError::Table(problem)));
+                }
+                continue;
+            };
+            guess = place + 1;
+            if state.builders[place].seen > 0 {
+                return Err(state.stop(DecodeError::Table(format!("column '{key}' is given twice"))));
+            }
+            state.builders[place].seen = 1;
+            state.rows = 0;
+            map.next_value_seed(ColumnList { state, place })?;
+            match &rows {
+                Some((first, count)) if *count != state.rows => {
+                    let problem = format!("column '{first}' has {count} rows, '{key}' has {}", state.rows);
+                    return Err(state.stop(DecodeError::Table(problem)));
+                }
+                _ => rows = Some((key.into_owned(), state.rows)),
+            }
+        }
+        state.rows = rows.map_or(0, |(_, rows)| rows);
+        complete(state);
+        Ok(())
+    }
+}
+
+/// Fills in the columns that did not come, or says that they are missing.
+fn complete(state: &mut State<'_>) {
+    let rows = state.rows;
+    for place in 0..state.columns.len() {
+        let (column, builder) = (&state.columns[place], &mut state.builders[place]);
+        if builder.seen > 0 {
+            continue;
+        }
+        if column.nullable && column.inner_shape().is_empty() {
+            (0..rows).for_each(|_| builder.push_missing(column));
+        } else {
+            state.list = false;
+            state.fault(&column.name, ("missing", "Field required".into()), serde_json::Value::Null);
+            state.list = true;
+        }
+    }
+}
+
+/// One column's rows.
+struct ColumnList<'a, 's> {
+    state: &'a mut State<'s>,
+    place: usize,
+}
+
+impl ColumnList<'_, '_> {
+    fn put<E: de::Error>(self, put: impl FnOnce(Cell<'_>) -> Result<Option<super::cell::Fault>, E>) -> Result<(), E> {
+        let column = &self.state.columns[self.place];
+        if let Some((fault, input)) = put(Cell { column, builder: &mut self.state.builders[self.place], depth: 0 })? {
+            self.state.fault(&column.name, fault, input);
+        }
+        self.state.rows += 1;
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for ColumnList<'_, '_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ColumnList<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list with a value for each row")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let Self { state, place } = self;
+        let column = &state.columns[place];
+        loop {
+            // One more than is allowed must be seen to be refused.
+            let cell = Cell { column, builder: &mut state.builders[place], depth: 0 };
+            let Some(fault) = seq.next_element_seed(cell)? else { return Ok(()) };
+            state.begin_row()?;
+            if let Some((fault, input)) = fault {
+                state.fault(&column.name, fault, input);
+            }
+            state.rows += 1;
+        }
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<(), E> {
+        self.put(|cell| cell.visit_bool(value))
+    }
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<(), E> {
+        self.put(|cell| cell.visit_i64(value))
+    }
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<(), E> {
+        self.put(|cell| cell.visit_u64(value))
+    }
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<(), E> {
+        self.put(|cell| cell.visit_f64(value))
+    }
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<(), E> {
+        self.put(|cell| cell.visit_str(value))
+    }
+    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
+        self.put(|cell| cell.visit_unit())
+    }
+}

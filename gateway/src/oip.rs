@@ -1,0 +1,26 @@
+//! Tensors as the Open Inference Protocol has them, for REST and gRPC alike: named, typed, shaped, in any order, with
+//! values as JSON or as bytes; packed into a generation's columns, and taken out of its answer.
+
+pub mod describe;
+pub mod input;
+pub mod json;
+pub mod output;
+pub mod request;
+pub mod statistics;
+pub mod strings;
+
+/// A datatype of that protocol name.
+pub fn datatype(name: &str) -> Option<modelgate_columns::Datatype> {
+    modelgate_columns::Datatype::ALL.into_iter().find(|datatype| datatype.protocol_name() == name)
+}
+
+/// A name from outside as errors repeat it.
+pub fn shown(name: &str) -> String {
+    match name.char_indices().nth(MAX_ECHO) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    }
+}
+
+/// Characters of a caller's name that an error repeats.
+const MAX_ECHO: usize = 128;

@@ -1,0 +1,301 @@
+//! The inputs of a request, put into the columns that a generation takes.
+
+use std::borrow::Cow;
+
+use modelgate_columns::{Column, Datatype, Writer};
+
+use crate::{
+    error::Error,
+    generation::Generation,
+    oip::{shown, strings},
+    rope::Rope,
+    tensor::Batch,
+};
+
+/// One named tensor of a request.
+#[derive(Debug)]
+pub struct Input<'a> {
+    /// Which of the model's inputs it is.
+    pub name: Cow<'a, str>,
+    /// What its values are said to be.
+    pub datatype: Datatype,
+    /// As it came: not yet known to be sensible.
+    pub shape: Vec<i64>,
+    /// Its values.
+    pub data: Data,
+}
+
+/// A tensor's values.
+#[derive(Debug)]
+pub enum Data {
+    /// Parsed one by one.
+    Cells(Cells),
+    /// As they are in memory: little-endian, row-major; strings with their lengths before them.
+    Raw(Rope),
+}
+
+/// Values that were parsed one by one.
+#[derive(Debug, Default)]
+pub struct Cells {
+    /// How many.
+    pub count: usize,
+    /// Little-endian and back to back; strings without their lengths.
+    pub bytes: Vec<u8>,
+    /// For strings, where each ends; the first entry is 0.
+    pub ends: Vec<u32>,
+    /// 1 present, 0 missing; empty if none is missing.
+    pub validity: Vec<u8>,
+}
+
+/// A batch, and what it took to make it.
+#[derive(Debug)]
+pub struct Packed {
+    /// The columns.
+    pub batch: Batch,
+    /// Bytes copied from the body into them.
+    pub copied: usize,
+}
+
+/// Puts the inputs into the generation's columns. Nullable columns of one value a row may be left out: all their values
+/// are missing then.
+///
+/// # Errors
+/// Inputs that are unknown, given twice, missing, or not what the generation takes.
+pub fn pack(inputs: &[Input<'_>], generation: &Generation) -> Result<Packed, Error> {
+    let (columns, model) = (generation.signature.inputs.as_slice(), generation.name.as_str());
+    let places = places(inputs, columns, model)?;
+    let Some((first, column)) = places.iter().zip(columns).find_map(|(&place, column)| Some((&inputs[place?], column)))
+    else {
+        return Err(Error::BadRequest(format!("expected at least one input for model '{model}', got none")));
+    };
+    let rows = Shape::of(first, column, model)?.rows;
+    if rows > generation.limits.rows {
+        return Err(Error::TooManyRows(generation.limits.rows));
+    }
+    let bytes: usize = inputs.iter().map(|input| input.data.size()).sum();
+    let mut packer = Packer { writer: Writer::with_capacity(bytes / 8 + 4 * columns.len()), copied: 0 };
+    for (column, &place) in columns.iter().zip(&places) {
+        let Some(input) = place.map(|place| &inputs[place]) else {
+            packer.missing(column, rows as usize);
+            continue;
+        };
+        let shape = Shape::of(input, column, model)?;
+        if shape.rows != rows {
+            return Err(Error::BadRequest(format!(
+                "all inputs must have the same number of rows: '{}' has {rows}, '{}' has {}",
+                first.name, input.name, shape.rows
+            )));
+        }
+        packer
+            .put(column, input, &shape)
+            .map_err(|problem| Error::BadRequest(format!("input '{}' for model '{model}': {problem}", column.name)))?;
+    }
+    Ok(Packed { batch: Batch { rows, words: packer.writer.finish().into() }, copied: packer.copied })
+}
+
+/// Where each column's input is.
+fn places(inputs: &[Input<'_>], columns: &[Column], model: &str) -> Result<Vec<Option<usize>>, Error> {
+    let mut places = vec![None; columns.len()];
+    for (place, input) in inputs.iter().enumerate() {
+        // Clients keep the model's order, as a rule.
+        let column = match columns.get(place) {
+            Some(column) if column.name == input.name => Some(place),
+            _ => columns.iter().position(|column| column.name == input.name),
+        };
+        let name = || shown(&input.name);
+        match column {
+            None => {
+                let known: Vec<_> = columns.iter().take(100).map(|column| column.name.as_str()).collect();
+                return Err(Error::BadRequest(format!(
+                    "unexpected input '{}' for model '{model}', which takes {}",
+                    name(),
+                    known.join(", ")
+                )));
+            }
+            Some(column) if places[column].is_some() => {
+                return Err(Error::BadRequest(format!("input '{}' is given twice", name())));
+            }
+            Some(column) => places[column] = Some(place),
+        }
+    }
+    for (column, place) in columns.iter().zip(&places) {
+        if place.is_none() && !is_optional(column) {
+            return Err(Error::BadRequest(format!("missing input '{}' for model '{model}'", column.name)));
+        }
+    }
+    Ok(places)
+}
+
+/// Whether a request may leave it out.
+pub fn is_optional(column: &Column) -> bool {
+    column.nullable && column.inner_shape().is_empty()
+}
+
+/// A shape that fits its column.
+struct Shape {
+    rows: u32,
+    count: usize,
+    /// The sizes that the column leaves open.
+    dims: Vec<u64>,
+}
+
+impl Shape {
+    fn of(input: &Input<'_>, column: &Column, model: &str) -> Result<Self, Error> {
+        if input.datatype != column.datatype {
+            return Err(Error::BadRequest(format!(
+                "input '{}' for model '{model}' is of datatype '{}', but the model takes '{}'",
+                column.name,
+                input.datatype.protocol_name(),
+                column.datatype.protocol_name()
+            )));
+        }
+        let unexpected = || {
+            let shape = |dims: &[i64]| dims.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
+            let told = &input.shape[..input.shape.len().min(16)];
+            Error::BadRequest(format!(
+                "unexpected shape for input '{}' for model '{model}'. Expected [{}], got [{}]",
+                column.name,
+                shape(&column.shape),
+                shape(told)
+            ))
+        };
+        let inner = column.inner_shape();
+        let sizes = match (&input.shape[..], inner) {
+            // One value a row may also come as a matrix of one column: many clients make no other kind.
+            ([_, 1], []) => &[][..],
+            ([_, sizes @ ..], _) if sizes.len() == inner.len() => sizes,
+            _ => return Err(unexpected()),
+        };
+        let rows = input.shape.first().and_then(|&rows| u32::try_from(rows).ok()).ok_or_else(unexpected)?;
+        if rows == 0 {
+            return Err(Error::BadRequest(format!("input '{}': expected at least one row, got none", column.name)));
+        }
+        let mut count = rows as usize;
+        let mut dims = Vec::new();
+        for (&size, &expected) in sizes.iter().zip(inner) {
+            let told = u64::try_from(size).map_err(|_| unexpected())?;
+            if expected < 0 {
+                dims.push(told);
+            } else if size != expected {
+                return Err(unexpected());
+            }
+            count = usize::try_from(told).ok().and_then(|size| count.checked_mul(size)).ok_or_else(unexpected)?;
+        }
+        Ok(Self { rows, count, dims })
+    }
+}
+
+struct Packer {
+    writer: Writer,
+    copied: usize,
+}
+
+impl Packer {
+    fn put(&mut self, column: &Column, input: &Input<'_>, shape: &Shape) -> Result<(), String> {
+        self.writer.dims(&shape.dims);
+        match &input.data {
+            Data::Cells(cells) => self.cells(column, cells, shape.count),
+            Data::Raw(raw) => match column.datatype.size() {
+                Some(size) => self.raw(column, raw, shape.count, size),
+                None => self.raw_strings(column, raw, shape.count),
+            },
+        }
+    }
+
+    fn cells(&mut self, column: &Column, cells: &Cells, count: usize) -> Result<(), String> {
+        if cells.count != count {
+            return Err(format!("its shape says {count} values, got {}", cells.count));
+        }
+        if column.nullable && cells.validity.is_empty() {
+            self.writer.fixed_with::<u8>(count).fill(1);
+        } else if column.nullable {
+            self.writer.validity(&cells.validity);
+        } else if let Some(place) = cells.validity.iter().position(|&valid| valid == 0) {
+            return Err(format!("value {place} is null, which this input does not take"));
+        }
+        if column.datatype == Datatype::Bytes {
+            self.writer.fixed(&cells.ends);
+        }
+        self.writer.fixed(&cells.bytes);
+        Ok(())
+    }
+
+    /// Values of a fixed size, copied as they are.
+    fn raw(&mut self, column: &Column, raw: &Rope, count: usize, size: usize) -> Result<(), String> {
+        let bytes = count.checked_mul(size).ok_or("its shape is too large")?;
+        if raw.len() != bytes {
+            return Err(format!("its shape and datatype say {bytes} bytes, got {}", raw.len()));
+        }
+        if column.nullable {
+            let validity = self.writer.fixed_with::<u8>(count);
+            validity.fill(1);
+            mark_missing(validity, column.datatype, &raw.joined());
+        }
+        let target = self.writer.fixed_with::<u8>(bytes);
+        let mut at = 0;
+        for piece in raw.pieces() {
+            target[at..at + piece.len()].copy_from_slice(piece);
+            at += piece.len();
+        }
+        self.copied += bytes;
+        Ok(())
+    }
+
+    fn raw_strings(&mut self, column: &Column, raw: &Rope, count: usize) -> Result<(), String> {
+        let bytes = raw.joined();
+        let strings::Packed { data, ends } = strings::read(&bytes, count)?;
+        // Columns whose values are known by name hold text; any other may hold whatever its module makes of it.
+        if !column.categories.is_empty() {
+            for (place, ends) in ends.windows(2).enumerate() {
+                let value = data.get(ends[0] as usize..ends[1] as usize).unwrap_or_default();
+                if str::from_utf8(value).is_err() {
+                    return Err(format!("string {place} is not valid UTF-8"));
+                }
+            }
+        }
+        if column.nullable {
+            self.writer.fixed_with::<u8>(count).fill(1);
+        }
+        self.writer.fixed(&ends);
+        self.writer.fixed(&data);
+        self.copied += data.len();
+        Ok(())
+    }
+
+    /// A nullable column of one value a row, none of which is there.
+    fn missing(&mut self, column: &Column, rows: usize) {
+        self.writer.validity(&vec![0; rows]);
+        match column.datatype {
+            Datatype::F32 => self.writer.fixed_with(rows).fill(f32::NAN),
+            Datatype::F64 => self.writer.fixed_with(rows).fill(f64::NAN),
+            Datatype::Bytes => self.writer.fixed_with::<u32>(rows + 1).fill(0),
+            other => _ = self.writer.fixed_with::<u8>(rows * other.size().unwrap_or(0)),
+        }
+    }
+}
+
+impl Data {
+    fn size(&self) -> usize {
+        match self {
+            Self::Cells(cells) => cells.bytes.len() + 4 * cells.ends.len() + cells.validity.len(),
+            Self::Raw(raw) => raw.len(),
+        }
+    }
+}
+
+/// A float that is not a number says that the value is missing, as it does for those who made the frame.
+fn mark_missing(validity: &mut [u8], datatype: Datatype, bytes: &[u8]) {
+    match datatype {
+        Datatype::F32 => {
+            for (valid, value) in validity.iter_mut().zip(bytes.as_chunks::<4>().0) {
+                *valid = u8::from(!f32::from_le_bytes(*value).is_nan());
+            }
+        }
+        Datatype::F64 => {
+            for (valid, value) in validity.iter_mut().zip(bytes.as_chunks::<8>().0) {
+                *valid = u8::from(!f64::from_le_bytes(*value).is_nan());
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,155 @@
+//! A generation's answer as tensors: JSON, binary, or some of each.
+
+use modelgate_columns::{Column, Datatype, LayoutError, Values, View};
+
+use crate::{
+    error::Error,
+    generation::Generation,
+    json::encode,
+    oip::{
+        request::{Parameters, Requested},
+        shown, strings,
+    },
+    tensor::Batch,
+};
+
+/// An output that will be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// Its place among the generation's outputs.
+    pub place: usize,
+    /// Whether its values are sent as bytes.
+    pub binary: bool,
+}
+
+/// The outputs that a client names, or all of them. The parameter of an output wins over the request's.
+///
+/// # Errors
+/// Outputs that the generation does not have, or that cannot be sent as asked.
+pub fn choose(
+    outputs: &[Requested<'_>],
+    parameters: &Parameters,
+    generation: &Generation,
+) -> Result<Vec<Chosen>, Error> {
+    let columns = generation.signature.outputs.as_slice();
+    let (model, by_default) = (generation.name.as_str(), parameters.binary_data_output.unwrap_or(false));
+    let mut chosen: Vec<Chosen> = Vec::with_capacity(columns.len());
+    if outputs.is_empty() {
+        chosen.extend((0..columns.len()).map(|place| Chosen { place, binary: by_default }));
+    }
+    for output in outputs {
+        let place = columns.iter().position(|column| column.name == output.name).ok_or_else(|| {
+            let known: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
+            Error::BadRequest(format!(
+                "unexpected output '{}' for model '{model}', which gives {}",
+                shown(&output.name),
+                known.join(", ")
+            ))
+        })?;
+        if chosen.iter().any(|other| other.place == place) {
+            return Err(Error::BadRequest(format!("output '{}' is asked for twice", shown(&output.name))));
+        }
+        chosen.push(Chosen { place, binary: output.parameters.binary_data.unwrap_or(by_default) });
+    }
+    let half = chosen.iter().find(|chosen| !chosen.binary && columns[chosen.place].datatype == Datatype::F16);
+    match half {
+        Some(chosen) => Err(Error::BadRequest(format!(
+            "output '{}' is FP16, which can be sent in binary only: set its parameter \"binary_data\"",
+            columns[chosen.place].name
+        ))),
+        None => Ok(chosen),
+    }
+}
+
+/// A response's body.
+#[derive(Debug, Default)]
+pub struct Body {
+    /// JSON, and the binary tensors behind it.
+    pub bytes: Vec<u8>,
+    /// How much of it is JSON, where tensors follow.
+    pub json: Option<usize>,
+}
+
+/// Writes a response.
+///
+/// # Errors
+/// An answer that is not what the generation's signature says.
+pub fn write(generation: &Generation, batch: &Batch, chosen: &[Chosen], id: Option<&str>) -> Result<Body, LayoutError> {
+    let columns = &generation.signature.outputs;
+    let views = batch.views(columns)?;
+    let mut out = Vec::with_capacity(160 + batch.size() + 80 * chosen.len());
+    out.extend_from_slice(b"{\"model_name\":");
+    text(&mut out, &generation.name);
+    out.extend_from_slice(b",\"model_version\":");
+    text(&mut out, &generation.version);
+    if let Some(id) = id {
+        out.extend_from_slice(b",\"id\":");
+        text(&mut out, id);
+    }
+    out.extend_from_slice(b",\"outputs\":[");
+    for (number, &Chosen { place, binary }) in chosen.iter().enumerate() {
+        let (Some(column), Some(view)) = (columns.get(place), views.get(place)) else { continue };
+        if number > 0 {
+            out.push(b',');
+        }
+        head(&mut out, column, view);
+        if binary {
+            out.extend_from_slice(b",\"parameters\":{\"binary_data_size\":");
+            number_of(&mut out, binary_size(view));
+            out.extend_from_slice(b"}}");
+        } else {
+            out.extend_from_slice(b",\"data\":");
+            encode::flat_values(&mut out, view);
+            out.push(b'}');
+        }
+    }
+    out.extend_from_slice(b"]}");
+    let json = chosen.iter().any(|chosen| chosen.binary).then_some(out.len());
+    for chosen in chosen.iter().filter(|chosen| chosen.binary) {
+        if let Some(view) = views.get(chosen.place) {
+            binary_values(&mut out, view);
+        }
+    }
+    Ok(Body { bytes: out, json })
+}
+
+/// `{"name":…,"datatype":…,"shape":[…]`, left open.
+fn head(out: &mut Vec<u8>, column: &Column, view: &View<'_>) {
+    out.extend_from_slice(b"{\"name\":");
+    text(out, &column.name);
+    out.extend_from_slice(b",\"datatype\":\"");
+    out.extend_from_slice(column.datatype.protocol_name().as_bytes());
+    out.extend_from_slice(b"\",\"shape\":[");
+    for (place, dim) in view.shape(column).into_iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        number_of(out, dim);
+    }
+    out.push(b']');
+}
+
+fn text(out: &mut Vec<u8>, text: &str) {
+    // Writing into memory cannot fail.
+    _ = serde_json::to_writer(out, text);
+}
+
+fn number_of(out: &mut Vec<u8>, number: usize) {
+    _ = serde_json::to_writer(out, &number);
+}
+
+/// Bytes that [`binary_values`] appends.
+fn binary_size(view: &View<'_>) -> usize {
+    match view.values {
+        Values::Bytes(strings) => strings::size(&strings),
+        values => values.as_bytes().map_or(0, <[u8]>::len),
+    }
+}
+
+/// Appends the values as they are in memory. What is missing has no sign of its own there: it is NaN, zero or empty.
+pub fn binary_values(out: &mut Vec<u8>, view: &View<'_>) {
+    match view.values {
+        Values::Bytes(strings) => strings::write(out, &strings),
+        values => out.extend_from_slice(values.as_bytes().unwrap_or_default()),
+    }
+}

@@ -1,0 +1,362 @@
+//! An inference request: JSON, and behind it the tensors that are sent in binary.
+
+use std::{borrow::Cow, fmt};
+
+use modelgate_columns::Datatype;
+use serde::{
+    Deserialize,
+    de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+
+use crate::{
+    error::Error,
+    oip::{
+        datatype,
+        input::{Cells, Data, Input},
+        json::Values,
+        shown,
+    },
+    rope::Rope,
+};
+
+/// Tensors of one request; more than any model has.
+const MAX_TENSORS: usize = 10_000;
+
+/// What a client asks for.
+#[derive(Debug)]
+pub struct InferRequest<'a> {
+    /// Comes back with the answer.
+    pub id: Option<Cow<'a, str>>,
+    /// Of the request as a whole.
+    pub parameters: Parameters,
+    /// In the client's order.
+    pub inputs: Vec<Input<'a>>,
+    /// In the client's order; all of the model's where it names none.
+    pub outputs: Vec<Requested<'a>>,
+}
+
+/// Parameters that mean something here; others are left alone.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Parameters {
+    /// Whether outputs come in binary that do not say so themselves.
+    pub binary_data_output: Option<bool>,
+    /// Microseconds that the answer may take.
+    pub timeout: Option<u64>,
+    /// 1 is the first to be served; 0 is the default.
+    pub priority: Option<u64>,
+}
+
+/// An output that a client names.
+#[derive(Debug, Deserialize)]
+pub struct Requested<'a> {
+    /// Which.
+    #[serde(borrow)]
+    pub name: Cow<'a, str>,
+    /// How.
+    #[serde(default)]
+    pub parameters: OutputParameters,
+}
+
+/// Parameters of an output that mean something here.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct OutputParameters {
+    /// Whether it comes in binary.
+    pub binary_data: Option<bool>,
+    /// Triton's classification extension, which is not offered.
+    classification: Option<IgnoredAny>,
+    /// Triton's shared memory extension, which is not offered.
+    shared_memory_region: Option<IgnoredAny>,
+}
+
+/// Parameters of an input that mean something here.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+struct InputParameters {
+    binary_data_size: Option<usize>,
+    shared_memory_region: Option<IgnoredAny>,
+}
+
+/// Reads a request. `json` is its JSON part, `binary` what follows.
+///
+/// # Errors
+/// [`Error::MalformedJson`] for what is not JSON, [`Error::BadRequest`] for what is not a request.
+pub fn read<'a>(json: &'a [u8], binary: &Rope) -> Result<InferRequest<'a>, Error> {
+    let mut told = parse(json, &[])?;
+    // Most clients tell the datatype before the data. For the others it is known now.
+    if told.inputs.iter().any(|input| matches!(input.values, Source::Later)) {
+        let known: Vec<_> = told.inputs.into_iter().map(|input| (input.datatype, input.shape)).collect();
+        told = parse(json, &known)?;
+    }
+    let mut at = 0usize;
+    let mut inputs = Vec::with_capacity(told.inputs.len());
+    for Told { name, datatype, shape, values } in told.inputs {
+        let data = match values {
+            Source::Cells(cells) => Data::Cells(cells),
+            Source::Later => return Err(Error::Internal),
+            Source::Binary(size) => {
+                let end = at.checked_add(size).filter(|&end| end <= binary.len()).ok_or_else(|| {
+                    Error::BadRequest(format!(
+                        "input '{}' is said to have {size} bytes of binary data, but {} are left of {} behind the JSON",
+                        shown(&name),
+                        binary.len() - at,
+                        binary.len()
+                    ))
+                })?;
+                let data = Data::Raw(binary.slice(at..end));
+                at = end;
+                data
+            }
+        };
+        inputs.push(Input { name, datatype, shape, data });
+    }
+    if at < binary.len() {
+        return Err(Error::BadRequest(format!(
+            "{} bytes of binary data belong to no input: the inputs say {at}, {} came",
+            binary.len() - at,
+            binary.len()
+        )));
+    }
+    Ok(InferRequest { id: told.id, parameters: told.parameters, inputs, outputs: told.outputs })
+}
+
+/// The JSON part. `known` has the datatypes and shapes of the inputs, where an earlier reading found them.
+fn parse<'a>(json: &'a [u8], known: &[(Datatype, Vec<i64>)]) -> Result<ToldRequest<'a>, Error> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let told = deserializer.deserialize_map(RequestVisitor { known });
+    told.and_then(|told| deserializer.end().map(|()| told)).map_err(|error| explain(&error))
+}
+
+/// Syntax is one thing, what it says another.
+fn explain(error: &serde_json::Error) -> Error {
+    let text = error.to_string();
+    let message = text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]);
+    if error.is_data() {
+        Error::BadRequest(format!("{message} (at line {} column {})", error.line(), error.column()))
+    } else {
+        Error::MalformedJson { line: error.line(), column: error.column(), message: message.to_owned() }
+    }
+}
+
+/// The JSON part.
+struct ToldRequest<'a> {
+    id: Option<Cow<'a, str>>,
+    parameters: Parameters,
+    inputs: Vec<Told<'a>>,
+    outputs: Vec<Requested<'a>>,
+}
+
+/// An input as the JSON part has it.
+struct Told<'a> {
+    name: Cow<'a, str>,
+    datatype: Datatype,
+    shape: Vec<i64>,
+    values: Source,
+}
+
+enum Source {
+    Cells(Cells),
+    /// So many bytes behind the JSON.
+    Binary(usize),
+    /// They stood before their datatype, and were passed over.
+    Later,
+}
+
+/// A string, borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum RequestKey {
+    Id,
+    Parameters,
+    Inputs,
+    Outputs,
+    #[serde(other)]
+    Other,
+}
+
+struct RequestVisitor<'k> {
+    known: &'k [(Datatype, Vec<i64>)],
+}
+
+impl<'de> Visitor<'de> for RequestVisitor<'_> {
+    type Value = ToldRequest<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an inference request: an object with \"inputs\"")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut id, mut parameters, mut inputs, mut outputs) = (None, None, None, None);
+        while let Some(key) = map.next_key::<RequestKey>()? {
+            match key {
+                RequestKey::Id => once(&mut id, "id", map.next_value::<Option<Text<'de>>>()?)?,
+                RequestKey::Parameters => {
+                    once(&mut parameters, "parameters", map.next_value::<Option<Parameters>>()?.unwrap_or_default())?;
+                }
+                RequestKey::Inputs => once(&mut inputs, "inputs", map.next_value_seed(Inputs { known: self.known })?)?,
+                RequestKey::Outputs => {
+                    once(
+                        &mut outputs,
+                        "outputs",
+                        map.next_value::<Option<Vec<Requested<'de>>>>()?.unwrap_or_default(),
+                    )?;
+                }
+                RequestKey::Other => _ = map.next_value::<IgnoredAny>()?,
+            }
+        }
+        let outputs: Vec<Requested<'de>> = outputs.unwrap_or_default();
+        for output in &outputs {
+            let Requested { name, parameters: wanted } = output;
+            if wanted.classification.is_some() || wanted.shared_memory_region.is_some() {
+                let name = shown(name);
+                return Err(de::Error::custom(format_args!(
+                    "output '{name}': classification and shared memory are not supported"
+                )));
+            }
+        }
+        Ok(ToldRequest {
+            id: id.flatten().map(|Text(id)| id),
+            parameters: parameters.unwrap_or_default(),
+            inputs: inputs.ok_or_else(|| de::Error::missing_field("inputs"))?,
+            outputs,
+        })
+    }
+}
+
+fn once<T, E: de::Error>(place: &mut Option<T>, name: &'static str, value: T) -> Result<(), E> {
+    match place.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(E::duplicate_field(name)),
+    }
+}
+
+/// The list of inputs.
+struct Inputs<'k> {
+    known: &'k [(Datatype, Vec<i64>)],
+}
+
+impl<'de> DeserializeSeed<'de> for Inputs<'_> {
+    type Value = Vec<Told<'de>>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Inputs<'_> {
+    type Value = Vec<Told<'de>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of tensors")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(input) = seq.next_element_seed(InputSeed { known: self.known.get(list.len()) })? {
+            if list.len() == MAX_TENSORS {
+                return Err(de::Error::custom(format_args!("at most {MAX_TENSORS} tensors are taken")));
+            }
+            list.push(input);
+        }
+        Ok(list)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum InputKey {
+    Name,
+    Datatype,
+    Shape,
+    Parameters,
+    Data,
+    #[serde(other)]
+    Other,
+}
+
+/// One input.
+struct InputSeed<'k> {
+    known: Option<&'k (Datatype, Vec<i64>)>,
+}
+
+impl<'de> DeserializeSeed<'de> for InputSeed<'_> {
+    type Value = Told<'de>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Told<'de>, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for InputSeed<'_> {
+    type Value = Told<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a tensor: an object with name, datatype, shape and data")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Told<'de>, A::Error> {
+        let (mut name, mut kind, mut shape, mut parameters) = (None, None, None, None);
+        let mut values = None;
+        while let Some(key) = map.next_key::<InputKey>()? {
+            match key {
+                InputKey::Name => once(&mut name, "name", map.next_value::<Text<'de>>()?.0)?,
+                InputKey::Datatype => {
+                    let Text(text) = map.next_value()?;
+                    let known = datatype(&text).ok_or_else(|| {
+                        de::Error::custom(format_args!(
+                            "expected a datatype such as FP32 or BYTES, got '{}'",
+                            shown(&text)
+                        ))
+                    })?;
+                    once(&mut kind, "datatype", known)?;
+                }
+                InputKey::Shape => once(&mut shape, "shape", map.next_value::<Vec<i64>>()?)?,
+                InputKey::Parameters => {
+                    let given = map.next_value::<Option<InputParameters>>()?.unwrap_or_default();
+                    once(&mut parameters, "parameters", given)?;
+                }
+                InputKey::Data => {
+                    let told = match (kind, self.known) {
+                        (Some(datatype), _) => Some(Values { datatype, shape: shape.as_deref() }),
+                        (None, Some((datatype, shape))) => Some(Values { datatype: *datatype, shape: Some(shape) }),
+                        (None, None) => None,
+                    };
+                    let source = match told {
+                        Some(seed) => {
+                            let cells = map.next_value_seed(seed);
+                            Source::Cells(cells.map_err(|error| about(name.as_ref(), &error))?)
+                        }
+                        None => {
+                            map.next_value::<IgnoredAny>()?;
+                            Source::Later
+                        }
+                    };
+                    once(&mut values, "data", source)?;
+                }
+                InputKey::Other => _ = map.next_value::<IgnoredAny>()?,
+            }
+        }
+        let name: Cow<'de, str> = name.ok_or_else(|| de::Error::missing_field("name"))?;
+        let datatype = kind.ok_or_else(|| about(Some(&name), &"the datatype is missing"))?;
+        let shape: Vec<i64> = shape.ok_or_else(|| about(Some(&name), &"the shape is missing"))?;
+        let InputParameters { binary_data_size, shared_memory_region } = parameters.unwrap_or_default();
+        let values = match (values, binary_data_size) {
+            _ if shared_memory_region.is_some() => return Err(about(Some(&name), &"shared memory is not supported")),
+            (Some(_), Some(_)) => return Err(about(Some(&name), &"has both \"data\" and \"binary_data_size\"")),
+            (Some(values), None) => values,
+            (None, Some(size)) => Source::Binary(size),
+            (None, None) => return Err(about(Some(&name), &"has neither \"data\" nor \"binary_data_size\"")),
+        };
+        Ok(Told { name, datatype, shape, values })
+    }
+}
+
+/// The problem with an input, by its name where that is known.
+fn about<E: de::Error>(name: Option<&Cow<'_, str>>, problem: &dyn fmt::Display) -> E {
+    match name {
+        Some(name) => E::custom(format_args!("input '{}': {problem}", shown(name))),
+        None => E::custom(problem),
+    }
+}

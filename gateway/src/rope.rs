@@ -1,0 +1,159 @@
+//! Bytes as they came from a socket: pieces in order, copied only where they are put to use.
+
+use std::{borrow::Cow, ops::Range};
+
+use bytes::{Bytes, BytesMut};
+
+/// Pieces below this are put together, so that a body sent byte by byte does not cost a list entry for each byte. Copying
+/// them is cheaper than keeping them apart.
+const SMALL: usize = 4 << 10;
+
+/// Pieces of one text.
+#[derive(Clone, Debug, Default)]
+pub struct Rope {
+    pieces: Vec<Bytes>,
+    /// Small pieces not yet put into the list.
+    tail: BytesMut,
+    len: usize,
+    copied: usize,
+}
+
+impl Rope {
+    /// Appends a piece.
+    pub fn push(&mut self, piece: Bytes) {
+        if piece.is_empty() {
+            return;
+        }
+        self.len += piece.len();
+        // A body that comes in one piece, whatever its size, is not copied.
+        if self.pieces.is_empty() && self.tail.is_empty() {
+            self.pieces.push(piece);
+        } else if piece.len() < SMALL {
+            self.copied += piece.len();
+            self.tail.extend_from_slice(&piece);
+        } else {
+            self.seal();
+            self.pieces.push(piece);
+        }
+    }
+
+    fn seal(&mut self) {
+        if !self.tail.is_empty() {
+            self.pieces.push(self.tail.split().freeze());
+        }
+    }
+
+    /// Bytes in all.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes that were copied to put small pieces together.
+    pub fn copied(&self) -> usize {
+        self.copied
+    }
+
+    /// A part, without copying; what lies past the end is left out.
+    #[must_use]
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        let mut part = Self::default();
+        let mut start = 0;
+        for piece in self.all() {
+            let end = start + piece.len();
+            let (from, to) = (range.start.max(start), range.end.min(end));
+            if from < to {
+                part.len += to - from;
+                part.pieces.push(piece.slice(from - start..to - start));
+            }
+            start = end;
+        }
+        part
+    }
+
+    /// The pieces, in order.
+    pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        let tail: &[u8] = &self.tail;
+        self.pieces.iter().map(Bytes::as_ref).chain((!tail.is_empty()).then_some(tail))
+    }
+
+    fn all(&self) -> impl Iterator<Item = Bytes> {
+        let tail = (!self.tail.is_empty()).then(|| Bytes::copy_from_slice(&self.tail));
+        self.pieces.iter().cloned().chain(tail)
+    }
+
+    /// In one piece; borrowed where it is one already.
+    pub fn joined(&self) -> Cow<'_, [u8]> {
+        let mut pieces = self.pieces();
+        match (pieces.next(), pieces.next()) {
+            (None, _) => Cow::Borrowed(&[]),
+            (Some(only), None) => Cow::Borrowed(only),
+            (Some(_), Some(_)) => {
+                let mut whole = Vec::with_capacity(self.len);
+                self.pieces().for_each(|piece| whole.extend_from_slice(piece));
+                Cow::Owned(whole)
+            }
+        }
+    }
+
+    /// In one piece, which is copied only where there are several.
+    pub fn into_bytes(mut self) -> Bytes {
+        self.seal();
+        match self.pieces.len() {
+            0 => Bytes::new(),
+            1 => self.pieces.swap_remove(0),
+            _ => self.joined().into_owned().into(),
+        }
+    }
+}
+
+impl From<Bytes> for Rope {
+    fn from(bytes: Bytes) -> Self {
+        let mut rope = Self::default();
+        rope.push(bytes);
+        rope
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(pieces: &[usize]) -> (Rope, Vec<u8>) {
+        let mut rope = Rope::default();
+        let mut whole = Vec::new();
+        for (place, &size) in pieces.iter().enumerate() {
+            let piece: Vec<u8> = (0..size).map(|byte| (byte + place) as u8).collect();
+            whole.extend_from_slice(&piece);
+            rope.push(piece.into());
+        }
+        (rope, whole)
+    }
+
+    #[test]
+    fn parts_and_wholes_are_what_was_pushed() {
+        for pieces in [&[][..], &[5], &[5, 7, 9], &[5000, 3, 6000, 1, 2], &[1, 8000, 4]] {
+            let (rope, whole) = of(pieces);
+            assert_eq!(rope.len(), whole.len());
+            assert_eq!(rope.joined(), whole);
+            for (from, to) in [(0, whole.len()), (3, 6), (4, 5002), (whole.len() / 2, whole.len() + 9), (9, 9)] {
+                let expected = whole.get(from.min(whole.len())..to.min(whole.len())).unwrap_or_default();
+                let part = rope.slice(from..to);
+                assert_eq!((part.joined().as_ref(), part.len()), (expected, expected.len()), "{pieces:?} {from}..{to}");
+            }
+            assert_eq!(rope.into_bytes(), whole);
+        }
+    }
+
+    #[test]
+    fn only_small_pieces_behind_others_are_copied() {
+        assert_eq!(of(&[100]).0.copied(), 0);
+        assert_eq!(of(&[100, 5000, 7]).0.copied(), 7);
+        let (rope, whole) = of(&[1; 10_000]);
+        assert_eq!((rope.pieces().count(), whole.len()), (2, 10_000));
+    }
+}
