@@ -89,6 +89,9 @@ impl Supervisor {
             model.resident = false;
         }
         count(&self.metrics.lifecycle.evictions, &[reason]);
+        if let Some(slot) = model.slots.get_mut(id) {
+            slot.evicted = true;
+        }
         self.publish(name);
         self.retire(name, id);
         self.gauge();
