@@ -92,8 +92,10 @@ impl Supervisor {
         if let Some(slot) = model.slots.get_mut(id) {
             slot.evicted = true;
         }
+        // First out of the catalog, then released, and then told.
         self.publish(name);
         self.retire(name, id);
+        self.publish(name);
         self.gauge();
     }
 }
