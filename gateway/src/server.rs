@@ -51,6 +51,7 @@ impl Server {
         let metrics = Arc::new(Metrics::new()?);
         let parts = Arc::new(Parts::new(compiler(config)?));
         let threads = config.workers.count + config.io_threads;
+        let own_memory = own_memory();
         let mut given: Vec<(Release, Arc<Generation>)> = Vec::new();
         let folders = config.bundles.iter().map(|path| Content::Folder(path.clone()));
         for content in folders.chain(config.demo.then_some(Content::Demo)) {
@@ -81,6 +82,7 @@ impl Server {
             parts,
             threads,
             pool: (config.pool.instances as usize).saturating_sub(POOL_RESERVE).max(1),
+            own_memory,
         };
         let (control, models) = swap::start(&config.lifecycle, place, given)?;
         let workers = Workers::start(config.workers, &metrics).context("worker threads cannot be started")?;
@@ -136,6 +138,14 @@ impl Server {
         drop(models);
         Ok(())
     }
+}
+
+/// What this process takes now, in bytes; 0 where the system does not tell.
+fn own_memory() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let resident =
+        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse::<usize>().ok());
+    resident.unwrap_or(0) << 10
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

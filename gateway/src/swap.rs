@@ -91,6 +91,8 @@ pub struct Place {
     pub threads: usize,
     /// Module instances that may be alive at once.
     pub pool: usize,
+    /// What the process takes without any model, in bytes.
+    pub own_memory: usize,
 }
 
 /// Starts the thread. `given` are the bundles named on the command line, live already.
@@ -141,7 +143,7 @@ pub fn start(
     let settings = Settings {
         default_model: config.default_model.clone(),
         on_demand: config.on_demand,
-        budget: config.memory_budget,
+        budget: config.memory_budget.map(|budget| budget.saturating_sub(place.own_memory).max(1)),
         pool: place.pool,
         idle: config.idle_unload,
         gate: config.gate,

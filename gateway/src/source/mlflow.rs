@@ -83,6 +83,17 @@ struct Versions {
 }
 
 #[derive(Deserialize)]
+struct ArtifactList {
+    #[serde(default)]
+    files: Vec<Artifact>,
+}
+
+#[derive(Deserialize)]
+struct Artifact {
+    path: String,
+}
+
+#[derive(Deserialize)]
 struct DownloadUri {
     artifact_uri: String,
 }
@@ -212,6 +223,12 @@ impl MlflowSource {
         // The registry's name where requests can say it, and always its version.
         let name = |other: &str| if is_label(&self.model, 128) { self.model.clone() } else { other.to_owned() };
         for place in BUNDLES {
+            // The proxy answers a file that is not there like a store that is down, so it is asked what there is.
+            if let Folder::Proxy { path } = &folder.join(place)
+                && !self.has_manifest(path.trim_end_matches('/')).await?
+            {
+                continue;
+            }
             let bytes = match self.read(&folder.join(&format!("{place}{MANIFEST}"))).await {
                 Ok(bytes) => bytes,
                 Err(error) if error.kind == Kind::Missing => continue,
@@ -234,6 +251,13 @@ impl MlflowSource {
         // What is at this address does not change: a version's files are written once.
         let id = format!("{:x}", Sha256::digest(format!("{uri} {version}")));
         Ok(release(name("model"), id, Content::Onnx { at: folder.join(&path).address() }))
+    }
+
+    /// Whether the artifact proxy has a manifest in this folder.
+    async fn has_manifest(&self, folder: &str) -> Result<bool, SourceError> {
+        let url = self.url("api/2.0/mlflow-artifacts/artifacts");
+        let listed: ArtifactList = parsed(self.signed(self.client.get(url).query(&[("path", folder)]))).await?;
+        Ok(listed.files.iter().any(|file| file.path.rsplit('/').next() == Some(MANIFEST)))
     }
 
     async fn read(&self, at: &Folder) -> Result<Vec<u8>, SourceError> {

@@ -35,7 +35,7 @@ impl Supervisor {
         for id in model.wanted() {
             let Some(slot) = model.slots.get(&id) else { continue };
             let due = match &slot.state {
-                SlotState::Idle => true,
+                SlotState::Idle => !slot.evicted || !slot.fetched,
                 SlotState::Failed { retry_at: Some(at), .. } => *at <= now,
                 _ => false,
             };
@@ -93,7 +93,7 @@ impl Supervisor {
                 slot.release = release;
                 slot.fetched = true;
                 slot.failures = 0;
-                self.loaded(&name, &id, Arc::new(generation), since, until);
+                self.loaded(&name, &id, &Arc::new(generation), since, until);
             }
             Err(failure) => self.failed(&name, &id, failure),
         }
@@ -105,24 +105,25 @@ impl Supervisor {
     }
 
     /// A release is good to serve.
-    pub(super) fn loaded(&mut self, name: &str, id: &str, generation: Arc<Generation>, since: Instant, until: Until) {
+    pub(super) fn loaded(&mut self, name: &str, id: &str, generation: &Arc<Generation>, since: Instant, until: Until) {
         let Some(model) = self.models.get_mut(name) else { return };
         let old = model.serving.first().filter(|old| *old != id).and_then(|old| model.live(old)).cloned();
         let is_head = model.candidate(None).as_deref() == Some(id);
         let Some(slot) = model.slots.get_mut(id) else { return };
-        let note = old.as_ref().and_then(|old| changed_signature(old, &generation));
+        let note = old.as_ref().and_then(|old| changed_signature(old, generation));
         slot.note = note.clone().unwrap_or_default();
         slot.cost = generation.footprint();
-        slot.state = SlotState::Live(Arc::clone(&generation));
+        slot.state = SlotState::Live(Arc::clone(generation));
+        slot.evicted = false;
         let waiters = std::mem::take(&mut slot.waiters);
         let model_bytes = generation.model.as_ref().map_or(0, |model| model.resident_bytes());
         self.metrics.live(name, &generation.version, generation.id, &generation.digest, model_bytes);
         let gate = self.settings.gate;
         let gated = (gate.canary > 0 || gate.shadow > 0) && is_head && until == Until::Loaded;
         if let Some(old) = old.clone().filter(|_| gated) {
-            model.trial = Some(Trial::new(id.to_owned(), &gate, &generation, &old));
+            model.trial = Some(Trial::new(id.to_owned(), &gate, generation, &old));
             if gate.shadow > 0 {
-                old.shadow.set(Some(Arc::new(self.target(name, &generation))));
+                old.shadow.set(Some(Arc::new(self.target(name, generation))));
             }
             tracing::info!(
                 model = name,
@@ -155,7 +156,7 @@ impl Supervisor {
         self.settle(name);
         generation.tally.used();
         for waiter in waiters {
-            waiter.answer(Ok(Arc::clone(&generation)));
+            waiter.answer(Ok(Arc::clone(generation)));
         }
         // Only now is it known what it takes.
         self.make_room(name, id);

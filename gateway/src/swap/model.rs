@@ -68,6 +68,8 @@ pub(super) struct Slot {
     pub(super) note: String,
     /// Whether all its files are in the local cache.
     pub(super) fetched: bool,
+    /// Let go of to make room or for being idle: a request brings it back, nothing else.
+    pub(super) evicted: bool,
     /// Bytes it took when it was last resident.
     pub(super) cost: usize,
     /// Failures in a row.
@@ -94,6 +96,7 @@ impl Slot {
             waiters: Vec::new(),
             note: String::new(),
             fetched: false,
+            evicted: false,
             cost: 0,
             failures: 0,
         }

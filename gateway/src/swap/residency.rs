@@ -89,8 +89,13 @@ impl Supervisor {
             model.resident = false;
         }
         count(&self.metrics.lifecycle.evictions, &[reason]);
+        if let Some(slot) = model.slots.get_mut(id) {
+            slot.evicted = true;
+        }
+        // First out of the catalog, then released, and then told.
         self.publish(name);
         self.retire(name, id);
+        self.publish(name);
         self.gauge();
     }
 }

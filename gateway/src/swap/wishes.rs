@@ -77,6 +77,7 @@ impl Supervisor {
                 model.unloaded = false;
                 model.resident = true;
                 for slot in model.slots.values_mut() {
+                    slot.evicted = false;
                     if matches!(slot.state, SlotState::Failed { .. }) {
                         slot.state = SlotState::Idle;
                         slot.note.clear();

@@ -1,5 +1,6 @@
 """`log_bundle`: a bundle as a version of a registered MLflow model, which plain MLflow can load as well."""
 
+import inspect
 import os
 import shutil
 import tomllib
@@ -65,8 +66,6 @@ def log_bundle(
 
 def _takes_name(log: Any) -> bool:
     """Whether this MLflow is of the third generation, where a logged model has a name."""
-    import inspect
-
     return "name" in inspect.signature(log).parameters
 
 
