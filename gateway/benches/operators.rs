@@ -15,9 +15,6 @@ use modelgate_columns::{Column, Datatype, Writer};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Long against the grain of the clock, which is a scheduler tick.
 const SECONDS: f64 = 0.5;
 

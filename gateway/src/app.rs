@@ -92,11 +92,24 @@ impl Shared {
     /// [`Error::NotReady`] where there is no default model, [`Error::UnknownModel`] or [`Error::UnknownVersion`],
     /// [`Error::Unavailable`] where it cannot be loaded.
     pub async fn resolve(&self, name: Option<&str>, version: Option<&str>) -> Result<Arc<Generation>, Error> {
+        let generation = self.resolve_unused_version(name, version).await?;
+        generation.tally.used();
+        Ok(generation)
+    }
+
+    /// The same for no version in particular, without noting that it is used: whoever calls may find that another model is
+    /// asked for.
+    pub async fn resolve_unused(&self, name: Option<&str>) -> Result<Arc<Generation>, Error> {
+        self.resolve_unused_version(name, None).await
+    }
+
+    async fn resolve_unused_version(
+        &self,
+        name: Option<&str>,
+        version: Option<&str>,
+    ) -> Result<Arc<Generation>, Error> {
         match self.catalog.find(name, version) {
-            Found::Live(generation) => {
-                generation.tally.used();
-                Ok(generation)
-            }
+            Found::Live(generation) => Ok(generation),
             Found::Known(name) => match &self.control {
                 Some(control) => control.activate(&name, version).await,
                 None => Err(Error::unavailable(&name)),

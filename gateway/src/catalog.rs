@@ -184,6 +184,14 @@ impl Catalog {
         known.map(|(name, _)| name.clone()).collect()
     }
 
+    /// Whether this version is known, or where none is given this model.
+    pub fn knows(&self, name: &str, version: Option<&str>) -> bool {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        live.models.get(name).is_some_and(|entry| {
+            version.is_none_or(|version| entry.versions.iter().any(|known| known.version == version))
+        })
+    }
+
     /// Every version that is known, by model.
     pub fn index(&self) -> Vec<(String, Vec<Status>)> {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);

@@ -64,8 +64,8 @@ enum Command {
     },
     /// Upload a bundle to a bucket: files that are there already are not sent again, and nobody sees it before it is whole
     ///
-    /// Credentials and endpoint come from the usual variables (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
-    /// AWS_ENDPOINT_URL, …).
+    /// Credentials and endpoint come from the usual variables (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
+    /// `AWS_ENDPOINT_URL`, …).
     Push {
         /// The bundle's folder
         bundle: PathBuf,

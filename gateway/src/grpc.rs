@@ -20,14 +20,7 @@ use self::{
 use crate::{app::App, http::body};
 
 /// Made from `proto/open_inference.proto`.
-#[expect(
-    missing_debug_implementations,
-    unreachable_pub,
-    clippy::pedantic,
-    clippy::allow_attributes_without_reason,
-    clippy::use_self,
-    reason = "generated"
-)]
+#[expect(clippy::pedantic, unreachable_pub, unused_qualifications, reason = "generated")]
 pub(crate) mod proto {
     tonic::include_proto!("inference");
 
@@ -36,9 +29,9 @@ pub(crate) mod proto {
 }
 
 /// The services under the paths that gRPC gives them.
-pub(crate) fn routes(app: &App) -> Router<App> {
+pub(crate) fn routes(app: &App, with_admin: bool) -> Router<App> {
     let limit = app.http.max_body;
-    let inference = GrpcInferenceServiceServer::new(Inference::new(app.clone()))
+    let inference = GrpcInferenceServiceServer::new(Inference::new(app.clone(), with_admin))
         .max_decoding_message_size(limit)
         .max_encoding_message_size(usize::MAX);
     let unary = Router::new()

@@ -409,7 +409,7 @@ impl Families {
         for stage in &of.stage_names {
             _ = self.stage.remove_label_values(&[model, version, stage]);
         }
-        for family in [&self.rows, &self.total, &self.queue, &self.model] {
+        for family in [&self.rows, &self.batch_rows, &self.total, &self.queue, &self.model] {
             _ = family.remove_label_values(&labels);
         }
         for family in [&self.instances, &self.instance_memory, &self.model_memory] {

@@ -73,11 +73,7 @@ impl Model {
             .unwrap_or_else(|_| Err(ModelError::Corrupt("the engine panicked on it".into())))
     }
 
-    fn load_unguarded(
-        onnx: &[u8],
-        data: &BTreeMap<String, Vec<u8>>,
-        limits: &ModelLimits,
-    ) -> Result<Self, ModelError> {
+    fn load_unguarded(onnx: &[u8], data: &BTreeMap<String, Vec<u8>>, limits: &ModelLimits) -> Result<Self, ModelError> {
         let (model, output_names) = read(onnx, data, limits)?;
         let plans = Plans::new(&model, &output_names)?;
         plans.signature.check().map_err(|error| ModelError::Corrupt(error.to_string()))?;

@@ -46,7 +46,7 @@ impl Reaper {
                 let before = waiting.len();
                 // The catalog's is gone, so a count of one only ever stays one.
                 waiting.retain(|generation| Arc::strong_count(generation) > 1);
-                metrics.lifecycle.draining.set(waiting.len() as i64);
+                metrics.lifecycle.draining.set(i64::try_from(waiting.len()).unwrap_or(i64::MAX));
                 let busy = workers::sweep();
                 let swept = unswept && !busy;
                 unswept = busy;

@@ -21,6 +21,9 @@ use crate::{
     workers::Workers,
 };
 
+/// Instances of the pool left for releases that are being checked, and for those that are draining.
+const POOL_RESERVE: usize = 8;
+
 /// A listening server whose bundles are loaded.
 #[derive(Debug)]
 pub struct Server {
@@ -77,7 +80,7 @@ impl Server {
             metrics: Arc::clone(&metrics),
             parts,
             threads,
-            pool: config.pool.instances as usize,
+            pool: (config.pool.instances as usize).saturating_sub(POOL_RESERVE).max(1),
         };
         let (control, models) = swap::start(&config.lifecycle, place, given)?;
         let workers = Workers::start(config.workers, &metrics).context("worker threads cannot be started")?;

@@ -14,6 +14,7 @@ mod report;
 mod s3;
 mod s3_client;
 mod spec;
+mod tls;
 mod watch;
 
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub use self::{
     push::push,
     report::{Report, Reports, unix_now},
     spec::{Environment, Spec},
+    tls::http_client,
 };
 use crate::{bundle::FileRef, store::Incoming};
 
@@ -44,7 +46,7 @@ pub struct Source {
 enum SourceKind {
     Dir(DirSource),
     S3(S3Source),
-    Mlflow(MlflowSource),
+    Mlflow(Box<MlflowSource>),
 }
 
 impl Source {
@@ -55,8 +57,8 @@ impl Source {
     pub fn new(spec: &Spec, place: usize, environment: &Environment) -> anyhow::Result<Self> {
         let kind = match spec.kind()? {
             spec::Kind::Dir(folder) => SourceKind::Dir(DirSource::new(folder, place)),
-            spec::Kind::S3(place_in) => SourceKind::S3(S3Source::new(place_in, place, environment)?),
-            spec::Kind::Mlflow(model) => SourceKind::Mlflow(MlflowSource::new(model, place, environment)?),
+            spec::Kind::S3(place_in) => SourceKind::S3(S3Source::new(place_in, place, environment)),
+            spec::Kind::Mlflow(model) => SourceKind::Mlflow(Box::new(MlflowSource::new(model, place, environment)?)),
         };
         Ok(Self { name: spec.name.clone(), address: spec.address(), kind })
     }

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// A file that nothing refers to is kept for so long: another gateway may be about to use it.
-const GRACE: Duration = Duration::from_secs(3600);
+const GRACE: Duration = Duration::from_hours(1);
 
 /// Numbers temporary files.
 static NEXT: AtomicU64 = AtomicU64::new(0);

@@ -132,7 +132,9 @@ pub fn start(
             })
         })
         .collect();
-    polls.iter().for_each(|poll| reports.set(poll.place, poll.report()));
+    for poll in &polls {
+        reports.set(poll.place, poll.report());
+    }
     let preparer =
         Preparer::new(sources, store, place.parts, Arc::clone(&place.metrics), config.max_bundle, place.threads);
     let settled = Arc::new(AtomicBool::new(false));

@@ -23,13 +23,13 @@ use std::{
 
 use tokio::sync::oneshot;
 
-pub use self::{
-    queue::{Priority, WorkersConfig},
-    runners::sweep,
-};
 use self::{
     queue::{Job, Queue, Work},
     runners::Runners,
+};
+pub use self::{
+    queue::{Priority, WorkersConfig},
+    runners::sweep,
 };
 use crate::{
     error::Error,
@@ -135,24 +135,15 @@ impl Workers {
     /// Runs a copy of a request by a generation on trial and counts how its answer compares. Nobody waits for it, and it
     /// is left out where other work waits.
     fn run_copy(&self, generation: &Arc<Generation>, target: &Arc<Target>, batch: Batch, answer: Batch) {
-        let (reply, copied) = oneshot::channel();
-        let now = Instant::now();
-        let deadline = now + target.generation.limits.deadline;
-        let dims = parts::dims(&batch, &target.generation.signature.inputs);
-        let job = dims.map(|dims| Job {
-            generation: Arc::clone(&target.generation),
-            batch,
-            dims,
-            deadline,
-            queued: now,
-            reply,
-        });
-        let queued = self.queue.depth() < MAX_COPIES
-            && job.is_ok_and(|job| self.queue.push(Work::Run(job), Priority::DEFAULT).is_ok());
-        if !queued {
+        if self.queue.len() >= MAX_COPIES {
             target.skipped.inc();
             return;
         }
+        let terms = Terms::from(Instant::now() + target.generation.limits.deadline);
+        let Ok(copied) = self.enqueue(&target.generation, batch, terms) else {
+            target.skipped.inc();
+            return;
+        };
         let (generation, target) = (Arc::clone(generation), Arc::clone(target));
         tokio::spawn(async move {
             match copied.await {
@@ -192,21 +183,30 @@ impl Workers {
     }
 
     async fn run_queued(&self, generation: &Arc<Generation>, batch: Batch, terms: Terms) -> Result<Batch, Error> {
+        let answer = self.enqueue(generation, batch, terms)?;
+        match tokio::time::timeout_at(terms.deadline.into(), answer).await {
+            Ok(Ok(result)) => result,
+            // The worker dropped the reply: its own code panicked.
+            Ok(Err(_)) => Err(Error::Internal),
+            Err(_) => Err(generation.deadline_passed()),
+        }
+    }
+
+    fn enqueue(
+        &self,
+        generation: &Arc<Generation>,
+        batch: Batch,
+        terms: Terms,
+    ) -> Result<oneshot::Receiver<Result<Batch, Error>>, Error> {
         let (reply, answer) = oneshot::channel();
         let Terms { deadline, priority } = terms;
         let dims = parts::dims(&batch, &generation.signature.inputs).map_err(|error| {
             tracing::error!(model = generation.name, %error, "a batch is not what its model takes");
             Error::Internal
         })?;
-        let queued = Instant::now();
-        let job = Job { generation: Arc::clone(generation), batch, dims, deadline, queued, reply };
+        let job = Job { generation: Arc::clone(generation), batch, dims, deadline, queued: Instant::now(), reply };
         self.queue.push(Work::Run(job), priority)?;
-        match tokio::time::timeout_at(deadline.into(), answer).await {
-            Ok(Ok(result)) => result,
-            // The worker dropped the reply: its own code panicked.
-            Ok(Err(_)) => Err(Error::Internal),
-            Err(_) => Err(generation.deadline_passed()),
-        }
+        Ok(answer)
     }
 
     /// Runs something slow that is not inference, such as decoding a large body, where it delays no health check.

@@ -1,6 +1,6 @@
 //! The manifest: what a bundle is made of, as `modules/BUNDLE.md` describes it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use serde::Deserialize;
 
@@ -152,12 +152,12 @@ impl Manifest {
         if self.stage.len() > 16 {
             problems.push(format!("stage: at most 16 stages are taken, got {}", self.stage.len()));
         }
-        let mut seen = BTreeMap::new();
+        let mut seen = BTreeSet::new();
         for stage in &self.stage {
             if !is_label(&stage.name, 64) {
                 problems.push(format!("stage name: expected 1 to 64 of A-Z a-z 0-9 . _ -, got {:?}", stage.name));
             }
-            if seen.insert(&stage.name, ()).is_some() {
+            if !seen.insert(&stage.name) {
                 problems.push(format!("stage name: {:?} is used twice", stage.name));
             }
             if stage.module.starts_with("builtin:") && !BUILTIN.iter().any(|(name, _)| *name == stage.module) {

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::Context;
-use reqwest::{Client, Url};
+use reqwest::Url;
 use serde_json::Value;
 
 use crate::{config::environment, source};
@@ -24,7 +24,7 @@ pub(super) fn rollback(model: &str, address: &str, token: Option<&str>) -> anyho
         segments.extend(["v2", "repository", "models", model, "rollback"]);
     }
     run(async {
-        let client = Client::builder().timeout(PATIENCE).no_proxy().build()?;
+        let client = source::http_client().timeout(PATIENCE).no_proxy().build()?;
         let mut request = client.post(url);
         if let Some(token) = token {
             request = request.bearer_auth(token);

@@ -17,12 +17,14 @@ use super::{
         RepositoryModelLoadResponse, RepositoryModelUnloadRequest, RepositoryModelUnloadResponse, ServerLiveRequest,
         ServerLiveResponse, ServerMetadataRequest, ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse,
         StatisticDuration, grpc_inference_service_server::GrpcInferenceService,
-        model_metadata_response::TensorMetadata,
+        model_metadata_response::TensorMetadata, repository_index_response::ModelIndex,
     },
     status::status,
 };
 use crate::{
+    admin::Caller,
     app::App,
+    catalog::State,
     error::Error,
     generation::Generation,
     http::reply,
@@ -31,17 +33,33 @@ use crate::{
         input, output,
         statistics::{self, ModelStatistics as Statistics},
     },
+    swap::Wish,
     workers::{Priority, Terms},
 };
 
 #[derive(Debug)]
 pub(super) struct Inference {
     app: App,
+    /// Whether calls that change what is served are taken here.
+    with_admin: bool,
 }
 
 impl Inference {
-    pub(super) fn new(app: App) -> Self {
-        Self { app }
+    pub(super) fn new(app: App, with_admin: bool) -> Self {
+        Self { app, with_admin }
+    }
+
+    /// Changes what is served, for callers who have the token: where they are is of no account here.
+    async fn wish(&self, metadata: &MetadataMap, model: &str, wish: Wish) -> Result<(), Error> {
+        if !self.with_admin {
+            return Err(Error::Forbidden("calls that change what is served have a port of their own"));
+        }
+        let authorization = metadata.get("authorization").and_then(|value| value.to_str().ok());
+        let caller = Caller { peer: None, authorization, is_forwarded: true };
+        self.app.admin.allow(&caller).map_err(Error::Forbidden)?;
+        let control = self.app.control.as_ref();
+        let control = control.ok_or_else(|| Error::Refused("what is served here never changes".into()))?;
+        control.wish(model, wish).await
     }
 
     /// An empty version is none.
@@ -251,29 +269,43 @@ impl GrpcInferenceService for Inference {
 
     async fn repository_index(
         &self,
-        _: Request<RepositoryIndexRequest>,
+        request: Request<RepositoryIndexRequest>,
     ) -> Result<Response<RepositoryIndexResponse>, Status> {
-        Err(no_repository())
+        let only_ready = request.get_ref().ready;
+        let all = self.app.catalog.index().into_iter().flat_map(|(name, versions)| {
+            versions
+                .into_iter()
+                .filter(|status| !only_ready || status.state == State::Ready)
+                .map(|status| ModelIndex {
+                    name: name.clone(),
+                    version: status.version,
+                    state: format!("{:?}", status.state).to_uppercase(),
+                    reason: status.reason,
+                })
+                .collect::<Vec<_>>()
+        });
+        Ok(Response::new(RepositoryIndexResponse { models: all.collect() }))
     }
 
     async fn repository_model_load(
         &self,
-        _: Request<RepositoryModelLoadRequest>,
+        request: Request<RepositoryModelLoadRequest>,
     ) -> Result<Response<RepositoryModelLoadResponse>, Status> {
-        Err(no_repository())
+        self.wish(request.metadata(), &request.get_ref().model_name, Wish::Load)
+            .await
+            .map_err(|error| status(&error))?;
+        Ok(Response::new(RepositoryModelLoadResponse {}))
     }
 
     async fn repository_model_unload(
         &self,
-        _: Request<RepositoryModelUnloadRequest>,
+        request: Request<RepositoryModelUnloadRequest>,
     ) -> Result<Response<RepositoryModelUnloadResponse>, Status> {
-        Err(no_repository())
+        self.wish(request.metadata(), &request.get_ref().model_name, Wish::Unload)
+            .await
+            .map_err(|error| status(&error))?;
+        Ok(Response::new(RepositoryModelUnloadResponse {}))
     }
-}
-
-/// The repository is not offered over gRPC.
-fn no_repository() -> Status {
-    Status::unimplemented("the model repository extension is not offered over gRPC")
 }
 
 #[cfg(test)]

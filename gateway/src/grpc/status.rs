@@ -12,6 +12,8 @@ pub(super) fn status(error: &Error) -> Status {
         StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::UNSUPPORTED_MEDIA_TYPE => {
             Code::InvalidArgument
         }
+        StatusCode::FORBIDDEN => Code::PermissionDenied,
+        StatusCode::CONFLICT => Code::FailedPrecondition,
         StatusCode::NOT_FOUND => Code::NotFound,
         StatusCode::PAYLOAD_TOO_LARGE => Code::ResourceExhausted,
         StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,

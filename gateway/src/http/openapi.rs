@@ -3,6 +3,8 @@
 mod column;
 mod model;
 mod predict;
+mod protocols;
+mod repository;
 mod response;
 mod routes;
 
@@ -33,8 +35,14 @@ pub fn document(generations: &[Arc<Generation>], default: Option<&Generation>) -
 
 fn describe(models: &[ModelDoc<'_>]) -> Value {
     let mut paths = routes::paths();
+    paths.extend(protocols::paths(models));
+    paths.extend(repository::paths());
     paths.insert("/predict".into(), json!({ "post": predict::operation(models) }));
-    let schemas: Map<_, _> = response::schemas().into_iter().chain(models.iter().flat_map(ModelDoc::schemas)).collect();
+    let schemas: Map<_, _> = response::schemas()
+        .into_iter()
+        .chain(protocols::schemas())
+        .chain(models.iter().flat_map(ModelDoc::schemas))
+        .collect();
     json!({
         "openapi": "3.1.0",
         "info": {

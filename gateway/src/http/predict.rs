@@ -74,9 +74,17 @@ fn expect_json(headers: &HeaderMap) -> Result<(), Error> {
 
 /// The batch, and the generation that the body asks for.
 async fn decode(app: &App, body: Bytes) -> Result<(Arc<Generation>, Decoded), Error> {
-    let generation = app.resolve(None, None).await?;
+    // The default model reads the body, and where it names another one that is the one that counts as used. A default
+    // model that is not resident is not made so for a body that names another.
+    let generation = match app.catalog.default_model() {
+        Some(_) => app.resolve_unused(None).await?,
+        None => app.resolve(named_model(&body).as_deref(), None).await?,
+    };
     match decode_for(app, &generation, body.clone()).await? {
-        Ok(decoded) => Ok((generation, decoded)),
+        Ok(decoded) => {
+            generation.tally.used();
+            Ok((generation, decoded))
+        }
         Err(DecodeError::OtherModel(name)) => {
             let generation = app.resolve(Some(&name), None).await?;
             match decode_for(app, &generation, body).await? {
@@ -91,6 +99,21 @@ async fn decode(app: &App, body: Bytes) -> Result<(Arc<Generation>, Decoded), Er
         }
         Err(error) => Err(generation.refused(decode_error(error))),
     }
+}
+
+/// The model that a body names, as far as that can be told without knowing its fields.
+fn named_model(body: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        model: Option<String>,
+    }
+    let first = body.iter().find(|byte| !byte.is_ascii_whitespace())?;
+    let named: Option<Named> = if *first == b'[' {
+        serde_json::from_slice::<Vec<Named>>(body).ok()?.into_iter().next()
+    } else {
+        serde_json::from_slice(body).ok()
+    };
+    named?.model
 }
 
 /// Here if it is quick, else by a worker.

@@ -15,10 +15,7 @@ use crate::{
     app::App,
     catalog::State as ModelState,
     error::Error,
-    http::{
-        body,
-        reply::json_response,
-    },
+    http::{body, reply::json_response},
     swap::Wish,
 };
 
@@ -71,29 +68,17 @@ pub(super) async fn load(app: State<App>, name: Path<String>, request: Request) 
 }
 
 /// Lets go of a model until it is loaded again.
-pub(super) async fn unload(
-    app: State<App>,
-    name: Path<String>,
-    request: Request,
-) -> Result<Response, Error> {
+pub(super) async fn unload(app: State<App>, name: Path<String>, request: Request) -> Result<Response, Error> {
     wish(app, name, request, Wish::Unload).await
 }
 
 /// Goes back to the release that answered before; with a release on trial, withdraws that.
-pub(super) async fn rollback(
-    app: State<App>,
-    name: Path<String>,
-    request: Request,
-) -> Result<Response, Error> {
+pub(super) async fn rollback(app: State<App>, name: Path<String>, request: Request) -> Result<Response, Error> {
     wish(app, name, request, Wish::RollBack).await
 }
 
 /// Ends a trial: the release answers all from now on.
-pub(super) async fn promote(
-    app: State<App>,
-    name: Path<String>,
-    request: Request,
-) -> Result<Response, Error> {
+pub(super) async fn promote(app: State<App>, name: Path<String>, request: Request) -> Result<Response, Error> {
     wish(app, name, request, Wish::Promote).await
 }
 
@@ -106,8 +91,7 @@ async fn wish(
     allow(&app, &request)?;
     // Its body, if any, says nothing that is needed.
     drop(request);
-    let control =
-        app.control.as_ref().ok_or_else(|| Error::Refused("what is served here never changes".into()))?;
+    let control = app.control.as_ref().ok_or_else(|| Error::Refused("what is served here never changes".into()))?;
     control.wish(&name, wish).await?;
     let mut answer = Map::new();
     answer.insert("name".into(), name.clone().into());

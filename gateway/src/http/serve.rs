@@ -27,7 +27,7 @@ use prometheus::IntGauge;
 use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
     time::{sleep, timeout},
 };
 use tower::{ServiceExt, service_fn};
@@ -190,6 +190,8 @@ impl IoThread {
 /// Serves connections until no more will come, then drains them. Gives how many it had to cut.
 async fn run(mut incoming: mpsc::Receiver<(StdTcpStream, Open)>, router: Router, config: HttpConfig) -> usize {
     let graceful = GracefulShutdown::new();
+    // Dropped at the end, for connections that have not said anything yet.
+    let (open_end, ending) = watch::channel(());
     while let Some((stream, open)) = incoming.recv().await {
         let peer = stream.peer_addr().ok();
         let Ok(stream) = TcpStream::from_std(stream) else { continue };
@@ -207,9 +209,13 @@ async fn run(mut incoming: mpsc::Receiver<(StdTcpStream, Open)>, router: Router,
             }
         });
         let service = TowerToHyperService::new(service);
-        let watcher = graceful.watcher();
+        let (watcher, mut ending) = (graceful.watcher(), ending.clone());
         tokio::spawn(async move {
-            let served = match timeout(config.header_timeout, is_http2(&stream)).await {
+            let protocol = tokio::select! {
+                protocol = timeout(config.header_timeout, is_http2(&stream)) => protocol,
+                _ = ending.changed() => return,
+            };
+            let served = match protocol {
                 Ok(Ok(true)) => {
                     let connection = http2::Builder::new(TokioExecutor::new())
                         .timer(TokioTimer::new())
@@ -240,6 +246,7 @@ async fn run(mut incoming: mpsc::Receiver<(StdTcpStream, Open)>, router: Router,
             drop(open);
         });
     }
+    drop(open_end);
     let open = graceful.count();
     match timeout(config.drain_timeout, graceful.shutdown()).await {
         Ok(()) => 0,

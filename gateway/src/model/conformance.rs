@@ -16,6 +16,8 @@ use super::{Model, ModelLimits};
 struct Case {
     family: String,
     note: String,
+    /// Texts are padded to the longest of a batch, so that parts of it have other shapes.
+    whole: bool,
     tolerance: f64,
     operators: Vec<String>,
     inputs: Vec<Array>,
@@ -31,10 +33,14 @@ struct Array {
 }
 
 impl Array {
-    /// The values of these rows.
-    fn rows(&self, rows: std::ops::Range<usize>) -> &[Value] {
-        let per_row = self.values.len() / self.shape[0];
+    /// The values of these rows, of `count`.
+    fn rows(&self, rows: std::ops::Range<usize>, count: usize) -> &[Value] {
+        let per_row = self.values.len() / count;
         &self.values[rows.start * per_row..rows.end * per_row]
+    }
+
+    fn greatest(&self) -> f64 {
+        self.values.iter().filter_map(Value::as_f64).map(f64::abs).fold(0.0, f64::max)
     }
 }
 
@@ -73,6 +79,7 @@ fn pack(writer: &mut Writer, column: &Column, values: &[Value]) {
         Datatype::F64 => writer.fixed(&numbers().collect::<Vec<_>>()),
         Datatype::I64 => writer.fixed(&values.iter().map(|value| value.as_i64().unwrap()).collect::<Vec<_>>()),
         Datatype::Bytes => writer.strings(values.iter().map(|value| value.as_str().unwrap().as_bytes())).unwrap(),
+        Datatype::I32 => writer.fixed(&numbers().map(|value| value as i32).collect::<Vec<_>>()),
         other => panic!("no case has {other} inputs"),
     }
 }
@@ -83,7 +90,7 @@ fn compute(model: &Arc<Model>, case: &Case, rows: std::ops::Range<usize>) -> Res
     let mut writer = Writer::default();
     for column in &signature.inputs {
         let input = case.inputs.iter().find(|input| input.name == column.name).unwrap();
-        pack(&mut writer, column, input.rows(rows.clone()));
+        pack(&mut writer, column, input.rows(rows.clone(), case.inputs[0].shape[0]));
     }
     let count = rows.len() as u32;
     let words = model.session().compute(count, &writer.finish(), None).map_err(|error| error.to_string())?;
@@ -93,6 +100,7 @@ fn compute(model: &Arc<Model>, case: &Case, rows: std::ops::Range<usize>) -> Res
         match reader.next(column).unwrap().values {
             Values::I64(values) => values.iter().map(|&value| value.into()).collect(),
             Values::I32(values) => values.iter().map(|&value| value.into()).collect(),
+            Values::I16(values) => values.iter().map(|&value| value.into()).collect(),
             Values::Bool(values) => values.iter().map(|&value| (value != 0).into()).collect(),
             Values::F32(values) => values.iter().map(|&value| float(value.into())).collect(),
             Values::F64(values) => values.iter().map(|&value| float(value)).collect(),
@@ -107,13 +115,12 @@ fn special(value: f64) -> Value {
     if value.is_nan() { Value::Null } else { Value::String(format!("{value}")) }
 }
 
-/// The first place where the two differ: labels at all, numbers by more than the tolerance of the greatest of them.
-fn difference(ours: &[Value], theirs: &[Value], tolerance: f64) -> Option<String> {
+/// The first place where the two differ: labels at all, numbers by more than what is allowed.
+fn difference(ours: &[Value], theirs: &[Value], allowed: f64) -> Option<String> {
     if ours.len() != theirs.len() {
         return Some(format!("{} values for {}", ours.len(), theirs.len()));
     }
     let whole = |value: &Value| value.is_i64() || value.is_boolean();
-    let greatest = theirs.iter().filter_map(Value::as_f64).map(f64::abs).fold(0.0, f64::max);
     let place = ours.iter().zip(theirs).position(|(ours, theirs)| match (ours, theirs) {
         (Value::String(_), Value::String(_)) => ours != theirs,
         (ours, theirs) if whole(ours) && whole(theirs) => (number(ours) - number(theirs)).abs() > 0.0,
@@ -121,11 +128,17 @@ fn difference(ours: &[Value], theirs: &[Value], tolerance: f64) -> Option<String
         (ours, theirs) => {
             let (ours, theirs) = (number(ours), number(theirs));
             let same = ours.total_cmp(&theirs).is_eq() || ours.is_nan() && theirs.is_nan();
-            !(same || (ours - theirs).abs() <= tolerance * greatest)
+            !(same || (ours - theirs).abs() <= allowed)
         }
     })?;
     Some(format!("value {place} is {} for {}", ours[place], theirs[place]))
 }
+
+/// What does not pass, and why.
+const KNOWN: [(&str, &str); 2] = [
+    ("gaussian_process_regressor", "tract adds the output of a transposed Scan to a product of constants wrongly"),
+    ("knn_imputer", "functions that a model brings along are not supported"),
+];
 
 struct Verdict {
     runtime: String,
@@ -142,7 +155,8 @@ fn judge(path: &Path, case: &Case) -> Verdict {
     let rows = case.inputs[0].shape[0];
     let mut against_library = Vec::new();
     // In one batch, one by one, and in parts.
-    for size in [rows, 1, 5] {
+    let sizes = if case.whole { &[rows][..] } else { &[rows, 1, 5] };
+    for &size in sizes {
         for start in (0..rows).step_by(size) {
             let part = start..(start + size).min(rows);
             let ours = match compute(&model, case, part.clone()) {
@@ -153,7 +167,8 @@ fn judge(path: &Path, case: &Case) -> Verdict {
                 return failed(format!("{} outputs for {}", ours.len(), case.outputs.len()));
             }
             for (ours, theirs) in ours.iter().zip(&case.outputs) {
-                if let Some(what) = difference(ours, theirs.rows(part.clone()), case.tolerance) {
+                let allowed = case.tolerance * theirs.greatest();
+                if let Some(what) = difference(ours, theirs.rows(part.clone(), rows), allowed) {
                     let name = &theirs.name;
                     return failed(format!("differs in '{name}', rows {part:?}: {what}"));
                 }
@@ -161,7 +176,8 @@ fn judge(path: &Path, case: &Case) -> Verdict {
             if size == rows {
                 for (ours, theirs) in ours.iter().zip(&case.library) {
                     let Some(theirs) = theirs else { continue };
-                    against_library.extend(difference(ours, theirs.rows(part.clone()), case.tolerance));
+                    let allowed = case.tolerance * theirs.greatest();
+                    against_library.extend(difference(ours, theirs.rows(part.clone(), rows), allowed));
                 }
             }
         }
@@ -180,14 +196,18 @@ fn exports_answer_as_onnx_runtime_and_their_libraries_do() {
     let mut rows = String::new();
     let mut failing = Vec::new();
     for (name, path, case) in &cases {
-        let verdict = judge(path, case);
-        if !verdict.passes {
+        let mut verdict = judge(path, case);
+        if let Some((_, reason)) = KNOWN.iter().find(|(known, _)| known == name) {
+            assert!(!verdict.passes, "{name} passes now");
+            verdict.runtime = format!("**no**: {reason}");
+        } else if !verdict.passes {
             failing.push(format!("{name} ({}): {}", case.operators.join(", "), verdict.runtime));
         }
         let note = if case.note.is_empty() { String::new() } else { format!(" {}", case.note) };
         let (family, operators) = (&case.family, case.operators.join(", "));
         let Verdict { runtime, library, .. } = verdict;
-        writeln!(rows, "| {family} | {name}{note} | {operators} | {} | {runtime} | {library} |", case.tolerance).unwrap();
+        writeln!(rows, "| {family} | {name}{note} | {operators} | {} | {runtime} | {library} |", case.tolerance)
+            .unwrap();
     }
     assert!(failing.is_empty(), "{} of {} fail:\n{}", failing.len(), cases.len(), failing.join("\n"));
     assert!(cases.len() >= 60);
@@ -195,7 +215,10 @@ fn exports_answer_as_onnx_runtime_and_their_libraries_do() {
     if std::env::var_os("MODELGATE_UPDATE").is_some() {
         fs::write(&path, &table).unwrap();
     }
-    assert!(fs::read_to_string(&path).unwrap_or_default() == table, "CONFORMANCE.md is out of date: set MODELGATE_UPDATE");
+    assert!(
+        fs::read_to_string(&path).unwrap_or_default() == table,
+        "CONFORMANCE.md is out of date: set MODELGATE_UPDATE"
+    );
 }
 
 fn table(count: usize, rows: &str) -> String {

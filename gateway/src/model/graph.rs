@@ -104,7 +104,11 @@ fn check_shapes(graph: &GraphProto, nodes: &[&NodeProto]) -> Result<(), ModelErr
                 .fold(1, u64::saturating_mul);
             if product > ELEMENTS {
                 let limit = ELEMENTS as usize;
-                return Err(ModelError::TooLarge { what: "elements in one tensor", found: usize::try_from(product).unwrap_or(usize::MAX), limit });
+                return Err(ModelError::TooLarge {
+                    what: "elements in one tensor",
+                    found: usize::try_from(product).unwrap_or(usize::MAX),
+                    limit,
+                });
             }
         }
     }

@@ -50,7 +50,8 @@ impl Random {
     }
 
     fn text(&mut self) -> Vec<u8> {
-        self.pick(&[&b""[..], b"NONE", b"PROBIT", b"LEAF", b"BRANCH_EQ", b"(", b"\xff", b"a", "Öl".as_bytes(), b"[[:x"]).to_vec()
+        self.pick(&[&b""[..], b"NONE", b"PROBIT", b"LEAF", b"BRANCH_EQ", b"(", b"\xff", b"a", "Öl".as_bytes(), b"[[:x"])
+            .to_vec()
     }
 
     fn change_attribute(&mut self, attribute: &mut AttributeProto) {
@@ -87,7 +88,7 @@ impl Random {
                 self.change_list(&mut tensor.float_data, fresh);
             }
             _ => {
-                let fresh = self.int() as u8;
+                let fresh = self.below(256) as u8;
                 self.change_list(&mut tensor.raw_data, fresh);
             }
         }

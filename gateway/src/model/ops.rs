@@ -37,8 +37,8 @@ mod zip_map;
 use tract_onnx::Onnx;
 use tract_onnx::pb::NodeProto;
 
-use self::kernel::Operator;
 pub(super) use self::kernel::KernelOp;
+use self::kernel::Operator;
 
 const OPERATORS: [Operator; 27] = [
     binarizer::OPERATOR,

@@ -28,8 +28,8 @@ pub(super) fn settle(graph: &mut GraphProto, files: &BTreeMap<String, Vec<u8>>) 
 }
 
 fn settle_one(tensor: &mut TensorProto, files: &BTreeMap<String, Vec<u8>>) -> Result<(), ModelError> {
-    let sizes = tensor.dims.iter().map(|&dim| u64::try_from(dim).ok());
-    let count = sizes.fold(Some(1u64), |count, size| count?.checked_mul(size?));
+    let mut sizes = tensor.dims.iter().map(|&dim| u64::try_from(dim).ok());
+    let count = sizes.try_fold(1u64, |count, size| count.checked_mul(size?));
     let Some(count) = count else {
         return Err(ModelError::Corrupt(format!("tensor '{}' has the shape {:?}", tensor.name, tensor.dims)));
     };
@@ -54,7 +54,8 @@ fn settle_one(tensor: &mut TensorProto, files: &BTreeMap<String, Vec<u8>>) -> Re
 /// The bytes of a tensor in a file of its own.
 fn external<'a>(tensor: &TensorProto, files: &'a BTreeMap<String, Vec<u8>>) -> Result<&'a [u8], ModelError> {
     let fault = |problem: &str| ModelError::Corrupt(format!("tensor '{}': {problem}", tensor.name));
-    let entry = |key: &str| tensor.external_data.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str());
+    let entry =
+        |key: &str| tensor.external_data.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str());
     let number = |key: &str| {
         let value = entry(key).map(str::parse::<usize>);
         value.transpose().map_err(|_| fault(&format!("the {key} of its data is no number")))
@@ -96,8 +97,14 @@ mod tests {
             .map(|&(key, value)| StringStringEntryProto { key: key.to_owned(), value: value.to_owned() })
             .collect();
         let data_location = Some(DataLocation::External as i32);
-        let tensor =
-            TensorProto { name: "w".into(), dims: vec![2], data_type: 1, data_location, external_data, ..Default::default() };
+        let tensor = TensorProto {
+            name: "w".into(),
+            dims: vec![2],
+            data_type: 1,
+            data_location,
+            external_data,
+            ..Default::default()
+        };
         GraphProto { initializer: vec![tensor], ..Default::default() }
     }
 

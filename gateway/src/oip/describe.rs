@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 use crate::{generation::Generation, oip::input};
 
 /// Extensions of the protocol that are offered.
-pub const EXTENSIONS: [&str; 4] = ["binary_tensor_data", "model_configuration", "schedule_policy", "statistics"];
+pub const EXTENSIONS: [&str; 5] =
+    ["binary_tensor_data", "model_configuration", "model_repository", "schedule_policy", "statistics"];
 
 /// What runs the models, as the protocol names it.
 pub const PLATFORM: &str = "modelgate_onnx";
@@ -83,7 +84,7 @@ pub fn config(generation: &Generation) -> Value {
         })
         .collect();
     let outputs: Vec<_> = generation.signature.outputs.iter().map(tensor).collect();
-    json!({
+    let mut config = json!({
         "name": generation.name,
         "platform": PLATFORM,
         "backend": "modelgate",
@@ -93,5 +94,10 @@ pub fn config(generation: &Generation) -> Value {
         "output": outputs,
         "model_transaction_policy": { "decoupled": false },
         "parameters": {},
-    })
+    });
+    if generation.batching.is_on() {
+        let delay = u64::try_from(generation.batching.max_delay.as_micros()).unwrap_or(u64::MAX);
+        config["dynamic_batching"] = json!({ "max_queue_delay_microseconds": delay });
+    }
+    config
 }

@@ -24,6 +24,7 @@ use crate::{
         mlmodel::onnx_path,
         s3_client,
         spec::{Environment, ModelPlace, S3Place, VersionRef},
+        tls::http_client,
     },
     store::Incoming,
 };
@@ -109,10 +110,7 @@ impl MlflowSource {
         // So that no error repeats them. Fails only for addresses that can have none.
         _ = server.set_username("");
         _ = server.set_password(None);
-        // Set once for the process; a second time changes nothing.
-        _ = rustls::crypto::ring::default_provider().install_default();
-        let client =
-            Client::builder().connect_timeout(CONNECT).read_timeout(PIECE).build().context("the HTTP client")?;
+        let client = http_client().connect_timeout(CONNECT).read_timeout(PIECE).build().context("the HTTP client")?;
         let endpoint = environment.mlflow_endpoint.as_deref().or(environment.endpoint.as_deref());
         let s3 = s3_client::client(&S3Place::default(), environment, endpoint);
         Ok(Self {

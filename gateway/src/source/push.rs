@@ -90,6 +90,7 @@ async fn upload(
     let begun = begun.map_err(|error| explain(&error)).with_context(|| key.to_owned())?;
     let id = begun.upload_id().context("the server gave no upload id")?;
     let mut done = CompletedMultipartUpload::builder();
+    let mut gone = 0;
     for (number, part) in (1..).zip(bytes.chunks(PART)) {
         let body = ByteStream::from(part.to_vec());
         let part_sent =
@@ -102,7 +103,8 @@ async fn upload(
             }
         };
         done = done.parts(CompletedPart::builder().part_number(number).set_e_tag(part_sent.e_tag).build());
-        sent((number as usize * PART).min(size));
+        gone += part.len();
+        sent(gone);
     }
     let end = client.complete_multipart_upload().bucket(bucket).key(key).upload_id(id).multipart_upload(done.build());
     end.send().await.map_err(|error| explain(&error)).with_context(|| key.to_owned())?;

@@ -27,6 +27,9 @@ const MAX_KEYS: usize = 200_000;
 /// Manifests read at once.
 const READS: usize = 8;
 
+/// An object's name and its ETag.
+type Key = (String, String);
+
 #[derive(Debug)]
 pub(super) struct S3Source {
     client: Client,
@@ -35,17 +38,17 @@ pub(super) struct S3Source {
     prefix: String,
     place: usize,
     /// Manifests by key and ETag.
-    seen: Mutex<HashMap<(String, String), Arc<[u8]>>>,
+    seen: Mutex<HashMap<Key, Arc<[u8]>>>,
     /// Digests of the files under [`BLOBS`].
     blobs: Mutex<HashSet<String>>,
 }
 
 impl S3Source {
-    pub(super) fn new(at: S3Place, place: usize, environment: &Environment) -> anyhow::Result<Self> {
+    pub(super) fn new(at: S3Place, place: usize, environment: &Environment) -> Self {
         let client =
             client(&at, environment, environment.endpoint.as_deref().or(environment.mlflow_endpoint.as_deref()));
         let prefix = if at.prefix.is_empty() { String::new() } else { at.prefix + "/" };
-        Ok(Self { client, bucket: at.bucket, prefix, place, seen: Mutex::default(), blobs: Mutex::default() })
+        Self { client, bucket: at.bucket, prefix, place, seen: Mutex::default(), blobs: Mutex::default() }
     }
 
     pub(super) async fn list(&self) -> Result<Listing, SourceError> {
@@ -62,7 +65,7 @@ impl S3Source {
                 if let Some(digest) = rest.strip_prefix(BLOBS) {
                     blobs.insert(digest.to_owned());
                 } else if rest == MANIFEST || rest.ends_with(&format!("/{MANIFEST}")) {
-                    if object.size.is_some_and(|size| size > MAX_MANIFEST as i64) {
+                    if object.size.and_then(|size| usize::try_from(size).ok()).is_some_and(|size| size > MAX_MANIFEST) {
                         listing.problems.push(format!("{key}: at most {MAX_MANIFEST} bytes are taken"));
                     } else {
                         manifests.push((key, etag));
@@ -92,7 +95,7 @@ impl S3Source {
     }
 
     /// From memory if it has not changed.
-    async fn manifest(&self, key: (String, String)) -> ((String, String), Result<Arc<[u8]>, SourceError>) {
+    async fn manifest(&self, key: Key) -> (Key, Result<Arc<[u8]>, SourceError>) {
         let known = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         let read = match known {
             Some(bytes) => Ok(bytes),

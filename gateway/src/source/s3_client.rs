@@ -83,9 +83,9 @@ pub(super) fn explain<E: ProvideErrorMetadata + std::fmt::Debug>(error: &SdkErro
     let kind = match (code, status) {
         ("RequestTimeTooSkewed", _) => Kind::ClockSkew,
         ("NoSuchBucket" | "NoSuchKey" | "NotFound", _) | (_, 404) => Kind::Missing,
-        (_, 401 | 403) => Kind::Denied,
+        // The last two: it is another region's.
+        (_, 401 | 403) | ("PermanentRedirect" | "AuthorizationHeaderMalformed", _) => Kind::Denied,
         (_, 500..) => Kind::Server,
-        ("PermanentRedirect" | "AuthorizationHeaderMalformed", _) => Kind::Denied,
         _ => Kind::Garbage,
     };
     let message = service.err().message().unwrap_or_default();

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Longest pause before something that failed is tried again.
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
+const LONGEST_RETRY: Duration = Duration::from_mins(1);
 
 impl Supervisor {
     /// Starts jobs for releases that are wanted and not there.
@@ -76,6 +76,7 @@ impl Supervisor {
             // Something newer was wished for.
             _ => return,
         };
+        let is_news = result.is_err() || !slot.fetched;
         match result {
             Ok(Prepared { release, generation: None }) => {
                 slot.release = release;
@@ -97,7 +98,8 @@ impl Supervisor {
             Err(failure) => self.failed(&name, &id, failure),
         }
         let source = self.models.get(&name).and_then(|model| model.slots.get(&id)).map(|slot| slot.release.source);
-        if let Some(source) = source {
+        // What only became resident again is written down already.
+        if let Some(source) = source.filter(|_| until != Until::LoadedSoon || is_news) {
             self.remember(source);
         }
     }
@@ -152,7 +154,9 @@ impl Supervisor {
         }
         self.settle(name);
         generation.tally.used();
-        waiters.into_iter().for_each(|waiter| waiter.answer(Ok(Arc::clone(&generation))));
+        for waiter in waiters {
+            waiter.answer(Ok(Arc::clone(&generation)));
+        }
         // Only now is it known what it takes.
         self.make_room(name, id);
     }
@@ -204,7 +208,7 @@ fn changed_signature(old: &Generation, new: &Generation) -> Option<String> {
                 (Some(_), None) => changes.push(format!("{side} '{name}' is gone")),
                 (None, Some(_)) => changes.push(format!("{side} '{name}' is new")),
                 (Some(old), Some(new)) if !old.same_layout(&new) => {
-                    changes.push(format!("{side} '{name}': {old} is now {new}"))
+                    changes.push(format!("{side} '{name}': {old} is now {new}"));
                 }
                 _ => {}
             }

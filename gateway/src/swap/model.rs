@@ -153,7 +153,7 @@ impl Model {
         let wanted = self.wanted();
         let mut serving: Vec<String> = wanted.iter().filter(can).cloned().collect();
         let head = wanted.iter().find(|id| self.slots.get(*id).is_some_and(|slot| !slot.is_hopeless()));
-        if head.filter(can).is_none() {
+        if !head.is_some_and(|head| can(&head)) {
             // What should answer first cannot yet: what answered stays, and first if it was.
             let kept: Vec<_> = self.serving.iter().filter(can).cloned().collect();
             serving.retain(|id| !kept.contains(id));

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Longest pause between looks at a source that fails.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// After a file event: what was begun has this long to be finished before the look.
 const SETTLE: Duration = Duration::from_millis(20);

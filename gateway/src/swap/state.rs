@@ -78,11 +78,7 @@ impl Supervisor {
         given: Vec<(Release, Arc<Generation>)>,
     ) -> std::io::Result<Self> {
         let known = Arc::clone(&catalog);
-        let reaper = Reaper::start(Arc::clone(&metrics), move |model, version| {
-            known.index().iter().any(|(name, versions)| {
-                name == model && version.is_none_or(|version| versions.iter().any(|known| known.version == version))
-            })
-        })?;
+        let reaper = Reaper::start(Arc::clone(&metrics), move |model, version| known.knows(model, version))?;
         let (done, finished) = mpsc::channel(64);
         let mut this = Self {
             silent: (0..settings.sources).collect(),
@@ -97,7 +93,7 @@ impl Supervisor {
             done,
             finished: Some(finished),
         };
-        this.metrics.lifecycle.budget_bytes.set(this.settings.budget.unwrap_or(0) as i64);
+        this.metrics.lifecycle.budget_bytes.set(gauge(this.settings.budget.unwrap_or(0)));
         for (release, generation) in given {
             let name = release.model.clone();
             this.first_given.get_or_insert_with(|| name.clone());
@@ -204,9 +200,9 @@ impl Supervisor {
         let live = self.models.values().flat_map(|model| model.slots.values()).filter_map(Slot::live);
         let (count, bytes) = live.fold((0, 0), |(count, bytes), live| (count + 1, bytes + live.footprint()));
         self.metrics.lifecycle.resident.set(count);
-        self.metrics.lifecycle.resident_bytes.set(bytes as i64);
+        self.metrics.lifecycle.resident_bytes.set(gauge(bytes));
         let known: usize = self.models.values().map(|model| model.wanted().len()).sum();
-        self.metrics.lifecycle.known.set(known as i64);
+        self.metrics.lifecycle.known.set(gauge(known));
     }
 
     /// Ready once every source has spoken and what it offered has become something, for better or worse.
@@ -225,4 +221,9 @@ impl Supervisor {
             self.settings.settled.store(true, Ordering::Release);
         }
     }
+}
+
+/// As gauges have it.
+fn gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

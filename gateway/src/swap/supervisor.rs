@@ -11,8 +11,9 @@ use tokio::{
 };
 
 use crate::{
+    bundle::Manifest,
     error::Error,
-    release::Release,
+    release::{Content, Release},
     swap::{
         model::{Slot, SlotState, Waiter},
         poll::Offer,
@@ -61,6 +62,7 @@ impl Supervisor {
         for release in offer.releases {
             by_model.entry(release.model.clone()).or_default().push(release);
         }
+        let mut is_news = false;
         let known: Vec<String> = self.models.keys().cloned().collect();
         for name in known.iter().filter(|name| !by_model.contains_key(*name)) {
             if self
@@ -68,6 +70,7 @@ impl Supervisor {
                 .get_mut(name)
                 .is_some_and(|model| model.offers.remove(&key).is_some_and(|ids| !ids.is_empty()))
             {
+                is_news = true;
                 self.settle(name);
             }
         }
@@ -83,7 +86,11 @@ impl Supervisor {
                 model.slots.entry(release.id.clone()).or_insert_with(|| Slot::new(release));
             }
             model.offers.insert(key, ids);
+            if !is_other && !offer.changed {
+                continue;
+            }
             if is_other {
+                is_news = true;
                 let first = model.offered_first().cloned();
                 // Somebody went back from a release: a source that wants another one is heard again.
                 if model.rolled_back.as_ref().is_some_and(|(from, _)| first.as_ref() != Some(from)) {
@@ -106,7 +113,21 @@ impl Supervisor {
             }
             self.settle(&name);
         }
-        self.remember(offer.source);
+        if is_news {
+            self.remember(offer.source);
+            self.clean();
+        }
+    }
+
+    /// Removes files from the cache that no release needs any more.
+    fn clean(&self) {
+        let Some(store) = &self.preparer.store else { return };
+        let slots = self.models.values().flat_map(|model| model.slots.values());
+        let used = slots.filter_map(|slot| match &slot.release.content {
+            Content::Bundle { manifest, .. } => Manifest::parse(manifest).and_then(|manifest| manifest.files()).ok(),
+            Content::Folder(_) | Content::Demo | Content::Onnx { .. } => None,
+        });
+        store.retain(&used.flatten().map(|file| file.sha256).collect());
     }
 
     /// Writes down what a source offers, as far as it could be served without the source.
@@ -167,7 +188,9 @@ impl Supervisor {
             })
             .map(|(name, _)| name.clone())
             .collect();
-        due.iter().for_each(|name| self.begin(name));
+        for name in &due {
+            self.begin(name);
+        }
         if let Some(idle) = self.settings.idle {
             self.unload_idle(idle);
         }

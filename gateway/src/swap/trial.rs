@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_canary_is_judged_by_failures_and_time() {
-        let gate = Gate { canary: 100, shadow: 0, requests: 100, longest: Duration::from_secs(60) };
+        let gate = Gate { canary: 100, shadow: 0, requests: 100, longest: Duration::from_mins(1) };
         let ms = Duration::from_millis;
         let old = counts(1000, 1, ms(1));
         let young = ms(10);

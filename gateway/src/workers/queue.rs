@@ -137,7 +137,7 @@ impl Queue {
     }
 
     /// How much waits.
-    pub(super) fn depth(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.lock().count
     }
 

@@ -35,9 +35,10 @@ def zipped(value):
     return np.asarray(value)
 
 
-def case(name, family, convert, feeds, library, tolerance=1e-5, note=""):
+def case(name, family, convert, feeds, library, tolerance=1e-5, note="", whole=False):
     """Converts a model and keeps it with the answers. `library` gives the library's own answer for each output, None
-    where it has none. `tolerance` is relative, of scores; labels have to be equal."""
+    where it has none. `tolerance` is relative, of scores; labels have to be equal. `whole` says that parts of the batch
+    would have other shapes."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -62,6 +63,7 @@ def case(name, family, convert, feeds, library, tolerance=1e-5, note=""):
     content = {
         "family": family,
         "note": note,
+        "whole": whole,
         "tolerance": tolerance,
         "operators": operators,
         "inputs": [described(name, value) for name, value in feeds.items()],

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    flowers::{Load, flowers, place},
+    flowers::{Load, flowers, other_model, place},
     support::{BundleFolder, Gateway, eventually, module, sha256},
 };
 
@@ -25,6 +25,7 @@ async fn under_load(root: &Path, cache: &Path) -> (Arc<Gateway>, Load) {
 /// A small change to the file, with the digest in the manifest made right.
 fn bad(name: &str) -> BundleFolder {
     let bundle = flowers("iris", "2");
+    other_model(&bundle, "of version 2");
     match name {
         "corrupt graph" => {
             let model = fs::read(bundle.file("model.onnx")).expect("a model");
@@ -120,6 +121,7 @@ async fn a_folder_half_copied_is_no_release_yet() {
     let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
     let (gateway, load) = under_load(root.path(), cache.path()).await;
     let bundle = flowers("iris", "2");
+    other_model(&bundle, "of version 2");
     let at = root.path().join("2");
     fs::create_dir_all(&at).expect("made");
     fs::copy(bundle.file("bundle.toml"), at.join("bundle.toml")).expect("copied");
@@ -145,7 +147,7 @@ async fn a_folder_half_copied_is_no_release_yet() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_writers_that_race_never_mix() {
     let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
-    let (gateway, load) = under_load(root.path(), cache.path()).await;
+    let (_gateway, load) = under_load(root.path(), cache.path()).await;
     let at = root.path().join("next");
     let writers: Vec<_> = ["2", "3"]
         .map(|version| {
@@ -173,7 +175,7 @@ async fn two_writers_that_race_never_mix() {
 async fn garbage_in_place_of_a_manifest_is_told() {
     let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
     let (gateway, load) = under_load(root.path(), cache.path()).await;
-    for (name, bytes) in [("a", b"\xff\xfe\0".as_slice()), ("b", b"format = "), ("c", &[b'#'; 2 << 20])] {
+    for (name, bytes) in [("a", b"\xff\xfe\0".as_slice()), ("b", b"format = "), ("c", vec![b'#'; 2 << 20].as_slice())] {
         fs::create_dir_all(root.path().join(name)).expect("made");
         fs::write(root.path().join(name).join("bundle.toml"), bytes).expect("written");
     }

@@ -16,8 +16,6 @@ pub enum Fault {
     Closed,
     /// It gets this answer, whatever it asks.
     Answer(String),
-    /// It gets no answer.
-    Silent,
     /// It reaches the server, but only so many bytes come back.
     CutAfter(usize),
 }
@@ -73,10 +71,6 @@ async fn connection(mut client: TcpStream, server: String, fault: Fault) {
             _ = client.read(&mut request).await;
             _ = client.write_all(text.as_bytes()).await;
             _ = client.shutdown().await;
-        }
-        Fault::Silent => {
-            let mut request = [0; 8192];
-            while client.read(&mut request).await.is_ok_and(|count| count > 0) {}
         }
         Fault::CutAfter(most) => {
             let Ok(mut server) = TcpStream::connect(server).await else { return };

@@ -41,6 +41,14 @@ pub fn flowers(name: &str, version: &str) -> BundleFolder {
     bundle
 }
 
+/// The same graph in another file: with a documentation string after it.
+pub fn other_model(bundle: &BundleFolder, mark: &str) {
+    let mut model = fs::read(bundle.file("model.onnx")).expect("a model");
+    model.extend([0x32, u8::try_from(mark.len()).expect("short")]);
+    model.extend(mark.as_bytes());
+    bundle.replace("model.onnx", &model);
+}
+
 /// Copies a bundle into a folder as a careful tool would: the manifest last, and in one step.
 pub fn place(bundle: &BundleFolder, at: &Path) {
     fs::create_dir_all(at).expect("made");

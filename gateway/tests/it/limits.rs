@@ -71,8 +71,10 @@ async fn expired_and_abandoned_requests_are_not_run() {
         let gateway = Arc::clone(&gateway);
         async move { gateway.predict(looping()).await.status.as_u16() }
     });
+    // Not only admitted: what still waits would run together with what comes next.
     eventually("the worker is busy", || async {
         gateway.metric("nv_inference_pending_request_count{model=\"unruly\",version=\"1\"}").await == Some(1.0)
+            && gateway.metric("modelgate_queue_depth").await == Some(0.0)
     })
     .await;
     let mut stream = TcpStream::connect(&gateway.address).await.expect("connected");

@@ -16,13 +16,14 @@ use tempfile::TempDir;
 
 use crate::{
     faulty::{Fault, Wire},
-    real::{Mlflow, S3, Served, python, with_s3},
-    support::{Gateway, eventually},
+    real::{Conversation, Mlflow, S3, Served, python, with_s3},
+    support::{Gateway, client, eventually},
 };
 
 struct Registry {
     s3: S3,
     mlflow: Mlflow,
+    person: Conversation,
     _folder: TempDir,
 }
 
@@ -31,22 +32,18 @@ impl Registry {
         let folder = TempDir::new().expect("a folder");
         let s3 = S3::start().await;
         let mlflow = Mlflow::start(&s3, folder.path()).await;
-        Self { s3, mlflow, _folder: folder }
+        let mut command = Command::new(python("python"));
+        with_s3(&mut command, &s3)
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/py/registry.py"))
+            .env("MLFLOW_TRACKING_URI", &mlflow.url)
+            .env("GIT_PYTHON_REFRESH", "quiet");
+        let person = Conversation::start(&mut command);
+        Self { s3, mlflow, person, _folder: folder }
     }
 
-    /// Runs `registry.py`; gives what it prints.
-    async fn script(&self, args: &[&str]) -> String {
-        let mut command = Command::new(python("python"));
-        with_s3(&mut command, &self.s3)
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/py/registry.py"))
-            .args(args)
-            .env("MLFLOW_TRACKING_URI", &self.mlflow.url)
-            .env("GIT_PYTHON_REFRESH", "quiet")
-            .stderr(Stdio::piped());
-        let output = tokio::task::block_in_place(|| command.output()).expect("it runs");
-        let told = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{args:?}: {told}{}", String::from_utf8_lossy(&output.stderr));
-        told.lines().last().unwrap_or_default().to_owned()
+    /// A command for `registry.py`; gives the version it answers with.
+    fn script(&mut self, command: &str) -> String {
+        tokio::task::block_in_place(|| self.person.say(command))
     }
 }
 
@@ -59,11 +56,10 @@ async fn predict(client: &Client, address: &str, body: &Value) -> (StatusCode, S
 
 #[tokio::test(flavor = "multi_thread")]
 async fn from_training_to_answer() {
-    let registry = Registry::start().await;
+    let mut registry = Registry::start().await;
     // The first version is behind the tracking server's proxy, the second in the bucket itself.
-    assert_eq!(registry.script(&["train", "churn", "a", "--alias", "champion"]).await, "1");
-    let direct = ["train", "churn", "b", "--experiment", "direct", "--artifacts", "s3://models/direct"];
-    assert_eq!(registry.script(&direct).await, "2");
+    assert_eq!(registry.script("train churn a --alias champion"), "1");
+    assert_eq!(registry.script("train churn b --experiment direct --artifacts s3://models/direct"), "2");
 
     let cache = TempDir::new().expect("a folder");
     let mut command = Command::new(env!("CARGO_BIN_EXE_modelgate"));
@@ -76,7 +72,7 @@ async fn from_training_to_answer() {
         .env("MLFLOW_TRACKING_URI", &registry.mlflow.url)
         .stderr(Stdio::null());
     let served = Served::start(&mut command);
-    let client = Client::new();
+    let client = client();
     let row = json!({ "age": 30, "plan": "basic", "model": "churn" });
     let address = served.address.clone();
     eventually("version 1 answers", || async { predict(&client, &address, &row).await.0 == 200 }).await;
@@ -101,14 +97,14 @@ async fn from_training_to_answer() {
         }
     });
     for version in ["2", "1", "2"] {
-        registry.script(&["alias", "churn", "champion", version]).await;
+        registry.script(&format!("alias churn champion {version}"));
         eventually("the alias is followed", || async { predict(&client, &address, &row).await.1 == version }).await;
     }
     done.store(true, Ordering::Relaxed);
     assert_eq!(load.await.expect("no wrong answer"), ["1", "2", "1", "2"]);
 
     // A version that is only a graph, by every way of naming it; then a registry that answers garbage.
-    assert_eq!(registry.script(&["bare", "bare", "best"]).await, "1");
+    assert_eq!(registry.script("bare bare best"), "1");
     let wire = Wire::to(registry.mlflow.url.trim_start_matches("http://")).await;
     let tracking = format!("tracking=http://{}", wire.address);
     let sources = ["models:/bare@best", "models:/churn/1", "models:/churn/latest", "models:/churn@nobody"]

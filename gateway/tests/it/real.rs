@@ -1,17 +1,20 @@
 //! Real servers and the real binary, each on a port and a folder of its own, ended with the test.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Lines, Write},
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
 use reqwest::{Client, StatusCode};
+use serde_json::json;
+
+use crate::support::client;
 
 /// Python imports for seconds on a busy machine before a server listens.
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_mins(2);
 
 /// A process that ends with the test, and its children with it.
 pub struct Process(Child);
@@ -38,6 +41,32 @@ impl Drop for Process {
     }
 }
 
+/// A process that answers each line with some lines of its own, the last of which begins with `= `.
+pub struct Conversation {
+    _process: Process,
+    to: ChildStdin,
+    from: Lines<BufReader<ChildStdout>>,
+}
+
+impl Conversation {
+    pub fn start(command: &mut Command) -> Self {
+        let mut process = Process::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
+        let to = process.0.stdin.take().expect("piped");
+        let from = BufReader::new(process.0.stdout.take().expect("piped")).lines();
+        Self { _process: process, to, from }
+    }
+
+    pub fn say(&mut self, line: &str) -> String {
+        writeln!(self.to, "{line}").expect("it listens");
+        loop {
+            let answer = self.from.next().unwrap_or_else(|| panic!("{line}: it ended")).expect("text");
+            if let Some(answer) = answer.strip_prefix("= ") {
+                return answer.to_owned();
+            }
+        }
+    }
+}
+
 /// A program of the environment that `gateway/tests/setup.sh` makes.
 pub fn python(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/source-venv/bin").join(name);
@@ -50,7 +79,7 @@ pub fn free_port() -> u16 {
 }
 
 async fn until_it_answers(url: &str) {
-    let client = Client::new();
+    let client = client();
     let deadline = Instant::now() + START;
     while client.get(url).send().await.is_err() {
         assert!(Instant::now() < deadline, "nobody answers at {url}");
@@ -74,10 +103,22 @@ impl S3 {
                 .stdout(Stdio::null())
                 .stderr(Stdio::null()),
         );
-        let this = Self { address: format!("127.0.0.1:{port}"), process, client: Client::new() };
+        let this = Self { address: format!("127.0.0.1:{port}"), process, client: client() };
         until_it_answers(&this.url("")).await;
         let made = this.client.put(this.url("models")).send().await.expect("an answer");
         assert_eq!(made.status(), StatusCode::OK);
+        // Anybody may read it, as buckets with public models are set up.
+        let policy = json!({
+            "Version": "2012-10-17",
+            "Statement": [{
+                "Effect": "Allow",
+                "Principal": "*",
+                "Action": ["s3:GetObject", "s3:ListBucket"],
+                "Resource": ["arn:aws:s3:::models", "arn:aws:s3:::models/*"],
+            }],
+        });
+        let allowed = this.client.put(this.url("models?policy")).body(policy.to_string()).send().await;
+        assert!(allowed.expect("an answer").status().is_success());
         this
     }
 
@@ -116,6 +157,7 @@ pub fn with_s3<'a>(command: &'a mut Command, s3: &S3) -> &'a mut Command {
         .env("AWS_ACCESS_KEY_ID", "test")
         .env("AWS_SECRET_ACCESS_KEY", "test-secret")
         .env("AWS_DEFAULT_REGION", "us-east-1")
+        .env("MLFLOW_DISABLE_TELEMETRY", "true")
 }
 
 /// The binary with these arguments, to its end.

@@ -39,6 +39,7 @@ async fn known(
 async fn the_first_request_loads_a_model_once() {
     let (_root, _cache, gateway) = known(3, |_| {}).await;
     gateway.becomes("m1", "1", "UNAVAILABLE", "not resident").await;
+    assert_eq!(gateway.metric("modelgate_known_versions").await, Some(3.0));
     let listed = gateway.get("/listar_modelos").await.json();
     assert_eq!(listed, json!({ "modelos_disponibles": ["m0", "m1", "m2"] }));
     assert_eq!(gateway.metric("modelgate_resident_generations").await, Some(0.0));
@@ -57,8 +58,8 @@ async fn the_first_request_loads_a_model_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_longest_unused_goes_where_the_pool_is_full() {
-    // Two stages on three threads each: four models fill a pool of 24.
-    let (_root, _cache, gateway) = known(8, |args| args.max_instances = Some(24)).await;
+    // Two stages on three threads each, and eight kept free: four models fill a pool of 32.
+    let (_root, _cache, gateway) = known(8, |args| args.max_instances = Some(32)).await;
     for round in 0..3 {
         for number in 0..8 {
             let answer = gateway.predict(row_for(&format!("m{number}"))).await;

@@ -110,6 +110,7 @@ async fn a_store_that_fails_changes_nothing_but_its_state() {
         assert_eq!(gateway.get("/v2/health/ready").await.status, 200);
     };
     for (fault, state) in [
+        (Fault::Closed, "unreachable"),
         (Fault::refusal(403, "AccessDenied"), "denied"),
         (Fault::refusal(403, "InvalidAccessKeyId"), "denied"),
         (Fault::refusal(403, "RequestTimeTooSkewed"), "clock_skew"),

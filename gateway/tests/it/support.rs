@@ -4,7 +4,6 @@ use std::{
     fs,
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -17,6 +16,11 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 /// How long a test waits for something that should happen.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An HTTP client.
+pub fn client() -> Client {
+    modelgate::source::http_client().build().expect("a client")
+}
 
 /// A running gateway; dropping it drains it.
 pub struct Gateway {
@@ -96,7 +100,7 @@ impl Gateway {
         let app = server.app().clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move { server.run(async move { _ = stopped.await }).await.expect("it serves") });
-        Self { address, client: Client::new(), app, admin, stop: Some(stop), task }
+        Self { address, client: client(), app, admin, stop: Some(stop), task }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -233,6 +237,22 @@ impl BundleFolder {
         this
     }
 
+    /// A model invoked as it is, by the builtin module.
+    pub fn model_alone(name: &str, onnx: &[u8]) -> Self {
+        let this = Self { folder: TempDir::new().expect("a folder") };
+        this.write("model.onnx", onnx);
+        this.write(
+            "bundle.toml",
+            format!(
+                "format = 1\nname = \"{name}\"\nversion = \"1\"\n[model]\nfile = \"model.onnx\"\nsha256 = \"{}\"\n\
+                 [[stage]]\nname = \"predict\"\nmodule = \"builtin:predict\"\n",
+                sha256(onnx)
+            )
+            .as_bytes(),
+        );
+        this
+    }
+
     /// A copy of one that is committed.
     pub fn copy_of(path: &str) -> Self {
         let this = Self { folder: TempDir::new().expect("a folder") };
@@ -276,6 +296,3 @@ pub async fn refusal(bundle: &Path) -> String {
     let error = Server::start(&args.resolve().expect("a configuration")).await.expect_err("a refusal");
     format!("{error:#}")
 }
-
-/// The gateway shared by several tasks of one test.
-pub type Shared = Arc<Gateway>;

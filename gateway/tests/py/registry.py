@@ -1,11 +1,13 @@
 """What a data scientist does: trains a pipeline, exports it, logs it in MLflow's registry, moves an alias.
 
-`registry.py train VERSION ...` trains and logs a pipeline whose classes end in the word given, and prints the version's
-number; `alias NAME ALIAS VERSION` moves an alias with MLflow's own client; `bare NAME ALIAS` logs an ONNX graph without
-a bundle. The tracking server comes from MLFLOW_TRACKING_URI.
+Takes one command a line from standard input, and answers each with a line `= VERSION`: `train NAME WORD ...` trains and
+logs a pipeline whose classes end in the word given; `alias NAME ALIAS VERSION` moves an alias with MLflow's own client;
+`bare NAME ALIAS` logs an ONNX graph without a bundle. The tracking server comes from MLFLOW_TRACKING_URI.
 """
 
 import argparse
+import shlex
+import sys
 import tempfile
 from pathlib import Path
 
@@ -41,7 +43,7 @@ def train(options):
     # Plain MLflow loads the same version: the graph alone, on the matrix that the preprocessing gives.
     loaded = mlflow.onnx.load_model(f"models:/{options.name}/{version}")
     assert loaded.graph.input[0].name == "X", loaded.graph.input
-    print(version)
+    return version
 
 
 def bare(options):
@@ -59,11 +61,12 @@ def bare(options):
         logged = mlflow.onnx.log_model(graph, registered_model_name=options.name, **here)
     version = str(logged.registered_model_version)
     mlflow.MlflowClient().set_registered_model_alias(options.name, options.alias, version)
-    print(version)
+    return version
 
 
 def alias(options):
     mlflow.MlflowClient().set_registered_model_alias(options.name, options.alias, options.version)
+    return options.version
 
 
 def main():
@@ -84,8 +87,9 @@ def main():
     for argument in ("name", "alias", "version"):
         command.add_argument(argument)
     command.set_defaults(run=alias)
-    options = parser.parse_args()
-    options.run(options)
+    for line in sys.stdin:
+        options = parser.parse_args(shlex.split(line))
+        print("=", options.run(options), flush=True)
 
 
 if __name__ == "__main__":

@@ -44,8 +44,8 @@ pub(super) fn paths() -> Map<String, Value> {
                 "operation",
                 "Whether requests should be sent here",
                 &[
-                    ("200", response("They should", truth("ready"))),
-                    ("503", response("They should not: it starts, or it is about to end", truth("ready"))),
+                    ("200", response("They should", readiness())),
+                    ("503", response("They should not: it starts, or it is about to end", readiness())),
                 ],
             ),
         ),
@@ -84,6 +84,13 @@ fn finished(mut operation: Value, path: &str, surface: Surface) -> Value {
     operation["responses"]["405"] = named(method);
     operation["responses"]["500"] = named(internal);
     operation
+}
+
+/// `{"ready": true}`, and the sources that are not as they should be.
+fn readiness() -> Value {
+    let mut ready = truth("ready");
+    ready["properties"]["sources"] = json!({ "type": "object", "additionalProperties": { "type": "object" } });
+    ready
 }
 
 /// `{"live": true}`.

@@ -4,6 +4,7 @@
 
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::array::Gather;
+use tract_onnx::tract_hir::tract_core::ops::cast::cast;
 
 use super::kernel::{ML, Operator};
 
@@ -48,7 +49,12 @@ impl Expansion for ArrayFeatureExtractor {
         if model.outlet_fact(values)?.rank() == 1 {
             values = model.wire_node(format!("{prefix}.row"), AxisOp::Add(0), &[values])?[0];
         }
-        let shape = model.outlet_fact(indices)?.shape.to_tvec();
+        let fact = model.outlet_fact(indices)?;
+        let shape = fact.shape.to_tvec();
+        // Places found by `ArgMax` come as dimensions.
+        if fact.datum_type != i64::datum_type() {
+            indices = model.wire_node(format!("{prefix}.places"), cast(i64::datum_type()), &[indices])?[0];
+        }
         if shape.len() != 1 {
             let count = shape.iter().product::<TDim>();
             let flat = AxisOp::Reshape(0, shape, tvec!(count));

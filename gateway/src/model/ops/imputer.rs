@@ -16,7 +16,10 @@ pub(super) const OPERATOR: Operator = Operator {
         let attributes = Attributes(node);
         let floats = attributes.floats("imputed_value_floats").to_vec();
         let ints = attributes.ints("imputed_value_int64s").to_vec();
-        ensure!(floats.is_empty() != ints.is_empty(), "expected one of 'imputed_value_floats' and 'imputed_value_int64s'");
+        ensure!(
+            floats.is_empty() != ints.is_empty(),
+            "expected one of 'imputed_value_floats' and 'imputed_value_int64s'"
+        );
         let float = attributes.float("replaced_value_float").unwrap_or(0.0);
         let int = attributes.int("replaced_value_int64").unwrap_or(0);
         built(node, Arc::new(Imputer { floats, ints, float, int }))
@@ -59,6 +62,7 @@ impl Kernel for Imputer {
         Ok(tvec!(Spec { datum, shape: input.shape.clone() }))
     }
 
+    #[expect(clippy::float_cmp, reason = "a missing value is one that is exactly so")]
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         let input = &*inputs[0];
         self.check_width(input.shape().last().copied().unwrap_or(1))?;

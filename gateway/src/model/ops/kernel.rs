@@ -83,7 +83,8 @@ pub(super) struct Operator {
 /// Domain of the operators for classical machine learning.
 pub(super) const ML: &str = "ai.onnx.ml";
 
-/// Wraps what `parse` made for tract.
+/// Wraps a kernel for tract.
+#[expect(clippy::unnecessary_wraps, reason = "the type of a builder")]
 pub(super) fn built(node: &NodeProto, kernel: Arc<dyn Kernel>) -> Built {
     // An optional output that nobody wants has no name and no outlet.
     let kept = optional_outputs(node).take(node.output.len()).enumerate();

@@ -56,7 +56,10 @@ fn label_encoder(ctx: &ParsingContext<'_>, node: &NodeProto) -> TractResult<Arc<
         Some(default) => default,
         None => default(attributes, values.datum_type())?,
     };
-    Ok(Arc::new(Table { name: "LabelEncoder", from_texts: None, from_numbers: None }.with(&keys, &values, &default)?))
+    // Before version 4, NaN equals nothing.
+    let missing = ctx.model.opset_import.iter().any(|import| import.domain == ML && import.version >= 4);
+    let table = Table { name: "LabelEncoder", from_texts: None, from_numbers: None };
+    Ok(Arc::new(table.with(&keys, &values, &default, missing)?))
 }
 
 /// The attribute of that name and any type.
@@ -87,16 +90,11 @@ fn default(node: Attributes<'_>, datum: DatumType) -> TractResult<Tensor> {
 }
 
 /// A table from texts to integers that also goes the other way, as the input's type says.
-fn both_ways(
-    name: &'static str,
-    names: &[String],
-    ints: &[i64],
-    node: Attributes<'_>,
-) -> TractResult<Arc<dyn Kernel>> {
+fn both_ways(name: &'static str, names: &[String], ints: &[i64], node: Attributes<'_>) -> TractResult<Arc<dyn Kernel>> {
     let (names, ints) = (tensor1(names), tensor1(ints));
     let (text, int) = (default(node, String::datum_type())?, default(node, i64::datum_type())?);
     let table = Table { name, from_texts: None, from_numbers: None };
-    Ok(Arc::new(table.with(&names, &ints, &int)?.with(&ints, &names, &text)?))
+    Ok(Arc::new(table.with(&names, &ints, &int, false)?.with(&ints, &names, &text, false)?))
 }
 
 /// A table for each kind of input.
@@ -108,8 +106,8 @@ struct Table {
 }
 
 impl Table {
-    fn with(mut self, keys: &Tensor, values: &Tensor, default: &Tensor) -> TractResult<Self> {
-        let lookup = Lookup::new(keys, values, default)?;
+    fn with(mut self, keys: &Tensor, values: &Tensor, default: &Tensor, missing: bool) -> TractResult<Self> {
+        let lookup = Lookup::new(keys, values, default, missing)?;
         if keys.datum_type() == String::datum_type() {
             self.from_texts = Some(lookup);
         } else {

@@ -10,7 +10,7 @@ use super::attributes::Attributes;
 use super::dense::Dense;
 use super::kernel::{Kernel, ML, Operator, Spec, built, matrix};
 use super::labels::Labels;
-use super::post::{PostTransform, logistic};
+use super::post::{PostTransform, logistic, probit};
 use super::values::{is_numeric, tensor, values};
 
 pub(super) const CLASSIFIER: Operator = Operator {
@@ -126,6 +126,7 @@ impl Classifier {
     fn pair(&self, sum: f32) -> [f32; 2] {
         match self.post {
             PostTransform::Logistic => [logistic(-sum), logistic(sum)],
+            PostTransform::Probit => [probit(1.0 - sum), probit(sum)],
             _ => [1.0 - sum, sum],
         }
     }

@@ -36,13 +36,18 @@ enum Values {
 
 impl Lookup {
     /// From lists of equal length; of equal keys the first counts. The default is a single value of the values' type.
-    pub(super) fn new(keys: &Tensor, values: &Tensor, default: &Tensor) -> TractResult<Self> {
+    /// `missing` says whether the key NaN stands for missing numbers; else nothing equals it.
+    pub(super) fn new(keys: &Tensor, values: &Tensor, default: &Tensor, missing: bool) -> TractResult<Self> {
         ensure!(keys.len() == values.len(), "{} keys for {} values", keys.len(), values.len());
         ensure!(default.len() == 1, "expected a single default");
         let keys = match keys.datum_type() {
             DatumType::String => Keys::Strings(places(texts(keys)?.iter().cloned())),
             datum if datum.is_float() => {
-                Keys::Floats(places(self::values::<f64>(keys)?.iter().map(|&key| float_key(key))))
+                let mut places = places(self::values::<f64>(keys)?.iter().map(|&key| float_key(key)));
+                if !missing {
+                    places.remove(&float_key(f64::NAN));
+                }
+                Keys::Floats(places)
             }
             _ => Keys::Ints(places(self::values::<i64>(keys)?.iter().copied())),
         };
@@ -88,9 +93,7 @@ impl Lookup {
         let shape = input.shape();
         match &self.keys {
             Keys::Strings(keys) => self.take(shape, texts(input)?.iter().map(|value| keys.get(value).copied())),
-            Keys::Ints(keys) => {
-                self.take(shape, values::<i64>(input)?.iter().map(|value| keys.get(value).copied()))
-            }
+            Keys::Ints(keys) => self.take(shape, values::<i64>(input)?.iter().map(|value| keys.get(value).copied())),
             Keys::Floats(keys) => {
                 let values = values::<f64>(input)?;
                 self.take(shape, values.iter().map(|&value| keys.get(&float_key(value)).copied()))
@@ -110,11 +113,7 @@ impl Lookup {
     }
 }
 
-fn take<T: Datum>(
-    shape: &[usize],
-    values: &[T],
-    places: impl Iterator<Item = Option<usize>>,
-) -> TractResult<TValue> {
+fn take<T: Datum>(shape: &[usize], values: &[T], places: impl Iterator<Item = Option<usize>>) -> TractResult<TValue> {
     let default = values.len().saturating_sub(1);
     let taken = places.map(|place| values.get(place.unwrap_or(default)).cloned());
     tensor(shape, taken.collect::<Option<Vec<T>>>().context("a lookup without a default")?)

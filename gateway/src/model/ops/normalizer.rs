@@ -58,7 +58,9 @@ impl Kernel for Normalizer {
             for row in out.chunks_mut(width) {
                 let norm = norm(self.0, row.iter().map(|&value| f64::from(value)));
                 if norm != 0.0 {
-                    row.iter_mut().for_each(|value| *value = (f64::from(*value) / norm) as f32);
+                    for value in row {
+                        *value = (f64::from(*value) / norm) as f32;
+                    }
                 }
             }
         }

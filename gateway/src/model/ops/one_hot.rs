@@ -65,15 +65,13 @@ impl Kernel for OneHot {
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         let input = &*inputs[0];
         let mut out = vec![0.0f32; input.len().checked_mul(self.count).context("too large")?];
-        let mut set = |place: usize, category: Option<&usize>| match category {
-            Some(&category) => {
+        let mut set = |place: usize, category: Option<&usize>| {
+            if let Some(&category) = category {
                 out[place * self.count + category] = 1.0;
-                Ok(())
-            }
-            None => {
+            } else {
                 ensure!(self.zeros, "value {place} is none of the known categories");
-                Ok(())
             }
+            Ok(())
         };
         match &self.categories {
             Categories::Ints(places) => {

@@ -63,14 +63,16 @@ impl Kernel for StringSplit {
         let [input] = inputs else { bail!("expected 1 input, got {}", inputs.len()) };
         ensure!(input.datum == String::datum_type(), "expected texts, got {:?}", input.datum);
         let mut shape = input.shape.clone();
-        shape.push(self.parts.clone());
+        // Without texts there are no parts.
+        let none = input.shape.iter().any(|size| *size == 0.to_dim());
+        shape.push(if none { 0.to_dim() } else { self.parts.clone() });
         Ok(tvec!(Spec::of::<String>(shape), Spec::of::<i64>(input.shape.clone())))
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         let input = &*inputs[0];
         let parts: Vec<Vec<&str>> = texts(input)?.iter().map(|text| self.split(text)).collect();
-        let counts = tensor(input.shape(), parts.iter().map(|parts| parts.len() as i64).collect())?;
+        let counts = tensor(input.shape(), parts.iter().map(|parts| Ok(i64::try_from(parts.len())?)).collect::<TractResult<_>>()?)?;
         Ok(tvec!(padded(input.shape(), &parts, "")?, counts))
     }
 }

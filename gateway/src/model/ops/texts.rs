@@ -38,9 +38,7 @@ pub(super) const EQUAL: Operator = Operator {
     domain: "",
     name: "Equal",
     attributes: &["axis", "broadcast"],
-    build: |ctx, node| {
-        Ok((expand(Either { stock: Some(stock(ctx, node)?), texts: Arc::new(EqualTexts) }), vec![]))
-    },
+    build: |ctx, node| Ok((expand(Either { stock: Some(stock(ctx, node)?), texts: Arc::new(EqualTexts) }), vec![])),
 };
 
 /// One operator for texts, another for the rest.
@@ -62,13 +60,9 @@ impl Expansion for Either {
         inputs: &'p [TensorProxy],
         outputs: &'p [TensorProxy],
     ) -> InferenceResult {
-        s.given_all(inputs.iter().map(|input| &input.datum_type), move |s, types| {
-            match &self.stock {
-                Some(stock) if types.iter().all(|&datum| datum != String::datum_type()) => {
-                    stock.rules(s, inputs, outputs)
-                }
-                _ => KernelOp::new(Arc::clone(&self.texts)).rules(s, inputs, outputs),
-            }
+        s.given_all(inputs.iter().map(|input| &input.datum_type), move |s, types| match &self.stock {
+            Some(stock) if types.iter().all(|&datum| datum != String::datum_type()) => stock.rules(s, inputs, outputs),
+            _ => KernelOp::new(Arc::clone(&self.texts)).rules(s, inputs, outputs),
         })
     }
 
@@ -102,7 +96,8 @@ impl Kernel for ToText {
         let written: Vec<String> = match input.datum_type() {
             DatumType::String => texts(input)?.to_vec(),
             DatumType::F32 => values::<f32>(input)?.iter().map(|&value| write_float(value.into(), 8)).collect(),
-            DatumType::F64 => values::<f64>(input)?.iter().map(|&value| write_float(value, 17)).collect(),
+            // Doubles too, with the digits of singles.
+            DatumType::F64 => values::<f64>(input)?.iter().map(|&value| write_float(value, 8)).collect(),
             DatumType::U64 => values::<u64>(input)?.iter().map(u64::to_string).collect(),
             _ => values::<i64>(input)?.iter().map(i64::to_string).collect(),
         };

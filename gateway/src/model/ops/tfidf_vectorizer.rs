@@ -55,8 +55,12 @@ fn parse(node: &NodeProto) -> TractResult<TfIdf> {
     });
     let columns: Vec<u32> = columns.collect::<TractResult<_>>()?;
     let width = columns.iter().max().map_or(0, |&last| last as usize + 1);
-    let weights = node.floats("weights").to_vec();
-    ensure!(weights.is_empty() || weights.len() >= width, "{} weights for {width} columns", weights.len());
+    let given = node.floats("weights");
+    let mut weights = vec![1.0; width];
+    ensure!(given.is_empty() || given.len() == columns.len(), "{} weights for {} sequences", given.len(), columns.len());
+    for (&column, &weight) in columns.iter().zip(given) {
+        weights[column as usize] = weight;
+    }
     let starts = node.ints("ngram_counts");
     let (names, ints) = (node.texts("pool_strings")?, node.ints("pool_int64s"));
     let mut known = Sequences::default();
@@ -100,7 +104,8 @@ impl Sequences {
         columns: &[u32],
     ) -> TractResult<HashMap<T, u32>> {
         let starts = starts.iter().map(|&start| usize::try_from(start));
-        let mut starts: Vec<usize> = starts.collect::<Result<_, _>>().context("attribute 'ngram_counts' is negative")?;
+        let mut starts: Vec<usize> =
+            starts.collect::<Result<_, _>>().context("attribute 'ngram_counts' is negative")?;
         starts.push(pool.len());
         let mut tokens: HashMap<T, u32> = HashMap::new();
         let mut columns = columns.iter();
@@ -136,7 +141,7 @@ struct TfIdf {
     /// Tokens left out between two of a sequence, at most.
     skips: usize,
     mode: Mode,
-    /// By column; empty for 1.
+    /// By column.
     weights: Vec<f32>,
     width: usize,
 }
@@ -162,8 +167,7 @@ impl TfIdf {
                 }
             }
         }
-        let weights = self.weights.iter().copied().chain(std::iter::repeat(1.0));
-        for (count, weight) in counts.iter_mut().zip(weights) {
+        for (count, &weight) in counts.iter_mut().zip(&self.weights) {
             *count = match self.mode {
                 Mode::Count => *count,
                 Mode::Weight if *count > 0.0 => weight,

@@ -34,7 +34,8 @@ fn parse(node: &NodeProto, tokens: TDim) -> TractResult<Tokenizer> {
         }
         _ => bail!("expected one of 'separators' and 'tokenexp'"),
     };
-    let shortest = usize::try_from(node.int("mincharnum").unwrap_or(1)).context("attribute 'mincharnum' is negative")?;
+    let shortest =
+        usize::try_from(node.int("mincharnum").unwrap_or(1)).context("attribute 'mincharnum' is negative")?;
     let mark = node.int("mark").unwrap_or(0) != 0;
     let pad = node.text("pad_value")?.unwrap_or_default().to_owned();
     Ok(Tokenizer { how, shortest, mark, pad, tokens })
@@ -67,9 +68,9 @@ impl Tokenizer {
         let mut tokens: Vec<&str> = match &self.how {
             How::Characters => text.char_indices().map(|(at, next)| &text[at..at + next.len_utf8()]).collect(),
             How::Matches(pattern) => pattern.find_iter(text).map(|found| found.as_str()).collect(),
-            How::Separators(patterns) => patterns.iter().fold(vec![text], |parts, pattern| {
-                parts.into_iter().flat_map(|part| pattern.split(part)).collect()
-            }),
+            How::Separators(patterns) => patterns
+                .iter()
+                .fold(vec![text], |parts, pattern| parts.into_iter().flat_map(|part| pattern.split(part)).collect()),
         };
         tokens.retain(|token| !token.is_empty() && token.chars().take(self.shortest).count() >= self.shortest);
         if self.mark {

@@ -41,7 +41,11 @@ def log_bundle(
         raise ValueError(f"{folder} has no model: there is nothing for MLflow's onnx flavour")
     registered = registered_model_name or manifest["name"]
 
-    here = {"name": name} if _takes_name(Model.log) else {"artifact_path": name}
+    here = (
+        {"name": name, "artifact_path": None}
+        if _takes_name(Model.log)
+        else {"artifact_path": name}
+    )
     logged = Model.log(
         **here,
         flavor=_Flavor,
@@ -91,5 +95,5 @@ class _Flavor:
             model.flavors[flavor]["data"] = f"{FOLDER}/{file}"
             if (Path(path) / saved).is_file():
                 (Path(path) / saved).unlink()
-        model.add_flavor(FLAVOR, bundle=FOLDER, name=manifest["name"])
+        model.add_flavor(FLAVOR, bundle=FOLDER, bundle_name=manifest["name"])
         model.save(str(Path(path) / "MLmodel"))

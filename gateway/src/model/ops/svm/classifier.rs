@@ -48,13 +48,12 @@ fn parse(node: &NodeProto) -> TractResult<Classifier> {
     let counts: Vec<usize> = counts.collect::<Result<_, _>>().context("attribute 'vectors_per_class' is negative")?;
     let supports =
         counts.iter().try_fold(0usize, |sum, &count| sum.checked_add(count)).context("too many support vectors")?;
-    let positive = coefficients.iter().all(|&weight| weight >= 0.0);
     if supports == 0 {
         let width = coefficients.len() / classes;
         ensure!(width > 0 && width * classes == coefficients.len(), "the coefficients are not one list for each class");
         let &[rho, ..] = rho.as_slice() else { bail!("attribute 'rho' is not given") };
         let machine = Machine::Linear { coefficients, rho };
-        return Ok(Classifier { width, labels, post, machine, positive });
+        return Ok(Classifier { width, labels, post, machine });
     }
     ensure!(counts.len() == classes, "vectors are counted for {} classes of {classes}", counts.len());
     let vectors = node.floats("support_vectors").to_vec();
@@ -69,7 +68,7 @@ fn parse(node: &NodeProto) -> TractResult<Classifier> {
     }
     let function = KernelFunction::read(node)?;
     let machine = Machine::Pairs { vectors, counts, coefficients, rho, prob_a, prob_b, function };
-    Ok(Classifier { width, labels, post, machine, positive })
+    Ok(Classifier { width, labels, post, machine })
 }
 
 #[derive(Debug)]
@@ -78,8 +77,6 @@ struct Classifier {
     labels: Labels,
     post: PostTransform,
     machine: Machine,
-    /// No coefficient is negative.
-    positive: bool,
 }
 
 #[derive(Debug)]
@@ -153,16 +150,13 @@ impl Classifier {
             Machine::Linear { coefficients, rho } => {
                 let lists = coefficients.chunks_exact(self.width);
                 let scores: Vec<f32> = lists.map(|list| KernelFunction::Linear.of(row, list) + rho).collect();
-                (self.binary(&scores, first_greatest(&scores)), scores)
+                (first_greatest(&scores), scores)
             }
             Machine::Pairs { vectors, counts, coefficients, rho, prob_a, prob_b, function } => {
-                let alike: Vec<f32> =
-                    vectors.chunks_exact(self.width).map(|vector| function.of(row, vector)).collect();
+                let alike: Vec<f32> = vectors.chunks_exact(self.width).map(|vector| function.of(row, vector)).collect();
                 let classes = counts.len();
-                let starts: Vec<usize> = counts
-                    .iter()
-                    .scan(0, |start, count| Some(std::mem::replace(start, *start + count)))
-                    .collect();
+                let starts: Vec<usize> =
+                    counts.iter().scan(0, |start, count| Some(std::mem::replace(start, *start + count))).collect();
                 let mut votes = vec![0u32; classes];
                 let mut scores = Vec::with_capacity(rho.len());
                 // The coefficients of a vector against each other class, one list for each such class.
@@ -183,16 +177,10 @@ impl Classifier {
                 if prob_a.is_empty() {
                     return (class, scores);
                 }
-                let probabilities = probabilities(classes, &scores, prob_a, prob_b);
-                // With probabilities, the greatest of these names the class.
-                (first_greatest(&probabilities), probabilities)
+                // The votes name the class, also where the probabilities have another favourite.
+                (class, probabilities(classes, &scores, prob_a, prob_b))
             }
         }
-    }
-
-    fn binary(&self, scores: &[f32], greatest: usize) -> usize {
-        let _ = (scores, self.positive);
-        greatest
     }
 
     /// The scores as the operator gives them: a single one becomes two.
@@ -200,8 +188,9 @@ impl Classifier {
         let &[score] = scores.as_slice() else { return self.post.apply(scores) };
         *scores = match self.post {
             PostTransform::Logistic => vec![logistic(-score), logistic(score)],
-            PostTransform::Probit => vec![probit(-score), probit(score)],
-            _ => vec![-score, score],
+            PostTransform::None => vec![-score, score],
+            PostTransform::Probit => vec![probit(1.0 - score), probit(score)],
+            _ => vec![1.0 - score, score],
         };
     }
 }

@@ -37,10 +37,7 @@ impl KernelFunction {
             Self::Linear => dot(one, other),
             Self::Poly { gamma, coef0, degree } => {
                 let base = gamma * dot(one, other) + coef0;
-                match degree as i32 {
-                    whole if whole as f32 == degree => base.powi(whole),
-                    _ => base.powf(degree),
-                }
+                if degree.fract() == 0.0 { base.powi(degree as i32) } else { base.powf(degree) }
             }
             Self::Rbf { gamma } => (-gamma * fold(one, other, |x, y| (x - y) * (x - y))).exp(),
             Self::Sigmoid { gamma, coef0 } => (gamma * dot(one, other) + coef0).tanh(),

@@ -28,7 +28,8 @@ pub(in super::super) const OPERATOR: Operator = Operator {
 
 fn parse(node: &NodeProto) -> TractResult<Regressor> {
     let node = Attributes(node);
-    let supports = usize::try_from(node.int("n_supports").unwrap_or(0)).context("attribute 'n_supports' is negative")?;
+    let supports =
+        usize::try_from(node.int("n_supports").unwrap_or(0)).context("attribute 'n_supports' is negative")?;
     let coefficients = node.floats("coefficients").to_vec();
     let vectors = node.floats("support_vectors").to_vec();
     let &[rho, ..] = node.floats("rho") else { bail!("attribute 'rho' is not given") };

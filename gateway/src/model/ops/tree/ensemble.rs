@@ -20,7 +20,7 @@ pub(super) fn ensemble(ctx: &ParsingContext<'_>, node: Attributes<'_>) -> TractR
         trees.grow(tree, root, &branches, &mut used)?;
     }
     let arrays = Arrays {
-        nodes_treeids: &trees.tree_ids,
+        nodes_treeids: &trees.of_tree,
         nodes_nodeids: &trees.node_ids,
         nodes_featureids: &trees.features,
         nodes_modes: trees.modes,
@@ -68,9 +68,7 @@ struct Branches<'a> {
 
 impl<'a> Branches<'a> {
     fn read(ctx: &ParsingContext<'_>, node: Attributes<'a>) -> TractResult<Self> {
-        let tensor = |name: &str| {
-            node.doubles(ctx, name)?.with_context(|| format!("attribute '{name}' is not given"))
-        };
+        let tensor = |name: &str| node.doubles(ctx, name)?.with_context(|| format!("attribute '{name}' is not given"));
         let features = node.ints("nodes_featureids");
         let sets = node.doubles(ctx, "membership_values")?.unwrap_or_default();
         // A NaN ends a set.
@@ -116,7 +114,7 @@ impl<'a> Branches<'a> {
 /// Trees in the form of the older operators.
 #[derive(Default)]
 struct Trees {
-    tree_ids: Vec<i64>,
+    of_tree: Vec<i64>,
     node_ids: Vec<i64>,
     features: Vec<i64>,
     modes: Vec<Mode>,
@@ -169,7 +167,7 @@ impl Trees {
     }
 
     fn node(&mut self, tree: i64, id: i64, mode: Mode, (feature, value, missing): (i64, f64, i64)) {
-        self.tree_ids.push(tree);
+        self.of_tree.push(tree);
         self.node_ids.push(id);
         self.features.push(feature);
         self.modes.push(mode);

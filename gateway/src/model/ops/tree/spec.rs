@@ -230,7 +230,9 @@ impl Spec {
                     votes: votes..spec.votes.len() as u32,
                 });
             }
-            let checked = check_tree(&spec.nodes[start..], start, tree, |place| node_id(members[place]), limits.depth)?;
+            let merged = merge_chains(&mut spec.nodes[start..], start, &mut spec.sets);
+            let id = |place: usize| node_id(members[place]);
+            let checked = check_tree(&spec.nodes[start..], &merged, start, tree, id, limits.depth)?;
             spec.trees.push(checked);
             start += len;
         }
@@ -310,16 +312,64 @@ fn sorted(trees: &[i64], nodes: &[i64]) -> Vec<u32> {
     order
 }
 
+/// Makes one node of a chain of equalities on one feature that share their true branch, which is how converters write a
+/// categorical split. Tells which nodes are merged into others, and so no longer of the tree.
+fn merge_chains(nodes: &mut [Node], start: usize, sets: &mut Vec<Vec<f64>>) -> Vec<bool> {
+    let mut merged = vec![false; nodes.len()];
+    let is_test = |node: &Node| matches!(node.mode, Mode::Equal | Mode::Member(_));
+    // A branch that is shared is one that a chain may share.
+    let mut parents = vec![0u32; nodes.len()];
+    for child in nodes.iter().filter(|node| node.mode != Mode::Leaf).flat_map(|node| node.children) {
+        parents[child as usize - start] += 1;
+    }
+    for place in 0..nodes.len() {
+        while is_test(&nodes[place]) && !merged[place] {
+            let node = &nodes[place];
+            let [yes, no] = node.children;
+            let next = no as usize - start;
+            let other = &nodes[next];
+            let alike = is_test(other)
+                && next != place
+                && (other.feature, other.missing_is_true, other.children[0]) == (node.feature, node.missing_is_true, yes);
+            if !alike || parents[next] != 1 || merged[next] || parents[yes as usize - start] < 2 {
+                break;
+            }
+            let after = other.children[1];
+            let values = |node: &Node, sets: &[Vec<f64>]| match node.mode {
+                Mode::Member(set) => sets.get(set as usize).cloned().unwrap_or_default(),
+                _ => vec![node.threshold],
+            };
+            let added = values(other, sets);
+            let set = if let Mode::Member(set) = node.mode {
+                set
+            } else {
+                sets.push(vec![node.threshold]);
+                sets.len() as u32 - 1
+            };
+            if let Some(values) = sets.get_mut(set as usize) {
+                values.extend(added);
+            }
+            nodes[place].mode = Mode::Member(set);
+            nodes[place].children[1] = after;
+            merged[next] = true;
+        }
+    }
+    merged
+}
+
 /// One root, from which each node is reached exactly once, within the depth limit.
 fn check_tree(
     nodes: &[Node],
+    merged: &[bool],
     start: usize,
     tree: i64,
     id: impl Fn(usize) -> i64,
     depth_limit: usize,
 ) -> Result<Tree, TreeError> {
-    let mut has_parent = vec![false; nodes.len()];
-    for child in nodes.iter().filter(|node| node.mode != Mode::Leaf).flat_map(|node| node.children) {
+    // What is merged counts as reached.
+    let mut has_parent = merged.to_vec();
+    let branches = nodes.iter().zip(merged).filter(|&(node, merged)| node.mode != Mode::Leaf && !merged);
+    for child in branches.flat_map(|(node, _)| node.children) {
         let place = child as usize - start;
         if std::mem::replace(&mut has_parent[place], true) {
             return Err(TreeError::SharedChild { tree, node: id(place) });
@@ -331,7 +381,7 @@ fn check_tree(
         return Err(TreeError::Roots { tree, roots });
     };
     // Each node has at most one parent, so this walk ends: what hangs in a cycle is never reached.
-    let (mut reached, mut depth) = (0, 0);
+    let (mut reached, mut depth) = (merged.iter().filter(|&&merged| merged).count(), 0);
     let mut pending = vec![(root, 0)];
     while let Some((place, level)) = pending.pop() {
         reached += 1;
