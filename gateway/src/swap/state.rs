@@ -210,9 +210,7 @@ impl Supervisor {
         if self.settings.settled.load(Ordering::Relaxed) || !self.silent.is_empty() {
             return;
         }
-        let on_its_way = |model: &Model| {
-            model.serving.is_empty() && model.slots.values().any(|slot| matches!(slot.state, SlotState::Busy { .. }))
-        };
+        let on_its_way = |model: &Model| model.slots.values().any(|slot| matches!(slot.state, SlotState::Busy { .. }));
         let answers = self
             .models
             .values()
