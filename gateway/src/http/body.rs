@@ -1,6 +1,6 @@
 //! Reading a request's body: bounded in size, time and memory, and decompressed.
 
-use std::io::Read;
+use std::{io::Read, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
@@ -18,13 +18,41 @@ use crate::{
 /// Bodies up to here are read and decoded at once; larger ones wait for memory and are decoded by a worker.
 pub(super) const SMALL: usize = 64 << 10;
 
+/// Bytes of a body over the limit that are read and thrown away.
+const MAX_DISCARDED: usize = 64 << 20;
+
+/// For how long that is done.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The whole body, decompressed, in one piece.
 pub(super) async fn read(app: &App, headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
     read_rope(app, headers, body).await.map(Rope::into_bytes)
 }
 
 /// The whole body, decompressed, in the pieces that it came in.
-pub(crate) async fn read_rope(app: &App, headers: &HeaderMap, body: Body) -> Result<Rope, Error> {
+pub(crate) async fn read_rope(app: &App, headers: &HeaderMap, mut body: Body) -> Result<Rope, Error> {
+    let rope = read_bounded(app, headers, &mut body).await;
+    if matches!(rope, Err(Error::BodyTooLarge(_))) {
+        discard(&mut body).await;
+    }
+    rope
+}
+
+/// Reads on for a while, since a client that is still writing would see its connection break in place of the answer.
+async fn discard(body: &mut Body) {
+    let read = async {
+        let mut left = MAX_DISCARDED;
+        while let Some(Ok(frame)) = body.frame().await {
+            match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+                Some(less) => left = less,
+                None => break,
+            }
+        }
+    };
+    _ = tokio::time::timeout(DISCARD_TIMEOUT, read).await;
+}
+
+async fn read_bounded(app: &App, headers: &HeaderMap, body: &mut Body) -> Result<Rope, Error> {
     let limit = app.http.max_body;
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > limit) {

@@ -207,7 +207,13 @@ def grpc_limits(url):
     refused(bad, lambda m: m.parameters["timeout"].CopyFrom(service_pb2.InferParameter(string_param="x")), "timeout")
     refused(grpc.StatusCode.NOT_FOUND, lambda m: setattr(m, "model_version", "9"), "'9'")
     refused(grpc.StatusCode.RESOURCE_EXHAUSTED, lambda m: m.raw_input_contents.append(bytes(65 << 20)), timeout=60)
-    refused(grpc.StatusCode.DEADLINE_EXCEEDED, lambda m: None, timeout=1e-6)
+    # A quick answer may still win the race against the client's own clock.
+    for attempt in range(50):
+        try:
+            refused(grpc.StatusCode.DEADLINE_EXCEEDED, lambda m: None, timeout=1e-6)
+            break
+        except AssertionError:
+            assert attempt < 49, "no deadline was kept"
     unknown = channel.unary_unary("/inference.GRPCInferenceService/Nothing")
     try:
         unknown(b"", timeout=10)
