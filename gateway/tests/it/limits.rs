@@ -23,12 +23,18 @@ async fn a_full_queue_sheds_and_health_still_answers() {
     })
     .await;
     let gateway = Arc::new(gateway);
-    let busy: Vec<_> = (0..8)
-        .map(|_| {
-            let gateway = Arc::clone(&gateway);
-            tokio::spawn(async move { gateway.predict(looping()).await })
-        })
-        .collect();
+    let ask = || {
+        let gateway = Arc::clone(&gateway);
+        tokio::spawn(async move { gateway.predict(looping()).await })
+    };
+    // The worker takes one alone, before there are others that it could run with it.
+    let mut busy = vec![ask()];
+    eventually("the worker is busy", || async {
+        gateway.metric("nv_inference_pending_request_count{model=\"unruly\",version=\"1\"}").await == Some(1.0)
+            && gateway.metric("modelgate_queue_depth").await == Some(0.0)
+    })
+    .await;
+    busy.extend((0..7).map(|_| ask()));
     eventually("the queue is full", || async { gateway.metric("modelgate_queue_depth").await == Some(2.0) }).await;
     let before = Instant::now();
     assert_eq!(gateway.get("/v2/health/live").await.status, 200);
