@@ -203,7 +203,7 @@ def large_forest():
     rng = np.random.default_rng(1)
     rows = rng.random((6000, 54)).astype(np.float32)
     labels = rng.integers(1, 8, 6000)
-    forest = RandomForestClassifier(64, max_depth=11, random_state=1).fit(rows, labels)
+    forest = RandomForestClassifier(220, max_depth=11, random_state=1).fit(rows, labels)
     graph = to_onnx(forest, rows[:1], options={"zipmap": False})
     names = {"output_label": "label", "output_probability": "probabilities"}
     for node in graph.graph.node:
