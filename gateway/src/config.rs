@@ -118,7 +118,7 @@ pub struct ServeArgs {
     /// Where bundles come from and are looked for again and again: `[NAME=]ADDRESS`, where ADDRESS is a folder of bundles,
     /// `s3://bucket/prefix` or `models:/name@alias` (`/3`, `/latest`, `/Stage`). May be given several times (in the
     /// variable: separated by spaces). S3 and MLflow are reached with their usual variables (`AWS_…`, `MLFLOW_…`), or with
-    /// `s3://…?endpoint=URL&region=R&anonymous=true` and `models:/…?tracking=URL`
+    /// `s3://…?endpoint=URL&region=R&anonymous=true` and `models:/…?tracking=URL` (with the same for its artifacts)
     #[arg(long, env = "MODELGATE_SOURCE", value_name = "SOURCE", value_delimiter = ' ')]
     pub source: Vec<String>,
 

@@ -23,7 +23,7 @@ use crate::{
         listing::Listing,
         mlmodel::onnx_path,
         s3_client,
-        spec::{Environment, ModelPlace, S3Place, VersionRef},
+        spec::{Environment, ModelPlace, VersionRef},
         tls::http_client,
     },
     store::Incoming,
@@ -123,7 +123,7 @@ impl MlflowSource {
         _ = server.set_password(None);
         let client = http_client().connect_timeout(CONNECT).read_timeout(PIECE).build().context("the HTTP client")?;
         let endpoint = environment.mlflow_endpoint.as_deref().or(environment.endpoint.as_deref());
-        let s3 = s3_client::client(&S3Place::default(), environment, endpoint);
+        let s3 = s3_client::client(&at.artifacts, environment, endpoint);
         Ok(Self {
             client,
             server,

@@ -38,6 +38,8 @@ pub(super) struct ModelPlace {
     pub(super) model: String,
     pub(super) version: VersionRef,
     pub(super) tracking: Option<String>,
+    /// How its artifacts are reached where they are in S3; the bucket comes with each version.
+    pub(super) artifacts: S3Place,
 }
 
 /// Which version of it.
@@ -136,6 +138,15 @@ impl Spec {
         Ok(())
     }
 
+    fn s3_options(&self) -> S3Place {
+        S3Place {
+            endpoint: self.option("endpoint"),
+            region: self.option("region"),
+            anonymous: self.option("anonymous").is_some_and(|value| value != "false"),
+            ..S3Place::default()
+        }
+    }
+
     pub(super) fn kind(&self) -> anyhow::Result<Kind> {
         if let Some(rest) = self.address.strip_prefix("s3://") {
             self.known(&["endpoint", "region", "anonymous"])?;
@@ -144,13 +155,11 @@ impl Spec {
             return Ok(Kind::S3(S3Place {
                 bucket: bucket.to_owned(),
                 prefix: prefix.trim_matches('/').to_owned(),
-                endpoint: self.option("endpoint"),
-                region: self.option("region"),
-                anonymous: self.option("anonymous").is_some_and(|value| value != "false"),
+                ..self.s3_options()
             }));
         }
         if let Some(rest) = self.address.strip_prefix("models:/") {
-            self.known(&["tracking"])?;
+            self.known(&["tracking", "endpoint", "region", "anonymous"])?;
             let expected = || {
                 format!(
                     "source {}: expected models:/name@alias, /name/3, /name/latest or /name/Stage, got {}",
@@ -174,6 +183,7 @@ impl Spec {
                 model: model.to_owned(),
                 version,
                 tracking: self.option("tracking"),
+                artifacts: self.s3_options(),
             }));
         }
         ensure!(

@@ -1,10 +1,9 @@
 //! A wire between a gateway and a server that can be made to fail in the ways that networks and servers do.
 
-use std::sync::{Arc, Mutex};
-
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
     net::{TcpListener, TcpStream},
+    sync::watch,
 };
 
 /// What happens to a connection.
@@ -34,36 +33,39 @@ impl Fault {
 /// Listens for the gateway.
 pub struct Wire {
     pub address: String,
-    fault: Arc<Mutex<Fault>>,
+    fault: watch::Sender<Fault>,
 }
 
 impl Wire {
     pub async fn to(server: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
-        let fault = Arc::new(Mutex::new(Fault::None));
-        let (server, now) = (server.to_owned(), Arc::clone(&fault));
+        let (fault, now) = watch::channel(Fault::None);
+        let server = server.to_owned();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let fault = now.lock().expect("no panic").clone();
-                tokio::spawn(connection(client, server.clone(), fault));
+                tokio::spawn(connection(client, server.clone(), now.clone()));
             }
         });
         Self { address, fault }
     }
 
-    /// From the next connection on.
+    /// From now on; connections that are kept open end.
     pub fn fail(&self, fault: Fault) {
-        *self.fault.lock().expect("no panic") = fault;
+        self.fault.send_replace(fault);
     }
 }
 
-async fn connection(mut client: TcpStream, server: String, fault: Fault) {
-    match fault {
+async fn connection(mut client: TcpStream, server: String, mut fault: watch::Receiver<Fault>) {
+    let now = fault.borrow_and_update().clone();
+    match now {
         Fault::Closed => {}
         Fault::None => {
             if let Ok(mut server) = TcpStream::connect(server).await {
-                _ = copy_bidirectional(&mut client, &mut server).await;
+                tokio::select! {
+                    _ = copy_bidirectional(&mut client, &mut server) => {}
+                    _ = fault.changed() => {}
+                }
             }
         }
         Fault::Answer(text) => {

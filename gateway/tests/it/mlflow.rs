@@ -106,7 +106,7 @@ async fn from_training_to_answer() {
     // A version that is only a graph, by every way of naming it; then a registry that answers garbage.
     assert_eq!(registry.script("bare bare best"), "1");
     let wire = Wire::to(registry.mlflow.url.trim_start_matches("http://")).await;
-    let tracking = format!("tracking=http://{}", wire.address);
+    let tracking = format!("tracking=http://{}&endpoint=http://{}", wire.address, registry.s3.address);
     let sources = ["models:/bare@best", "models:/churn/1", "models:/churn/latest", "models:/churn@nobody"]
         .map(|model| format!("{model}?{tracking}"));
     let cache = TempDir::new().expect("a folder");

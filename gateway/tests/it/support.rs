@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};
 
 /// How long a test waits for something that should happen.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An HTTP client.
 pub fn client() -> Client {
@@ -149,15 +149,16 @@ impl Gateway {
 
     /// Waits until the index says this of a version, with these words in the reason.
     pub async fn becomes(&self, model: &str, version: &str, state: &str, words: &str) {
-        let told = std::sync::Mutex::new(None);
         let deadline = Instant::now() + PATIENCE;
         loop {
             let now = self.state(model, version).await;
             if now.as_ref().is_some_and(|(found, reason)| found == state && reason.contains(words)) {
                 return;
             }
-            *told.lock().expect("one thread") = now;
-            assert!(Instant::now() < deadline, "{model} {version} is not {state} with {words:?}, but {told:?}");
+            if Instant::now() >= deadline {
+                let sources = self.get("/v2/repository/sources").await.text;
+                panic!("{model} {version} is not {state} with {words:?}, but {now:?}; the sources: {sources}");
+            }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

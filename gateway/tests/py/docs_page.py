@@ -56,7 +56,7 @@ class Page:
         self.context = browser.new_context(**options)
         self.problems = []
         self.page = self.context.new_page()
-        self.page.set_default_timeout(15_000)
+        self.page.set_default_timeout(60_000)
         self.page.on("console", self.on_console)
         self.page.on("pageerror", lambda error: self.problems.append(f"uncaught: {error}"))
         self.page.on("request", self.on_request)
