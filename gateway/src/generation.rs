@@ -156,6 +156,7 @@ impl Generation {
     }
 
     /// The same generation under another number, with `chain` in place of its modules.
+    #[must_use]
     pub fn with_native_chain(self, chain: NativeChain) -> Self {
         Self { id: NEXT.fetch_add(1, Ordering::Relaxed), chain: Chain::Native(chain), ..self }
     }

@@ -204,6 +204,7 @@ pub(super) fn linker(engine: &WasmEngine) -> wasmtime::Result<Linker<Host>> {
 }
 
 /// The model, on words that are read where they lie in the guest's memory.
+#[expect(clippy::needless_pass_by_value, reason = "it is a handle, and the caller has no other use for it")]
 fn compute(
     mut store: StoreContextMut<'_, Host>,
     rows: u32,

@@ -97,5 +97,5 @@ async fn a_manifest_may_say_no() {
     for task in waiting {
         assert_eq!(task.await.expect("an answer").0, 200);
     }
-    assert_eq!(runs(&gateway).await - before, 5.0);
+    assert!((runs(&gateway).await - before - 5.0).abs() < 0.5);
 }

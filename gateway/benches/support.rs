@@ -1,5 +1,7 @@
 //! The demo's chain hard-coded in Rust: what the sandbox is measured against.
 
+#![allow(unreachable_pub, reason = "each benchmark is a crate of its own and uses some of it")]
+
 use std::{collections::HashMap, fs, sync::Arc, time::Instant};
 
 use anyhow::{Context, Result};
