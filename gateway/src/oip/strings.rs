@@ -39,7 +39,7 @@ pub fn read(mut bytes: &[u8], count: usize) -> Result<Packed, String> {
     if bytes.is_empty() { Ok(packed) } else { Err(format!("{} bytes follow the last of {count} strings", bytes.len())) }
 }
 
-/// Bytes that [`write`] appends.
+/// Bytes that [`write()`] appends.
 pub fn size(values: &Strings<'_>) -> usize {
     values.data().len().saturating_add(values.len().saturating_mul(4))
 }
