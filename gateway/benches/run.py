@@ -51,7 +51,9 @@ def build():
     command += ["--message-format=json", "--quiet"]
     lines = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     messages = [json.loads(line) for line in lines]
-    return {m["target"]["name"]: m["executable"] for m in messages if m.get("executable")}
+    # The library's and the binary's unit tests are built as benchmarks too, under the binary's name.
+    is_wanted = lambda m: m.get("executable") and (m["target"]["kind"] == ["bench"] or not m["profile"]["test"])
+    return {m["target"]["name"]: m["executable"] for m in messages if is_wanted(m)}
 
 
 def free_port():
