@@ -285,8 +285,8 @@ def many(bench, executables, scratch, known=500, resident=20, seconds=60):
         while any(thread.is_alive() for thread in threads):
             peak = max(peak, bench.rss_mib(process.pid))
             time.sleep(0.05)
-        resident_now = client.metric("modelgate_resident_generations")
-        activations = client.metric('modelgate_activations_total{outcome="success"}')
+        resident_now = Client(address).metric("modelgate_resident_generations")
+        activations = Client(address).metric('modelgate_activations_total{outcome="success"}')
     print(f"  {sum(counts)} requests, {activations:.0f} activations, {resident_now:.0f} resident at the end; {failures[:2]}")
     bench.at_most("failures", len(failures), 0)
     bench.at_most("peak of resident memory ÷ budget", peak / budget, 1.1)
