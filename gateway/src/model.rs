@@ -6,6 +6,8 @@
 mod columns;
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod corrected;
 mod error;
 mod fuse;
 mod graph;

@@ -5,9 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb::attribute_proto::AttributeType;
-use tract_onnx::pb::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto,
-};
+use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
 
 use super::ops::{self, OWN};
 
@@ -187,9 +185,9 @@ impl Work {
             None => self.matrices.iter().any(|matrix| matrix == name),
             Some(node) => match node.op_type.as_str() {
                 "Flatten" | "Gemm" => true,
-                "Cast" | "Identity" | "Scaler" => node.input.first().is_some_and(|input| {
-                    self.matrices.iter().any(|matrix| matrix == input)
-                }),
+                "Cast" | "Identity" | "Scaler" => {
+                    node.input.first().is_some_and(|input| self.matrices.iter().any(|matrix| matrix == input))
+                }
                 _ => false,
             },
         }

@@ -19,8 +19,10 @@ mod linear;
 mod lookup;
 mod normalizer;
 mod one_hot;
+mod opaque;
 mod pattern;
 pub mod post;
+mod q_linear_mat_mul;
 mod regex_full_match;
 mod scaler;
 mod stock;
@@ -42,7 +44,7 @@ use self::kernel::Operator;
 pub(super) use self::kernel::{KernelOp, OWN};
 pub(super) use self::layers::is_plain_gemm;
 
-const OPERATORS: [Operator; 29] = [
+const OPERATORS: [Operator; 32] = [
     binarizer::OPERATOR,
     extract::OPERATOR,
     feature_vectorizer::OPERATOR,
@@ -57,6 +59,9 @@ const OPERATORS: [Operator; 29] = [
     linear::REGRESSOR,
     normalizer::OPERATOR,
     one_hot::OPERATOR,
+    opaque::EINSUM,
+    opaque::MAT_MUL_INTEGER,
+    q_linear_mat_mul::OPERATOR,
     regex_full_match::OPERATOR,
     scaler::OPERATOR,
     string_concat::OPERATOR,

@@ -12,6 +12,7 @@ use tract_onnx::tract_hir::internal::*;
 use self::product::Product;
 use super::attributes::Attributes;
 use super::kernel::{Kernel, KernelOp, OWN, Operator, Spec, built};
+use super::opaque::hide;
 use super::post::softmax;
 use super::stock::stock;
 use super::values::{room, tensor, values};
@@ -96,7 +97,10 @@ impl Expansion for Single {
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         match self.layer(model, inputs)? {
             Some(layer) => model.wire_node(prefix, KernelOp::new(Arc::new(layer)), &inputs[..1]),
-            None => self.stock.wire(prefix, model, inputs),
+            None => {
+                let inputs = hide(prefix, model, inputs)?;
+                self.stock.wire(prefix, model, &inputs)
+            }
         }
     }
 }
@@ -122,7 +126,9 @@ impl Single {
         let outputs = if by_output { weights.shape().first() } else { weights.shape().get(1) };
         let bias = match &bias {
             None => &[][..],
-            Some(Some(bias)) if is_single(bias) && Some(&bias.len()) == outputs => bias.try_as_plain_ram()?.as_slice()?,
+            Some(Some(bias)) if is_single(bias) && Some(&bias.len()) == outputs => {
+                bias.try_as_plain_ram()?.as_slice()?
+            }
             Some(_) => return Ok(None),
         };
         product(&weights, by_output, bias, false)?.map(|product| Layers::new(vec![product], false)).transpose()
