@@ -62,6 +62,14 @@ def mlp():
     return sklearn_model(MLPClassifier((128, 64), max_iter=8, random_state=0), x, margin.argmax(1))
 
 
+def mlp_512():
+    """Of which one row costs mostly the reading of weights."""
+    from sklearn.neural_network import MLPClassifier
+
+    x, margin = terrain(count=4096)
+    return sklearn_model(MLPClassifier((512, 512), max_iter=2, random_state=0), x, margin.argmax(1))
+
+
 def xgboost_model(y, x):
     import onnxmltools
     import xgboost
@@ -120,5 +128,42 @@ def pipeline():
     return onx, {name: frame[name].to_numpy().reshape(-1, 1) for name in frame}
 
 
+def large():
+    """A file of 100 MB: complete trees, since fitting as many would take long."""
+    import numpy as np
+    from onnx import TensorProto, helper
+
+    trees, depth, classes = 160, 12, 7
+    rng = np.random.default_rng(0)
+    nodes, leaves = 2 ** (depth + 1) - 1, 2**depth
+    places, is_leaf = np.arange(nodes), np.arange(nodes) >= nodes - leaves
+    below = lambda side: np.where(is_leaf, 0, 2 * places + side)
+    votes = np.repeat(places[is_leaf], classes)
+    weights = rng.random((trees * leaves, classes)) ** 8
+    weights = (weights / weights.sum(1, keepdims=True) / trees).astype(np.float32)
+    node = helper.make_node(
+        "TreeEnsembleClassifier", ["X"], ["label", "probabilities"], domain="ai.onnx.ml", post_transform="NONE",
+        classlabels_int64s=list(range(classes)),
+        nodes_treeids=np.repeat(np.arange(trees), nodes).tolist(),
+        nodes_nodeids=np.tile(places, trees).tolist(),
+        nodes_featureids=(rng.integers(0, 54, trees * nodes) * np.tile(~is_leaf, trees)).tolist(),
+        nodes_modes=np.tile(np.where(is_leaf, "LEAF", "BRANCH_LEQ"), trees).tolist(),
+        nodes_values=(rng.random(trees * nodes) * np.tile(~is_leaf, trees)).astype(np.float32).tolist(),
+        nodes_truenodeids=np.tile(below(1), trees).tolist(),
+        nodes_falsenodeids=np.tile(below(2), trees).tolist(),
+        nodes_hitrates=[1.0] * (trees * nodes),
+        nodes_missing_value_tracks_true=[0] * (trees * nodes),
+        class_treeids=np.repeat(np.arange(trees), leaves * classes).tolist(),
+        class_nodeids=np.tile(votes, trees).tolist(),
+        class_ids=np.tile(np.arange(classes), trees * leaves).tolist(),
+        class_weights=weights.ravel().tolist(),
+    )
+    outputs = [helper.make_tensor_value_info("label", TensorProto.INT64, [None]),
+               helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, classes])]
+    graph = helper.make_graph([node], "large", [helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, 54])], outputs)
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8), {"X": rng.random((4096, 54), np.float32)}
+
+
 MAKERS = {maker.__name__: maker for maker in
-          (forest, boosted, boosted_binary, forest_regressor, boosted_2000, pipeline, mlp)}
+          (forest, boosted, boosted_binary, forest_regressor, boosted_2000, pipeline, mlp, mlp_512, large)}

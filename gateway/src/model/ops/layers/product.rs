@@ -271,23 +271,17 @@ fn without_zeros<const FUSED: bool>(product: &Product, row: &[f32], out: &mut [f
 #[inline(always)]
 fn one<const N: usize, const FUSED: bool>(panel: &[[f32; N]], found: &[(u32, f32)], relu: bool, out: &mut [f32]) {
     let mut sums = [0.0; N];
-    let width = N.min(out.len());
-    sums[..width].copy_from_slice(&out[..width]);
     for &(place, value) in found {
         for (sum, &weight) in sums.iter_mut().zip(&panel[place as usize]) {
             *sum = add_product::<FUSED>(value, weight, *sum);
         }
     }
-    put(&sums, out, relu);
+    add(&sums, out, relu);
 }
 
 #[inline(always)]
 fn two<const FUSED: bool>(panels: [&[[f32; WIDE]]; 2], found: &[(u32, f32)], relu: bool, out: &mut [f32]) {
     let (mut first, mut second) = ([0.0; WIDE], [0.0; WIDE]);
-    let (out, rest) = out.split_at_mut(WIDE);
-    let width = WIDE.min(rest.len());
-    first.copy_from_slice(out);
-    second[..width].copy_from_slice(&rest[..width]);
     for &(place, value) in found {
         for (sum, &weight) in first.iter_mut().zip(&panels[0][place as usize]) {
             *sum = add_product::<FUSED>(value, weight, *sum);
@@ -296,8 +290,20 @@ fn two<const FUSED: bool>(panels: [&[[f32; WIDE]]; 2], found: &[(u32, f32)], rel
             *sum = add_product::<FUSED>(value, weight, *sum);
         }
     }
-    put(&first, out, relu);
-    put(&second, rest, relu);
+    let (out, rest) = out.split_at_mut(WIDE);
+    add(&first, out, relu);
+    add(&second, rest, relu);
+}
+
+/// Adds sums to what is there. (Begun with what is there, of which there may be less than a panel, they would not stay in
+/// registers.)
+#[inline(always)]
+fn add<const N: usize>(sums: &[f32; N], out: &mut [f32], relu: bool) {
+    let both = |(out, sum): (&mut f32, &f32)| *out = if relu { rectified(*out + sum) } else { *out + sum };
+    match out.first_chunk_mut::<N>() {
+        Some(out) => out.iter_mut().zip(sums).for_each(both),
+        None => out.iter_mut().zip(sums).for_each(both),
+    }
 }
 
 #[cfg(test)]
