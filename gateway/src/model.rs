@@ -21,6 +21,8 @@ mod suite;
 mod tensors;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod written;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -4,69 +4,15 @@ use std::sync::Arc;
 
 use modelgate_columns::{Reader, Values, Writer};
 use prost::Message;
-use tract_onnx::pb::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
-    ValueInfoProto, attribute_proto, tensor_shape_proto, type_proto,
-};
+use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, attribute_proto};
 
+use super::written::{doubles, doubles_of, int, longs, node, rows_of, tensor};
 use super::{Model, ModelLimits, Session};
-
-const DOUBLE: i32 = 11;
-const LONG: i32 = 7;
-
-fn node(op: &str, input: &[&str], output: &str, attribute: Vec<AttributeProto>) -> NodeProto {
-    let input = input.iter().map(|&name| name.to_owned()).collect();
-    NodeProto {
-        op_type: op.into(),
-        name: output.into(),
-        input,
-        output: vec![output.into()],
-        attribute,
-        ..NodeProto::default()
-    }
-}
-
-fn doubles(name: &str, dims: &[i64], values: &[f64]) -> TensorProto {
-    let raw_data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    TensorProto { name: name.into(), dims: dims.into(), data_type: DOUBLE, raw_data, ..TensorProto::default() }
-}
-
-fn longs(name: &str, values: &[i64]) -> TensorProto {
-    let (dims, int64_data) = (vec![values.len() as i64], values.to_vec());
-    TensorProto { name: name.into(), dims, data_type: LONG, int64_data, ..TensorProto::default() }
-}
-
-fn doubles_of(name: &str, sizes: &[Option<i64>]) -> ValueInfoProto {
-    use tensor_shape_proto::{Dimension, dimension};
-    let dim = |size: &Option<i64>| Dimension { value: size.map(dimension::Value::DimValue), ..Dimension::default() };
-    let shape = Some(TensorShapeProto { dim: sizes.iter().map(dim).collect() });
-    let tensor = type_proto::Tensor { elem_type: DOUBLE, shape };
-    let r#type = Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() });
-    ValueInfoProto { name: name.into(), r#type, ..ValueInfoProto::default() }
-}
-
-fn rows_of(name: &str, width: i64) -> ValueInfoProto {
-    doubles_of(name, &[None, Some(width)])
-}
 
 fn load(graph: GraphProto) -> Arc<Model> {
     let opset_import = vec![OperatorSetIdProto { domain: String::new(), version: 13 }];
     let model = ModelProto { ir_version: 7, opset_import, graph: Some(graph), ..ModelProto::default() };
     Arc::new(Model::load(&model.encode_to_vec(), &ModelLimits::default()).unwrap())
-}
-
-fn tensor(name: &str, t: TensorProto) -> AttributeProto {
-    let r#type = attribute_proto::AttributeType::Tensor as i32;
-    AttributeProto { name: name.into(), r#type, t: Some(t), ..AttributeProto::default() }
-}
-
-fn int(name: &str, i: i64) -> AttributeProto {
-    AttributeProto {
-        name: name.into(),
-        r#type: attribute_proto::AttributeType::Int as i32,
-        i,
-        ..AttributeProto::default()
-    }
 }
 
 /// One output of doubles.
