@@ -86,6 +86,8 @@ pub struct Metrics {
     pub lifecycle: Lifecycle,
     /// Requests by route and status code.
     pub http_requests: IntCounterVec,
+    /// Of those, the ones to `/predict` that were answered.
+    pub predicted: IntCounter,
     /// From the first byte of a request's body to the last byte handed to the socket.
     pub http_seconds: Histogram,
     /// Connections open now.
@@ -210,6 +212,7 @@ impl Metrics {
             "Bytes copied from bodies of binary tensors into columns, and of all columns into the first module.",
             &["to"],
         )?;
+        let http_requests = counter("modelgate_http_requests_total", "HTTP requests.", &["route", "status"])?;
         Ok(Self {
             families: Families {
                 requests: counter(
@@ -285,7 +288,8 @@ impl Metrics {
                     us("compute_output", "time encoding")?,
                 ],
             },
-            http_requests: counter("modelgate_http_requests_total", "HTTP requests.", &["route", "status"])?,
+            predicted: http_requests.with_label_values(&["/predict", "200"]),
+            http_requests,
             http_seconds: Histogram::with_opts(
                 HistogramOpts::new("modelgate_http_request_duration_seconds", "From a request's head to its answer.")
                     .buckets(LATENCY.to_vec()),
