@@ -296,7 +296,9 @@ def protocols(executables, scratch, rounds=5, seconds=2):
         values = [float(f"{value:.7g}") for value in struct.unpack(f"<{len(values)}f", blob)]
         tensor = {"name": "x", "shape": [rows, 54], "datatype": "FP32"}
         tensor |= {"parameters": {"binary_data_size": len(blob)}} if binary else {"data": values}
-        head = json.dumps({"inputs": [tensor]}).encode()
+        # As the public clients ask: all binary, or all JSON.
+        asked = {"parameters": {"binary_data_output": True}} if binary else {}
+        head = json.dumps({"inputs": [tensor]} | asked).encode()
         path = f"/v2/models/{model}/infer"
         return file(name, path, head + blob, len(head)) if binary else file(name, path, head)
 

@@ -25,7 +25,7 @@ use crate::{app::App, error::Error, grpc};
 /// Everything that is answered; without the calls that change what is served where those have a port of their own.
 pub fn router(app: App, with_admin: bool) -> Router {
     let public = Router::new()
-        .route(predict::PATH, post(predict::predict))
+        .route("/predict", post(predict::predict))
         .route("/listar_modelos", get(predict::models))
         .route("/healthz", get(health::live))
         .route("/v2/health/live", get(health::live))
