@@ -23,14 +23,14 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use self::{
-    queue::{Job, Queue, Work},
-    runners::Runners,
-};
 pub use self::{
     gathered::{begin, release},
     queue::{Priority, WorkersConfig},
     runners::sweep,
+};
+use self::{
+    queue::{Job, Queue, Work},
+    runners::Runners,
 };
 use crate::{
     error::Error,
@@ -153,7 +153,7 @@ impl Workers {
         if batch.rows > INLINE_ROWS || generation.cost(batch.rows) >= INLINE_COST {
             return None;
         }
-        let (job, answer) = self.job(generation, batch.clone(), deadline).ok()?;
+        let (job, answer) = job(generation, batch.clone(), deadline).ok()?;
         if !gathered::run(job, &self.queue.metrics) {
             return None;
         }
@@ -177,24 +177,9 @@ impl Workers {
         batch: Batch,
         terms: Terms,
     ) -> Result<oneshot::Receiver<Result<Batch, Error>>, Error> {
-        let (job, answer) = self.job(generation, batch, terms.deadline)?;
+        let (job, answer) = job(generation, batch, terms.deadline)?;
         self.queue.push(Work::Run(job), terms.priority)?;
         Ok(answer)
-    }
-
-    fn job(
-        &self,
-        generation: &Arc<Generation>,
-        batch: Batch,
-        deadline: Instant,
-    ) -> Result<(Job, oneshot::Receiver<Result<Batch, Error>>), Error> {
-        let (reply, answer) = oneshot::channel();
-        let dims = parts::dims(&batch, &generation.signature.inputs).map_err(|error| {
-            tracing::error!(model = generation.name, %error, "a batch is not what its model takes");
-            Error::Internal
-        })?;
-        let job = Job { generation: Arc::clone(generation), batch, dims, deadline, queued: Instant::now(), reply };
-        Ok((job, answer))
     }
 
     /// Runs something slow that is not inference, such as decoding a large body, where it delays no health check.
@@ -248,6 +233,20 @@ impl Drop for Pending<'_> {
             self.generation.metrics.ended(Outcome::Cancelled);
         }
     }
+}
+
+fn job(
+    generation: &Arc<Generation>,
+    batch: Batch,
+    deadline: Instant,
+) -> Result<(Job, oneshot::Receiver<Result<Batch, Error>>), Error> {
+    let (reply, answer) = oneshot::channel();
+    let dims = parts::dims(&batch, &generation.signature.inputs).map_err(|error| {
+        tracing::error!(model = generation.name, %error, "a batch is not what its model takes");
+        Error::Internal
+    })?;
+    let job = Job { generation: Arc::clone(generation), batch, dims, deadline, queued: Instant::now(), reply };
+    Ok((job, answer))
 }
 
 fn work(queue: &Queue) {

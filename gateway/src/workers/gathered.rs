@@ -9,7 +9,6 @@ use std::{
     mem::ManuallyDrop,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::Instant,
 };
 
 use super::{INLINE_BUDGET, queue::Job, runners::Runners, together};
@@ -69,8 +68,8 @@ fn run_next(metrics: &Metrics) -> bool {
     HERE.with_borrow_mut(|here| {
         let Some(Here { runners, groups }) = here.as_mut() else { return false };
         let Some(jobs) = groups.pop_front() else { return false };
-        let budget = Instant::now() + INLINE_BUDGET;
-        if catch_unwind(AssertUnwindSafe(|| together::run(jobs, runners, metrics, Some(budget)))).is_err() {
+        let run = || together::run(jobs, runners, metrics, Some(INLINE_BUDGET));
+        if catch_unwind(AssertUnwindSafe(run)).is_err() {
             metrics.panics.inc();
         }
         !groups.is_empty()

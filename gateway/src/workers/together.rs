@@ -19,11 +19,14 @@ use crate::{
     wasm::instance::{ChainError, TrapCause},
 };
 
-/// How many times what runs of its size take a joined run may take.
+/// How many times what runs of its size have taken a run may take where others wait for it to end.
 const PATIENCE: u32 = 20;
 
 /// And at least this, since a thread may lose its core for a while.
 const LEAST_PATIENCE: Duration = Duration::from_millis(50);
+
+/// How many runs may use up their budget before the rest is left to workers.
+const RUNS_OVER: u32 = 3;
 
 /// Whether a job may be run with those.
 pub(super) fn fits(jobs: &[Job], job: &Job) -> bool {
@@ -32,10 +35,10 @@ pub(super) fn fits(jobs: &[Job], job: &Job) -> bool {
         && jobs.first().is_some_and(|first| first.generation.id == job.generation.id && first.dims == job.dims)
 }
 
-/// Runs jobs of one generation that agree in their open dimensions. Where they are run by a thread that has other things
-/// to do, `budget` is when it must turn to them: what is not done by then is dropped, and that tells whoever waits for it
-/// to hand it to a worker.
-pub(super) fn run(jobs: Vec<Job>, runners: &mut Runners, metrics: &Metrics, budget: Option<Instant>) {
+/// Runs jobs of one generation that agree in their open dimensions. Where that is done by a thread that has other things
+/// to do, `budget` is what each run may take: a job that takes longer is dropped, and that tells whoever waits for it to
+/// hand it to a worker.
+pub(super) fn run(jobs: Vec<Job>, runners: &mut Runners, metrics: &Metrics, budget: Option<Duration>) {
     let start = Instant::now();
     let mut jobs: Vec<_> = jobs.into_iter().filter_map(|job| still_wanted(job, start)).collect();
     let Some(generation) = jobs.first().map(|job| Arc::clone(&job.generation)) else { return };
@@ -44,6 +47,7 @@ pub(super) fn run(jobs: Vec<Job>, runners: &mut Runners, metrics: &Metrics, budg
         waited.observe((start - job.queued).as_secs_f64());
     }
     waited.flush();
+    let mut hurried = budget.is_some();
     if jobs.len() > 1 {
         match run_joined(&jobs, &generation, runners, metrics, start, budget) {
             Some(answers) => {
@@ -62,23 +66,40 @@ pub(super) fn run(jobs: Vec<Job>, runners: &mut Runners, metrics: &Metrics, budg
                 }
                 return;
             }
-            // One of them takes long, or this thread lost its core: workers will see.
-            None if budget.is_some_and(|budget| Instant::now() >= budget) => {
-                generation.metrics.handovers.inc_by(jobs.len() as u64);
-                return;
+            // Some of them may not be wanted any more, and none of them should keep the others waiting.
+            None => {
+                hurried = true;
+                jobs = jobs.into_iter().filter_map(|job| still_wanted(job, Instant::now())).collect();
             }
-            // Some of them may not be wanted any more.
-            None => jobs = jobs.into_iter().filter_map(|job| still_wanted(job, Instant::now())).collect(),
         }
     }
+    let mut late = Vec::new();
     for job in jobs {
-        let until = budget.map_or(job.deadline, |budget| budget.min(job.deadline));
-        let result = runners.run(&generation, job.batch.clone(), until, 1, metrics);
-        if matches!(result, Err(ChainError::Trap { cause: TrapCause::Deadline, .. })) && until < job.deadline {
-            generation.metrics.handovers.inc();
-            generation.overran();
-            continue;
+        let begun = Instant::now();
+        let until = if hurried {
+            job.deadline.min(begun + budget.unwrap_or_else(|| patience(&generation, job.batch.rows)))
+        } else {
+            job.deadline
+        };
+        let result = match budget {
+            Some(budget) if begun >= start + budget * RUNS_OVER => None,
+            _ => Some(runners.run(&generation, job.batch.clone(), until, 1, metrics)),
+        };
+        match result {
+            Some(Err(ChainError::Trap { cause: TrapCause::Deadline, .. })) if until < job.deadline => {
+                generation.overran();
+                late.push(job);
+            }
+            Some(result) => reply(job, result.map_err(|error| explain(error, &generation))),
+            None => late.push(job),
         }
+    }
+    if budget.is_some() {
+        generation.metrics.handovers.inc_by(late.len() as u64);
+        return;
+    }
+    for job in late.into_iter().filter_map(|job| still_wanted(job, Instant::now())) {
+        let result = runners.run(&generation, job.batch.clone(), job.deadline, 1, metrics);
         reply(job, result.map_err(|error| explain(error, &generation)));
     }
 }
@@ -105,18 +126,21 @@ fn run_joined(
     runners: &mut Runners,
     metrics: &Metrics,
     start: Instant,
-    budget: Option<Instant>,
+    budget: Option<Duration>,
 ) -> Option<Vec<Batch>> {
     let first = jobs.iter().map(|job| job.deadline).min()?;
     let batches: Vec<_> = jobs.iter().map(|job| &job.batch).collect();
     let rows: Vec<_> = batches.iter().map(|batch| batch.rows).collect();
     let joined = parts::join(&batches, &generation.signature.inputs).ok()?;
-    let patience = generation.cost(joined.rows).saturating_mul(PATIENCE).max(LEAST_PATIENCE);
-    let half = first.saturating_duration_since(start) / 2;
-    let until = start + patience.min(half);
-    let until = budget.map_or(until, |budget| budget.min(until));
+    let most = budget.unwrap_or_else(|| patience(generation, joined.rows));
+    let until = start + most.min(first.saturating_duration_since(start) / 2);
     let answer = runners.run(generation, joined, until, jobs.len(), metrics).ok()?;
     parts::split(&answer, &generation.signature.outputs, &rows).ok()
+}
+
+/// How long a run of so many rows may take where others wait for it to end.
+fn patience(generation: &Generation, rows: u32) -> Duration {
+    generation.cost(rows).saturating_mul(PATIENCE).clamp(LEAST_PATIENCE, generation.limits.deadline.max(LEAST_PATIENCE))
 }
 
 fn reply(job: Job, result: Result<Batch, crate::error::Error>) {
