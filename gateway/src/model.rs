@@ -6,7 +6,10 @@
 mod columns;
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod corrected;
 mod error;
+mod fuse;
 mod graph;
 #[cfg(test)]
 mod mutations;
@@ -130,5 +133,6 @@ fn read(
     }
     let graph = graph::check(&framework, &proto, limits.nodes)?;
     let output_names = graph.output.iter().map(|output| output.name.clone()).collect();
+    fuse::fuse(&mut proto);
     Ok((framework.model_for_proto_model(&proto).map_err(engine)?, output_names))
 }

@@ -11,15 +11,18 @@ mod extract;
 mod feature_vectorizer;
 mod imputer;
 mod kernel;
+mod label;
 mod label_encoder;
 pub mod labels;
+mod layers;
 mod linear;
 mod lookup;
-mod mat_vec;
 mod normalizer;
 mod one_hot;
+mod opaque;
 mod pattern;
 pub mod post;
+mod q_linear_mat_mul;
 mod regex_full_match;
 mod scaler;
 mod stock;
@@ -37,22 +40,28 @@ mod zip_map;
 use tract_onnx::Onnx;
 use tract_onnx::pb::NodeProto;
 
-pub(super) use self::kernel::KernelOp;
 use self::kernel::Operator;
+pub(super) use self::kernel::{KernelOp, OWN};
+pub(super) use self::layers::is_plain_gemm;
 
-const OPERATORS: [Operator; 27] = [
+const OPERATORS: [Operator; 32] = [
     binarizer::OPERATOR,
     extract::OPERATOR,
     feature_vectorizer::OPERATOR,
     imputer::OPERATOR,
     label_encoder::CATEGORY_MAPPER,
     label_encoder::LABEL_ENCODER,
+    label::OPERATOR,
+    layers::GEMM,
+    layers::LAYERS,
+    layers::MAT_MUL,
     linear::CLASSIFIER,
     linear::REGRESSOR,
-    mat_vec::GEMM,
-    mat_vec::MAT_MUL,
     normalizer::OPERATOR,
     one_hot::OPERATOR,
+    opaque::EINSUM,
+    opaque::MAT_MUL_INTEGER,
+    q_linear_mat_mul::OPERATOR,
     regex_full_match::OPERATOR,
     scaler::OPERATOR,
     string_concat::OPERATOR,
@@ -85,7 +94,8 @@ pub(super) fn problem(onnx: &Onnx, node: &NodeProto) -> Option<String> {
         let known = ["", "com.microsoft", kernel::ML].contains(&domain);
         return (!known || !onnx.op_register.0.contains_key(&node.op_type)).then_some(name);
     };
-    if operator.domain != domain {
+    // What we make ourselves is not for files to ask for.
+    if operator.domain != domain || operator.domain == OWN {
         return Some(name);
     }
     let unknown = node.attribute.iter().find(|attribute| !operator.attributes.contains(&attribute.name.as_str()))?;

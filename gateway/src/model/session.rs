@@ -73,17 +73,24 @@ fn run(
     deadline: Option<Instant>,
 ) -> Result<TVec<TValue>, ComputeError> {
     let fail = |error: TractError| ComputeError::Model(brief(&error));
-    let state = match state {
-        Some(state) => state,
+    let running = match state {
+        Some(running) => running,
         None => state.insert(plan.spawn().map_err(fail)?),
     };
-    let Some(deadline) = deadline else { return state.run(inputs).map_err(fail) };
     let mut late = false;
-    let outputs = state.run_plan_with_eval(inputs, |context, state, node, inputs| {
-        late = Instant::now() >= deadline;
-        ensure!(!late, "the deadline passed");
-        tract_core::plan::eval(context, state, node, inputs)
-    });
+    let outputs = match deadline {
+        None => running.run(inputs),
+        Some(deadline) => running.run_plan_with_eval(inputs, |context, state, node, inputs| {
+            late = Instant::now() >= deadline;
+            ensure!(!late, "the deadline passed");
+            tract_core::plan::eval(context, state, node, inputs)
+        }),
+    };
+    // What loops over rows (`Scan`, `GRU`, …) goes on from where it was, as for a stream of which each run is a part. Here
+    // no request may see anything of the one before.
+    if running.op_states.iter().any(Option::is_some) {
+        *state = None;
+    }
     outputs.map_err(|error| if late { ComputeError::Deadline } else { fail(error) })
 }
 

@@ -13,12 +13,16 @@ use tract_onnx::tract_hir::internal::*;
 use super::{ModelLimits, read};
 
 /// Tests of the suite that pass; it never falls.
-const FLOOR: usize = 964;
+const FLOOR: usize = 966;
 
 /// What tells the operators that have to pass.
-const OURS: [&str; 6] = [
+///
+/// The suite's `QLinearMatMul` of signed bytes wraps around where the standard (and ONNX Runtime) says that it saturates.
+const OURS: [&str; 8] = [
     "test_ai_onnx_ml_",
     "test_equal_string",
+    "test_qlinearmatmul_2D_uint8",
+    "test_qlinearmatmul_3D_uint8",
     "test_regex_full_match",
     "test_string_",
     "test_strnorm",

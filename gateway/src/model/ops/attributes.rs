@@ -56,6 +56,12 @@ impl<'a> Attributes<'a> {
         tensor.map(|tensor| ctx.load_tensor(tensor).with_context(|| format!("attribute '{name}'"))).transpose()
     }
 
+    /// A list of tensors, empty if absent.
+    pub(super) fn tensors(self, ctx: &ParsingContext<'_>, name: &str) -> TractResult<Vec<Tensor>> {
+        let tensors = self.find(name).map_or(&[][..], |attribute| &attribute.tensors);
+        tensors.iter().map(|tensor| ctx.load_tensor(tensor).with_context(|| format!("attribute '{name}'"))).collect()
+    }
+
     /// A tensor's values as doubles.
     pub(super) fn doubles(self, ctx: &ParsingContext<'_>, name: &str) -> TractResult<Option<Vec<f64>>> {
         let tensor = self.tensor(ctx, name)?;

@@ -83,6 +83,9 @@ pub(super) struct Operator {
 /// Domain of the operators for classical machine learning.
 pub(super) const ML: &str = "ai.onnx.ml";
 
+/// Domain of what we make of several nodes. No file may use it.
+pub(in super::super) const OWN: &str = "modelgate";
+
 /// Wraps a kernel for tract.
 #[expect(clippy::unnecessary_wraps, reason = "the type of a builder")]
 pub(super) fn built(node: &NodeProto, kernel: Arc<dyn Kernel>) -> Built {

@@ -62,7 +62,7 @@ pub(super) fn probit(score: f32) -> f32 {
     (std::f64::consts::SQRT_2 * root).copysign(x) as f32
 }
 
-fn softmax(scores: &mut [f32], takes_part: impl Fn(f32) -> bool) {
+pub(super) fn softmax(scores: &mut [f32], takes_part: impl Fn(f32) -> bool) {
     let max = scores.iter().copied().fold(f32::MIN, f32::max);
     let mut sum = 0.0;
     for score in &mut *scores {

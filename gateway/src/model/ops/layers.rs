@@ -1,0 +1,218 @@
+//! Layers of a network: `MatMul` and `Gemm` with constant weights, and chains of them, which [`fuse`](super::super::fuse)
+//! makes one node each. tract's own, which packs for each call what is multiplied, does the rest.
+
+mod product;
+
+use std::sync::Arc;
+
+use tract_onnx::model::ParsingContext;
+use tract_onnx::pb::NodeProto;
+use tract_onnx::tract_hir::internal::*;
+
+use self::product::Product;
+use super::attributes::Attributes;
+use super::kernel::{Kernel, KernelOp, OWN, Operator, Spec, built};
+use super::opaque::hide;
+use super::post::softmax;
+use super::stock::stock;
+use super::values::{room, tensor, values};
+
+pub(super) const MAT_MUL: Operator = Operator {
+    domain: "",
+    name: "MatMul",
+    attributes: &[],
+    build: |ctx, node| Ok((expand(Single { stock: stock(ctx, node)?, by_output: Some(false) }), vec![])),
+};
+
+pub(super) const GEMM: Operator = Operator {
+    domain: "",
+    name: "Gemm",
+    attributes: &["alpha", "beta", "broadcast", "transA", "transB"],
+    build: |ctx, node| {
+        let by_output = is_plain_gemm(node).then(|| Attributes(node).int("transB").unwrap_or(0) != 0);
+        Ok((expand(Single { stock: stock(ctx, node)?, by_output }), vec![]))
+    },
+};
+
+/// Whether it is a product and a sum, and nothing besides.
+pub(in super::super) fn is_plain_gemm(node: &NodeProto) -> bool {
+    let is_one = |name: &str| Attributes(node).float(name).is_none_or(|value| value.to_bits() == 1.0f32.to_bits());
+    is_one("alpha") && is_one("beta") && Attributes(node).int("transA").unwrap_or(0) == 0
+}
+
+/// A chain of layers, as [`fuse`](super::super::fuse) writes it: in `weights` and `biases` a tensor for each layer, the
+/// bias empty if it has none; in `by_output` and `relu` a 1 or 0 for each.
+pub(super) const LAYERS: Operator = Operator {
+    domain: OWN,
+    name: "ModelgateLayers",
+    attributes: &["biases", "by_output", "relu", "softmax", "weights"],
+    build: |ctx, node| built(node, Arc::new(chain(ctx, Attributes(node))?)),
+};
+
+fn chain(ctx: &ParsingContext<'_>, node: Attributes<'_>) -> TractResult<Layers> {
+    let (weights, biases) = (node.tensors(ctx, "weights")?, node.tensors(ctx, "biases")?);
+    let (by_output, relu) = (node.ints("by_output"), node.ints("relu"));
+    let count = weights.len();
+    let lists = [biases.len(), by_output.len(), relu.len()];
+    ensure!(lists.iter().all(|&len| len == count), "{count} weights, and {lists:?} of the others");
+    let each = weights.iter().zip(&biases).zip(by_output.iter().zip(relu));
+    let products = each.map(|((weights, bias), (&by_output, &relu))| {
+        let bias = bias.try_as_plain_ram()?.as_slice::<f32>()?;
+        product(weights, by_output != 0, bias, relu != 0)?.context("the weights are no matrix of singles")
+    });
+    Layers::new(products.collect::<TractResult<_>>()?, node.int("softmax").unwrap_or(0) != 0)
+}
+
+/// Packs weights; `None` if they are no matrix of singles.
+fn product(weights: &Tensor, by_output: bool, bias: &[f32], relu: bool) -> TractResult<Option<Product>> {
+    let (&[first, second], true) = (weights.shape(), weights.datum_type() == f32::datum_type()) else {
+        return Ok(None);
+    };
+    let shape = if by_output { (second, first) } else { (first, second) };
+    Ok(Product::new(weights.try_as_plain_ram()?.as_slice::<f32>()?, shape, by_output, bias, relu))
+}
+
+/// The operator of tract's, and ours where it fits.
+#[derive(Clone, Debug)]
+struct Single {
+    stock: Box<dyn Expansion>,
+    /// Whether the weights lie by output; `None` if ours never fits.
+    by_output: Option<bool>,
+}
+
+impl Expansion for Single {
+    fn name(&self) -> StaticName {
+        self.stock.name()
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        s: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        self.stock.rules(s, inputs, outputs)
+    }
+
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        match self.layer(model, inputs)? {
+            Some(layer) => model.wire_node(prefix, KernelOp::new(Arc::new(layer)), &inputs[..1]),
+            None => {
+                let inputs = hide(prefix, model, inputs)?;
+                self.stock.wire(prefix, model, &inputs)
+            }
+        }
+    }
+}
+
+impl Single {
+    /// Ours, if rows of singles meet constant weights.
+    fn layer(&self, model: &TypedModel, inputs: &[OutletId]) -> TractResult<Option<Layers>> {
+        let (Some(by_output), [rows, weights, bias @ ..]) = (self.by_output, inputs) else { return Ok(None) };
+        let rows = model.outlet_fact(*rows)?;
+        let Some(weights) = model.outlet_fact(*weights)?.konst.clone() else { return Ok(None) };
+        let bias = match bias {
+            [bias, ..] => Some(model.outlet_fact(*bias)?.konst.clone()),
+            [] => None,
+        };
+        let is_single = |tensor: &Tensor| tensor.datum_type() == f32::datum_type();
+        if rows.konst.is_some() || rows.rank() < 2 || rows.datum_type != f32::datum_type() {
+            return Ok(None);
+        }
+        let width = if by_output { weights.shape().get(1) } else { weights.shape().first() };
+        if rows.shape.last().and_then(|dim| dim.to_usize().ok()).as_ref() != width {
+            return Ok(None);
+        }
+        let outputs = if by_output { weights.shape().first() } else { weights.shape().get(1) };
+        let bias = match &bias {
+            None => &[][..],
+            Some(Some(bias)) if is_single(bias) && Some(&bias.len()) == outputs => {
+                bias.try_as_plain_ram()?.as_slice()?
+            }
+            Some(_) => return Ok(None),
+        };
+        product(&weights, by_output, bias, false)?.map(|product| Layers::new(vec![product], false)).transpose()
+    }
+}
+
+/// Rows that go through all layers before the next: few enough for what lies between the layers to stay in the cache,
+/// enough for the weights to serve many.
+const TILE: usize = 64;
+
+#[derive(Debug)]
+struct Layers {
+    products: Vec<Product>,
+    softmax: bool,
+}
+
+impl Layers {
+    fn new(products: Vec<Product>, softmax: bool) -> TractResult<Self> {
+        ensure!(!products.is_empty(), "no layers");
+        let fit = products.windows(2).all(|pair| pair[0].outputs() == pair[1].inputs());
+        ensure!(fit, "the layers do not fit each other");
+        Ok(Self { products, softmax })
+    }
+
+    fn inputs(&self) -> usize {
+        self.products.first().map_or(0, Product::inputs)
+    }
+
+    fn outputs(&self) -> usize {
+        self.products.last().map_or(0, Product::outputs)
+    }
+
+    /// Some rows, with room for what lies between the layers.
+    fn apply(&self, rows: &[f32], between: &mut [Vec<f32>; 2], out: &mut [f32]) {
+        let count = rows.len() / self.inputs();
+        let [from, to] = between;
+        for (place, product) in self.products.iter().enumerate() {
+            let rows = if place == 0 { rows } else { &from[..count * product.inputs()] };
+            if place + 1 == self.products.len() {
+                product.apply(rows, out);
+            } else {
+                product.apply(rows, &mut to[..count * product.outputs()]);
+                std::mem::swap(from, to);
+            }
+        }
+        if self.softmax {
+            out.chunks_exact_mut(self.outputs()).for_each(|scores| softmax(scores, |_| true));
+        }
+    }
+}
+
+impl Kernel for Layers {
+    fn name(&self) -> &'static str {
+        "Layers"
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> TractResult<TVec<Spec>> {
+        let [rows] = inputs else { bail!("expected 1 input, got {}", inputs.len()) };
+        ensure!(rows.datum == f32::datum_type(), "expected singles, got {:?}", rows.datum);
+        let [before @ .., width] = &*rows.shape else { bail!("expected rows, got a single value") };
+        ensure!(!before.is_empty(), "expected rows, got a list");
+        let wanted = self.inputs();
+        ensure!(width.to_usize().map_or(true, |width| width == wanted), "expected {wanted} values, got {width}");
+        Ok(tvec!(Spec::of::<f32>(before.iter().cloned().chain([Layers::outputs(self).to_dim()]))))
+    }
+
+    fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
+        let (width, outputs) = (self.inputs(), Layers::outputs(self));
+        let mut shape: TVec<usize> = inputs[0].shape().into();
+        ensure!(shape.last() == Some(&width), "expected {width} values, got the shape {shape:?}");
+        let rows = values::<f32>(&inputs[0])?;
+        let count = rows.len() / width;
+        let mut out = vec![0.0; room(count, outputs)?];
+        let inner = self.products.iter().rev().skip(1).map(Product::outputs).max().unwrap_or(0);
+        let mut between = [0, 1].map(|_| vec![0.0; inner * count.min(TILE)]);
+        for (rows, out) in rows.chunks(TILE * width).zip(out.chunks_mut(TILE * outputs)) {
+            self.apply(rows, &mut between, out);
+        }
+        shape.pop();
+        shape.push(outputs);
+        Ok(tvec!(tensor(&shape, out)?))
+    }
+
+    fn bytes(&self) -> usize {
+        self.products.iter().map(Product::bytes).sum()
+    }
+}
