@@ -1,6 +1,7 @@
 //! The public HTTP surface: every route and layer, in order.
 
 pub(crate) mod body;
+mod direct;
 mod docs;
 mod health;
 mod mlflow;

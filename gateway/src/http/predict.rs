@@ -6,7 +6,7 @@ use axum::{
     body::Bytes,
     extract::{Request, State},
     http::{HeaderMap, StatusCode, header},
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use serde_json::json;
 
@@ -15,7 +15,7 @@ use crate::{
     error::Error,
     generation::Generation,
     http::{
-        body, observe,
+        body,
         reply::{self, LARGE_ANSWER, decode_error, json_response},
     },
     json::{
@@ -24,16 +24,6 @@ use crate::{
     },
     tensor::Batch,
 };
-
-/// Where it is served.
-pub(super) const PATH: &str = "/predict";
-
-/// The same without going through the router, which costs as much as a small model: for whoever has looked at the method
-/// and the path.
-pub(super) async fn predict_at_once(app: App, request: Request) -> Response {
-    let answer = |request| async { predict(State(app.clone()), request).await.into_response() };
-    observe::around(&app, PATH, Some(&app.metrics.predicted), request, answer).await
-}
 
 /// One object of features, or a list of them. `?outputs=all` adds every output of the model.
 pub(super) async fn predict(State(app): State<App>, request: Request) -> Result<Response, Error> {

@@ -13,12 +13,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    Router,
-    body::Body,
-    http::{Method, Request},
-    response::Response,
-};
+use axum::{Router, body::Body, http::Request, response::Response};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -41,7 +36,7 @@ use crate::{
     app::App,
     config::HttpConfig,
     http::{
-        predict,
+        direct::Direct,
         repository::{self, Peer},
     },
     workers,
@@ -76,17 +71,16 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Routes {
     /// Everything.
     pub router: Router,
-    /// Where predictions are served too: those do not go through the router.
+    /// Where predictions are served too: see [`Direct`].
     pub predict: Option<App>,
 }
 
 impl Routes {
     async fn answer(self, mut request: Request<Incoming>, peer: Option<SocketAddr>) -> Result<Response, Infallible> {
         if let Some(app) = self.predict
-            && request.method() == Method::POST
-            && request.uri().path() == predict::PATH
+            && let Some(direct) = Direct::of(&request)
         {
-            return Ok(predict::predict_at_once(app, request.map(Body::new)).await);
+            return Ok(direct.answer(app, request.map(Body::new)).await);
         }
         if let Some(peer) = peer
             && request.uri().path().starts_with(repository::PATH)
