@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / "target/deploy-test"
 
 # What a Debian machine needs to have an engine and to make base images where no registry answers.
-PACKAGES = {"dockerd": "docker.io", "docker": "docker.io", "debootstrap": "debootstrap", "iptables": "iptables", "ip": "iproute2", "curl": "curl", "promtool": "prometheus", "haproxy": "haproxy"}
+PACKAGES = {"dockerd": "docker.io", "docker": "docker.io", "debootstrap": "debootstrap", "iptables": "iptables", "ip": "iproute2", "curl": "curl", "promtool": "prometheus", "haproxy": "haproxy", "docker-registry": "docker-registry"}
 
 
 class Failed(Exception):
