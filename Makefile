@@ -11,7 +11,7 @@ LISTEN       ?= 127.0.0.1:8080
 # Of the image: the manifest's, unless it is given.
 VERSION      ?= $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
-.PHONY: help run test lint bench modules demo-model conformance image deploy-test clean cargo test-venv bench-venv
+.PHONY: help run test fuzz lint bench modules demo-model conformance image deploy-test clean cargo test-venv bench-venv
 
 help: ## List these
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,15 @@ test: modules test-venv ## Run every test: modules, exporter, gateway over a soc
 	cd modules && cargo test --locked
 	$(TEST_PYTHON) -m pytest -q modules/exporter
 	MODELGATE_TEST_PYTHON=$(CURDIR)/$(TEST_PYTHON) cargo test --locked
+
+# With a stable compiler, and the dependencies that are built already. `cargo +nightly fuzz run loader --features libfuzzer`
+# in gateway/ runs the same targets for as long as one likes.
+FUZZ_SECONDS ?= 20
+FUZZ := CARGO_TARGET_DIR=$(CURDIR)/target RUSTC_WRAPPER=$(CURDIR)/gateway/fuzz/instrument.sh
+fuzz: cargo ## Fuzz the loader and the operators, each for FUZZ_SECONDS (20)
+	cd gateway/fuzz && $(FUZZ) cargo build --locked --bin bounded
+	target/debug/bounded operators $(FUZZ_SECONDS)
+	target/debug/bounded loader $(FUZZ_SECONDS) gateway/tests/data/conformance gateway/tests/data/models
 
 lint: modules ## Check formats, lints and documents; licences and advisories too where cargo-deny is installed
 	cargo fmt --check

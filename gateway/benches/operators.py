@@ -62,7 +62,9 @@ def main():
             theirs.append(run([sys.executable, str(HERE / "operators_ort.py"), str(model), str(rows), sizes]))
         median = lambda runs, key: statistics.median(one[str(key)] for one in runs)
         loads = median(ours, "load_ms"), median(theirs, "load_ms")
-        print(f"  {name}: load {loads[0]:.1f} ms, ONNX Runtime {loads[1]:.1f} ms; holds {median(ours, 'held_mib'):.2f} MiB")
+        peaks = median(ours, "peak_mib"), median(theirs, "peak_mib")
+        print(f"  {name}: load {loads[0]:.1f} ms, ONNX Runtime {loads[1]:.1f} ms; holds {median(ours, 'held_mib'):.2f} MiB; "
+              f"most while loading {peaks[0]:.0f} MiB, ONNX Runtime {peaks[1]:.0f} MiB")
         for key, limit in limits.items():
             one, other = (median(runs, "grown_mib" if key == "memory" else key) for runs in (ours, theirs))
             unit, what = ("MiB", "resident") if key == "memory" else ("µs", f"{key} rows")

@@ -6,8 +6,8 @@
 #![expect(clippy::print_stdout, reason = "its output is the result")]
 
 use std::sync::Arc;
-use std::time::Instant;
-use std::{env, fs};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
 
 use anyhow::{Context, Result, bail};
 use modelgate::model::{Model, ModelLimits};
@@ -17,6 +17,9 @@ use serde_json::{Value, json};
 
 /// Long against the grain of the clock, which is a scheduler tick.
 const SECONDS: f64 = 0.5;
+
+/// From loading to looking at what stays resident.
+const SETTLED: Duration = Duration::from_secs(2);
 
 #[derive(Deserialize)]
 struct Input {
@@ -43,12 +46,16 @@ fn main() -> Result<()> {
     let load_ms = start.elapsed().as_secs_f64() * 1e3;
     drop(bytes);
     let held = model.resident_bytes();
+    let peak = peak_bytes()?.saturating_sub(before);
+    // What reading it took is given back after a while.
+    thread::sleep(SETTLED);
     let grown = resident_bytes()?.saturating_sub(before);
 
     let inputs: Vec<Input> = serde_json::from_slice(&fs::read(rows).context("OPERATORS_ROWS")?)?;
     let rows = inputs.first().map_or(0, |input| input.values.len() / input.width);
     let mut session = model.session();
-    let mut result = json!({ "load_ms": load_ms, "held_mib": mib(held), "grown_mib": mib(grown) });
+    let mut result =
+        json!({ "load_ms": load_ms, "held_mib": mib(held), "grown_mib": mib(grown), "peak_mib": mib(peak) });
     for size in sizes {
         // Rows vary: each call has the next ones, so that neither caches nor branch predictors learn them.
         let starts = (0..(rows / size).max(1)).map(|batch| batch * size);
@@ -97,6 +104,13 @@ fn cpu_seconds() -> Result<f64> {
     let stat = fs::read_to_string("/proc/thread-self/schedstat")?;
     let nanoseconds: f64 = stat.split(' ').next().context("an empty schedstat")?.parse()?;
     Ok(nanoseconds / 1e9)
+}
+
+/// The most that was ever resident.
+fn peak_bytes() -> Result<usize> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+    Ok(peak.trim().trim_end_matches(" kB").parse::<usize>()? << 10)
 }
 
 fn resident_bytes() -> Result<usize> {

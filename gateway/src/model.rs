@@ -34,9 +34,13 @@ use tract_onnx::tract_hir::internal::{Framework, InferenceModel};
 pub use self::error::{ComputeError, ModelError};
 use self::plan::{Plans, engine};
 pub use self::session::Session;
+use crate::memory::give_back_soon;
 
 /// From this size on, loading takes long enough to say how far it is.
 const LARGE: usize = 16 << 20;
+
+/// From this size on, what reading it took is worth giving back.
+const NOTABLE: usize = 1 << 20;
 
 /// Bounds on what a model file may ask of the host.
 #[derive(Clone, Copy, Debug)]
@@ -77,8 +81,11 @@ impl Model {
             return Err(ModelError::TooLarge { what: "bytes", found, limit: limits.file_bytes });
         }
         // tract asserts things about graphs that a file may contradict. Nothing outlives such a panic.
-        catch_unwind(AssertUnwindSafe(|| Self::load_unguarded(onnx, data, limits)))
-            .unwrap_or_else(|_| Err(ModelError::Corrupt("the engine panicked on it".into())))
+        let loaded = catch_unwind(AssertUnwindSafe(|| Self::load_unguarded(onnx, data, limits)));
+        if found > NOTABLE {
+            give_back_soon();
+        }
+        loaded.unwrap_or_else(|_| Err(ModelError::Corrupt("the engine panicked on it".into())))
     }
 
     fn load_unguarded(onnx: &[u8], data: &BTreeMap<String, Vec<u8>>, limits: &ModelLimits) -> Result<Self, ModelError> {

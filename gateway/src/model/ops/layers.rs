@@ -153,17 +153,17 @@ impl Layers {
         Ok(Self { products, softmax })
     }
 
-    fn inputs(&self) -> usize {
+    fn width(&self) -> usize {
         self.products.first().map_or(0, Product::inputs)
     }
 
-    fn outputs(&self) -> usize {
+    fn width_out(&self) -> usize {
         self.products.last().map_or(0, Product::outputs)
     }
 
     /// Some rows, with room for what lies between the layers.
     fn apply(&self, rows: &[f32], between: &mut [Vec<f32>; 2], out: &mut [f32]) {
-        let count = rows.len() / self.inputs();
+        let count = rows.len() / self.width();
         let [from, to] = between;
         for (place, product) in self.products.iter().enumerate() {
             let rows = if place == 0 { rows } else { &from[..count * product.inputs()] };
@@ -175,7 +175,7 @@ impl Layers {
             }
         }
         if self.softmax {
-            out.chunks_exact_mut(self.outputs()).for_each(|scores| softmax(scores, |_| true));
+            out.chunks_exact_mut(self.width_out()).for_each(|scores| softmax(scores, |_| true));
         }
     }
 }
@@ -190,13 +190,13 @@ impl Kernel for Layers {
         ensure!(rows.datum == f32::datum_type(), "expected singles, got {:?}", rows.datum);
         let [before @ .., width] = &*rows.shape else { bail!("expected rows, got a single value") };
         ensure!(!before.is_empty(), "expected rows, got a list");
-        let wanted = self.inputs();
+        let wanted = self.width();
         ensure!(width.to_usize().map_or(true, |width| width == wanted), "expected {wanted} values, got {width}");
-        Ok(tvec!(Spec::of::<f32>(before.iter().cloned().chain([Layers::outputs(self).to_dim()]))))
+        Ok(tvec!(Spec::of::<f32>(before.iter().cloned().chain([self.width_out().to_dim()]))))
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
-        let (width, outputs) = (self.inputs(), Layers::outputs(self));
+        let (width, outputs) = (self.width(), self.width_out());
         let mut shape: TVec<usize> = inputs[0].shape().into();
         ensure!(shape.last() == Some(&width), "expected {width} values, got the shape {shape:?}");
         let rows = values::<f32>(&inputs[0])?;

@@ -216,23 +216,21 @@ fn panels<const R: usize, const N: usize, const FUSED: bool>(product: &Product, 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
 fn many_rows(product: &Product, rows: &[f32], out: &mut [f32]) {
     // As many sums as there are registers for, less those for the weights and a value.
-    if target_cfg_f!(target_feature = "avx512f") {
-        panels::<8, 32, true>(product, rows, out);
-    } else if target_cfg_f!(target_feature = "avx2") {
-        panels::<6, 16, true>(product, rows, out);
-    } else if cfg!(target_arch = "aarch64") {
-        panels::<6, 16, true>(product, rows, out);
-    } else {
-        panels::<4, 8, false>(product, rows, out);
+    match (target_cfg_f!(target_feature = "avx512f"), target_cfg_f!(target_feature = "avx2"), IS_ARM) {
+        (true, _, _) => panels::<8, 32, true>(product, rows, out),
+        (_, true, _) | (_, _, true) => panels::<6, 16, true>(product, rows, out),
+        _ => panels::<4, 8, false>(product, rows, out),
     }
 }
 
+/// Has vectors, and fuses products with sums, without being asked what it can do.
+const IS_ARM: bool = cfg!(target_arch = "aarch64");
+
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
 fn one_row(product: &Product, row: &[f32], out: &mut [f32]) {
-    if target_cfg_f!(target_feature = "fma") || cfg!(target_arch = "aarch64") {
-        without_zeros::<true>(product, row, out);
-    } else {
-        without_zeros::<false>(product, row, out);
+    match (target_cfg_f!(target_feature = "fma"), IS_ARM) {
+        (true, _) | (_, true) => without_zeros::<true>(product, row, out),
+        _ => without_zeros::<false>(product, row, out),
     }
 }
 
