@@ -26,7 +26,7 @@ COPY gateway/Cargo.toml gateway/
 RUN mkdir gateway/src && touch gateway/src/lib.rs \
     && echo 'fn main() {}' | tee gateway/src/main.rs > gateway/build.rs \
     && sed -i '/^\[\[bench\]\]/,/^$/d' gateway/Cargo.toml \
-    && cargo build --locked --release --package modelgate \
+    && cargo build --locked --profile image --package modelgate \
     && rm -r gateway
 
 # ---- the gateway -----------------------------------------------------------------------------------------------------
@@ -34,14 +34,16 @@ FROM dependencies AS gateway
 COPY --from=modules /build/modules/dist modules/dist
 COPY gateway gateway
 ARG VERSION=
-# Time stamps from the sources' checkout may be older than the empty crate's.
+# Time stamps from the sources' checkout may be older than the empty crate's. Packed relocations are megabytes smaller, and
+# the loader that reads them goes into the image too.
 RUN sed -i '/^\[\[bench\]\]/,/^$/d' gateway/Cargo.toml \
     && find gateway -name '*.rs' -exec touch {} + \
-    && MODELGATE_VERSION="$VERSION" cargo build --locked --release --package modelgate
+    && MODELGATE_VERSION="$VERSION" cargo rustc --locked --profile image --package modelgate --bin modelgate -- \
+        -Clink-arg=-Wl,-z,pack-relative-relocs
 # The image's root file system.
 RUN mkdir -p /image/usr/local/bin /image/etc/ssl/certs /image/tmp /cache/modelgate \
-    && strip --strip-all -o /image/usr/local/bin/modelgate target/release/modelgate \
-    && ldd target/release/modelgate | grep -o '/[^ ]*' | xargs -I{} cp -L --parents {} /image \
+    && cp target/image/modelgate /image/usr/local/bin/ \
+    && ldd target/image/modelgate | grep -o '/[^ ]*' | xargs -I{} cp -L --parents {} /image \
     && cp -L /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
     && echo 'hosts: files dns' > /image/etc/nsswitch.conf \
     && echo 'modelgate:x:10001:10001::/tmp:/usr/sbin/nologin' > /image/etc/passwd \

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / "target/deploy-test"
 
 # What a Debian machine needs to have an engine and to make base images where no registry answers.
-PACKAGES = {"dockerd": "docker.io", "docker": "docker.io", "debootstrap": "debootstrap", "iptables": "iptables", "ip": "iproute2", "curl": "curl", "promtool": "prometheus", "haproxy": "haproxy"}
+PACKAGES = {"dockerd": "docker.io", "docker": "docker.io", "debootstrap": "debootstrap", "iptables": "iptables", "ip": "iproute2", "curl": "curl", "promtool": "prometheus", "haproxy": "haproxy", "docker-registry": "docker-registry"}
 
 
 class Failed(Exception):
@@ -70,6 +70,7 @@ class Engine:
     def __init__(self, keep=False):
         self.keep = keep
         self.process = None
+        self.before = None
 
     def __enter__(self):
         install()
@@ -86,6 +87,7 @@ class Engine:
             return self
         (home / "pid").unlink(missing_ok=True)
         log = open(home / "log", "w")
+        self.before = Network()
         self.process = subprocess.Popen(
             [
                 "dockerd", f"--data-root={home}/data", f"--exec-root={home}/run", f"--pidfile={home}/pid",
@@ -114,4 +116,43 @@ class Engine:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self.before.restore()
         say("ended our engine")
+
+
+class Network:
+    """What an engine leaves behind when it ends: rules of the firewall, bridges, forwarding. Taken before, put back after."""
+
+    FAMILIES = ("iptables", "ip6tables")
+    FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+
+    def __init__(self):
+        # Without the counters, and with an empty table for each that has no rules yet: else what is there stays.
+        self.rules = {family: self.saved(family) for family in self.FAMILIES if shutil.which(f"{family}-save")}
+        self.links = self.bridges()
+        self.forwarding = self.FORWARDING.read_text()
+
+    @staticmethod
+    def saved(family):
+        empty = {
+            "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"),
+            "mangle": ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"),
+            "filter": ("INPUT", "FORWARD", "OUTPUT"),
+        }
+        saved = subprocess.run([f"{family}-save"], capture_output=True, text=True).stdout
+        for table, chains in empty.items():
+            if f"*{table}\n" not in saved:
+                saved += "\n".join([f"*{table}", *(f":{chain} ACCEPT [0:0]" for chain in chains), "COMMIT", ""])
+        return saved
+
+    @staticmethod
+    def bridges():
+        found = run("ip", "-o", "link", "show", "type", "bridge", check=False).splitlines()
+        return {line.split(":")[1].strip().split("@")[0] for line in found}
+
+    def restore(self):
+        for family, rules in self.rules.items():
+            run(f"{family}-restore", input=rules, check=False)
+        for link in sorted(self.bridges() - self.links):
+            run("ip", "link", "delete", link, check=False)
+        self.FORWARDING.write_text(self.forwarding)

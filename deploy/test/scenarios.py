@@ -85,6 +85,43 @@ def logs(container):
     return subprocess.run(["docker", "logs", container], capture_output=True, text=True).stderr
 
 
+def publishes(image, **_):
+    """deploy/publish.sh pushes the image to a registry, and what it says to deploy comes back from there the same"""
+    folder = WORK / "registry"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    config = folder / "config.yml"
+    config.write_text(f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder}/data}}}}\nhttp: {{addr: 127.0.0.1:18500}}\n")
+    identity = docker("image", "inspect", image, "--format", "{{.Id}}")
+    with open(folder / "log", "w") as log:
+        registry = subprocess.Popen(["docker-registry", "serve", str(config)], stdout=log, stderr=log)
+    try:
+        def answers():
+            try:
+                return fetch(18500, "/v2/") is not None
+            except OSError:
+                return False
+
+        until("the registry answers", answers, 20)
+        said = script("publish.sh", "127.0.0.1:18500/team/modelgate", image)
+        reference = re.search(r"MODELGATE_IMAGE=(\S+)", said)[1]
+        if "@sha256:" not in reference:
+            raise Failed(said)
+        docker("image", "rm", reference, "127.0.0.1:18500/team/modelgate:" + version_of(image))
+        docker("pull", reference)
+        if docker("image", "inspect", reference, "--format", "{{.Id}}") != identity:
+            raise Failed(f"another image came back as {reference}")
+        docker("image", "rm", reference)
+    finally:
+        registry.terminate()
+        registry.wait(20)
+    return reference
+
+
+def version_of(image):
+    return docker("image", "inspect", image, "--format", '{{index .Config.Labels "org.opencontainers.image.version"}}')
+
+
 def comes_up(variables, **_):
     """deploy/up.sh gives a first answer within 60 seconds, and once more changes nothing"""
     said = script("up.sh", **variables)
@@ -260,7 +297,7 @@ def ten_thousand_users(**_):
     """10,000 users, a request each 1.75 seconds on average, 6 replicas: no request fails, and none takes over 96 MiB"""
     scale(6)
     edge_sees(6)
-    built = run("cargo", "build", "--locked", "--quiet", "--bench", "connections", "--message-format", "json", timeout=1800)
+    built = run("cargo", "build", "--release", "--locked", "--quiet", "--bench", "connections", "--message-format", "json", timeout=1800)
     bench = next(found for line in built.splitlines() if (found := json.loads(line).get("executable")) and "connections" in found)
     (WORK / "row.json").write_bytes(BODY)
     result = json.loads(run(bench, f"127.0.0.1:{EDGE}", str(WORK / "row.json"), "10000", "60", "1.75"))
@@ -309,7 +346,7 @@ def several_nodes(image, variables, **_):
 
 
 ALL = [
-    small_and_harmless, starts_soon, comes_up, scales, survives_a_kill, rolls_forward, rolls_back, swaps, stays_up_alone, is_watched,
+    small_and_harmless, starts_soon, publishes, comes_up, scales, survives_a_kill, rolls_forward, rolls_back, swaps, stays_up_alone, is_watched,
     goes_down, several_nodes,
 ]
 # Only where they are named: they take both cores for minutes.

@@ -1,6 +1,7 @@
-//! The demo served in four ways, for a load generator from outside: `worker` and `request` (the gateway with the wasm
-//! chain under either isolation), `native` (the same gateway and workers, the chain hard-coded), `plain` (the plainest
-//! axum handler that does the same work inline). `cargo bench --bench server -- MODE ADDRESS`; runs until it is killed.
+//! The demo served in several ways, for a load generator from outside: `worker` and `request` (the gateway with the wasm
+//! chain under either isolation), `native` (the same gateway and workers, the chain hard-coded), `native-alone` (that, and
+//! no requests are run together, as they are not with isolation by request), `plain` (the plainest axum handler that does
+//! the same work inline). `cargo bench --bench server -- MODE ADDRESS`; runs until it is killed.
 
 #![expect(clippy::print_stdout, reason = "its output tells where it listens")]
 
@@ -17,6 +18,7 @@ use axum::{
     routing::post,
 };
 use modelgate::{
+    batching::Batching,
     catalog::Catalog,
     config::ServeArgs,
     generation::Generation,
@@ -32,16 +34,19 @@ use tokio::net::TcpListener;
 fn main() -> Result<()> {
     let args: Vec<String> = env::args().skip(1).filter(|arg| arg != "--bench").collect();
     let [mode, address] = args.as_slice() else {
-        println!("usage: cargo bench --bench server -- worker|request|native|plain ADDRESS");
+        println!("usage: cargo bench --bench server -- worker|request|native|native-alone|plain ADDRESS");
         return Ok(());
     };
     let metrics = Arc::new(Metrics::new()?);
-    let generation = match mode.as_str() {
+    let mut generation = match mode.as_str() {
         "worker" => support::demo(Isolation::Worker, &metrics)?,
         "request" => support::demo(Isolation::Request, &metrics)?,
-        "native" | "plain" => support::native_demo(&metrics)?,
-        other => bail!("expected worker, request, native or plain, got {other}"),
+        "native" | "native-alone" | "plain" => support::native_demo(&metrics)?,
+        other => bail!("expected worker, request, native, native-alone or plain, got {other}"),
     };
+    if mode == "native-alone" {
+        generation.batching = Batching::OFF;
+    }
     let args = ServeArgs { listen: Some(address.parse()?), demo: Some(true), ..ServeArgs::default() };
     let config = args.resolve()?;
     let cores = thread::available_parallelism()?.get();

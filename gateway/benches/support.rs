@@ -9,13 +9,13 @@ use modelgate::{
     bundle::Bundle,
     generation::{Generation, NativeChain},
     metrics::Metrics,
-    model::Session,
+    model::{ComputeError, Session},
     parts::Parts,
     tensor::Batch,
     wasm::{
         cache::CodeCache,
         engine::{PoolSize, WasmEngine},
-        instance::ChainError,
+        instance::{ChainError, TrapCause},
         module::{Compiler, Isolation},
     },
 };
@@ -122,9 +122,10 @@ impl Preprocess {
         Arc::new(move |session: Option<&mut Session>, batch: Batch, deadline: Instant| {
             let matrix = self.matrix(&columns, &batch)?;
             let session = session.ok_or_else(|| ChainError::Failed("no model".into()))?;
-            session
-                .compute(batch.rows, &matrix, Some(deadline))
-                .map_err(|error| ChainError::Failed(format!("{error:?}")))
+            session.compute(batch.rows, &matrix, Some(deadline)).map_err(|error| match error {
+                ComputeError::Deadline => ChainError::Trap { cause: TrapCause::Deadline, detail: String::new() },
+                other => ChainError::Failed(format!("{other:?}")),
+            })
         })
     }
 }

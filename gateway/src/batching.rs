@@ -26,6 +26,9 @@ impl Default for Batching {
 }
 
 impl Batching {
+    /// Each request by itself.
+    pub const OFF: Self = Self { max_rows: 1, max_delay: Duration::ZERO };
+
     /// Whether requests are put together at all.
     pub fn is_on(&self) -> bool {
         self.max_rows > 1

@@ -30,7 +30,7 @@ use crate::{
     },
 };
 
-/// Rows of a request that counts for [`Generation::cost`].
+/// Rows of a request that counts as small: what it takes is more for being a request than for its rows.
 const SMALL_REQUEST: u32 = 16;
 
 /// A single measurement counts for no more than this: a thread that loses its core for some milliseconds now and then
@@ -39,6 +39,9 @@ const MAX_COST_NS: u64 = 800_000;
 
 /// What a request that ran out of its time counts for: some hundred requests go by before that is forgotten.
 const OVERRUN_NS: u64 = 20_000_000;
+
+/// The same for each row of a large request.
+const OVERRUN_ROW_NS: u64 = OVERRUN_NS / SMALL_REQUEST as u64;
 
 /// Numbers generations in this process, from 1.
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -75,6 +78,8 @@ pub struct Generation {
     footprint: AtomicUsize,
     /// Nanoseconds that small requests take, on a moving average.
     cost_ns: AtomicU64,
+    /// Nanoseconds that each row of a large batch takes, likewise; `u64::MAX` as long as there was none.
+    row_ns: AtomicU64,
     /// What runs.
     chain: Chain,
     /// The bundle's model.
@@ -144,12 +149,14 @@ impl Generation {
             signature,
             limits: bundle.limits,
             isolation: bundle.isolation,
-            batching: bundle.batching,
+            // An instance of a request's own is not shared with others.
+            batching: if bundle.isolation == Isolation::Request { Batching::OFF } else { bundle.batching },
             golden: bundle.golden,
             tally: Tally::default(),
             shadow: Shadow::default(),
             footprint: AtomicUsize::new(0),
             cost_ns: AtomicU64::new(0),
+            row_ns: AtomicU64::new(u64::MAX),
             chain: Chain::Wasm { engine: compiler.engine().clone(), stages, modules: modules.into() },
             model,
         })
@@ -161,19 +168,32 @@ impl Generation {
         Self { id: NEXT.fetch_add(1, Ordering::Relaxed), chain: Chain::Native(chain), ..self }
     }
 
-    /// What small requests (some rows) have taken lately.
-    pub fn cost(&self) -> Duration {
-        Duration::from_nanos(self.cost_ns.load(Ordering::Relaxed))
+    /// What requests of that many rows have taken lately; [`Duration::MAX`] where none that large has run yet.
+    pub fn cost(&self, rows: u32) -> Duration {
+        let small = self.cost_ns.load(Ordering::Relaxed);
+        let all = if rows <= SMALL_REQUEST {
+            small
+        } else {
+            self.row_ns.load(Ordering::Relaxed).saturating_mul(u64::from(rows)).max(small)
+        };
+        Duration::from_nanos(all)
     }
 
-    /// Notes what a request of that many rows took. A large one says nothing about small ones.
-    pub fn took(&self, rows: u32, time: Duration) {
-        self.tally.ran(time);
-        if rows <= SMALL_REQUEST {
-            let old = self.cost_ns.load(Ordering::Relaxed);
-            let new = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).min(MAX_COST_NS);
-            // Two threads at once may lose one measurement; the average does not care.
-            self.cost_ns.store(old - old / 16 + new / 16, Ordering::Relaxed);
+    /// Notes what a batch of that many rows took, which so many requests shared.
+    pub fn took(&self, requests: usize, rows: u32, time: Duration) {
+        self.tally.ran(requests, time);
+        let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let requests = u64::try_from(requests).unwrap_or(u64::MAX).max(1);
+        // Two threads at once may lose one measurement; the average does not care.
+        let average = |of: &AtomicU64, new: u64| {
+            let old = of.load(Ordering::Relaxed);
+            of.store(if old == u64::MAX { new } else { old - old / 16 + new / 16 }, Ordering::Relaxed);
+        };
+        if u64::from(rows) <= requests.saturating_mul(u64::from(SMALL_REQUEST)) {
+            average(&self.cost_ns, (time / requests).min(MAX_COST_NS));
+        }
+        if rows > SMALL_REQUEST {
+            average(&self.row_ns, (time / u64::from(rows)).min(MAX_COST_NS));
         }
     }
 
@@ -200,6 +220,7 @@ impl Generation {
     /// Notes that a request was stopped for taking too long.
     pub fn overran(&self) {
         self.cost_ns.store(OVERRUN_NS, Ordering::Relaxed);
+        self.row_ns.store(OVERRUN_ROW_NS, Ordering::Relaxed);
     }
 
     /// Counts a request that never reaches a worker.

@@ -76,7 +76,7 @@ fn run(generation: &Generation, runner: &mut Runner, group: &[Example]) -> Resul
     let batch = decoded.map_err(|error| told(&error))?.batch;
     let (rows, start) = (batch.rows, Instant::now());
     let answer = runner.run(generation, batch, start + generation.limits.deadline);
-    generation.took(rows, start.elapsed());
+    generation.took(1, rows, start.elapsed());
     answer.map_err(|error| match error {
         ChainError::Invalid(problems) => {
             let problems: Vec<_> = problems.into_iter().map(|problem| problem.message).collect();

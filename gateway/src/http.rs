@@ -1,6 +1,7 @@
 //! The public HTTP surface: every route and layer, in order.
 
 pub(crate) mod body;
+mod direct;
 mod docs;
 mod health;
 mod mlflow;
@@ -16,7 +17,6 @@ mod v2;
 
 use axum::{
     Router, middleware,
-    response::Redirect,
     routing::{get, post},
 };
 
@@ -38,7 +38,7 @@ pub fn router(app: App, with_admin: bool) -> Router {
         .route("/metrics", get(health::metrics))
         .route("/openapi.json", get(docs::openapi))
         .route("/docs", get(docs::page))
-        .route("/", get(async || Redirect::to("/docs")));
+        .route("/", get(health::root));
     finish(if with_admin { public.merge(admin()) } else { public }, app)
 }
 

@@ -3,6 +3,7 @@
 
 pub mod lifecycle;
 mod register;
+mod triton;
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +19,7 @@ use prometheus::{
     Opts, Registry, TextEncoder, process_collector::ProcessCollector,
 };
 
-use self::{lifecycle::Lifecycle, register::register};
+use self::{lifecycle::Lifecycle, register::register, triton::Triton};
 use crate::wasm::instance::{Timing, TrapCause};
 
 /// Upper bounds of the latency histograms, in seconds.
@@ -86,6 +87,10 @@ pub struct Metrics {
     pub lifecycle: Lifecycle,
     /// Requests by route and status code.
     pub http_requests: IntCounterVec,
+    /// Of those, the ones to `/predict` that were answered.
+    pub predicted: IntCounter,
+    /// And those to `/v2/models/{model}/infer`.
+    pub inferred: IntCounter,
     /// From the first byte of a request's body to the last byte handed to the socket.
     pub http_seconds: Histogram,
     /// Connections open now.
@@ -126,17 +131,6 @@ struct Families {
     instance_memory: IntGaugeVec,
     model_memory: IntGaugeVec,
     info: GaugeVec,
-}
-
-/// Series under the names that Triton gives them, computed when they are asked for.
-#[derive(Debug)]
-struct Triton {
-    success: IntCounterVec,
-    failure: IntCounterVec,
-    count: IntCounterVec,
-    exec: IntCounterVec,
-    pending: IntGaugeVec,
-    durations: [IntCounterVec; 5],
 }
 
 /// The series of one generation of a model, looked up once.
@@ -202,14 +196,12 @@ impl Metrics {
                 .and_then(|family| register(&registry, family))
         };
         let one = |name: &str, help: &str| IntGauge::new(name, help).and_then(|gauge| register(&registry, gauge));
-        let us = |part: &str, what: &str| {
-            counter(&format!("nv_inference_{part}_duration_us"), &format!("Cumulative {what} in microseconds."), &model)
-        };
         let copied = counter(
             "modelgate_copied_bytes_total",
             "Bytes copied from bodies of binary tensors into columns, and of all columns into the first module.",
             &["to"],
         )?;
+        let http_requests = counter("modelgate_http_requests_total", "HTTP requests.", &["route", "status"])?;
         Ok(Self {
             families: Families {
                 requests: counter(
@@ -271,21 +263,10 @@ impl Metrics {
                 )
                 .and_then(|family| register(&registry, family))?,
             },
-            triton: Triton {
-                success: counter("nv_inference_request_success", "Successful requests.", &model)?,
-                failure: counter("nv_inference_request_failure", "Failed requests.", &["model", "version", "reason"])?,
-                count: counter("nv_inference_count", "Rows inferred.", &model)?,
-                exec: counter("nv_inference_exec_count", "Executions; a batch counts once.", &model)?,
-                pending: gauge("nv_inference_pending_request_count", "Requests not yet answered.", &model)?,
-                durations: [
-                    us("request", "time of successful requests")?,
-                    us("queue", "time in the queue")?,
-                    us("compute_input", "time decoding")?,
-                    us("compute_infer", "time in the stages")?,
-                    us("compute_output", "time encoding")?,
-                ],
-            },
-            http_requests: counter("modelgate_http_requests_total", "HTTP requests.", &["route", "status"])?,
+            triton: Triton::new(&registry)?,
+            predicted: http_requests.with_label_values(&["/predict", "200"]),
+            inferred: http_requests.with_label_values(&["/v2/models/{model}/infer", "200"]),
+            http_requests,
             http_seconds: Histogram::with_opts(
                 HistogramOpts::new("modelgate_http_request_duration_seconds", "From a request's head to its answer.")
                     .buckets(LATENCY.to_vec()),
@@ -391,11 +372,6 @@ impl Metrics {
     }
 }
 
-/// Brings a counter up to a total kept elsewhere. Counters only grow, so a late reader adds nothing.
-fn raise(counter: &IntCounter, total: u64) {
-    counter.inc_by(total.saturating_sub(counter.get()));
-}
-
 impl Families {
     fn remove(&self, of: &ModelMetrics) {
         let labels = [of.model.as_str(), of.version.as_str()];
@@ -416,40 +392,6 @@ impl Families {
             _ = family.remove_label_values(&labels);
         }
         _ = self.handovers.remove_label_values(&labels);
-    }
-}
-
-impl Triton {
-    fn remove(&self, model: &str, version: &str) {
-        let labels = [model, version];
-        for family in [&self.success, &self.count, &self.exec].into_iter().chain(&self.durations) {
-            _ = family.remove_label_values(&labels);
-        }
-        for reason in ["OTHER", "REJECTED", "BACKEND", "CANCELED"] {
-            _ = self.failure.remove_label_values(&[model, version, reason]);
-        }
-        _ = self.pending.remove_label_values(&labels);
-    }
-
-    /// Called with the list of generations locked, so one at a time.
-    fn update(&self, of: &ModelMetrics) {
-        let labels = [of.model.as_str(), of.version.as_str()];
-        raise(&self.success.with_label_values(&labels), of.count(Outcome::Success));
-        for reason in ["OTHER", "REJECTED", "BACKEND", "CANCELED"] {
-            let total = Outcome::ALL
-                .into_iter()
-                .filter(|outcome| outcome.triton_reason() == Some(reason))
-                .map(|outcome| of.count(outcome))
-                .sum();
-            raise(&self.failure.with_label_values(&[labels[0], labels[1], reason]), total);
-        }
-        let us = |seconds: f64| (seconds * 1e6) as u64;
-        raise(&self.count.with_label_values(&labels), of.rows.get_sample_sum() as u64);
-        raise(&self.exec.with_label_values(&labels), of.batch_rows.get_sample_count());
-        raise(&self.durations[0].with_label_values(&labels), us(of.total.get_sample_sum()));
-        raise(&self.durations[1].with_label_values(&labels), us(of.queue.get_sample_sum()));
-        let stages = of.stages.iter().map(Histogram::get_sample_sum).sum();
-        raise(&self.durations[3].with_label_values(&labels), us(stages));
     }
 }
 

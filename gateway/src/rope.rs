@@ -8,6 +8,9 @@ use bytes::{Bytes, BytesMut};
 /// them is cheaper than keeping them apart.
 const SMALL: usize = 4 << 10;
 
+/// So many pieces are kept apart, however small.
+const FEW: usize = 16;
+
 /// Pieces of one text.
 #[derive(Clone, Debug, Default)]
 pub struct Rope {
@@ -25,8 +28,8 @@ impl Rope {
             return;
         }
         self.len += piece.len();
-        // A body that comes in one piece, whatever its size, is not copied.
-        if self.pieces.is_empty() && self.tail.is_empty() {
+        // A body that comes in few pieces, whatever their size, is not copied.
+        if self.pieces.len() < FEW && self.tail.is_empty() {
             self.pieces.push(piece);
         } else if piece.len() < SMALL {
             self.copied += piece.len();
@@ -150,10 +153,10 @@ mod tests {
     }
 
     #[test]
-    fn only_small_pieces_behind_others_are_copied() {
-        assert_eq!(of(&[100]).0.copied(), 0);
-        assert_eq!(of(&[100, 5000, 7]).0.copied(), 7);
+    fn only_small_pieces_behind_many_others_are_copied() {
+        assert_eq!(of(&[100, 5000, 7]).0.copied(), 0);
+        assert_eq!(of(&[[1; FEW].as_slice(), &[7, 5000, 3]].concat()).0.copied(), 10);
         let (rope, whole) = of(&vec![1; 10_000]);
-        assert_eq!((rope.pieces().count(), whole.len()), (2, 10_000));
+        assert_eq!((rope.pieces().count(), whole.len()), (FEW + 1, 10_000));
     }
 }

@@ -12,7 +12,8 @@ use crate::{
     catalog::Catalog,
     config::ServeConfig,
     generation::{Generation, Runner},
-    golden, http,
+    golden,
+    http::{self, serve::Routes},
     metrics::Metrics,
     parts::Parts,
     release::{Content, Release},
@@ -125,12 +126,13 @@ impl Server {
         let Self { app, listener, admin, io_threads, models } = self;
         app.set_ready(true);
         let stop = stop.shared();
-        let public = http::router(app.clone(), admin.is_none());
+        let router = http::router(app.clone(), admin.is_none());
+        let public = Routes { router, predict: Some(app.clone()) };
         let main = http::serve::serve(listener, public, app.clone(), io_threads, stop.clone());
         match admin {
             Some(admin) => {
-                let router = http::admin_router(app.clone());
-                let admin = http::serve::serve(admin, router, app, 1, stop);
+                let routes = Routes { router: http::admin_router(app.clone()), predict: None };
+                let admin = http::serve::serve(admin, routes, app, 1, stop);
                 tokio::try_join!(main, admin)?;
             }
             None => main.await?,

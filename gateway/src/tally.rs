@@ -48,9 +48,9 @@ impl Tally {
         self.used_ms.load(Ordering::Relaxed)
     }
 
-    /// Notes a run of the chain.
-    pub fn ran(&self, time: Duration) {
-        self.times[bucket(time)].fetch_add(1, Ordering::Relaxed);
+    /// Notes a run of the chain for so many requests at once.
+    pub fn ran(&self, requests: usize, time: Duration) {
+        self.times[bucket(time)].fetch_add(requests as u64, Ordering::Relaxed);
     }
 
     /// Notes a request that the generation failed.
@@ -109,8 +109,12 @@ impl Snapshot {
 }
 
 fn bucket(time: Duration) -> usize {
-    let halves = 2.0 * (time.as_nanos() as f64 / 256.0).max(1.0).log2();
-    (halves as usize).min(BUCKETS - 1)
+    // The place of the highest bit tells the doubling, and the square of what is below it the half.
+    let units = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(256);
+    let doubling = units.ilog2();
+    let fraction = u128::from(units << (63 - doubling));
+    let half = usize::from(fraction * fraction >= 1 << 127);
+    (2 * (doubling as usize - 8) + half).min(BUCKETS - 1)
 }
 
 /// The upper end of a bucket.
@@ -126,7 +130,7 @@ mod tests {
     fn quantiles_are_within_a_bucket() {
         let tally = Tally::default();
         let before = tally.snapshot();
-        (1..=1000).for_each(|us| tally.ran(Duration::from_micros(us)));
+        (1..=1000).for_each(|us| tally.ran(1, Duration::from_micros(us)));
         tally.failed();
         let came = tally.snapshot().since(&before);
         assert_eq!(came.runs(), 1000);
@@ -134,7 +138,7 @@ mod tests {
         let p90 = came.quantile(0.9).as_secs_f64() / 900e-6;
         assert!((1.0..1.5).contains(&p90), "{p90}");
         assert_eq!(tally.snapshot().since(&tally.snapshot()).runs(), 0);
-        tally.ran(Duration::ZERO);
-        tally.ran(Duration::from_secs(1_000_000));
+        tally.ran(1, Duration::ZERO);
+        tally.ran(1, Duration::from_secs(1_000_000));
     }
 }

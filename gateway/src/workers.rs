@@ -3,18 +3,18 @@
 //! Each worker thread owns its instances of every live generation's stages and its own model state, and takes work from
 //! one bounded queue, so that health checks never wait behind inference.
 //!
-//! Handing a request to another thread and back costs more than a small model's answer. So a few rows of a generation
-//! that has been quick so far are run where they were read, by that thread's own instances, for [`INLINE_BUDGET`] at
-//! most: what takes longer is stopped there and run again by a worker. Modules have no effects but their answer.
+//! Handing a request to another thread and back costs more than a small model's answer. So requests to a generation that
+//! has been quick so far are run where they were read, by that thread's own instances, for [`INLINE_BUDGET`] at most:
+//! what takes longer is stopped there and run again by a worker. Modules have no effects but their answer. What a thread
+//! has read by the time that it turns to such a request is run with it: see [`gathered`].
 
+mod gathered;
 mod queue;
 mod runners;
 mod together;
 
 use std::{
-    cell::RefCell,
     fmt,
-    mem::ManuallyDrop,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread::{self, JoinHandle},
@@ -23,13 +23,14 @@ use std::{
 
 use tokio::sync::oneshot;
 
+pub use self::{
+    gathered::{begin, release},
+    queue::{Priority, WorkersConfig},
+    runners::sweep,
+};
 use self::{
     queue::{Job, Queue, Work},
     runners::Runners,
-};
-pub use self::{
-    queue::{Priority, WorkersConfig},
-    runners::sweep,
 };
 use crate::{
     error::Error,
@@ -37,16 +38,15 @@ use crate::{
     metrics::{Metrics, Outcome},
     shadow::{self, Target},
     tensor::{Batch, parts},
-    wasm::instance::{ChainError, TrapCause},
 };
 
 /// Stack of a thread that runs inference: what wasm may use (512 KiB) and ample room for the model's native code.
 pub const STACK: usize = 8 << 20;
 
 /// Rows of a request that may be run where it was read.
-const INLINE_ROWS: u32 = 16;
+const INLINE_ROWS: u32 = 1_024;
 
-/// A generation is quick while its small requests take less than this on average.
+/// A request is quick if others of its size have taken less than this on average.
 const INLINE_COST: Duration = Duration::from_micros(100);
 
 /// How long a request may be run where it was read. No health check waits much longer than this.
@@ -54,17 +54,6 @@ const INLINE_BUDGET: Duration = Duration::from_millis(10);
 
 /// Copies of requests for a release on trial are made only while less work than this waits.
 const MAX_COPIES: usize = 16;
-
-thread_local! {
-    /// The instances of a thread that reads sockets. Never dropped by the thread's own end, when what wasmtime keeps for
-    /// the thread may be gone already: see [`release_inline`].
-    static INLINE: RefCell<ManuallyDrop<Runners>> = RefCell::default();
-}
-
-/// Lets go of the instances that this thread keeps for what it runs itself. To be called before the thread ends.
-pub fn release_inline() {
-    drop(INLINE.with_borrow_mut(|runners| ManuallyDrop::into_inner(std::mem::take(runners))));
-}
 
 /// Under which terms a request runs.
 #[derive(Clone, Copy, Debug)]
@@ -121,7 +110,7 @@ impl Workers {
         let terms = terms.into();
         let pending = Pending::new(generation);
         let copy = generation.shadow.next().map(|target| (target, batch.clone()));
-        let result = match self.run_inline(generation, &batch, terms.deadline) {
+        let result = match self.run_here(generation, &batch, terms.deadline).await {
             Some(result) => result,
             None => self.run_queued(generation, batch, terms).await,
         };
@@ -155,31 +144,21 @@ impl Workers {
     }
 
     /// On this thread, if it will be quick; `None` if a worker should do it.
-    fn run_inline(
+    async fn run_here(
         &self,
         generation: &Arc<Generation>,
         batch: &Batch,
         deadline: Instant,
     ) -> Option<Result<Batch, Error>> {
-        if batch.rows > INLINE_ROWS || generation.cost() >= INLINE_COST {
+        if batch.rows > INLINE_ROWS || generation.cost(batch.rows) >= INLINE_COST {
             return None;
         }
-        let start = Instant::now();
-        let budget = start + INLINE_BUDGET;
-        let result = INLINE.with_borrow_mut(|runners| {
-            runners.run(generation, batch.clone(), deadline.min(budget), &self.queue.metrics)
-        });
-        if matches!(result, Err(ChainError::Trap { cause: TrapCause::Deadline, .. })) && deadline > budget {
-            generation.metrics.handovers.inc();
-            generation.overran();
+        let (job, answer) = job(generation, batch.clone(), deadline).ok()?;
+        if !gathered::run(job, &self.queue.metrics) {
             return None;
         }
-        generation.metrics.queue.observe(0.0);
-        if result.is_ok() {
-            generation.metrics.rows.observe(f64::from(batch.rows));
-        }
-        generation.metrics.total.observe(start.elapsed().as_secs_f64());
-        Some(result.map_err(|error| runners::explain(error, generation)))
+        // Dropped where it took too long.
+        answer.await.ok()
     }
 
     async fn run_queued(&self, generation: &Arc<Generation>, batch: Batch, terms: Terms) -> Result<Batch, Error> {
@@ -198,14 +177,8 @@ impl Workers {
         batch: Batch,
         terms: Terms,
     ) -> Result<oneshot::Receiver<Result<Batch, Error>>, Error> {
-        let (reply, answer) = oneshot::channel();
-        let Terms { deadline, priority } = terms;
-        let dims = parts::dims(&batch, &generation.signature.inputs).map_err(|error| {
-            tracing::error!(model = generation.name, %error, "a batch is not what its model takes");
-            Error::Internal
-        })?;
-        let job = Job { generation: Arc::clone(generation), batch, dims, deadline, queued: Instant::now(), reply };
-        self.queue.push(Work::Run(job), priority)?;
+        let (job, answer) = job(generation, batch, terms.deadline)?;
+        self.queue.push(Work::Run(job), terms.priority)?;
         Ok(answer)
     }
 
@@ -262,11 +235,25 @@ impl Drop for Pending<'_> {
     }
 }
 
+fn job(
+    generation: &Arc<Generation>,
+    batch: Batch,
+    deadline: Instant,
+) -> Result<(Job, oneshot::Receiver<Result<Batch, Error>>), Error> {
+    let (reply, answer) = oneshot::channel();
+    let dims = parts::dims(&batch, &generation.signature.inputs).map_err(|error| {
+        tracing::error!(model = generation.name, %error, "a batch is not what its model takes");
+        Error::Internal
+    })?;
+    let job = Job { generation: Arc::clone(generation), batch, dims, deadline, queued: Instant::now(), reply };
+    Ok((job, answer))
+}
+
 fn work(queue: &Queue) {
     let mut runners = Runners::default();
     while let Some(work) = queue.pop() {
         match work {
-            Work::Run(job) => together::run(queue.gather(job), &mut runners, &queue.metrics),
+            Work::Run(job) => together::run(queue.gather(job), &mut runners, &queue.metrics, None),
             Work::Task(task) => {
                 if catch_unwind(AssertUnwindSafe(task)).is_err() {
                     queue.metrics.panics.inc();

@@ -2,8 +2,8 @@
 
 use axum::{
     extract::State,
-    http::{HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Redirect, Response},
 };
 use serde_json::json;
 
@@ -12,6 +12,16 @@ use crate::{app::App, error::Error, http::reply::json_response};
 /// 200 for as long as the process answers at all.
 pub(super) async fn live() -> Response {
     json_response(StatusCode::OK, br#"{"live":true}"#.to_vec())
+}
+
+/// The page for browsers; for everybody else what KServe's first protocol says of a server that lives.
+pub(super) async fn root(headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).map_or(&b""[..], HeaderValue::as_bytes);
+    if accept.windows(9).any(|kind| kind == b"text/html") {
+        Redirect::to("/docs").into_response()
+    } else {
+        json_response(StatusCode::OK, br#"{"status":"alive","docs":"/docs"}"#.to_vec())
+    }
 }
 
 /// 200 while requests should be sent here, else 503.

@@ -12,11 +12,12 @@ use std::{
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::Next,
     response::Response,
 };
 use futures_util::future::FutureExt;
+use prometheus::IntCounter;
 
 use crate::{app::App, error::Error, http::reply};
 
@@ -29,15 +30,29 @@ const MAX_ID: usize = 128;
 static COUNT: AtomicU64 = AtomicU64::new(0);
 static START: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
 
+/// Around the router.
 pub(super) async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    // Only the router's own paths become labels.
+    let label = route.as_ref().map_or("other", MatchedPath::as_str);
+    around(&app, label, None, request, |request| next.run(request)).await
+}
+
+/// Around one request to the route that `label` tells. Success is counted in `ok` where that series is at hand.
+pub(super) async fn around<F: Future<Output = Response>>(
+    app: &App,
+    label: &str,
+    ok: Option<&IntCounter>,
+    request: Request,
+    run: impl FnOnce(Request) -> F,
+) -> Response {
     let start = Instant::now();
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let id = request_id(&request, number);
     let method = request.method().clone();
     let uri = request.uri().clone();
-    let route = request.extensions().get::<MatchedPath>().cloned();
 
-    let mut response = AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_| {
+    let mut response = AssertUnwindSafe(run(request)).catch_unwind().await.unwrap_or_else(|_| {
         app.metrics.panics.inc();
         reply::refusal(uri.path(), &Error::Internal)
     });
@@ -49,9 +64,10 @@ pub(super) async fn observe(State(app): State<App>, request: Request, next: Next
 
     let status = response.status();
     let took = start.elapsed();
-    // Only the router's own paths become labels.
-    let label = route.as_ref().map_or("other", MatchedPath::as_str);
-    app.metrics.http_requests.with_label_values(&[label, status.as_str()]).inc();
+    match ok {
+        Some(ok) if status == StatusCode::OK => ok.inc(),
+        _ => app.metrics.http_requests.with_label_values(&[label, status.as_str()]).inc(),
+    }
     app.metrics.http_seconds.observe(took.as_secs_f64());
     if is_logged(app.http.log_one_in, number, status.as_u16()) {
         tracing::info!(
@@ -75,8 +91,12 @@ fn request_id(request: &Request, number: u64) -> HeaderValue {
     {
         return id.clone();
     }
-    let id = format!("{:016x}", START.wrapping_add(number));
-    HeaderValue::from_str(&id).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    let mut rest = START.wrapping_add(number);
+    let id: [u8; 16] = std::array::from_fn(|_| {
+        rest = rest.rotate_left(4);
+        b"0123456789abcdef"[(rest & 15) as usize]
+    });
+    HeaderValue::from_bytes(&id).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
 fn is_logged(one_in: u64, number: u64, status: u16) -> bool {

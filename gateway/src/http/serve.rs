@@ -7,21 +7,21 @@ use std::{
     convert::Infallible,
     future::Future,
     io,
-    net::TcpStream as StdTcpStream,
+    net::{SocketAddr, TcpStream as StdTcpStream},
     sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-use axum::{Router, body::Body, http::Request};
+use axum::{Router, body::Body, http::Request, response::Response};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
+    service::service_fn,
 };
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
-    service::TowerToHyperService,
 };
 use prometheus::IntGauge;
 use socket2::SockRef;
@@ -30,12 +30,15 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
     time::{sleep, timeout},
 };
-use tower::{ServiceExt, service_fn};
+use tower::ServiceExt;
 
 use crate::{
     app::App,
     config::HttpConfig,
-    http::repository::{self, Peer},
+    http::{
+        direct::Direct,
+        repository::{self, Peer},
+    },
     workers,
 };
 
@@ -63,6 +66,31 @@ const BACKLOG: usize = 256;
 /// After an accept that failed for want of something (files, memory), how long to leave it alone.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// What is served.
+#[derive(Clone, Debug)]
+pub struct Routes {
+    /// Everything.
+    pub router: Router,
+    /// Where predictions are served too: see [`Direct`].
+    pub predict: Option<App>,
+}
+
+impl Routes {
+    async fn answer(self, mut request: Request<Incoming>, peer: Option<SocketAddr>) -> Result<Response, Infallible> {
+        if let Some(app) = self.predict
+            && let Some(direct) = Direct::of(&request)
+        {
+            return Ok(direct.answer(app, request.map(Body::new)).await);
+        }
+        if let Some(peer) = peer
+            && request.uri().path().starts_with(repository::PATH)
+        {
+            request.extensions_mut().insert(Peer(peer));
+        }
+        self.router.oneshot(request.map(Body::new)).await
+    }
+}
+
 /// Serves on `threads` I/O threads until `stop` ends, then drains: readiness goes false, new requests are still taken for
 /// `drain_delay`, then the listener closes and what is in flight has `drain_timeout` to finish.
 ///
@@ -70,14 +98,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Threads that cannot be started.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    routes: Routes,
     app: App,
     threads: usize,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let config = app.http;
     let threads =
-        (0..threads).map(|number| IoThread::start(number, router.clone(), &app)).collect::<io::Result<Vec<_>>>()?;
+        (0..threads).map(|number| IoThread::start(number, routes.clone(), &app)).collect::<io::Result<Vec<_>>>()?;
     let places = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
     let stop = async {
         stop.await;
@@ -166,17 +194,18 @@ struct IoThread {
 }
 
 impl IoThread {
-    fn start(number: usize, router: Router, app: &App) -> io::Result<Self> {
+    fn start(number: usize, routes: Routes, app: &App) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (connections, incoming) = mpsc::channel(BACKLOG);
         let (done, drained) = oneshot::channel();
         let config = app.http;
         let thread =
             thread::Builder::new().name(format!("io-{number}")).stack_size(workers::STACK).spawn(move || {
-                let cut = runtime.block_on(run(incoming, router, config));
+                workers::begin();
+                let cut = runtime.block_on(run(incoming, routes, config));
                 // With the connections that were cut.
                 drop(runtime);
-                workers::release_inline();
+                workers::release();
                 _ = done.send(cut);
             })?;
         Ok(Self { connections, drained, thread })
@@ -188,27 +217,15 @@ impl IoThread {
 }
 
 /// Serves connections until no more will come, then drains them. Gives how many it had to cut.
-async fn run(mut incoming: mpsc::Receiver<(StdTcpStream, Open)>, router: Router, config: HttpConfig) -> usize {
+async fn run(mut incoming: mpsc::Receiver<(StdTcpStream, Open)>, routes: Routes, config: HttpConfig) -> usize {
     let graceful = GracefulShutdown::new();
     // Dropped at the end, for connections that have not said anything yet.
     let (open_end, ending) = watch::channel(());
     while let Some((stream, open)) = incoming.recv().await {
         let peer = stream.peer_addr().ok();
         let Ok(stream) = TcpStream::from_std(stream) else { continue };
-        let router = router.clone();
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            if let Some(peer) = peer
-                && request.uri().path().starts_with(repository::PATH)
-            {
-                request.extensions_mut().insert(Peer(peer));
-            }
-            let router = router.clone();
-            async move {
-                let response = router.oneshot(request.map(Body::new)).await;
-                Ok::<_, Infallible>(response.unwrap_or_else(|never| match never {}))
-            }
-        });
-        let service = TowerToHyperService::new(service);
+        let routes = routes.clone();
+        let service = service_fn(move |request: Request<Incoming>| routes.clone().answer(request, peer));
         let (watcher, mut ending) = (graceful.watcher(), ending.clone());
         tokio::spawn(async move {
             let protocol = tokio::select! {

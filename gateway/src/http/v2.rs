@@ -1,6 +1,6 @@
 //! The Open Inference Protocol (version 2) over REST, as Triton and KServe speak it.
 
-mod infer;
+pub(super) mod infer;
 pub(super) mod target;
 
 use axum::{

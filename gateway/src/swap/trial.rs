@@ -118,7 +118,7 @@ mod tests {
 
     fn counts(runs: u64, failed: u64, time: Duration) -> Snapshot {
         let tally = Tally::default();
-        (0..runs).for_each(|_| tally.ran(time));
+        (0..runs).for_each(|_| tally.ran(1, time));
         (0..failed).for_each(|_| tally.failed());
         tally.snapshot()
     }

@@ -73,12 +73,13 @@ struct Entry {
 }
 
 impl Runners {
-    /// One batch through the generation's chain, timed. A panic of ours is caught and counted.
+    /// A batch of so many requests through the generation's chain, timed. A panic of ours is caught and counted.
     pub(super) fn run(
         &mut self,
         generation: &Arc<Generation>,
         batch: Batch,
         deadline: Instant,
+        requests: usize,
         metrics: &Metrics,
     ) -> Result<Batch, ChainError> {
         let rows = batch.rows;
@@ -92,7 +93,7 @@ impl Runners {
             generation.metrics.timed(runner.timing());
             Ok(answer)
         }));
-        generation.took(rows, start.elapsed());
+        generation.took(requests, rows, start.elapsed());
         result.unwrap_or_else(|_| {
             metrics.panics.inc();
             held.by_id.remove(&generation.id);

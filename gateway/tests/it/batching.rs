@@ -99,3 +99,58 @@ async fn a_manifest_may_say_no() {
     }
     assert!((runs(&gateway).await - before - 5.0).abs() < 0.5);
 }
+
+async fn requests(gateway: &Gateway) -> f64 {
+    gateway.metric("modelgate_request_rows_count{model=\"unruly\",version=\"1\"}").await.unwrap_or(0.0)
+}
+
+/// Sends bursts that no queue sees, and checks every answer, until some were run together.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_read_in_one_turn_runs_together() {
+    let (_folder, gateway) = unruly("").await;
+    let (gateway, next) = (&gateway, &std::sync::atomic::AtomicU32::new(0));
+    eventually("fewer runs than requests", || async move {
+        let burst: Vec<_> = (0..32)
+            .map(|_| next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+            .map(|x| (x, ask(gateway, "", f64::from(x))))
+            .collect();
+        for (x, task) in burst {
+            assert_eq!(task.await.expect("an answer"), (200, json!({ "prediction": f64::from(x) })));
+        }
+        runs(gateway).await < requests(gateway).await
+    })
+    .await;
+    assert_eq!(gateway.metric("modelgate_handovers_total{model=\"unruly\",version=\"1\"}").await, Some(0.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_an_instance_of_its_own_a_request_is_never_run_with_others() {
+    let (_folder, gateway) = unruly("[run]\nisolation = \"request\"").await;
+    for _ in 0..5 {
+        let burst: Vec<_> = (0..32).map(|x| ask(&gateway, "", f64::from(x))).collect();
+        for (x, task) in burst.into_iter().enumerate() {
+            assert_eq!(task.await.expect("an answer"), (200, json!({ "prediction": x as f64 })));
+        }
+    }
+    assert!((runs(&gateway).await - requests(&gateway).await).abs() < 0.5);
+}
+
+/// One that never ends is handed to a worker alone; those read or waiting with it are answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_never_ends_does_not_keep_those_beside_it() {
+    let folder = BundleFolder::unruly("unruly", r#"{"do":"by-row"}"#, "[limits]\ndeadline_ms = 2000");
+    let gateway = Gateway::serving(&[folder.path()], |args| args.workers = NonZeroUsize::new(2)).await;
+    let gateway = &Arc::new(gateway);
+    eventually("some were run together", || async move {
+        let before = (runs(gateway).await, requests(gateway).await);
+        let endless = ask(gateway, "loop", 0.0);
+        let good: Vec<_> = (0..16).map(|x| ask(gateway, "", f64::from(x))).collect();
+        for (x, task) in good.into_iter().enumerate() {
+            assert_eq!(task.await.expect("an answer"), (200, json!({ "prediction": x as f64 })));
+        }
+        assert_eq!(endless.await.expect("an answer").0, 504);
+        runs(gateway).await - before.0 < requests(gateway).await - before.1
+    })
+    .await;
+    assert!(gateway.metric("modelgate_handovers_total{model=\"unruly\",version=\"1\"}").await > Some(0.0));
+}

@@ -264,7 +264,7 @@ def kserve(url):
             assert list(answer.outputs[0].data) == list(LABELS[:5]), answer
         await client.close()
         first = InferenceRESTClient(RESTConfig(protocol="v1", retries=0))
-        assert await first.is_model_ready(url, MODEL)
+        assert await first.is_server_live(url) and await first.is_model_ready(url, MODEL)
         rows = [dict(zip(DATA["columns"], row)) for row in DATA["rows"][:3]]
         assert await first.infer(url, {"instances": rows}, model_name=MODEL) == {"predictions": list(LABELS[:3])}
         await first.close()

@@ -21,8 +21,14 @@ pub(super) fn paths() -> Map<String, Value> {
     });
     let live = response("The process answers", truth("live"));
     let redirect = json!({
-        "description": "To /docs",
+        "description": "To /docs, where HTML is asked for",
         "headers": { "Location": { "schema": { "type": "string" } } },
+    });
+    let alive = json!({
+        "type": "object",
+        "properties": { "status": { "const": "alive" }, "docs": { "type": "string" } },
+        "required": ["status", "docs"],
+        "additionalProperties": false,
     });
     let page = of_kind("text/html; charset=utf-8", "The page", json!({ "type": "string" }));
     let metrics = of_kind(
@@ -52,7 +58,14 @@ pub(super) fn paths() -> Map<String, Value> {
         ("/metrics", get("operation", "Metrics", &[("200", metrics)])),
         ("/openapi.json", get("documentation", "This document", &[("200", document)])),
         ("/docs", get("documentation", "A page to read about the models and to try them", &[("200", page)])),
-        ("/", get("documentation", "To the page", &[("303", redirect)])),
+        (
+            "/",
+            get(
+                "documentation",
+                "Whether the process answers, or to the page",
+                &[("200", response("It does", alive)), ("303", redirect)],
+            ),
+        ),
     ]
     .map(|(path, operation)| {
         let surface = if path.starts_with("/v2/") { Surface::OpenInference } else { Surface::Plain };

@@ -1,0 +1,56 @@
+//! Requests for predictions, which go past the router: finding the way through it costs as much as a small model.
+
+use axum::{
+    extract::{Request, State},
+    http::Method,
+    response::{IntoResponse, Response},
+};
+
+use crate::{
+    app::App,
+    http::{
+        observe, predict,
+        v2::{infer, target::Target},
+    },
+};
+
+/// A request that needs no router. Everything about it is as if it had gone through.
+#[derive(Debug)]
+pub(super) enum Direct {
+    /// `POST /predict`
+    Predict,
+    /// `POST /v2/models/{model}/infer`
+    Infer(Target),
+}
+
+impl Direct {
+    /// Whether this is one.
+    pub(super) fn of<B>(request: &Request<B>) -> Option<Self> {
+        if request.method() != Method::POST {
+            return None;
+        }
+        let path = request.uri().path();
+        if path == "/predict" {
+            return Some(Self::Predict);
+        }
+        let model = path.strip_prefix("/v2/models/")?.strip_suffix("/infer")?;
+        // What is escaped is the router's affair, and so are versions.
+        let plain = !model.is_empty() && !model.bytes().any(|byte| matches!(byte, b'/' | b'%'));
+        plain.then(|| Self::Infer(Target { model: model.to_owned(), version: None }))
+    }
+
+    /// The answer.
+    pub(super) async fn answer(self, app: App, request: Request) -> Response {
+        match self {
+            Self::Predict => {
+                let answer = |request| async { predict::predict(State(app.clone()), request).await.into_response() };
+                observe::around(&app, "/predict", Some(&app.metrics.predicted), request, answer).await
+            }
+            Self::Infer(target) => {
+                let answer =
+                    |request| async { infer::infer(State(app.clone()), target, request).await.into_response() };
+                observe::around(&app, "/v2/models/{model}/infer", Some(&app.metrics.inferred), request, answer).await
+            }
+        }
+    }
+}
