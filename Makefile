@@ -31,13 +31,14 @@ test: modules test-venv ## Run every test: modules, exporter, gateway over a soc
 FUZZ_SECONDS ?= 20
 FUZZ := CARGO_TARGET_DIR=$(CURDIR)/target RUSTC_WRAPPER=$(CURDIR)/gateway/fuzz/instrument.sh
 fuzz: cargo ## Fuzz the loader and the operators, each for FUZZ_SECONDS (20)
-	cd gateway/fuzz && $(FUZZ) cargo build --locked --bin bounded
+	cd gateway/fuzz && $(FUZZ) cargo build --bin bounded
 	target/debug/bounded operators $(FUZZ_SECONDS)
 	target/debug/bounded loader $(FUZZ_SECONDS) gateway/tests/data/conformance gateway/tests/data/models
 
 lint: modules ## Check formats, lints and documents; licences and advisories too where cargo-deny is installed
 	cargo fmt --check
 	cd modules && cargo fmt --check
+	cd gateway/fuzz && cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cd modules && cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --package modelgate
