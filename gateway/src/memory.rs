@@ -33,3 +33,32 @@ pub fn give_back_soon() {
         ASKED.store(0, Ordering::Release);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Instant;
+
+    use super::*;
+
+    /// Bytes of this process in memory.
+    fn resident() -> usize {
+        let statm = fs::read_to_string("/proc/self/statm").unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+    }
+
+    #[test]
+    fn what_was_freed_goes_back() {
+        const PIECES: usize = 50_000;
+        let pieces: Vec<Vec<u8>> = (0..PIECES).map(|piece| vec![piece as u8 | 1; 4096]).collect();
+        let most = resident();
+        drop(pieces);
+        give_back_soon();
+        // Other tests take memory meanwhile: half of it is enough to see.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while resident() + PIECES * 4096 / 2 > most {
+            assert!(Instant::now() < deadline, "{} of {most} bytes are still there", resident());
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}

@@ -143,5 +143,9 @@ fn read(
     let graph = graph::check(&framework, &proto, limits.nodes)?;
     let output_names = graph.output.iter().map(|output| output.name.clone()).collect();
     fuse::fuse(&mut proto);
-    Ok((framework.model_for_proto_model(&proto).map_err(engine)?, output_names))
+    let model = framework.model_for_proto_model(&proto).map_err(|error| {
+        // It stops at the first; whoever has to mend the model wants to know all.
+        graph::objections(&framework, &proto).map_or_else(|| engine(error), ModelError::Engine)
+    })?;
+    Ok((model, output_names))
 }

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use tract_onnx::Onnx;
+use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
+use tract_onnx::tract_hir::internal::InferenceModel;
 
 use super::error::ModelError;
 use super::ops;
+use super::plan::brief;
 use super::tensors::ELEMENTS;
 
 /// Refuses a graph that is over the limits or that needs operators nobody has; all of these in one message.
@@ -48,6 +51,27 @@ pub(super) fn check<'a>(onnx: &Onnx, model: &'a ModelProto, node_limit: usize) -
         }
     }
     Ok(graph)
+}
+
+/// What each node's builder objects to, all in one message; nothing if none of them does.
+pub(super) fn objections(onnx: &Onnx, model: &ModelProto) -> Option<String> {
+    let graph = model.graph.as_ref()?;
+    let version = model.opset_import.iter().find(|opset| opset.domain.is_empty()).map_or(1, |opset| opset.version);
+    let context = ParsingContext {
+        onnx_operator_set_version: version,
+        framework: onnx,
+        model,
+        parent_graphs: vec![graph],
+        model_dir: None,
+        template: InferenceModel::default(),
+    };
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for node in &graph.node {
+        if let Some(Err(error)) = onnx.op_register.0.get(&node.op_type).map(|build| build(&context, node)) {
+            found.entry(format!("{}: {}", node.op_type, brief(&error))).or_default().push(node_name(node));
+        }
+    }
+    (!found.is_empty()).then(|| list(&found))
 }
 
 fn collect<'a>(graph: &'a GraphProto, nodes: &mut Vec<&'a NodeProto>) {

@@ -220,6 +220,14 @@ fn names_every_unsupported_operator() {
 }
 
 #[test]
+fn names_every_node_whose_attributes_are_wrong() {
+    let error = Model::load(&graph_of(&["Cast", "Relu", "TfIdfVectorizer", "Cast"]), &ModelLimits::default());
+    let Err(ModelError::Engine(message)) = error else { panic!("{error:?}") };
+    assert!(message.starts_with("Cast: attribute 'to' is not given ('n0', 'n3'); TfIdfVectorizer: "), "{message}");
+    assert!(message.ends_with(" ('n2')"), "{message}");
+}
+
+#[test]
 fn refuses_what_is_too_large() {
     let graph = graph_of(&["Relu"; 9]);
     let limits = ModelLimits { nodes: 8, ..ModelLimits::default() };
