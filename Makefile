@@ -28,9 +28,9 @@ test: modules test-venv ## Run every test: modules, exporter, gateway over a soc
 
 # With a stable compiler, and the dependencies that are built already. `cargo +nightly fuzz run loader --features libfuzzer`
 # in gateway/ runs the same targets for as long as one likes.
-FUZZ_SECONDS ?= 20
+FUZZ_SECONDS ?= 15
 FUZZ := CARGO_TARGET_DIR=$(CURDIR)/target RUSTC_WRAPPER=$(CURDIR)/gateway/fuzz/instrument.sh
-fuzz: cargo ## Fuzz the loader and the operators, each for FUZZ_SECONDS (20)
+fuzz: cargo ## Fuzz the loader and the operators, each for FUZZ_SECONDS (15)
 	cd gateway/fuzz && $(FUZZ) cargo build --bin bounded
 	target/debug/bounded operators $(FUZZ_SECONDS)
 	target/debug/bounded loader $(FUZZ_SECONDS) gateway/tests/data/conformance gateway/tests/data/models
