@@ -180,7 +180,7 @@ pub fn modelgate_at(address: &str, args: &[&str]) -> Output {
 /// The binary serving, with what it needs in its environment.
 pub struct Served {
     pub address: String,
-    _process: Process,
+    process: Process,
 }
 
 impl Served {
@@ -190,7 +190,15 @@ impl Served {
         let first = lines.next().expect("a line").expect("text");
         let address =
             first.split("http://").nth(1).and_then(|rest| rest.split(' ').next()).expect("an address").to_owned();
-        Self { address, _process: process }
+        Self { address, process }
+    }
+
+    /// A line of what the system tells of it, in bytes: `VmRSS` for its resident memory, `VmHWM` for the most it ever had.
+    pub fn memory(&self, what: &str) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.0.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
+        let kib: usize = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("a number");
+        kib << 10
     }
 }
 
