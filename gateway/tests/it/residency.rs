@@ -133,7 +133,10 @@ async fn the_process_stays_within_its_memory_budget() {
     let budget = usize::midpoint(known, full);
     let (_, highest, evicted, resident) = serve(Some(budget)).await;
     assert!(evicted > 0.0 && resident >= 1.0, "{evicted} {resident}");
-    assert!(highest <= budget + budget / 10, "{highest} bytes with a budget of {budget}; without one {known} to {full}");
+    assert!(
+        highest <= budget + budget / 10,
+        "{highest} bytes with a budget of {budget}; without one {known} to {full}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
