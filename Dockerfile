@@ -42,7 +42,7 @@ RUN sed -i '/^\[\[bench\]\]/,/^$/d' gateway/Cargo.toml \
         -Clink-arg=-Wl,-z,pack-relative-relocs
 # The image's root file system.
 RUN mkdir -p /image/usr/local/bin /image/etc/ssl/certs /image/tmp /cache/modelgate \
-    && cp target/image/modelgate /image/usr/local/bin/ \
+    && strip --strip-all -o /image/usr/local/bin/modelgate target/image/modelgate \
     && ldd target/image/modelgate | grep -o '/[^ ]*' | xargs -I{} cp -L --parents {} /image \
     && cp -L /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
     && echo 'hosts: files dns' > /image/etc/nsswitch.conf \

@@ -3,12 +3,12 @@
 Each takes run.py itself as `bench`, for its helpers.
 """
 
+import contextlib
 import hashlib
 import http.client
 import json
 import os
 import random
-import shutil
 import statistics
 import threading
 import time
@@ -81,6 +81,19 @@ class Client:
         self.connection.request("POST", "/predict", json.dumps(row), {"Content-Type": "application/json"})
         answer = self.connection.getresponse()
         return answer.status, answer.headers, answer.read()
+
+    def becomes_ready(self, patience=30):
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                self.connection.request("GET", "/v2/health/ready")
+                answer = self.connection.getresponse()
+                answer.read()
+                if answer.status == 200:
+                    return
+            self.connection.close()
+            time.sleep(0.05)
+        raise SystemExit("it does not become ready")
 
     def metric(self, series):
         self.connection.request("GET", "/metrics")
@@ -242,28 +255,28 @@ def many(bench, executables, scratch, known=500, resident=20, seconds=60):
     folder = scratch / "many"
     for number in range(known):
         Bundle(name=f"m{number}").other_model(f"model {number}").write(folder / f"m{number}")
-    # What one takes is measured first, so that the budget means about as many as the title says.
-    alone = scratch / "alone"
-    for number in range(8):
-        shutil.copytree(folder / f"m{number}", alone / f"m{number}")
-    address, running = serve(bench, executables, scratch, "--source", str(alone), "--on-demand")
+    # The budget is what so many take without one, loaded one after another, at the height of a load.
+    address, running = serve(bench, executables, scratch, "--source", str(folder), "--on-demand", "--access-log", "0")
     with running as process:
         client = Client(address)
-        live(client, {**row, "model": "m0"}, "1")
-        one = bench.rss_mib(process.pid)
-        for number in range(1, 8):
+        client.becomes_ready(patience=180)
+        empty = bench.rss_mib(process.pid)
+        for number in range(resident):
             live(client, {**row, "model": f"m{number}"}, "1")
-        each = (bench.rss_mib(process.pid) - one) / 7
-    budget = int(one + (resident - 1) * each)
-    print(f"  one model in the process: {one:.0f} MiB, each further one {each:.1f} MiB; budget {budget} MiB")
+        full = bench.rss_mib(process.pid)
+        budget = int(bench.rss_mib(process.pid, "VmHWM"))
+    print(f"  {known} known: {empty:.0f} MiB; {resident} of them resident: {full:.0f} MiB; budget, the height of their "
+          f"loads: {budget} MiB")
     address, running = serve(
         bench, executables, scratch, "--source", str(folder), "--memory-budget", f"{budget}MiB", "--access-log", "0"
     )
     with running as process:
         client = Client(address)
-        live(client, {**row, "model": "m0"}, "1", patience=120)
+        # All are known, and their files are in the local cache.
+        client.becomes_ready(patience=180)
+        live(client, {**row, "model": "m0"}, "1")
         weights = [1 / (rank + 1) for rank in range(known)]
-        failures, counts, peak = [], [0] * 4, 0
+        failures, counts, peak, resident_now = [], [0] * 4, 0, []
         end = time.monotonic() + seconds
 
         def ask(thread):
@@ -284,9 +297,10 @@ def many(bench, executables, scratch, known=500, resident=20, seconds=60):
             thread.start()
         while any(thread.is_alive() for thread in threads):
             peak = max(peak, bench.rss_mib(process.pid))
+            resident_now.append(client.metric("modelgate_resident_generations"))
             time.sleep(0.05)
-        resident_now = Client(address).metric("modelgate_resident_generations")
-        activations = Client(address).metric('modelgate_activations_total{outcome="success"}')
-    print(f"  {sum(counts)} requests, {activations:.0f} activations, {resident_now:.0f} resident at the end; {failures[:2]}")
+        activations = client.metric('modelgate_activations_total{outcome="success"}')
+    print(f"  {sum(counts)} requests, {activations:.0f} activations, {statistics.median(resident_now):.0f} resident in the "
+          f"middle; {failures[:2]}")
     bench.at_most("failures", len(failures), 0)
     bench.at_most("peak of resident memory ÷ budget", peak / budget, 1.1)

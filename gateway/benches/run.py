@@ -1,8 +1,9 @@
 """Measures what the README quotes: each figure in one run with what it is compared to.
 
 `make bench` sets up what it needs and runs this; `run.py NAME ...` runs some of: chain, throughput, protocols, operators,
-startup, memory, connections, swap, preprocess, activation, many. Load goes to 127.0.0.1 only, bounded in count and time. Figures of one machine are worth little by
-themselves, so trust the ratios. Exits with 1 if a figure misses its limit.
+startup, memory, connections, swap, preprocess, activation, many, release. Load goes to 127.0.0.1 only, bounded in count
+and time. Figures of one machine are worth little by themselves, so trust the ratios. Exits with 1 if a figure misses its
+limit.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import urllib.request
 from pathlib import Path
 
 import models
+import release
 
 HERE = Path(__file__).resolve().parent
 GATEWAY = HERE.parent
@@ -119,11 +121,12 @@ def wrk(address, body_file, connections=32, seconds=4, script="predict.lua", env
     return result
 
 
-def rss_mib(pid):
+def rss_mib(pid, what="VmRSS"):
+    """Resident memory; with VmHWM, at its highest."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith(what + ":"):
             return int(line.split()[1]) / 1024
-    raise SystemExit("no VmRSS")
+    raise SystemExit(f"no {what}")
 
 
 def chain(executables, _scratch):
@@ -237,7 +240,8 @@ def operators(executables, _scratch):
 
 
 def of_models(name):
-    return lambda executables, scratch: getattr(models, name)(sys.modules[__name__], executables, scratch)
+    part = release.release if name == "release" else getattr(models, name)
+    return lambda executables, scratch: part(sys.modules[__name__], executables, scratch)
 
 
 def network(folder, name, hidden, batching):
@@ -360,7 +364,7 @@ def protocols(executables, scratch, rounds=5, seconds=2):
 
 
 PARTS = {part.__name__: part for part in (chain, operators, throughput, protocols, startup, memory, connections)}
-PARTS |= {name: of_models(name) for name in ("swap", "preprocess", "activation", "many")}
+PARTS |= {name: of_models(name) for name in ("swap", "preprocess", "activation", "many", "release")}
 
 
 def main():

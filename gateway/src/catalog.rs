@@ -10,7 +10,10 @@ use std::{
 
 use serde::Serialize;
 
-use crate::generation::Generation;
+use crate::{
+    card::{Card, Known},
+    generation::Generation,
+};
 
 /// Which generation answers for which model. Reading takes a short lock that is never held across an `.await`.
 #[derive(Debug, Default)]
@@ -34,6 +37,8 @@ pub struct Entry {
     pub versions: Vec<Status>,
     /// A generation that gets a share of the requests that name no version.
     pub canary: Option<Canary>,
+    /// Where none is resident: the version that a request would make so, and what it told when it was last.
+    pub idle: Option<(String, Option<Arc<Known>>)>,
 }
 
 /// A generation on trial.
@@ -100,7 +105,7 @@ impl Catalog {
         let name = generation.name.clone();
         live.default.get_or_insert_with(|| name.clone());
         let status = Status { version: generation.version.clone(), state: State::Ready, reason: String::new() };
-        let entry = Entry { generations: vec![generation], versions: vec![status], canary: None };
+        let entry = Entry { generations: vec![generation], versions: vec![status], ..Entry::default() };
         live.models.insert(name, entry)?.generations.into_iter().next()
     }
 
@@ -175,6 +180,22 @@ impl Catalog {
     pub fn all(&self) -> Vec<Arc<Generation>> {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         live.models.values().filter_map(|entry| entry.generations.first().cloned()).collect()
+    }
+
+    /// Every model that requests may name, resident or not.
+    pub fn cards(&self) -> Vec<Card> {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let card = |(name, entry): (&String, &Entry)| match (entry.generations.first(), &entry.idle) {
+            (Some(generation), _) => Some(Card::resident(generation)),
+            (None, Some((version, known))) => Some(Card::idle(name, version, known.as_ref())),
+            (None, None) => None,
+        };
+        live.models.iter().filter_map(card).collect()
+    }
+
+    /// The name of the model that answers where none is named.
+    pub fn default_name(&self) -> Option<String> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner).default.clone()
     }
 
     /// The names of all models that requests may name, resident or not.

@@ -1,5 +1,6 @@
 //! Configuration: flags, then `MODELGATE_*` variables, then the TOML file, then defaults. Parsed once.
 
+mod aws_profile;
 mod lifecycle;
 mod secret;
 

@@ -205,8 +205,11 @@ impl Generation {
     /// Notes what one runner holds; each of `threads` threads will come to hold as much.
     pub fn measure(&self, runner: &Runner, threads: usize) {
         let model = self.model.as_ref().map_or(0, |model| model.resident_bytes());
-        let held = runner.instances.as_ref().map_or(0, Instances::memory);
-        self.footprint.store(model + held * threads, Ordering::Relaxed);
+        let code: usize = match &self.chain {
+            Chain::Wasm { modules, .. } => modules.iter().map(|module| module.code()).sum(),
+            Chain::Native(_) => 0,
+        };
+        self.footprint.store(model + code + runner.held * threads, Ordering::Relaxed);
     }
 
     /// Module instances that it may come to hold on so many threads.
@@ -276,6 +279,8 @@ fn mismatches(bundle: &Bundle, modules: &[Arc<Module>]) -> Vec<String> {
 pub struct Runner {
     session: Option<Session>,
     instances: Option<Instances>,
+    /// Bytes of linear memory that the last run held.
+    held: usize,
     counted: Counted,
     timing: Timing,
 }
@@ -316,6 +321,7 @@ impl Runner {
         Self {
             session: generation.model.as_ref().map(Model::session),
             instances: None,
+            held: 0,
             counted: Counted { metrics: Arc::clone(&generation.metrics), instances: 0, memory: 0 },
             timing: Timing::default(),
         }
@@ -357,9 +363,10 @@ impl Runner {
             }
         };
         let result = instances.run(batch.rows, batch.words, deadline, &mut self.timing);
+        self.held = instances.memory();
         let trapped = matches!(result, Err(ChainError::Trap { .. }));
         if generation.isolation == Isolation::Worker && !trapped {
-            self.counted.set(modules.len(), instances.memory());
+            self.counted.set(modules.len(), self.held);
             self.instances = Some(instances);
         } else {
             self.counted.set(0, 0);

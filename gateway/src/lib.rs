@@ -4,14 +4,12 @@
 //! one worker runs the stages of a [`generation`] ([`wasm`]; the [`model`] runs natively behind the contract's import) →
 //! encode.
 
-/// For every binary that serves: requests are made of small, short-lived allocations.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 pub mod admin;
+pub mod allocator;
 pub mod app;
 pub mod batching;
 pub mod bundle;
+pub mod card;
 pub mod catalog;
 pub mod cli;
 pub mod config;

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use modelgate::cli::Cli;
+use modelgate::{allocator, cli::Cli};
 
 fn main() -> ExitCode {
+    allocator::give_back_at_once();
     Cli::parse().run()
 }

@@ -29,8 +29,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use modelgate_columns::Signature;
+use prost::Message;
 use tracing::info;
+use tract_onnx::pb::ModelProto;
 use tract_onnx::tract_hir::internal::{Framework, InferenceModel};
 
 pub use self::error::{ComputeError, ModelError};
@@ -69,13 +72,14 @@ pub struct Model {
 impl Model {
     /// Reads, checks and optimises an ONNX file. Files are not trusted: a bad one is an error.
     pub fn load(onnx: &[u8], limits: &ModelLimits) -> Result<Self, ModelError> {
-        Self::load_with_data(onnx, &BTreeMap::new(), limits)
+        Self::load_with_data(onnx.to_vec(), BTreeMap::new(), limits)
     }
 
-    /// The same for a model whose larger tensors are in files of their own, by the names that it calls them.
+    /// The same for a model whose larger tensors are in files of their own, by the names that it calls them. Lets go of the
+    /// files as soon as they are read: a load takes enough memory without them.
     pub fn load_with_data(
-        onnx: &[u8],
-        data: &BTreeMap<String, Vec<u8>>,
+        onnx: Vec<u8>,
+        data: BTreeMap<String, Vec<u8>>,
         limits: &ModelLimits,
     ) -> Result<Self, ModelError> {
         let found = data.values().map(Vec::len).fold(onnx.len(), usize::saturating_add);
@@ -90,7 +94,11 @@ impl Model {
         loaded.unwrap_or_else(|_| Err(ModelError::Corrupt("the engine panicked on it".into())))
     }
 
-    fn load_unguarded(onnx: &[u8], data: &BTreeMap<String, Vec<u8>>, limits: &ModelLimits) -> Result<Self, ModelError> {
+    fn load_unguarded(
+        onnx: Vec<u8>,
+        data: BTreeMap<String, Vec<u8>>,
+        limits: &ModelLimits,
+    ) -> Result<Self, ModelError> {
         let start = Instant::now();
         let mib = |bytes: usize| bytes >> 20;
         let large = onnx.len() > LARGE;
@@ -128,18 +136,19 @@ impl Model {
 
 /// The graph of a file, checked and built, and the names of its outputs.
 fn read(
-    onnx: &[u8],
-    data: &BTreeMap<String, Vec<u8>>,
+    onnx: Vec<u8>,
+    data: BTreeMap<String, Vec<u8>>,
     limits: &ModelLimits,
 ) -> Result<(InferenceModel, Vec<String>), ModelError> {
     // Declared output types and inner shapes are hints that converters get wrong, the batch dimension above all.
     let mut framework = tract_onnx::onnx().with_ignore_output_types(true).with_ignore_value_info(true);
     ops::register(&mut framework);
-    let mut proto =
-        framework.proto_model_for_read(&mut &*onnx).map_err(|error| ModelError::Corrupt(plan::brief(&error)))?;
+    // Tensors stay where they are in the file, which goes with the last of them.
+    let mut proto = ModelProto::decode(Bytes::from(onnx)).map_err(|error| ModelError::Corrupt(error.to_string()))?;
     if let Some(graph) = &mut proto.graph {
-        tensors::settle(graph, data)?;
+        tensors::settle(graph, &data)?;
     }
+    drop(data);
     let graph = graph::check(&framework, &proto, limits.nodes)?;
     let output_names = graph.output.iter().map(|output| output.name.clone()).collect();
     fuse::fuse(&mut proto);

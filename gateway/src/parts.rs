@@ -39,7 +39,7 @@ impl Parts {
         if let Some(model) = self.live_model(&identity) {
             return Ok(model);
         }
-        let model = Arc::new(Model::load_with_data(&onnx, &data, &ModelLimits::default())?);
+        let model = Arc::new(Model::load_with_data(onnx, data, &ModelLimits::default())?);
         let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
         models.retain(|_, model| model.strong_count() > 0);
         models.insert(identity, Arc::downgrade(&model));

@@ -5,7 +5,11 @@
 
 use std::{
     io,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
@@ -17,7 +21,21 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// Hands generations over. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Reaper(mpsc::Sender<Arc<Generation>>);
+pub struct Reaper {
+    retired: mpsc::Sender<Arc<Generation>>,
+    unreleased: Unreleased,
+}
+
+/// Bytes, as estimated, of generations that were handed over and still take them.
+#[derive(Clone, Debug, Default)]
+pub struct Unreleased(Arc<AtomicUsize>);
+
+impl Unreleased {
+    /// So many.
+    pub fn bytes(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+}
 
 impl Reaper {
     /// Starts the thread, which ends with the last handle. `known` tells whether a version, or where none is given a
@@ -27,10 +45,14 @@ impl Reaper {
         known: impl Fn(&str, Option<&str>) -> bool + Send + 'static,
     ) -> io::Result<Self> {
         let (sender, retired) = mpsc::channel::<Arc<Generation>>();
+        let unreleased = Unreleased::default();
+        let left = unreleased.clone();
         thread::Builder::new().name("reaper".into()).stack_size(workers::STACK).spawn(move || {
             let mut waiting: Vec<Arc<Generation>> = Vec::new();
             // Whether a thread was too busy to be looked at.
             let mut unswept = false;
+            // Bytes of those gone, of which a thread may still have instances.
+            let mut gone = 0;
             loop {
                 let next = if waiting.is_empty() && !unswept {
                     retired.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected)
@@ -45,22 +67,35 @@ impl Reaper {
                 waiting.extend(retired.try_iter());
                 let before = waiting.len();
                 // The catalog's is gone, so a count of one only ever stays one.
-                waiting.retain(|generation| Arc::strong_count(generation) > 1);
+                waiting.retain(|generation| {
+                    let in_use = Arc::strong_count(generation) > 1;
+                    gone += if in_use { 0 } else { generation.footprint() };
+                    in_use
+                });
                 metrics.lifecycle.draining.set(i64::try_from(waiting.len()).unwrap_or(i64::MAX));
                 let busy = workers::sweep();
                 let swept = unswept && !busy;
                 unswept = busy;
+                if !busy {
+                    left.0.fetch_sub(std::mem::take(&mut gone), Ordering::AcqRel);
+                }
                 if waiting.len() < before || swept {
                     metrics.retain(|model, version| known(model, Some(version)), |model| known(model, None));
                 }
             }
         })?;
-        Ok(Self(sender))
+        Ok(Self { retired: sender, unreleased })
     }
 
     /// Takes a generation that no new request will find.
     pub fn retire(&self, generation: Arc<Generation>) {
+        self.unreleased.0.fetch_add(generation.footprint(), Ordering::AcqRel);
         // The thread ends only after the last handle, so this fails only if it panicked; then the caller drops it.
-        _ = self.0.send(generation);
+        _ = self.retired.send(generation);
+    }
+
+    /// What was retired and is not released yet.
+    pub fn unreleased(&self) -> Unreleased {
+        self.unreleased.clone()
     }
 }

@@ -52,7 +52,7 @@ impl Server {
         let metrics = Arc::new(Metrics::new()?);
         let parts = Arc::new(Parts::new(compiler(config)?));
         let threads = config.workers.count + config.io_threads;
-        let own_memory = own_memory();
+        let own_memory = swap::resident_memory().unwrap_or(0);
         let mut given: Vec<(Release, Arc<Generation>)> = Vec::new();
         let folders = config.bundles.iter().map(|path| Content::Folder(path.clone()));
         for content in folders.chain(config.demo.then_some(Content::Demo)) {
@@ -140,14 +140,6 @@ impl Server {
         drop(models);
         Ok(())
     }
-}
-
-/// What this process takes now, in bytes; 0 where the system does not tell.
-fn own_memory() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let resident =
-        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse::<usize>().ok());
-    resident.unwrap_or(0) << 10
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

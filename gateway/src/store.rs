@@ -7,7 +7,7 @@
 use std::{
     collections::HashSet,
     fs, io,
-    io::Write,
+    io::{Read, Write},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime},
@@ -58,6 +58,15 @@ impl Store {
     /// Whether it has this file.
     pub fn has(&self, sha256: &str) -> bool {
         is_sha256(sha256) && self.path(sha256).is_file()
+    }
+
+    /// A file's length and at most so many of its first bytes; `None` if it is not there.
+    pub fn peek(&self, sha256: &str, most: usize) -> Option<(usize, Vec<u8>)> {
+        let file = is_sha256(sha256).then(|| fs::File::open(self.path(sha256)).ok())??;
+        let length = usize::try_from(file.metadata().ok()?.len()).ok()?;
+        let mut head = Vec::with_capacity(most.min(length));
+        file.take(most as u64).read_to_end(&mut head).ok()?;
+        Some((length, head))
     }
 
     /// A file's bytes. Whoever reads checks the digest again.

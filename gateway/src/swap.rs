@@ -4,11 +4,13 @@
 //! fetches, loads and checks releases elsewhere, puts what is good into the catalog in one step, and hands what was
 //! switched away from to the reaper.
 
+mod budget;
 mod jobs;
 mod model;
 mod poll;
 mod prepare;
 mod residency;
+mod room;
 mod state;
 mod supervisor;
 mod trial;
@@ -30,13 +32,14 @@ use tokio::{
 };
 
 use self::{
+    budget::Budget,
     model::Waiter,
     poll::Poll,
     prepare::Preparer,
     state::{Settings, Supervisor},
     supervisor::Message,
 };
-pub use self::{state::GIVEN, trial::Gate, wishes::Wish};
+pub use self::{budget::resident_memory, state::GIVEN, trial::Gate, wishes::Wish};
 use crate::{
     catalog::Catalog,
     config::LifecycleConfig,
@@ -143,7 +146,6 @@ pub fn start(
     let settings = Settings {
         default_model: config.default_model.clone(),
         on_demand: config.on_demand,
-        budget: config.memory_budget.map(|budget| budget.saturating_sub(place.own_memory).max(1)),
         pool: place.pool,
         idle: config.idle_unload,
         gate: config.gate,
@@ -151,7 +153,8 @@ pub fn start(
         sources: polls.len(),
         settled: Arc::clone(&settled),
     };
-    let supervisor = Supervisor::new(settings, preparer, place.catalog, place.metrics, given)?;
+    let budget = Budget::new(config.memory_budget, place.own_memory);
+    let supervisor = Supervisor::new(settings, budget, preparer, place.catalog, place.metrics, given)?;
     let (messages, inbox) = mpsc::channel(MESSAGES);
     let (stop, stopped) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -47,6 +47,13 @@ venv() {
     fi
 }
 
+# exporter FOLDERS...: the exporter in these environments, straight from its sources.
+exporter() {
+    for folder in "$@"; do
+        echo "$PWD/modules/exporter/src" >"$(echo "$folder"/lib/python3*/site-packages)/modelgate-exporter.pth"
+    done
+}
+
 # The public tests of ONNX operators; their data is in this wheel, and newer ones leave it out.
 onnx_suite() {
     [ -e target/onnx-suite/done ] && return 0
@@ -79,15 +86,15 @@ test)
     # The protocols' clients likewise.
     venv target/clients-venv gateway/tests/py/clients.txt
     onnx_suite
-    # The exporter straight from its sources.
-    for folder in target/test-venv target/source-venv; do
-        echo "$PWD/modules/exporter/src" >"$(echo $folder/lib/python3*/site-packages)/modelgate-exporter.pth"
-    done
+    exporter target/test-venv target/source-venv
     ;;
 bench)
     need wrk wrk
     install_missing
     venv target/bench-venv gateway/benches/requirements.txt
+    # The servers that releases come from.
+    venv target/source-venv gateway/tests/py/servers.txt
+    exporter target/source-venv
     ;;
 *) fail "expected test or bench" ;;
 esac

@@ -128,9 +128,15 @@ impl Manifest {
         toml::from_str(text).map_err(|error| format!("{MANIFEST}: {error}"))
     }
 
-    /// The model's digest.
-    pub fn model_sha256(&self) -> Option<&str> {
-        self.model.as_ref().map(|model| model.sha256.as_str())
+    /// The digests of the graph and of the files that hold its larger tensors; none without a model.
+    pub fn model_files(&self) -> impl Iterator<Item = &str> {
+        let data = self.model.iter().flat_map(|model| &model.data).map(|data| data.sha256.as_str());
+        self.model.iter().map(|model| model.sha256.as_str()).chain(data)
+    }
+
+    /// How many modules stand in its chain.
+    pub fn stages(&self) -> usize {
+        self.stage.len()
     }
 
     /// Every file it names, once.

@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::Context;
 
 use crate::{
+    config::aws_profile::profile,
     release::VersionPolicy,
     source::{Environment, Spec},
     swap::Gate,
@@ -43,7 +44,7 @@ pub struct LifecycleConfig {
 /// container engines hand out secrets.
 ///
 /// # Errors
-/// Such a file that cannot be read.
+/// Such a file that cannot be read, and a profile that is named and of no use.
 #[expect(clippy::disallowed_methods, reason = "this is part of config.rs; these names are the AWS SDK's and MLflow's")]
 pub fn environment() -> anyhow::Result<Environment> {
     environment_from(&|name| std::env::var(name).ok())
@@ -58,12 +59,21 @@ fn environment_from(variable: &dyn Fn(&str) -> Option<String>) -> anyhow::Result
             .with_context(|| format!("{name}_FILE: {path}")),
         (None, None) => Ok(None),
     };
+    let mut profile = profile(variable)?;
+    let mut or_profile = |value: Option<String>, key: &str| value.or_else(|| profile.remove(key));
+    let access_key = secret("AWS_ACCESS_KEY_ID")?;
+    // Keys are taken from one place, never a part from each.
+    let keys = match access_key {
+        Some(key) => [Some(key), secret("AWS_SECRET_ACCESS_KEY")?, secret("AWS_SESSION_TOKEN")?],
+        None => ["aws_access_key_id", "aws_secret_access_key", "aws_session_token"].map(|key| or_profile(None, key)),
+    };
+    let [access_key, secret_key, session_token] = keys;
     Ok(Environment {
-        endpoint: first(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]),
-        region: first(&["AWS_REGION", "AWS_DEFAULT_REGION"]),
-        access_key: secret("AWS_ACCESS_KEY_ID")?,
-        secret_key: secret("AWS_SECRET_ACCESS_KEY")?,
-        session_token: secret("AWS_SESSION_TOKEN")?,
+        endpoint: or_profile(first(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]), "endpoint_url"),
+        region: or_profile(first(&["AWS_REGION", "AWS_DEFAULT_REGION"]), "region"),
+        access_key,
+        secret_key,
+        session_token,
         mlflow_endpoint: first(&["MLFLOW_S3_ENDPOINT_URL"]),
         tracking: first(&["MLFLOW_TRACKING_URI"]),
         username: secret("MLFLOW_TRACKING_USERNAME")?,

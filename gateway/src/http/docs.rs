@@ -1,4 +1,4 @@
-//! The OpenAPI document of what is live now, and a page to read it and try it, which needs no internet.
+//! The OpenAPI document of what answers now, and a page to read it and try it, which needs no internet.
 
 use axum::{
     extract::State,
@@ -18,7 +18,7 @@ const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 
     img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub(super) async fn openapi(State(app): State<App>) -> Response {
-    let document = openapi::document(&app.catalog.all(), app.catalog.default_model().as_deref());
+    let document = openapi::document(&app.catalog.cards(), app.catalog.default_name().as_deref());
     json_response(StatusCode::OK, document.to_string().into_bytes())
 }
 

@@ -1,4 +1,5 @@
-//! The OpenAPI document of everything that is routed, with the live models' features and a known answer of each.
+//! The OpenAPI document of everything that is routed, with the models' features and a known answer of each. Of a model that
+//! was not resident yet there is only its name.
 
 mod column;
 mod model;
@@ -8,26 +9,20 @@ mod repository;
 mod response;
 mod routes;
 
-use std::sync::Arc;
-
 use serde_json::{Map, Value, json};
 
-use crate::{generation::Generation, http::openapi::model::ModelDoc};
+use crate::{card::Card, http::openapi::model::ModelDoc};
 
 /// OpenAPI 3.1 for these models; `default` answers where none is named.
-pub fn document(generations: &[Arc<Generation>], default: Option<&Generation>) -> Value {
-    let models: Vec<_> = generations
+pub fn document(cards: &[Card], default: Option<&str>) -> Value {
+    let models: Vec<_> = cards
         .iter()
-        .map(|generation| ModelDoc {
-            name: &generation.name,
-            version: &generation.version,
-            description: &generation.description,
-            is_default: default.is_some_and(|default| default.name == generation.name),
-            inputs: &generation.signature.inputs,
-            outputs: &generation.signature.outputs,
-            example: generation.golden.examples.first(),
-            max_rows: generation.limits.rows,
-            deadline: generation.limits.deadline,
+        .map(|card| ModelDoc {
+            name: &card.name,
+            version: &card.version,
+            is_default: default == Some(card.name.as_str()),
+            is_resident: card.resident,
+            known: card.known.as_ref(),
         })
         .collect();
     describe(&models)

@@ -80,12 +80,15 @@ async fn decode(app: &App, body: Bytes) -> Result<(Arc<Generation>, Decoded), Er
         Some(_) => app.resolve_unused(None).await?,
         None => app.resolve(named_model(&body).as_deref(), None).await?,
     };
-    match decode_for(app, &generation, body.clone()).await? {
+    let decoded = decode_for(app, &generation, body.clone()).await?;
+    match decoded {
         Ok(decoded) => {
             generation.tally.used();
             Ok((generation, decoded))
         }
         Err(DecodeError::OtherModel(name)) => {
+            // The other one may have to be loaded first, and this one to make room for it.
+            drop(generation);
             let generation = app.resolve(Some(&name), None).await?;
             match decode_for(app, &generation, body).await? {
                 Ok(decoded) => Ok((generation, decoded)),

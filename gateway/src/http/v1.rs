@@ -29,7 +29,7 @@ pub(super) fn routes() -> Router<App> {
 }
 
 async fn list(State(app): State<App>) -> Response {
-    let names: Vec<_> = app.catalog.all().iter().map(|generation| generation.name.clone()).collect();
+    let names = app.catalog.names();
     json_response(StatusCode::OK, json!({ "models": names }).to_string().into_bytes())
 }
 

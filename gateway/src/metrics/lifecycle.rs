@@ -36,7 +36,7 @@ pub struct Lifecycle {
     pub resident: IntGauge,
     /// Their memory, estimated.
     pub resident_bytes: IntGauge,
-    /// What they may take; 0 is no limit.
+    /// What the process may take; 0 is no limit.
     pub budget_bytes: IntGauge,
     /// Versions known, resident or not.
     pub known: IntGauge,
@@ -107,7 +107,7 @@ impl Lifecycle {
                 "Generations resident, those kept for a rollback included.",
             )?,
             resident_bytes: one("modelgate_resident_bytes", "Memory of the resident generations, estimated.")?,
-            budget_bytes: one("modelgate_memory_budget_bytes", "Memory that they may take; 0 is no limit.")?,
+            budget_bytes: one("modelgate_memory_budget_bytes", "Memory that the process may take; 0 is no limit.")?,
             known: one("modelgate_known_versions", "Versions of models known, resident or not.")?,
             draining: one(
                 "modelgate_draining_generations",

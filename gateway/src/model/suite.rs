@@ -57,7 +57,7 @@ fn tensors(folder: &Path, kind: &str) -> TractResult<Vec<Tensor>> {
 
 /// Runs a test with all its data.
 fn run(test: &Path) -> TractResult<()> {
-    let (model, _) = read(&fs::read(test.join("model.onnx"))?, &BTreeMap::new(), &ModelLimits::default())?;
+    let (model, _) = read(fs::read(test.join("model.onnx"))?, BTreeMap::new(), &ModelLimits::default())?;
     for set in (0..).map(|set| test.join(format!("test_data_set_{set}"))).take_while(|path| path.exists()) {
         let inputs = tensors(&set, "input")?;
         let expected = tensors(&set, "output")?;

@@ -1,6 +1,9 @@
 //! Puts a bundle into a bucket so that no reader ever sees half of it, and what is there already is not sent again.
 
-use std::{collections::HashSet, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
 
 use anyhow::{Context, ensure};
 use aws_sdk_s3::{
@@ -60,53 +63,83 @@ pub async fn push(
             continue;
         }
         let size = bytes.len();
-        upload(&client, &place.bucket, &key, bytes, &mut |sent| {
-            tell(format!("{}: {sent} of {size} bytes", file.file));
+        upload(&client, &place.bucket, &key, bytes, &mut |sent, is_new| {
+            let words = if is_new { "" } else { " are there already" };
+            tell(format!("{}: {sent} of {size} bytes{words}", file.file));
         })
         .await?;
     }
     // Last: whoever sees it finds everything it names.
     let key = format!("{prefix}{}/{}/{MANIFEST}", manifest.name, manifest.version);
-    upload(&client, &place.bucket, &key, manifest_bytes, &mut |_| {}).await?;
+    upload(&client, &place.bucket, &key, manifest_bytes, &mut |_, _| {}).await?;
     tell(format!("{} version {} is at s3://{}/{key}", manifest.name, manifest.version, place.bucket));
     Ok(())
 }
 
+/// `sent` hears how many bytes are there, and whether they were sent just now.
 async fn upload(
     client: &Client,
     bucket: &str,
     key: &str,
     bytes: Vec<u8>,
-    sent: &mut dyn FnMut(usize),
+    sent: &mut dyn FnMut(usize, bool),
 ) -> anyhow::Result<()> {
     let size = bytes.len();
     if size <= PART {
         let put = client.put_object().bucket(bucket).key(key).body(ByteStream::from(bytes)).send().await;
         put.map_err(|error| explain(&error)).with_context(|| key.to_owned())?;
-        sent(size);
+        sent(size, true);
         return Ok(());
     }
-    let begun = client.create_multipart_upload().bucket(bucket).key(key).send().await;
-    let begun = begun.map_err(|error| explain(&error)).with_context(|| key.to_owned())?;
-    let id = begun.upload_id().context("the server gave no upload id")?;
+    let (id, mut there) = match unfinished(client, bucket, key).await {
+        Some(begun) => begun,
+        None => {
+            let begun = client.create_multipart_upload().bucket(bucket).key(key).send().await;
+            let begun = begun.map_err(|error| explain(&error)).with_context(|| key.to_owned())?;
+            (begun.upload_id().context("the server gave no upload id")?.to_owned(), HashMap::new())
+        }
+    };
     let mut done = CompletedMultipartUpload::builder();
     let mut gone = 0;
     for (number, part) in (1..).zip(bytes.chunks(PART)) {
-        let body = ByteStream::from(part.to_vec());
-        let part_sent =
-            client.upload_part().bucket(bucket).key(key).upload_id(id).part_number(number).body(body).send().await;
-        let part_sent = match part_sent {
-            Ok(part_sent) => part_sent,
-            Err(error) => {
-                _ = client.abort_multipart_upload().bucket(bucket).key(key).upload_id(id).send().await;
-                return Err(explain(&error)).with_context(|| key.to_owned());
+        let known = there.remove(&number).filter(|(length, _)| *length == part.len()).map(|(_, etag)| etag);
+        let is_new = known.is_none();
+        let etag = match known {
+            Some(etag) => Some(etag),
+            None => {
+                let body = ByteStream::from(part.to_vec());
+                let request =
+                    client.upload_part().bucket(bucket).key(key).upload_id(&id).part_number(number).body(body);
+                // What was sent stays there, for the next try.
+                let part_sent = request.send().await.map_err(|error| explain(&error));
+                part_sent.with_context(|| format!("{key}: not whole yet; push it again to go on from here"))?.e_tag
             }
         };
-        done = done.parts(CompletedPart::builder().part_number(number).set_e_tag(part_sent.e_tag).build());
+        done = done.parts(CompletedPart::builder().part_number(number).set_e_tag(etag).build());
         gone += part.len();
-        sent(gone);
+        sent(gone, is_new);
     }
-    let end = client.complete_multipart_upload().bucket(bucket).key(key).upload_id(id).multipart_upload(done.build());
-    end.send().await.map_err(|error| explain(&error)).with_context(|| key.to_owned())?;
+    let end = client.complete_multipart_upload().bucket(bucket).key(key).upload_id(&id).multipart_upload(done.build());
+    if let Err(error) = end.send().await {
+        // Another push of the same file may have been quicker.
+        let there = client.head_object().bucket(bucket).key(key).send().await.is_ok();
+        ensure!(there, "{key}: {}", explain(&error));
+    }
     Ok(())
+}
+
+/// Parts by number, each with its length and its ETag.
+type Parts = HashMap<i32, (usize, String)>;
+
+/// An upload of this key that an earlier push began and did not finish. The key is a digest, so its parts are parts of the
+/// same bytes. `None` also where the server cannot tell.
+async fn unfinished(client: &Client, bucket: &str, key: &str) -> Option<(String, Parts)> {
+    let uploads = client.list_multipart_uploads().bucket(bucket).prefix(key).send().await.ok()?.uploads?;
+    let begun = uploads.into_iter().filter(|upload| upload.key.as_deref() == Some(key));
+    let id = begun.max_by_key(|upload| upload.initiated)?.upload_id?;
+    let parts = client.list_parts().bucket(bucket).key(key).upload_id(&id).send().await.ok()?.parts.unwrap_or_default();
+    let parts = parts
+        .into_iter()
+        .filter_map(|part| Some((part.part_number?, (usize::try_from(part.size?).ok()?, part.e_tag?))));
+    Some((id, parts.collect()))
 }

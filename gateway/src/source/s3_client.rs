@@ -6,7 +6,7 @@ use aws_sdk_s3::{
     Client,
     config::{
         BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-        retry::RetryConfig, timeout::TimeoutConfig,
+        StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig,
     },
     error::{ProvideErrorMetadata, SdkError},
     operation::get_object::GetObjectOutput,
@@ -42,6 +42,8 @@ pub(super) fn client(place: &S3Place, environment: &Environment, endpoint: Optio
         .region(Region::new(region))
         .http_client(http)
         .timeout_config(timeouts)
+        // Bodies that stop coming are noticed below, and told as what they are.
+        .stalled_stream_protection(StalledStreamProtectionConfig::enabled().download_enabled(false).build())
         .retry_config(RetryConfig::standard().with_max_attempts(2))
         // Every file is checked against the manifest's sha256; older servers know no other checksums.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)

@@ -9,12 +9,14 @@ use std::{
 use modelgate_columns::Column;
 
 use crate::{
+    card::Known,
     error::Error,
     generation::Generation,
     metrics::lifecycle::count,
     swap::{
         model::SlotState,
         prepare::{Failure, Prepared, Until},
+        room::Need,
         state::{Done, Supervisor},
         trial::Trial,
     },
@@ -51,24 +53,24 @@ impl Supervisor {
     }
 
     pub(super) fn start(&mut self, name: &str, id: &str, until: Until) {
-        if until != Until::Fetched {
-            self.make_room(name, id);
-        }
         self.tickets += 1;
         let ticket = self.tickets;
+        let room = self.rooms.asks(name, id, ticket);
         let Some(slot) = self.models.get_mut(name).and_then(|model| model.slots.get_mut(id)) else { return };
-        let job = Arc::clone(&self.preparer).prepare(slot.release.clone(), until);
+        let job = Arc::clone(&self.preparer).prepare(slot.release.clone(), until, room);
         let (done, model, of) = (self.done.clone(), name.to_owned(), id.to_owned());
         let task = tokio::spawn(async move {
             let result = job.await;
             _ = done.send(Done { model, id: of, ticket, result }).await;
         });
-        slot.state = SlotState::Busy { ticket, until, since: Instant::now(), task: task.abort_handle() };
+        let (since, task) = (Instant::now(), task.abort_handle());
+        slot.state = SlotState::Busy { ticket, until, since, task, need: Need::default() };
     }
 
     /// A job has ended.
     pub(super) fn done(&mut self, done: Done) {
         let Done { model: name, id, ticket, result } = done;
+        self.loaded_at = Some(Instant::now());
         let Some(model) = self.models.get_mut(&name) else { return };
         let Some(slot) = model.slots.get_mut(&id) else { return };
         let (since, until) = match &slot.state {
@@ -113,6 +115,7 @@ impl Supervisor {
         let note = old.as_ref().and_then(|old| changed_signature(old, generation));
         slot.note = note.clone().unwrap_or_default();
         slot.cost = generation.footprint();
+        slot.known.get_or_insert_with(|| Arc::new(Known::of(generation)));
         slot.state = SlotState::Live(Arc::clone(generation));
         slot.evicted = false;
         let waiters = std::mem::take(&mut slot.waiters);
@@ -159,7 +162,7 @@ impl Supervisor {
             waiter.answer(Ok(Arc::clone(generation)));
         }
         // Only now is it known what it takes.
-        self.make_room(name, id);
+        self.make_room(name, id, Need::default());
     }
 
     /// A release cannot serve; what serves stays.

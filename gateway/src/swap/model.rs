@@ -9,11 +9,12 @@ use std::{
 use tokio::{sync::oneshot, task::AbortHandle};
 
 use crate::{
+    card::Known,
     catalog::{Canary, Entry, State, Status},
     error::Error,
     generation::Generation,
     release::Release,
-    swap::{prepare::Until, trial::Trial},
+    swap::{prepare::Until, room::Need, trial::Trial},
 };
 
 /// Whoever waits for a generation.
@@ -74,14 +75,16 @@ pub(super) struct Slot {
     pub(super) cost: usize,
     /// Failures in a row.
     pub(super) failures: u32,
+    /// What it told of itself when it was last resident.
+    pub(super) known: Option<Arc<Known>>,
 }
 
 #[derive(Debug)]
 pub(super) enum SlotState {
     /// Known, not resident.
     Idle,
-    /// On its way.
-    Busy { ticket: u64, until: Until, since: Instant, task: AbortHandle },
+    /// On its way; what it needs to be loaded is known once its turn comes.
+    Busy { ticket: u64, until: Until, since: Instant, task: AbortHandle, need: Need },
     /// Resident.
     Live(Arc<Generation>),
     /// Of no use; to be tried again then, if ever.
@@ -99,6 +102,7 @@ impl Slot {
             evicted: false,
             cost: 0,
             failures: 0,
+            known: None,
         }
     }
 
@@ -107,6 +111,16 @@ impl Slot {
             SlotState::Live(generation) => Some(generation),
             _ => None,
         }
+    }
+
+    /// Whether this job is its job.
+    pub(super) fn is_at(&self, job: u64) -> bool {
+        matches!(self.state, SlotState::Busy { ticket, .. } if ticket == job)
+    }
+
+    /// Whether it is being loaded, not only fetched or waiting for its turn.
+    pub(super) fn is_loading(&self) -> bool {
+        matches!(self.state, SlotState::Busy { need, .. } if need != Need::default())
     }
 
     pub(super) fn is_hopeless(&self) -> bool {
@@ -232,7 +246,12 @@ impl Model {
         let canary = self.trial.as_ref().filter(|trial| trial.share > 0).and_then(|trial| {
             Some(Canary { generation: Arc::clone(self.live(&trial.id)?), share: trial.share, turn: 0.into() })
         });
-        Entry { generations, versions, canary }
+        // What was unloaded by hand answers nobody.
+        let idle = self.candidate(None).filter(|_| !self.unloaded).and_then(|id| {
+            let slot = self.slots.get(&id)?;
+            Some((slot.release.version.clone(), slot.known.clone()))
+        });
+        Entry { generations, versions, canary, idle }
     }
 
     fn status(&self, id: &String, slot: &Slot, wanted: &[String]) -> Status {

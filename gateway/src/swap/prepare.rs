@@ -26,6 +26,7 @@ use crate::{
     release::{Content, Release},
     source::{Source, SourceError},
     store::Store,
+    swap::room::Asks,
     workers,
 };
 
@@ -126,8 +127,13 @@ impl Preparer {
         }
     }
 
-    /// Goes as far as asked.
-    pub(super) async fn prepare(self: Arc<Self>, release: Release, until: Until) -> Result<Prepared, Failure> {
+    /// Goes as far as asked. Before anything is loaded, `room` asks for the memory that takes.
+    pub(super) async fn prepare(
+        self: Arc<Self>,
+        release: Release,
+        until: Until,
+        room: Asks,
+    ) -> Result<Prepared, Failure> {
         let release = self.fetch(release).await?;
         if until == Until::Fetched {
             return Ok(Prepared { release, generation: None });
@@ -135,6 +141,7 @@ impl Preparer {
         let gate = if until == Until::LoadedSoon { &self.activations } else { &self.loads };
         let gone = |_| Failure { reason: "the gateway is going away".into(), transient: true };
         let _turn = gate.acquire().await.map_err(gone)?;
+        room.made(&release).await;
         let (reply, answer) = oneshot::channel();
         let (this, of) = (Arc::clone(&self), release.clone());
         let spawned = thread::Builder::new().name("loader".into()).stack_size(workers::STACK).spawn(move || {

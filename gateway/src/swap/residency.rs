@@ -1,21 +1,26 @@
 //! What is resident: within the memory budget and the instance pool, and not for longer than it is used.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{
-    bundle::Manifest,
     metrics::lifecycle::count,
-    release::{Content, Release},
-    swap::state::Supervisor,
+    swap::{
+        budget::resident_memory,
+        model::{Slot, SlotState},
+        room::{Need, Room},
+        state::Supervisor,
+    },
     tally::now_ms,
 };
+
+/// After a load, its thread still gives back what it took; what is seen meanwhile says nothing.
+const AFTERMATH: Duration = Duration::from_millis(20);
 
 /// A generation that could be let go.
 pub(super) struct Resident {
     model: String,
     id: String,
-    bytes: usize,
-    slots: usize,
+    takes: Need,
     used_ms: u64,
 }
 
@@ -28,8 +33,8 @@ impl Supervisor {
         }
     }
 
-    /// Every generation that could be let go.
-    pub(super) fn residents(&self) -> Vec<Resident> {
+    /// Every generation that could be let go, the one used last first.
+    fn residents(&self) -> Vec<Resident> {
         let mut residents = Vec::new();
         for (name, model) in &self.models {
             for (id, slot) in &model.slots {
@@ -40,36 +45,107 @@ impl Supervisor {
                     residents.push(Resident {
                         model: name.clone(),
                         id: id.clone(),
-                        bytes: generation.footprint(),
-                        slots: generation.pool_slots(self.preparer.threads),
+                        takes: Need {
+                            bytes: generation.footprint(),
+                            instances: generation.pool_slots(self.preparer.threads),
+                        },
                         used_ms: generation.tally.last_used_ms(),
                     });
                 }
             }
         }
+        residents.sort_by_key(|resident| std::cmp::Reverse(resident.used_ms));
         residents
     }
 
-    /// Lets go of what was longest unused until this release fits.
-    pub(super) fn make_room(&mut self, name: &str, id: &str) {
-        let Some(slot) = self.models.get(name).and_then(|model| model.slots.get(id)) else { return };
-        let is_live = slot.live().is_some();
-        let cost = if slot.cost > 0 { slot.cost } else { expected_cost(&slot.release) };
+    /// What is resident, and what is being loaded.
+    fn accounted(&self) -> Need {
+        let mut sum = Need::default();
+        for slot in self.models.values().flat_map(|model| model.slots.values()) {
+            let takes = match &slot.state {
+                SlotState::Live(generation) => {
+                    Need { bytes: generation.footprint(), instances: generation.pool_slots(self.preparer.threads) }
+                }
+                SlotState::Busy { need, .. } => *need,
+                SlotState::Idle | SlotState::Failed { .. } => continue,
+            };
+            sum.bytes = sum.bytes.saturating_add(takes.bytes);
+            sum.instances += takes.instances;
+        }
+        sum
+    }
+
+    /// Releases that are about to be loaded, in the order in which they asked: sets aside what that takes. Where it does
+    /// not fit beside another load, that one is waited for, and nothing has to go for the sake of two at once.
+    pub(super) fn give_rooms(&mut self) {
+        while let Some(Room { model, id, ticket, release, .. }) = self.asking.front() {
+            let slot = self.models.get(model).and_then(|model| model.slots.get(id));
+            let Some(slot) = slot.filter(|slot| slot.is_at(*ticket)) else {
+                // Nobody wants it any more.
+                self.asking.pop_front();
+                continue;
+            };
+            let need = Need::of(release, slot.cost, self.preparer.store.as_ref(), self.preparer.threads);
+            let is_loading = self.models.values().flat_map(|model| model.slots.values()).any(Slot::is_loading);
+            if is_loading && self.budget.over(self.accounted().bytes.saturating_add(need.bytes)) > 0 {
+                return;
+            }
+            let Some(Room { model, id, made, .. }) = self.asking.pop_front() else { return };
+            self.make_room(&model, &id, need);
+            let slot = self.models.get_mut(&model).and_then(|model| model.slots.get_mut(&id));
+            if let Some(SlotState::Busy { need: taken, .. }) = slot.map(|slot| &mut slot.state) {
+                *taken = need;
+            }
+            // Is there room only once what has just been let go of is released?
+            let unreleased = self.rooms.unreleased();
+            _ = made.send(self.budget.over(self.accounted().bytes.saturating_add(unreleased)) > 0);
+        }
+    }
+
+    /// Lets go of what was longest unused until there is room for `need` beside the rest. This release stays.
+    pub(super) fn make_room(&mut self, name: &str, id: &str, need: Need) {
+        let taken = self.accounted();
+        let mut over_bytes = self.budget.over(taken.bytes.saturating_add(need.bytes));
+        let mut over_instances = (taken.instances + need.instances).saturating_sub(self.settings.pool);
+        if over_bytes == 0 && over_instances == 0 {
+            return;
+        }
         let mut residents = self.residents();
-        // A model that changes is replaced by itself: letting go of it would only cost an activation.
-        residents.sort_by_key(|resident| std::cmp::Reverse(resident.used_ms));
-        let bytes = residents.iter().map(|resident| resident.bytes).sum::<usize>() + if is_live { 0 } else { cost };
-        let slots = residents.iter().map(|resident| resident.slots).sum::<usize>()
-            + if is_live { 0 } else { 2 * self.preparer.threads };
-        let mut over_bytes = bytes.saturating_sub(self.settings.budget.unwrap_or(usize::MAX));
-        let mut over_slots = slots.saturating_sub(self.settings.pool);
-        while over_bytes > 0 || over_slots > 0 {
+        while over_bytes > 0 || over_instances > 0 {
             let Some(resident) = residents.pop() else { break };
             if resident.model == name && resident.id == id {
                 continue;
             }
-            over_bytes = over_bytes.saturating_sub(resident.bytes);
-            over_slots = over_slots.saturating_sub(resident.slots);
+            over_bytes = over_bytes.saturating_sub(resident.takes.bytes);
+            over_instances = over_instances.saturating_sub(resident.takes.instances);
+            self.evict(&resident.model, &resident.id, "budget");
+        }
+    }
+
+    fn look_at_memory(&mut self) {
+        let now = Instant::now();
+        if self.budget.limit().is_none() || self.loaded_at.is_some_and(|at| now - at < AFTERMATH) {
+            return;
+        }
+        if let Some(resident) = resident_memory() {
+            let accounted = self.accounted().bytes.saturating_add(self.rooms.unreleased());
+            self.budget.look(resident, accounted, now);
+            tracing::trace!(resident, accounted, unaccounted = self.budget.drift(), "memory");
+        }
+    }
+
+    /// What grew since it was loaded, or what nobody accounts for, may drive something out. The one used last stays: it
+    /// would only be loaded again.
+    pub(super) fn keep_to_budget(&mut self) {
+        self.look_at_memory();
+        let mut over = self.budget.over(self.accounted().bytes);
+        if over == 0 {
+            return;
+        }
+        let mut residents = self.residents();
+        while over > 0 && residents.len() > 1 {
+            let Some(resident) = residents.pop() else { break };
+            over = over.saturating_sub(resident.takes.bytes);
             self.evict(&resident.model, &resident.id, "budget");
         }
     }
@@ -97,16 +173,5 @@ impl Supervisor {
         self.retire(name, id);
         self.publish(name);
         self.gauge();
-    }
-}
-
-/// Before a release was ever loaded: the manifest names no sizes, so a middling guess.
-fn expected_cost(release: &Release) -> usize {
-    const GUESS: usize = 8 << 20;
-    match &release.content {
-        Content::Bundle { manifest, .. } if Manifest::parse(manifest).is_ok_and(|m| m.model_sha256().is_none()) => {
-            GUESS / 4
-        }
-        _ => GUESS,
     }
 }

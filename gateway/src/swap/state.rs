@@ -1,25 +1,28 @@
 //! What the supervisor knows, and the step that brings what serves in line with what is wanted.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::mpsc;
 
 use crate::{
+    card::Known,
     catalog::Catalog,
     generation::Generation,
     metrics::{Metrics, lifecycle::count},
     reaper::Reaper,
     release::Release,
     swap::{
+        budget::Budget,
         model::{Model, Slot, SlotState},
         prepare::{Failure, Prepared, Preparer},
+        room::{Room, Rooms},
         trial::{Gate, Trial},
     },
 };
@@ -40,8 +43,6 @@ pub(super) struct Done {
 pub(super) struct Settings {
     pub(super) default_model: Option<String>,
     pub(super) on_demand: bool,
-    /// Bytes for resident generations.
-    pub(super) budget: Option<usize>,
     /// Module instances alive at once.
     pub(super) pool: usize,
     pub(super) idle: Option<Duration>,
@@ -55,6 +56,7 @@ pub(super) struct Settings {
 #[derive(Debug)]
 pub(super) struct Supervisor {
     pub(super) settings: Settings,
+    pub(super) budget: Budget,
     pub(super) preparer: Arc<Preparer>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) metrics: Arc<Metrics>,
@@ -67,11 +69,19 @@ pub(super) struct Supervisor {
     pub(super) tickets: u64,
     pub(super) done: mpsc::Sender<Done>,
     pub(super) finished: Option<mpsc::Receiver<Done>>,
+    /// Where jobs ask for memory.
+    pub(super) rooms: Rooms,
+    pub(super) asked: Option<mpsc::Receiver<Room>>,
+    /// When a load last ended.
+    pub(super) loaded_at: Option<Instant>,
+    /// Those who asked and must wait for a load to end.
+    pub(super) asking: VecDeque<Room>,
 }
 
 impl Supervisor {
     pub(super) fn new(
         settings: Settings,
+        budget: Budget,
         preparer: Preparer,
         catalog: Arc<Catalog>,
         metrics: Arc<Metrics>,
@@ -80,7 +90,13 @@ impl Supervisor {
         let known = Arc::clone(&catalog);
         let reaper = Reaper::start(Arc::clone(&metrics), move |model, version| known.knows(model, version))?;
         let (done, finished) = mpsc::channel(64);
+        let (rooms, asked) = Rooms::new(reaper.unreleased());
         let mut this = Self {
+            budget,
+            rooms,
+            asked: Some(asked),
+            loaded_at: None,
+            asking: VecDeque::new(),
             silent: (0..settings.sources).collect(),
             first_given: None,
             settings,
@@ -93,7 +109,7 @@ impl Supervisor {
             done,
             finished: Some(finished),
         };
-        this.metrics.lifecycle.budget_bytes.set(gauge(this.settings.budget.unwrap_or(0)));
+        this.metrics.lifecycle.budget_bytes.set(gauge(this.budget.limit().unwrap_or(0)));
         for (release, generation) in given {
             let name = release.model.clone();
             this.first_given.get_or_insert_with(|| name.clone());
@@ -102,6 +118,7 @@ impl Supervisor {
             model.offers.entry(0).or_default().push(release.id.clone());
             let mut slot = Slot::new(release);
             slot.cost = generation.footprint();
+            slot.known = Some(Arc::new(Known::of(&generation)));
             slot.fetched = true;
             slot.state = SlotState::Live(generation);
             model.slots.insert(slot.release.id.clone(), slot);

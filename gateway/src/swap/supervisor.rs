@@ -35,7 +35,7 @@ pub(super) enum Message {
 
 impl Supervisor {
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>, mut offers: mpsc::Receiver<Offer>) {
-        let Some(mut finished) = self.finished.take() else { return };
+        let (Some(mut finished), Some(mut asked)) = (self.finished.take(), self.asked.take()) else { return };
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -48,8 +48,10 @@ impl Supervisor {
                 },
                 Some(offer) = offers.recv() => self.offered(offer),
                 Some(done) = finished.recv() => self.done(done),
+                Some(room) = asked.recv() => self.asking.push_back(room),
                 _ = tick.tick() => self.tick(),
             }
+            self.give_rooms();
             self.look_settled();
         }
     }
@@ -191,6 +193,7 @@ impl Supervisor {
         for name in &due {
             self.begin(name);
         }
+        self.keep_to_budget();
         if let Some(idle) = self.settings.idle {
             self.unload_idle(idle);
         }

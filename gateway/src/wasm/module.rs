@@ -58,6 +58,8 @@ pub struct Module {
     /// How to bring a new instance to life; `None` where the component was taken after `init`.
     init: Option<(ComponentExportIndex, Vec<u8>)>,
     signature: Signature,
+    /// Bytes of machine code and what belongs to it; none where another module alive has the same.
+    code: usize,
 }
 
 impl std::fmt::Debug for Module {
@@ -113,10 +115,13 @@ impl Compiler {
         if let Some(module) = self.live(&key) {
             return Ok(module);
         }
-        let component = match self.live_component(&digest) {
-            Some(component) => component,
+        let (component, code) = match self.live_component(&digest) {
+            Some(component) => (component, 0),
             None => {
-                self.cache.component(&self.engine, &[b"module", &digest], || Ok(componentize(wasm)?.into_owned()))?
+                let make = || Ok(componentize(wasm)?.into_owned());
+                let component = self.cache.component(&self.engine, &[b"module", &digest], make)?;
+                let code = code_size(&component);
+                (component, code)
             }
         };
         check_imports(&component, self.engine.inner())?;
@@ -128,6 +133,7 @@ impl Compiler {
             init: None,
             pre: linker.instantiate_pre(&component)?,
             signature: Signature::default(),
+            code,
         };
         let mut store = self.store(limits, session.take());
         let started = module.start_in(&mut store, &init);
@@ -144,6 +150,7 @@ impl Compiler {
             })?;
             module.process = export(&component, "process")?;
             module.pre = linker.instantiate_pre(&component)?;
+            module.code = code_size(&component);
         } else {
             module.init = Some(init);
         }
@@ -181,6 +188,7 @@ impl Compiler {
             process: export(&instrumented, "process")?,
             init: None,
             signature: Signature::default(),
+            code: 0,
         };
         let init = (export(&instrumented, "init")?, config.to_vec());
         // Reading the memory through the component's own type copies it once within the guest.
@@ -207,6 +215,11 @@ impl Module {
     /// What `init` said.
     pub fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    /// Bytes of machine code that are its own.
+    pub fn code(&self) -> usize {
+        self.code
     }
 
     /// A new instance in `store`, ready for `process`.
@@ -259,6 +272,11 @@ fn module_key(wasm: [u8; 32], config: &[u8], isolation: Isolation, memory: usize
     hash.update(config);
     hash.update(model);
     ModuleKey { wasm, whole: hash.finalize().into() }
+}
+
+fn code_size(component: &Component) -> usize {
+    let image = component.image_range();
+    image.end.addr().saturating_sub(image.start.addr())
 }
 
 fn componentize(wasm: &[u8]) -> wasmtime::Result<Cow<'_, [u8]>> {

@@ -7,14 +7,19 @@ use tempfile::TempDir;
 
 use crate::{
     flowers::{Load, flowers, other_model, place},
-    support::{BundleFolder, Gateway, eventually, module, sha256},
+    support::{BundleFolder, Gateway, eventually, sha256},
 };
 
 /// A gateway on a folder with version 1 of `iris`, under load.
 async fn under_load(root: &Path, cache: &Path) -> (Arc<Gateway>, Load) {
+    under_load_with(root, cache, "1MiB").await
+}
+
+/// The same with another limit for bundles.
+async fn under_load_with(root: &Path, cache: &Path, max_bundle: &str) -> (Arc<Gateway>, Load) {
     place(&flowers("iris", "1"), &root.join("1"));
     let source = format!("models={}", root.display());
-    let gateway = Gateway::sourcing(&[source], cache, |args| args.max_bundle = Some("1MiB".into())).await;
+    let gateway = Gateway::sourcing(&[source], cache, |args| args.max_bundle = Some(max_bundle.into())).await;
     gateway.ready().await;
     let gateway = Arc::new(gateway);
     let load = Load::start(&gateway, "iris");
@@ -75,15 +80,15 @@ async fn what_does_not_load_or_answer_right_never_serves() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_module_that_traps_in_init_never_serves() {
     let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
-    let (gateway, load) = under_load(root.path(), cache.path()).await;
+    let (gateway, load) = under_load_with(root.path(), cache.path(), "64MiB").await;
     let unruly = BundleFolder::unruly("iris", r#"{"when":"init","do":"trap"}"#, "");
     unruly.edit_manifest("version = \"1\"", "version = \"2\"");
     place(&unruly, &root.path().join("2"));
-    // The module alone is larger than this gateway takes, or it traps: both are refusals of the same kind.
-    let is_large = module("unruly").len() > 1 << 20;
-    gateway.becomes("iris", "2", "UNAVAILABLE", if is_large { "too_large" } else { "`init` trapped" }).await;
+    gateway.becomes("iris", "2", "UNAVAILABLE", "`init` trapped: unreachable").await;
+    let series = "modelgate_releases_total{model=\"iris\",outcome=\"refused\"}";
+    assert_eq!(gateway.metric(series).await, Some(1.0));
     load.hears("1").await;
-    load.end().await;
+    assert_eq!(load.end().await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

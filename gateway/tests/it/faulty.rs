@@ -1,5 +1,7 @@
 //! A wire between a gateway and a server that can be made to fail in the ways that networks and servers do.
 
+use std::time::Duration;
+
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
     net::{TcpListener, TcpStream},
@@ -13,10 +15,19 @@ pub enum Fault {
     None,
     /// It is closed at once.
     Closed,
-    /// It gets this answer, whatever it asks.
+    /// A request gets this answer, whatever it asks.
     Answer(String),
     /// It reaches the server, but only so many bytes come back.
     CutAfter(usize),
+    /// After so many bytes nothing comes any more, and nobody hangs up.
+    StallAfter(usize),
+    /// The answer to a request without a body comes back with one word in place of another of the same length.
+    Reword(&'static str, &'static str),
+    /// What comes back comes in pieces of so many bytes, with pauses.
+    Slow(usize),
+    /// This happens to requests whose head has this text (or, if it must, to those whose head has it not); others reach
+    /// the server. Upper and lower case are the same.
+    Selected { text: String, must: bool, fault: Box<Self> },
 }
 
 impl Fault {
@@ -27,6 +38,16 @@ impl Fault {
             "HTTP/1.1 {status} X\r\nContent-Type: application/xml\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
             body.len()
         ))
+    }
+
+    /// For requests whose head has this text.
+    pub fn on(self, text: &str) -> Self {
+        Self::Selected { text: text.to_lowercase(), must: false, fault: Box::new(self) }
+    }
+
+    /// For requests whose head has it not.
+    pub fn unless(self, text: &str) -> Self {
+        Self::Selected { text: text.to_lowercase(), must: true, fault: Box::new(self) }
     }
 }
 
@@ -58,36 +79,103 @@ impl Wire {
 
 async fn connection(mut client: TcpStream, server: String, mut fault: watch::Receiver<Fault>) {
     let now = fault.borrow_and_update().clone();
-    match now {
-        Fault::Closed => {}
-        Fault::None => {
-            if let Ok(mut server) = TcpStream::connect(server).await {
-                tokio::select! {
-                    _ = copy_bidirectional(&mut client, &mut server) => {}
-                    _ = fault.changed() => {}
-                }
-            }
+    if matches!(now, Fault::Closed) {
+        return;
+    }
+    let Ok(mut server) = TcpStream::connect(server).await else { return };
+    let happens = async {
+        if matches!(now, Fault::None) {
+            _ = copy_bidirectional(&mut client, &mut server).await;
+        } else if let Some(head) = head(&mut client).await {
+            request(now, &head, &mut client, &mut server).await;
         }
+    };
+    tokio::select! {
+        () = happens => {}
+        _ = fault.changed() => {}
+    }
+}
+
+/// One request with one fault; then the connection ends, so that the next one is looked at, too.
+async fn request(fault: Fault, head: &[u8], client: &mut TcpStream, server: &mut TcpStream) {
+    let fault = match fault {
+        Fault::Selected { text, must, fault } => {
+            let has = String::from_utf8_lossy(head).to_lowercase().contains(&text);
+            if has == must { Fault::None } else { *fault }
+        }
+        fault => fault,
+    };
+    match fault {
         Fault::Answer(text) => {
-            let mut request = [0; 8192];
-            _ = client.read(&mut request).await;
             _ = client.write_all(text.as_bytes()).await;
             _ = client.shutdown().await;
+            // What it still sends is read: else the connection is reset before the answer is.
+            let mut rest = [0; 8192];
+            while let Ok(1..) = client.read(&mut rest).await {}
         }
-        Fault::CutAfter(most) => {
-            let Ok(mut server) = TcpStream::connect(server).await else { return };
-            let mut request = [0; 8192];
-            let Ok(count) = client.read(&mut request).await else { return };
-            _ = server.write_all(&request[..count]).await;
-            let mut answer = vec![0; most];
-            let mut have = 0;
-            while have < most {
-                match server.read(&mut answer[have..]).await {
-                    Ok(0) | Err(_) => break,
-                    Ok(count) => have += count,
+        Fault::None => {
+            if server.write_all(&closing(head)).await.is_ok() {
+                _ = copy_bidirectional(client, server).await;
+            }
+        }
+        Fault::Reword(from, to) => {
+            assert_eq!(from.len(), to.len());
+            let mut answer = Vec::new();
+            if server.write_all(&closing(head)).await.is_ok() && server.read_to_end(&mut answer).await.is_ok() {
+                while let Some(at) = answer.windows(from.len()).position(|word| word == from.as_bytes()) {
+                    answer[at..at + to.len()].copy_from_slice(to.as_bytes());
+                }
+                _ = client.write_all(&answer).await;
+            }
+        }
+        Fault::CutAfter(most) => some(head, client, server, most).await,
+        Fault::StallAfter(most) => {
+            some(head, client, server, most).await;
+            std::future::pending::<()>().await;
+        }
+        Fault::Slow(most) => {
+            _ = server.write_all(head).await;
+            let mut piece = vec![0; most];
+            while let Ok(count @ 1..) = server.read(&mut piece).await {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                if client.write_all(&piece[..count]).await.is_err() {
+                    break;
                 }
             }
-            _ = client.write_all(&answer[..have]).await;
+        }
+        Fault::Closed | Fault::Selected { .. } => {}
+    }
+}
+
+/// The same head, for a server that is to hang up after its answer.
+fn closing(head: &[u8]) -> Vec<u8> {
+    let line = head.windows(2).position(|bytes| bytes == b"\r\n").unwrap_or(head.len());
+    [&head[..line], b"\r\nConnection: close", &head[line..]].concat()
+}
+
+/// The answer, as far as this many bytes.
+async fn some(head: &[u8], client: &mut TcpStream, server: &mut TcpStream, most: usize) {
+    _ = server.write_all(head).await;
+    let mut answer = vec![0; most];
+    let mut have = 0;
+    while have < most {
+        match server.read(&mut answer[have..]).await {
+            Ok(0) | Err(_) => break,
+            Ok(count) => have += count,
         }
     }
+    _ = client.write_all(&answer[..have]).await;
+}
+
+/// A request's head, and what came with it.
+async fn head(client: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut head = Vec::new();
+    while !head.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
+        let mut piece = [0; 8192];
+        match client.read(&mut piece).await {
+            Ok(count @ 1..) if head.len() < 1 << 20 => head.extend_from_slice(&piece[..count]),
+            _ => return None,
+        }
+    }
+    Some(head)
 }

@@ -2,7 +2,6 @@
 //! client moving the alias while requests flow.
 
 use std::{
-    path::Path,
     process::{Command, Stdio},
     sync::{
         Arc,
@@ -16,36 +15,10 @@ use tempfile::TempDir;
 
 use crate::{
     faulty::{Fault, Wire},
-    real::{Conversation, Mlflow, S3, Served, python, with_s3},
+    real::{Served, with_s3},
+    registry::Registry,
     support::{Gateway, client, eventually},
 };
-
-struct Registry {
-    s3: S3,
-    mlflow: Mlflow,
-    person: Conversation,
-    _folder: TempDir,
-}
-
-impl Registry {
-    async fn start() -> Self {
-        let folder = TempDir::new().expect("a folder");
-        let s3 = S3::start().await;
-        let mlflow = Mlflow::start(&s3, folder.path()).await;
-        let mut command = Command::new(python("python"));
-        with_s3(&mut command, &s3)
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/py/registry.py"))
-            .env("MLFLOW_TRACKING_URI", &mlflow.url)
-            .env("GIT_PYTHON_REFRESH", "quiet");
-        let person = Conversation::start(&mut command);
-        Self { s3, mlflow, person, _folder: folder }
-    }
-
-    /// A command for `registry.py`; gives the version it answers with.
-    fn script(&mut self, command: &str) -> String {
-        tokio::task::block_in_place(|| self.person.say(command))
-    }
-}
 
 async fn predict(client: &Client, address: &str, body: &Value) -> (StatusCode, String, Value) {
     let answer = client.post(format!("http://{address}/predict")).json(body).send().await.expect("an answer");
@@ -121,6 +94,19 @@ async fn from_training_to_answer() {
     let state = async |gateway: &Gateway, place: usize| {
         gateway.get("/v2/repository/sources").await.json()["sources"][place]["state"].clone()
     };
+    let (gateway, done) = (Arc::new(gateway), Arc::new(AtomicBool::new(false)));
+    let load = tokio::spawn({
+        let (gateway, done, infer) = (Arc::clone(&gateway), Arc::clone(&done), infer.clone());
+        async move {
+            let mut answers = 0;
+            while !done.load(Ordering::Relaxed) {
+                let answer = gateway.predict(infer.clone()).await;
+                assert_eq!((answer.status.as_u16(), answer.json()), (200, json!({ "prediction": 1 })));
+                answers += 1;
+            }
+            answers
+        }
+    });
     for garbage in
         ["<html>a proxy's page</html>", "{\"model_version\":{}}", "{\"model_version\":{\"version\":\"../..\"}}"]
     {
@@ -129,11 +115,12 @@ async fn from_training_to_answer() {
             garbage.len()
         )));
         eventually("it is told", || async { state(&gateway, 0).await == "garbage" }).await;
-        assert_eq!(gateway.predict(infer.clone()).await.status, 200);
         wire.fail(Fault::None);
         eventually("it is over", || async { state(&gateway, 0).await == "ok" }).await;
     }
-    gateway.stopped().await;
+    done.store(true, Ordering::Relaxed);
+    assert!(load.await.expect("no wrong answer") > 20);
+    Arc::into_inner(gateway).expect("the only one").stopped().await;
     let cache = TempDir::new().expect("a folder");
     let gateway = Gateway::sourcing(&sources[2..], cache.path(), |_| {}).await;
     eventually("the newest version serves", || async { gateway.app.catalog.version("churn", "2").is_some() }).await;

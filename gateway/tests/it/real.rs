@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::support::client;
 
 /// Python imports for seconds on a busy machine before a server listens.
-const START: Duration = Duration::from_mins(2);
+const START: Duration = Duration::from_mins(4);
 
 /// A process that ends with the test, and its children with it.
 pub struct Process(Child);
@@ -137,7 +137,8 @@ impl S3 {
     }
 
     pub async fn has(&self, key: &str) -> bool {
-        self.client.head(self.url(&format!("models/{key}"))).send().await.expect("an answer").status() == StatusCode::OK
+        // The server lets nobody ask for the head alone whom only the bucket's policy lets in.
+        self.client.get(self.url(&format!("models/{key}"))).send().await.expect("an answer").status() == StatusCode::OK
     }
 
     pub fn end(mut self) {
@@ -151,9 +152,13 @@ pub fn source_at(address: &str, prefix: &str) -> String {
 
 /// The variables of whoever uses the server at this address.
 pub fn with_s3<'a>(command: &'a mut Command, s3: &S3) -> &'a mut Command {
+    with_s3_at(command, &s3.address)
+}
+
+fn with_s3_at<'a>(command: &'a mut Command, address: &str) -> &'a mut Command {
     command
-        .env("AWS_ENDPOINT_URL", format!("http://{}", s3.address))
-        .env("MLFLOW_S3_ENDPOINT_URL", format!("http://{}", s3.address))
+        .env("AWS_ENDPOINT_URL", format!("http://{address}"))
+        .env("MLFLOW_S3_ENDPOINT_URL", format!("http://{address}"))
         .env("AWS_ACCESS_KEY_ID", "test")
         .env("AWS_SECRET_ACCESS_KEY", "test-secret")
         .env("AWS_DEFAULT_REGION", "us-east-1")
@@ -162,14 +167,20 @@ pub fn with_s3<'a>(command: &'a mut Command, s3: &S3) -> &'a mut Command {
 
 /// The binary with these arguments, to its end.
 pub fn modelgate(s3: &S3, args: &[&str]) -> Output {
+    modelgate_at(&s3.address, args)
+}
+
+/// The same where S3 is reached at another address.
+pub fn modelgate_at(address: &str, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_modelgate"));
-    with_s3(&mut command, s3).args(args).output().expect("the binary runs")
+    let command = with_s3_at(&mut command, address).args(args);
+    tokio::task::block_in_place(|| command.output()).expect("the binary runs")
 }
 
 /// The binary serving, with what it needs in its environment.
 pub struct Served {
     pub address: String,
-    _process: Process,
+    process: Process,
 }
 
 impl Served {
@@ -179,7 +190,15 @@ impl Served {
         let first = lines.next().expect("a line").expect("text");
         let address =
             first.split("http://").nth(1).and_then(|rest| rest.split(' ').next()).expect("an address").to_owned();
-        Self { address, _process: process }
+        Self { address, process }
+    }
+
+    /// A line of what the system tells of it, in bytes: `VmRSS` for its resident memory, `VmHWM` for the most it ever had.
+    pub fn memory(&self, what: &str) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.0.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
+        let kib: usize = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("a number");
+        kib << 10
     }
 }
 
@@ -189,8 +208,35 @@ pub struct Mlflow {
     _process: Process,
 }
 
+/// Who may ask a server with accounts everything.
+pub const ADMIN: (&str, &str) = ("admin", "password-of-the-tests");
+
 impl Mlflow {
     pub async fn start(s3: &S3, folder: &Path) -> Self {
+        Self::start_with(s3, folder, |_| {}).await
+    }
+
+    /// One that asks for a name and a password: [`ADMIN`]'s.
+    pub async fn start_with_accounts(s3: &S3, folder: &Path) -> Self {
+        let settings = folder.join("accounts.ini");
+        let (name, password) = ADMIN;
+        let text = format!(
+            "[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{}/accounts.db\nadmin_username = {name}\n\
+             admin_password = {password}\n\
+             authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n",
+            folder.display()
+        );
+        std::fs::write(&settings, text).expect("written");
+        Self::start_with(s3, folder, |command| {
+            command
+                .args(["--app-name", "basic-auth"])
+                .env("MLFLOW_AUTH_CONFIG_PATH", &settings)
+                .env("MLFLOW_FLASK_SERVER_SECRET_KEY", "of the tests");
+        })
+        .await
+    }
+
+    async fn start_with(s3: &S3, folder: &Path, change: impl FnOnce(&mut Command)) -> Self {
         let port = free_port().to_string();
         let mut command = Command::new(python("mlflow"));
         with_s3(&mut command, s3)
@@ -201,6 +247,7 @@ impl Mlflow {
             .current_dir(folder)
             .stdout(Stdio::null())
             .stderr(Stdio::null());
+        change(&mut command);
         let this = Self { url: format!("http://127.0.0.1:{port}"), _process: Process::start(&mut command) };
         until_it_answers(&format!("{}/health", this.url)).await;
         this

@@ -1,14 +1,18 @@
 //! Many models known, few resident: activation on the first request, eviction, idle unload.
 
-use std::sync::Arc;
+use std::{
+    process::{Command, Stdio},
+    sync::Arc,
+};
 
 use futures_util::future::join_all;
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::{
-    flowers::{flowers, place, row},
-    support::{Gateway, eventually},
+    flowers::{flowers, other_model, place, row},
+    real::Served,
+    support::{Gateway, client, eventually},
 };
 
 /// Names a model in the row.
@@ -75,6 +79,64 @@ async fn what_was_longest_unused_goes_where_the_pool_is_full() {
         gateway.metric("modelgate_draining_generations").await == Some(0.0)
     })
     .await;
+}
+
+/// A process of its own: what it takes is what counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_process_stays_within_its_memory_budget() {
+    const MODELS: usize = 30;
+    let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    for number in 0..MODELS {
+        let bundle = flowers(&format!("m{number}"), "1");
+        other_model(&bundle, &format!("model {number}"));
+        place(&bundle, &root.path().join(format!("m{number}")));
+    }
+    let client = client();
+    let serve = async |budget: Option<usize>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_modelgate"));
+        command
+            .args(["serve", "--source", root.path().to_str().expect("text"), "--on-demand", "--listen", "127.0.0.1:0"])
+            .args(["--workers", "2", "--io-threads", "2", "--access-log", "0"])
+            .args(["--code-cache", concat!(env!("CARGO_TARGET_TMPDIR"), "/code")])
+            .arg("--cache")
+            .arg(cache.path())
+            .stderr(Stdio::null());
+        if let Some(bytes) = budget {
+            command.args(["--memory-budget", &bytes.to_string()]);
+        }
+        let served = Served::start(&mut command);
+        eventually("all are known", || async {
+            let ready = client.get(format!("http://{}/v2/health/ready", served.address)).send().await;
+            ready.is_ok_and(|answer| answer.status() == 200)
+        })
+        .await;
+        let known = served.memory("VmRSS");
+        for round in 0..3 {
+            for number in 0..MODELS {
+                let url = format!("http://{}/predict", served.address);
+                let row = row_for(&format!("m{number}"));
+                let answer = client.post(url).header("content-type", "application/json").body(row).send().await;
+                assert_eq!(answer.expect("an answer").status(), 200, "round {round}, model {number}");
+            }
+        }
+        let metrics = client.get(format!("http://{}/metrics", served.address)).send().await.expect("an answer");
+        let metrics = metrics.text().await.expect("text");
+        let value = |series: &str| -> f64 {
+            metrics.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok()).unwrap_or_default()
+        };
+        let (evicted, resident) =
+            (value("modelgate_evictions_total{reason=\"budget\"}"), value("modelgate_resident_generations"));
+        (known, served.memory("VmHWM"), evicted, resident)
+    };
+    let (known, full, evicted, resident) = serve(None).await;
+    assert_eq!((evicted, resident), (0.0, MODELS as f64));
+    let budget = usize::midpoint(known, full);
+    let (_, highest, evicted, resident) = serve(Some(budget)).await;
+    assert!(evicted > 0.0 && resident >= 1.0, "{evicted} {resident}");
+    assert!(
+        highest <= budget + budget / 10,
+        "{highest} bytes with a budget of {budget}; without one {known} to {full}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

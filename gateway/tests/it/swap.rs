@@ -104,6 +104,8 @@ async fn a_changed_signature_is_allowed_and_told() {
     let place_of = Place::new();
     place(&flowers("iris", "1"), &place_of.root.path().join("1"));
     let gateway = place_of.serve(|_| {}).await;
+    let load = Load::start(&gateway, "iris");
+    load.hears("1").await;
     let bundle = flowers("iris", "2");
     let config = fs::read_to_string(bundle.file("predict.json")).expect("a config");
     let mut config: Value = serde_json::from_str(&config).expect("JSON");
@@ -113,6 +115,8 @@ async fn a_changed_signature_is_allowed_and_told() {
     bundle.replace("golden.json", golden.replace("probabilities", "scores").as_bytes());
     place(&bundle, &place_of.root.path().join("2"));
     gateway.becomes("iris", "2", "READY", "'probabilities' is gone").await;
+    load.hears("2").await;
+    assert_eq!(load.end().await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

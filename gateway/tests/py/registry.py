@@ -1,7 +1,8 @@
 """What a data scientist does: trains a pipeline, exports it, logs it in MLflow's registry, moves an alias.
 
 Takes one command a line from standard input, and answers each with a line `= VERSION`: `train NAME WORD ...` trains and
-logs a pipeline whose classes end in the word given; `alias NAME ALIAS VERSION` moves an alias with MLflow's own client;
+logs a pipeline whose classes end in the word given; `alias NAME ALIAS VERSION` moves an alias with MLflow's own client,
+`stage NAME STAGE VERSION` gives a version a stage and takes it from the others;
 `bare NAME ALIAS` logs an ONNX graph without a bundle. The tracking server comes from MLFLOW_TRACKING_URI.
 """
 
@@ -69,6 +70,12 @@ def alias(options):
     return options.version
 
 
+def stage(options):
+    client = mlflow.MlflowClient()
+    client.transition_model_version_stage(options.name, options.version, options.stage, archive_existing_versions=True)
+    return options.version
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True)
@@ -87,6 +94,10 @@ def main():
     for argument in ("name", "alias", "version"):
         command.add_argument(argument)
     command.set_defaults(run=alias)
+    command = commands.add_parser("stage")
+    for argument in ("name", "stage", "version"):
+        command.add_argument(argument)
+    command.set_defaults(run=stage)
     for line in sys.stdin:
         options = parser.parse_args(shlex.split(line))
         print("=", options.run(options), flush=True)

@@ -1,31 +1,48 @@
 //! What the document says about one model.
 
-use std::time::Duration;
-
 use modelgate_columns::Column;
 use serde_json::{Map, Value, json};
 
-use crate::{bundle::Example, http::openapi::column};
+use crate::{bundle::Example, card::Known, http::openapi::column, wasm::host::Limits};
 
-/// A live model, as far as callers see it.
+/// What is said of a model that was not resident yet.
+const UNSEEN: &str = "The first request loads it; from then on its features are known.";
+
+/// A model, as far as callers see it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ModelDoc<'a> {
     pub(super) name: &'a str,
     pub(super) version: &'a str,
-    pub(super) description: &'a str,
     /// Whether it answers where no model is named.
     pub(super) is_default: bool,
-    pub(super) inputs: &'a [Column],
-    /// The first is the prediction.
-    pub(super) outputs: &'a [Column],
-    pub(super) example: Option<&'a Example>,
-    /// In one request.
-    pub(super) max_rows: u32,
-    /// Of one request.
-    pub(super) deadline: Duration,
+    /// Whether it answers without being loaded first.
+    pub(super) is_resident: bool,
+    /// `None` until it was resident once.
+    pub(super) known: Option<&'a Known>,
 }
 
-impl ModelDoc<'_> {
+impl<'a> ModelDoc<'a> {
+    pub(super) fn inputs(&self) -> &'a [Column] {
+        self.known.map_or(&[], |known| &known.signature.inputs)
+    }
+
+    /// The first is the prediction.
+    fn outputs(&self) -> &'a [Column] {
+        self.known.map_or(&[], |known| &known.signature.outputs)
+    }
+
+    pub(super) fn example(&self) -> Option<&'a Example> {
+        self.known?.example.as_ref()
+    }
+
+    fn max_rows(&self) -> u32 {
+        self.known.map_or(Limits::default().rows, |known| known.max_rows)
+    }
+
+    fn description(&self) -> &'a str {
+        self.known.map_or("", |known| known.description.as_str())
+    }
+
     /// Its schemas under their names in `components`. A model's name needs no escape there: bundles are held to the same
     /// letters.
     pub(super) fn schemas(&self) -> [(String, Value); 4] {
@@ -34,7 +51,7 @@ impl ModelDoc<'_> {
             "type": "array",
             "items": { "$ref": self.at("row") },
             "minItems": 1,
-            "maxItems": self.max_rows,
+            "maxItems": self.max_rows(),
         });
         [
             (format!("{}.row", self.name), self.row()),
@@ -56,7 +73,7 @@ impl ModelDoc<'_> {
 
     /// A row that is known to be answered.
     pub(super) fn example_row(&self) -> Option<Value> {
-        let mut row = self.example?.input.clone();
+        let mut row = self.example()?.input.clone();
         if self.names_model() {
             row.insert("model".into(), self.name.into());
         }
@@ -64,22 +81,25 @@ impl ModelDoc<'_> {
     }
 
     /// Its known answer.
-    pub(super) fn example_answer(&self) -> Option<&Value> {
-        self.example?.output.get(&self.outputs.first()?.name)
+    pub(super) fn example_answer(&self) -> Option<&'a Value> {
+        self.example()?.output.get(&self.outputs().first()?.name)
     }
 
     /// What people want to know of it, in the order that its author chose.
     pub(super) fn card(&self) -> Value {
         let names = |columns: &[Column]| columns.iter().map(|column| column.name.clone()).collect::<Vec<_>>();
+        let deadline = self.known.map_or(Limits::default().deadline, |known| known.deadline);
         json!({
             "name": self.name,
             "version": self.version,
-            "description": self.description,
+            "description": self.description(),
             "default": self.is_default,
-            "inputs": names(self.inputs),
-            "outputs": names(self.outputs),
-            "rows": self.max_rows,
-            "deadline_ms": u64::try_from(self.deadline.as_millis()).unwrap_or(u64::MAX),
+            "resident": self.is_resident,
+            "known": self.known.is_some(),
+            "inputs": names(self.inputs()),
+            "outputs": names(self.outputs()),
+            "rows": self.max_rows(),
+            "deadline_ms": u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX),
             "row": self.at("row"),
             "answer": self.at("answer"),
         })
@@ -91,13 +111,13 @@ impl ModelDoc<'_> {
 
     /// A feature of that name would hide the key that names the model.
     fn names_model(&self) -> bool {
-        self.inputs.iter().all(|column| column.name != "model")
+        self.inputs().iter().all(|column| column.name != "model")
     }
 
     fn row(&self) -> Value {
         let mut properties = Map::new();
         let mut required: Vec<&str> = Vec::new();
-        for column in self.inputs {
+        for column in self.inputs() {
             properties.insert(column.name.clone(), column::input(column));
             if !column::is_optional(column) {
                 required.push(&column.name);
@@ -120,7 +140,8 @@ impl ModelDoc<'_> {
             "type": "object",
             "properties": properties,
             "required": required,
-            "additionalProperties": false,
+            // Whatever it takes, until that is known.
+            "additionalProperties": self.known.is_none(),
         })
     }
 
@@ -130,10 +151,11 @@ impl ModelDoc<'_> {
             if list { json!({ "type": "array", "items": value }) } else { value }
         };
         let key = if list { "predictions" } else { "prediction" };
-        let outputs: Map<_, _> = self.outputs.iter().map(|column| (column.name.clone(), of(column))).collect();
-        let names: Vec<_> = self.outputs.iter().map(|column| column.name.as_str()).collect();
+        let outputs: Map<_, _> = self.outputs().iter().map(|column| (column.name.clone(), of(column))).collect();
+        let names: Vec<_> = self.outputs().iter().map(|column| column.name.as_str()).collect();
         let mut properties = Map::new();
-        properties.insert(key.into(), self.outputs.first().map_or(Value::Null, of));
+        let unseen = if list { json!({ "type": "array" }) } else { json!({}) };
+        properties.insert(key.into(), self.outputs().first().map_or(unseen, of));
         properties.insert(
             "outputs".into(),
             json!({
@@ -141,7 +163,7 @@ impl ModelDoc<'_> {
                 "type": "object",
                 "properties": outputs,
                 "required": names,
-                "additionalProperties": false,
+                "additionalProperties": self.known.is_none(),
             }),
         );
         json!({
@@ -155,9 +177,10 @@ impl ModelDoc<'_> {
 
     fn about(&self) -> String {
         let version = format!("Version {}.", self.version);
-        match self.description {
-            "" => version,
-            text => format!("{}. {version}", text.trim_end_matches('.')),
+        match (self.known, self.description()) {
+            (None, _) => format!("{version} {UNSEEN}"),
+            (_, "") => version,
+            (_, text) => format!("{}. {version}", text.trim_end_matches('.')),
         }
     }
 }

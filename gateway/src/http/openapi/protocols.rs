@@ -251,7 +251,7 @@ fn operations(models: &[ModelDoc<'_>]) -> Vec<Operation> {
         open(
             "get",
             "/v1/models",
-            "List the models that are live",
+            "List the models, resident or not",
             vec![("200", response("Their names", object(&json!({ "models": texts() }), &["models"])))],
         ),
         open(
@@ -291,11 +291,11 @@ fn examples(models: &[ModelDoc<'_>], of: impl Fn(&ModelDoc<'_>) -> Option<Value>
 
 /// A row that is known to be answered.
 fn row(model: &ModelDoc<'_>) -> Option<Value> {
-    Some(model.example?.input.clone().into())
+    Some(model.example()?.input.clone().into())
 }
 
 fn infer_example(model: &ModelDoc<'_>) -> Option<Value> {
-    let example = model.example?;
+    let example = model.example()?;
     let tensor = |column: &Column| {
         let value = example.input.get(&column.name).filter(|value| !value.is_null())?;
         let mut shape = vec![1];
@@ -304,8 +304,8 @@ fn infer_example(model: &ModelDoc<'_>) -> Option<Value> {
             json!({ "name": column.name, "shape": shape, "datatype": column.datatype.protocol_name(), "data": [value] }),
         )
     };
-    let sendable = model.inputs.iter().all(|column| column.datatype != Datatype::F16 && column.row_size().is_some());
-    sendable.then(|| json!({ "inputs": model.inputs.iter().filter_map(tensor).collect::<Vec<_>>() }))
+    let sendable = model.inputs().iter().all(|column| column.datatype != Datatype::F16 && column.row_size().is_some());
+    sendable.then(|| json!({ "inputs": model.inputs().iter().filter_map(tensor).collect::<Vec<_>>() }))
 }
 
 /// What the path items name.

@@ -40,7 +40,7 @@ pub(super) fn paths() -> Map<String, Value> {
     [
         (
             "/listar_modelos",
-            get("inference", "List the models that are live", &[("200", response("Their names", listing))]),
+            get("inference", "List the models, resident or not", &[("200", response("Their names", listing))]),
         ),
         ("/healthz", get("operation", "Whether the process answers", &[("200", live.clone())])),
         ("/v2/health/live", get("operation", "Whether the process answers", &[("200", live)])),

@@ -1,10 +1,10 @@
 use std::{collections::BTreeSet, time::Duration};
 
-use modelgate_columns::{Column, Datatype};
+use modelgate_columns::{Column, Datatype, Signature};
 use serde_json::{Value, json};
 
 use super::{describe, model::ModelDoc};
-use crate::{bundle::Example, error::Error, wasm::instance::TrapCause};
+use crate::{bundle::Example, card::Known, error::Error, wasm::instance::TrapCause};
 
 struct Fixture {
     name: &'static str,
@@ -58,19 +58,26 @@ fn house() -> Fixture {
 }
 
 fn document(fixtures: &[Fixture]) -> Value {
-    let models: Vec<_> = fixtures
+    let known: Vec<_> = fixtures
         .iter()
-        .enumerate()
-        .map(|(place, fixture)| ModelDoc {
-            name: fixture.name,
-            version: "1",
-            description: "For a test",
-            is_default: place == 0,
-            inputs: &fixture.inputs,
-            outputs: &fixture.outputs,
-            example: Some(&fixture.example),
+        .map(|fixture| Known {
+            description: "For a test".into(),
+            signature: Signature { inputs: fixture.inputs.clone(), outputs: fixture.outputs.clone() },
+            example: Some(fixture.example.clone()),
             max_rows: 10_000,
             deadline: Duration::from_secs(5),
+        })
+        .collect();
+    let models: Vec<_> = fixtures
+        .iter()
+        .zip(&known)
+        .enumerate()
+        .map(|(place, (fixture, known))| ModelDoc {
+            name: fixture.name,
+            version: "1",
+            is_default: place == 0,
+            is_resident: true,
+            known: Some(known),
         })
         .collect();
     describe(&models)
@@ -159,6 +166,18 @@ fn the_default_model_may_go_without_its_name_and_others_may_not() {
     assert_eq!(examples["house.v2"]["value"]["model"], "house.v2");
     assert_eq!(examples["modelo_covertype_vf"]["value"]["Soil_Type"], "C7746");
     assert_eq!(document["x-modelgate-models"][0]["inputs"][0], "Elevation", "in the signature's order");
+}
+
+#[test]
+fn a_model_that_was_never_resident_takes_any_row_that_names_it() {
+    let unseen = |name, is_default| ModelDoc { name, version: "3", is_default, is_resident: false, known: None };
+    let document = describe(&[unseen("first", true), unseen("second", false)]);
+    let row = &document["components"]["schemas"]["second.row"];
+    assert_eq!((&row["required"], &row["additionalProperties"]), (&json!(["model"]), &json!(true)));
+    assert_eq!(document["components"]["schemas"]["first.row"]["required"], json!([]));
+    let card = &document["x-modelgate-models"][1];
+    assert_eq!((&card["name"], &card["version"]), (&json!("second"), &json!("3")));
+    assert_eq!((&card["resident"], &card["known"]), (&json!(false), &json!(false)));
 }
 
 #[test]

@@ -1,0 +1,70 @@
+//! What callers may know of a model, whether it is resident or not.
+
+use std::{sync::Arc, time::Duration};
+
+use modelgate_columns::Signature;
+
+use crate::{bundle::Example, generation::Generation};
+
+/// A model in a list of models.
+#[derive(Clone, Debug)]
+pub struct Card {
+    /// What requests call it.
+    pub name: String,
+    /// The version that answers, or would.
+    pub version: String,
+    /// Whether it answers without being loaded first.
+    pub resident: bool,
+    /// The rest; `None` until it was resident once.
+    pub known: Option<Known>,
+}
+
+/// What only a model that was loaded tells.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// One line for people.
+    pub description: String,
+    /// What the chain takes and gives; the first output is the prediction.
+    pub signature: Signature,
+    /// A row with a known answer.
+    pub example: Option<Example>,
+    /// Rows in one request.
+    pub max_rows: u32,
+    /// Of one request.
+    pub deadline: Duration,
+}
+
+impl Known {
+    /// What this generation tells.
+    pub fn of(generation: &Generation) -> Self {
+        Self {
+            description: generation.description.clone(),
+            signature: generation.signature.clone(),
+            example: generation.golden.examples.first().cloned(),
+            max_rows: generation.limits.rows,
+            deadline: generation.limits.deadline,
+        }
+    }
+}
+
+impl Card {
+    /// Of a model that is resident.
+    pub fn resident(generation: &Generation) -> Self {
+        Self {
+            name: generation.name.clone(),
+            version: generation.version.clone(),
+            resident: true,
+            known: Some(Known::of(generation)),
+        }
+    }
+
+    /// Of one that is not.
+    pub fn idle(name: &str, version: &str, known: Option<&Arc<Known>>) -> Self {
+        Self {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            resident: false,
+            known: known.map(|known| known.as_ref().clone()),
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Who may read a bucket, what networks do to its bodies, and uploads that were broken off.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use reqwest::{Client, StatusCode};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    faulty::{Fault, Wire},
+    flowers::{Load, flowers, other_model},
+    real::{S3, Served, modelgate, modelgate_at, python, source_at, with_s3},
+    support::{BundleFolder, Gateway, client, eventually, sha256},
+};
+
+fn push(s3: &S3, bundle: &BundleFolder) {
+    let output = modelgate(s3, &["push", bundle.path().to_str().expect("text"), "s3://models/live"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A gateway that follows this source with these variables, and no others that say who it is.
+fn follow(source: &str, cache: &TempDir, variables: &[(&str, &str)]) -> Served {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_modelgate"));
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"] {
+        command.env_remove(name);
+    }
+    command
+        .args(["serve", "--source", source, "--poll", "0.2", "--listen", "127.0.0.1:0"])
+        .args([
+            "--workers",
+            "1",
+            "--max-instances",
+            "16",
+            "--code-cache",
+            concat!(env!("CARGO_TARGET_TMPDIR"), "/code"),
+        ])
+        .arg("--cache")
+        .arg(cache.path())
+        .envs(variables.iter().copied())
+        .stderr(Stdio::null());
+    Served::start(&mut command)
+}
+
+async fn source_becomes(client: &Client, address: &str, state: &str) {
+    eventually(&format!("the store is {state}"), || async {
+        let sources = client.get(format!("http://{address}/v2/repository/sources")).send().await.expect("an answer");
+        sources.json::<Value>().await.expect("JSON")["sources"][0]["state"] == state
+    })
+    .await;
+    let metrics = client.get(format!("http://{address}/metrics")).send().await.expect("an answer");
+    let (metrics, up) = (metrics.text().await.expect("text"), u8::from(state == "ok"));
+    assert!(metrics.contains(&format!("modelgate_source_up{{source=\"store\"}} {up}")), "{state}");
+    assert!(
+        metrics.contains(&format!("modelgate_source_polls_total{{outcome=\"{state}\",source=\"store\"}}")),
+        "{state}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_checks_who_asks_is_read_with_the_right_credentials_only() {
+    let (s3, client) = (S3::start().await, client());
+    push(&s3, &flowers("iris", "1"));
+    let mut people = Command::new(python("python"));
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/py/s3_people.py");
+    let told = with_s3(&mut people, &s3).arg(script).output().expect("it runs");
+    let people: Value = serde_json::from_slice(&told.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&told.stderr)));
+    let text = |who: &str, what: &str| people[who][what].as_str().expect("text").to_owned();
+    // From now on the server checks signatures.
+    let strict = client.post(s3.url("moto-api/reset-auth")).body("0").send().await.expect("an answer");
+    assert_eq!(strict.status(), StatusCode::OK);
+
+    let source = format!("store=s3://models/live?endpoint=http://{}", s3.address);
+    let (key, secret) = (text("user", "key"), text("user", "secret"));
+    let (session_key, session_secret) = (text("session", "key"), text("session", "secret"));
+    let token = text("session", "token");
+    let cases = [
+        (vec![("AWS_ACCESS_KEY_ID", &key), ("AWS_SECRET_ACCESS_KEY", &secret)], "ok"),
+        (vec![("AWS_ACCESS_KEY_ID", &key), ("AWS_SECRET_ACCESS_KEY", &session_secret)], "denied"),
+        (
+            vec![
+                ("AWS_ACCESS_KEY_ID", &session_key),
+                ("AWS_SECRET_ACCESS_KEY", &session_secret),
+                ("AWS_SESSION_TOKEN", &token),
+            ],
+            "ok",
+        ),
+        (vec![("AWS_ACCESS_KEY_ID", &session_key), ("AWS_SECRET_ACCESS_KEY", &session_secret)], "denied"),
+    ];
+    for (variables, state) in cases {
+        let cache = TempDir::new().expect("a folder");
+        let variables: Vec<_> = variables.into_iter().map(|(name, value)| (name, value.as_str())).collect();
+        let served = follow(&source, &cache, &variables);
+        source_becomes(&client, &served.address, state).await;
+        let status = if state == "ok" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        eventually("it is ready, or not", || async {
+            let ready = client.get(format!("http://{}/v2/health/ready", served.address)).send().await;
+            ready.expect("an answer").status() == status
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn anonymous_requests_are_not_signed_and_others_are_with_their_token() {
+    let (s3, client) = (S3::start().await, client());
+    push(&s3, &flowers("iris", "1"));
+    let wire = Wire::to(&s3.address).await;
+    let keys = [("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret"), ("AWS_SESSION_TOKEN", "the-token")];
+    let address = wire.address.clone();
+    let signed = format!("store=s3://models/live?endpoint=http://{address}");
+    for (source, fault, state) in [
+        (source_at(&address, "live"), Fault::refusal(403, "AccessDenied").on("\r\nauthorization:"), "ok"),
+        (signed.clone(), Fault::refusal(403, "AccessDenied").on("\r\nauthorization:"), "denied"),
+        (signed.clone(), Fault::refusal(403, "InvalidToken").unless("\r\nx-amz-security-token: the-token\r\n"), "ok"),
+        // Without the token being signed it would be of no use.
+        (signed, Fault::refusal(403, "InvalidToken").unless(";x-amz-security-token"), "ok"),
+    ] {
+        wire.fail(fault);
+        let cache = TempDir::new().expect("a folder");
+        let served = follow(&source, &cache, &keys);
+        source_becomes(&client, &served.address, state).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_is_not_there_is_missing_until_it_is_made() {
+    let (s3, cache) = (S3::start().await, TempDir::new().expect("a folder"));
+    let source = format!("store=s3://later/live?endpoint=http://{}&anonymous=true", s3.address);
+    let gateway = Gateway::sourcing(&[source], cache.path(), |_| {}).await;
+    source_becomes(&gateway.client, &gateway.address, "missing").await;
+    assert_eq!(gateway.get("/v2/health/ready").await.status, 503);
+    assert_eq!(gateway.client.put(s3.url("later")).send().await.expect("an answer").status(), StatusCode::OK);
+    source_becomes(&gateway.client, &gateway.address, "ok").await;
+}
+
+/// Under load, with a new version whose graph comes slowly, ends early, or stops coming.
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_are_slow_come_and_bodies_that_stop_are_fetched_again() {
+    let (s3, cache) = (S3::start().await, TempDir::new().expect("a folder"));
+    push(&s3, &flowers("iris", "1"));
+    let wire = Wire::to(&s3.address).await;
+    let gateway = Arc::new(Gateway::sourcing(&[source_at(&wire.address, "live")], cache.path(), |_| {}).await);
+    gateway.ready().await;
+    let load = Load::start(&gateway, "iris");
+    load.hears("1").await;
+    let next = |version: &str| {
+        let bundle = flowers("iris", version);
+        other_model(&bundle, version);
+        let graph = sha256(&fs::read(bundle.file("model.onnx")).expect("a graph"));
+        (bundle, format!("get /models/live/blobs/{graph}"))
+    };
+    let (bundle, graph) = next("2");
+    wire.fail(Fault::Slow(500).on(&graph));
+    push(&s3, &bundle);
+    load.hears("2").await;
+
+    let (bundle, graph) = next("3");
+    wire.fail(Fault::CutAfter(2000).on(&graph));
+    push(&s3, &bundle);
+    gateway.becomes("iris", "3", "UNAVAILABLE", "model.onnx: garbage: the body ended early").await;
+    load.hears("2").await;
+    wire.fail(Fault::None);
+    load.hears("3").await;
+
+    let (bundle, graph) = next("4");
+    wire.fail(Fault::StallAfter(2000).on(&graph));
+    push(&s3, &bundle);
+    gateway.becomes("iris", "4", "UNAVAILABLE", "model.onnx: timeout").await;
+    load.hears("3").await;
+    // The source itself is well: it was looked at all the while.
+    source_becomes(&gateway.client, &gateway.address, "ok").await;
+    wire.fail(Fault::None);
+    load.hears("4").await;
+    load.end().await;
+    let unfetched = gateway.metric("modelgate_releases_total{model=\"iris\",outcome=\"unfetched\"}").await;
+    assert!(unfetched >= Some(2.0), "{unfetched:?}");
+}
+
+/// 40 MiB go in three parts, of which the last cannot be sent at first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_was_broken_off_goes_on_where_it_was() {
+    let (s3, bundle) = (S3::start().await, flowers("iris", "1"));
+    let graph: Vec<u8> = (0..40_u32 << 20).map(|place| place.to_le_bytes()[place as usize % 3]).collect();
+    bundle.replace("model.onnx", &graph);
+    // The tests' server calls this answer otherwise than S3 and MinIO do.
+    let words = Wire::to(&s3.address).await;
+    words.fail(Fault::Reword("ListPartsResponse", "ListPartsResult  ").on("x-id=listparts"));
+    let wire = Wire::to(&words.address).await;
+    wire.fail(Fault::refusal(403, "AccessDenied").on("partnumber=3"));
+    let arguments = ["push", bundle.path().to_str().expect("text"), "s3://models/live"];
+    let output = modelgate_at(&wire.address, &arguments);
+    let (told, problem) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(!output.status.success() && told.contains("33554432 of 41943040 bytes"), "{told}{problem}");
+    assert!(problem.contains("push it again"), "{problem}");
+    assert!(!s3.has("live/iris/1/bundle.toml").await);
+
+    // What was sent is not sent again.
+    wire.fail(Fault::refusal(403, "AccessDenied").on("partnumber=1"));
+    let output = modelgate_at(&wire.address, &arguments);
+    let (told, problem) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{told}{problem}");
+    assert!(told.contains("model.onnx: 33554432 of 41943040 bytes are there already"), "{told}");
+    let blob = s3.url(&format!("models/live/blobs/{}", sha256(&graph)));
+    let sent = client().get(blob).send().await.expect("an answer").bytes().await.expect("a body");
+    assert_eq!(sha256(&sent), sha256(&graph));
+    assert!(s3.has("live/iris/1/bundle.toml").await);
+
+    // And of a whole bundle nothing is sent.
+    wire.fail(Fault::refusal(403, "AccessDenied").on("put /models/live/blobs/"));
+    let output = modelgate_at(&wire.address, &arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("model.onnx: there already"));
+}
