@@ -94,7 +94,7 @@ mod tests {
         // Of which 100 MiB are aimed at.
         let mut budget = Budget::new(Some(100 * MIB * 20 / 19 + 1), 30 * MIB);
         assert_eq!(budget.over(70 * MIB), 0);
-        assert_eq!(budget.over(75 * MIB) / MIB, 5);
+        assert_eq!(budget.over(75 * MIB).div_ceil(MIB), 5);
         // A load at its height, 20 MiB over what it was thought to take.
         look(&mut budget, 0, 110, 60);
         assert_eq!(budget.over(60 * MIB).div_ceil(MIB), 10);
