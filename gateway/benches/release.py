@@ -72,6 +72,7 @@ def release(bench, executables, scratch, moves=9):
         "AWS_ENDPOINT_URL": f"http://{s3}", "MLFLOW_S3_ENDPOINT_URL": f"http://{s3}", "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test-secret", "AWS_DEFAULT_REGION": "us-east-1", "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_TRACKING_URI": f"http://{mlflow}", "GIT_PYTHON_REFRESH": "quiet",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     (scratch / "mlflow").mkdir()
     server = [program("mlflow"), "server", "--host", "127.0.0.1", "--port", mlflow.split(":")[1], "--workers", "1",

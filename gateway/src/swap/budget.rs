@@ -8,13 +8,18 @@
 use std::time::{Duration, Instant};
 
 /// A difference that shrinks is forgotten in about this time. One that grows counts at once.
-const FORGET: Duration = Duration::from_secs(2);
+const FORGET: Duration = Duration::from_secs(4);
+
+/// This part of the budget is left free, for what grows between two looks.
+const SPARE: usize = 20;
 
 /// The process's memory, as far as models are to fit into it.
 #[derive(Debug)]
 pub(super) struct Budget {
     /// Bytes that the process may take.
     limit: Option<usize>,
+    /// Bytes that are aimed at.
+    most: usize,
     /// Bytes that it takes beyond what is accounted for; below 0 where the estimates are high.
     drift: isize,
     looked: Option<Instant>,
@@ -23,7 +28,8 @@ pub(super) struct Budget {
 impl Budget {
     /// `own` is what the process took before any model was there.
     pub(super) fn new(limit: Option<usize>, own: usize) -> Self {
-        Self { limit, drift: signed(own), looked: None }
+        let spare = |limit: usize| limit - limit / SPARE;
+        Self { limit, most: limit.map_or(usize::MAX, spare), drift: signed(own), looked: None }
     }
 
     pub(super) fn limit(&self) -> Option<usize> {
@@ -49,9 +55,8 @@ impl Budget {
 
     /// Bytes to be given back, if so many are accounted for.
     pub(super) fn over(&self, accounted: usize) -> usize {
-        let Some(limit) = self.limit else { return 0 };
         let taken = signed(accounted).saturating_add(self.drift);
-        usize::try_from(taken.saturating_sub(signed(limit))).unwrap_or(0)
+        usize::try_from(taken.saturating_sub(signed(self.most))).unwrap_or(0)
     }
 }
 
@@ -81,20 +86,21 @@ mod tests {
     fn without_a_limit_nothing_is_over_it() {
         let mut budget = Budget::new(None, 30 * MIB);
         look(&mut budget, 0, 900, 0);
-        assert_eq!(budget.over(usize::MAX), 0);
+        assert_eq!(budget.over(1 << 50), 0);
     }
 
     #[test]
     fn what_is_not_accounted_for_counts_at_once_and_is_forgotten_slowly() {
-        let mut budget = Budget::new(Some(100 * MIB), 30 * MIB);
+        // Of which 100 MiB are aimed at.
+        let mut budget = Budget::new(Some(100 * MIB * 20 / 19 + 1), 30 * MIB);
         assert_eq!(budget.over(70 * MIB), 0);
-        assert_eq!(budget.over(75 * MIB), 5 * MIB);
+        assert_eq!(budget.over(75 * MIB).div_ceil(MIB), 5);
         // A load at its height, 20 MiB over what it was thought to take.
         look(&mut budget, 0, 110, 60);
-        assert_eq!(budget.over(60 * MIB), 10 * MIB);
-        look(&mut budget, 200, 90, 60);
-        assert_eq!(budget.over(60 * MIB), 8 * MIB);
-        for _ in 0..200 {
+        assert_eq!(budget.over(60 * MIB).div_ceil(MIB), 10);
+        look(&mut budget, 400, 90, 60);
+        assert_eq!(budget.over(60 * MIB).div_ceil(MIB), 8);
+        for _ in 0..400 {
             look(&mut budget, 100, 90, 60);
         }
         assert_eq!(budget.over(60 * MIB), 0);
@@ -114,6 +120,6 @@ mod tests {
         assert_eq!(budget.over(150 * MIB), 0);
         // As soon as they are right, they are believed.
         look(&mut budget, 100, 130, 100);
-        assert_eq!(budget.over(100 * MIB), 30 * MIB);
+        assert_eq!(budget.over(100 * MIB) / MIB, 35);
     }
 }

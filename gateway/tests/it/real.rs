@@ -163,6 +163,8 @@ fn with_s3_at<'a>(command: &'a mut Command, address: &str) -> &'a mut Command {
         .env("AWS_SECRET_ACCESS_KEY", "test-secret")
         .env("AWS_DEFAULT_REGION", "us-east-1")
         .env("MLFLOW_DISABLE_TELEMETRY", "true")
+        // Seven more processes, for jobs that nobody here has.
+        .env("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
 }
 
 /// The binary with these arguments, to its end.

@@ -46,7 +46,17 @@ async fn the_first_request_loads_a_model_once() {
     assert_eq!(gateway.metric("modelgate_known_versions").await, Some(3.0));
     let listed = gateway.get("/listar_modelos").await.json();
     assert_eq!(listed, json!({ "modelos_disponibles": ["m0", "m1", "m2"] }));
+    assert_eq!(gateway.get("/v1/models").await.json(), json!({ "models": ["m0", "m1", "m2"] }));
     assert_eq!(gateway.metric("modelgate_resident_generations").await, Some(0.0));
+    // The document has them too, as far as they are known; it makes none resident.
+    let cards = async || {
+        let cards = gateway.get("/openapi.json").await.json()["x-modelgate-models"].clone();
+        let told = cards.as_array().expect("a list").iter();
+        told.map(|card| (card["name"].clone(), card["resident"].clone(), card["inputs"].as_array().map(Vec::len)))
+            .collect::<Vec<_>>()
+    };
+    let unseen = |name: &str| (name.into(), false.into(), Some(0));
+    assert_eq!(cards().await, [unseen("m0"), unseen("m1"), unseen("m2")]);
     // Many at once: one load, and all get its answer.
     let answers = join_all((0..32).map(|_| gateway.predict(row_for("m1")))).await;
     for answer in answers {
@@ -55,6 +65,7 @@ async fn the_first_request_loads_a_model_once() {
     assert_eq!(gateway.metric("modelgate_activations_total{outcome=\"success\"}").await, Some(1.0));
     assert_eq!(gateway.metric("modelgate_resident_generations").await, Some(1.0));
     gateway.becomes("m1", "1", "READY", "").await;
+    assert_eq!(cards().await, [unseen("m0"), ("m1".into(), true.into(), Some(4)), unseen("m2")]);
     // The default model, which nobody named, too.
     assert_eq!(gateway.predict(row().to_string()).await.status, 200);
     assert_eq!(gateway.predict(row_for("nobody")).await.status, 404);
@@ -148,6 +159,9 @@ async fn a_model_nobody_asks_for_is_let_go() {
     })
     .await;
     assert_eq!(gateway.metric("modelgate_resident_generations").await, Some(0.0));
+    // What it told of itself is remembered.
+    let card = gateway.get("/openapi.json").await.json()["x-modelgate-models"][0].clone();
+    assert_eq!((&card["resident"], &card["inputs"][0]), (&json!(false), &json!("sepal_length")), "{card}");
     assert_eq!(gateway.predict(row_for("m0")).await.status, 200);
     assert_eq!(gateway.metric("modelgate_activations_total{outcome=\"success\"}").await, Some(2.0));
 }

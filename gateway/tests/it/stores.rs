@@ -78,8 +78,15 @@ async fn a_store_that_checks_who_asks_is_read_with_the_right_credentials_only() 
     let (key, secret) = (text("user", "key"), text("user", "secret"));
     let (session_key, session_secret) = (text("session", "key"), text("session", "secret"));
     let token = text("session", "token");
+    // The same keys in the file that Amazon's tools share.
+    let home = TempDir::new().expect("a folder");
+    let file = home.path().join("credentials").display().to_string();
+    fs::write(&file, format!("[reader]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n"))
+        .expect("written");
+    let profile = "reader".to_owned();
     let cases = [
         (vec![("AWS_ACCESS_KEY_ID", &key), ("AWS_SECRET_ACCESS_KEY", &secret)], "ok"),
+        (vec![("AWS_PROFILE", &profile), ("AWS_SHARED_CREDENTIALS_FILE", &file)], "ok"),
         (vec![("AWS_ACCESS_KEY_ID", &key), ("AWS_SECRET_ACCESS_KEY", &session_secret)], "denied"),
         (
             vec![
