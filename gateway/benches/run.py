@@ -137,7 +137,7 @@ def chain(executables, _scratch):
     at_most("time the wasm chain adds, isolation = request", result["request_adds_us"], 25, "µs")
 
 
-def throughput(executables, scratch, rounds=5):
+def throughput(executables, scratch, rounds=7):
     print("Requests per second, one row each, 32 keep-alive connections, client on the same cores (medians):", flush=True)
     body_file = scratch / "bodies.jsonl"
     body_file.write_text("\n".join(bodies()[0]) + "\n")
