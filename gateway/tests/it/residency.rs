@@ -144,8 +144,9 @@ async fn the_process_stays_within_its_memory_budget() {
     let budget = usize::midpoint(known, full);
     let (_, highest, evicted, resident) = serve(Some(budget)).await;
     assert!(evicted > 0.0 && resident >= 1.0, "{evicted} {resident}");
+    // A tenth, and what the code takes that the first load brings into memory: in a process so small that is much.
     assert!(
-        highest <= budget + budget / 10,
+        highest <= budget + budget / 10 + (4 << 20),
         "{highest} bytes with a budget of {budget}; without one {known} to {full}"
     );
 }
