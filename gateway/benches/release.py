@@ -39,7 +39,8 @@ def until_it_answers(url):
 
 
 def put(url, data=b""):
-    urllib.request.urlopen(urllib.request.Request(url, data, method="PUT"), timeout=30).read()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/octet-stream"}, method="PUT")
+    urllib.request.urlopen(request, timeout=30).read()
 
 
 @contextlib.contextmanager

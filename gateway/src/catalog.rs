@@ -213,6 +213,15 @@ impl Catalog {
         })
     }
 
+    /// Whether this version, or where none is given some version, is resident or on its way.
+    pub fn answers(&self, name: &str, version: Option<&str>) -> bool {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        live.models.get(name).is_some_and(|entry| {
+            let mut of = entry.versions.iter().filter(|known| version.is_none_or(|version| known.version == version));
+            of.any(|known| known.state != State::Unavailable)
+        })
+    }
+
     /// Every version that is known, by model.
     pub fn index(&self) -> Vec<(String, Vec<Status>)> {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);

@@ -65,6 +65,8 @@ impl Supervisor {
         });
         let (since, task) = (Instant::now(), task.abort_handle());
         slot.state = SlotState::Busy { ticket, until, since, task, need: Need::default() };
+        // Said before anything of it is loaded: its series must not be taken for those of a model that is gone.
+        self.publish(name);
     }
 
     /// A job has ended.

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// After a load, its thread still gives back what it took; what is seen meanwhile says nothing.
-const AFTERMATH: Duration = Duration::from_millis(20);
+const AFTERMATH: Duration = Duration::from_millis(5);
 
 /// A generation that could be let go.
 pub(super) struct Resident {
@@ -78,6 +78,9 @@ impl Supervisor {
     /// Releases that are about to be loaded, in the order in which they asked: sets aside what that takes. Where it does
     /// not fit beside another load, that one is waited for, and nothing has to go for the sake of two at once.
     pub(super) fn give_rooms(&mut self) {
+        if !self.asking.is_empty() {
+            self.look_at_memory();
+        }
         while let Some(Room { model, id, ticket, release, .. }) = self.asking.front() {
             let slot = self.models.get(model).and_then(|model| model.slots.get(id));
             let Some(slot) = slot.filter(|slot| slot.is_at(*ticket)) else {

@@ -87,8 +87,13 @@ impl Supervisor {
         metrics: Arc<Metrics>,
         given: Vec<(Release, Arc<Generation>)>,
     ) -> std::io::Result<Self> {
-        let known = Arc::clone(&catalog);
-        let reaper = Reaper::start(Arc::clone(&metrics), move |model, version| known.knows(model, version))?;
+        let (known, on_demand) = (Arc::clone(&catalog), settings.on_demand);
+        // Where hundreds of models are known and few resident, the series of those that are not would take more memory
+        // than many a model.
+        let keeps = move |model: &str, version: Option<&str>| {
+            if on_demand && version.is_some() { known.answers(model, version) } else { known.knows(model, version) }
+        };
+        let reaper = Reaper::start(Arc::clone(&metrics), keeps)?;
         let (done, finished) = mpsc::channel(64);
         let (rooms, asked) = Rooms::new(reaper.unreleased());
         let mut this = Self {

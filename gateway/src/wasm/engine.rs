@@ -75,6 +75,9 @@ fn config(size: PoolSize) -> Config {
         // costs half. What an instance dirties for one row is far below it.
         .linear_memory_keep_resident(256 << 10)
         .table_keep_resident(16 << 10)
+        // What an instance leaves is taken by the next one, whatever its module: places that are kept for modules which
+        // come back would keep their memory, too.
+        .max_unused_warm_slots(8)
         // Linux 6.7 tells which pages are dirty; older kernels fall back by themselves.
         .pagemap_scan(Enabled::Auto);
 
