@@ -76,10 +76,11 @@ def predict(address, body):
 
 @contextlib.contextmanager
 def running(command, _address=None, cwd=GATEWAY, env=None):
-    """A process in a group of its own, ended at the end."""
+    """A process in a group of its own, ended at the end. In this session, so that the kernel shares the cores among threads
+    and not first among sessions."""
     process = subprocess.Popen(
         command, cwd=cwd, env=os.environ | (env or {}), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True,
+        process_group=0,
     )
     try:
         yield process

@@ -33,11 +33,10 @@ use crate::{
 /// Rows of a request that counts as small: what it takes is more for being a request than for its rows.
 const SMALL_REQUEST: u32 = 16;
 
-/// A single measurement counts for no more than this: a thread that loses its core for some milliseconds now and then
-/// does not make a quick model a slow one.
+/// A single measurement counts for no more than this.
 const MAX_COST_NS: u64 = 800_000;
 
-/// What a request that ran out of its time counts for: some hundred requests go by before that is forgotten.
+/// What a request that ran out of its time counts for: dozens of requests go by before that is forgotten.
 const OVERRUN_NS: u64 = 20_000_000;
 
 /// The same for each row of a large request.
@@ -76,7 +75,7 @@ pub struct Generation {
     pub shadow: Shadow,
     /// Bytes that it takes while it is resident, estimated.
     footprint: AtomicUsize,
-    /// Nanoseconds that small requests take, on a moving average.
+    /// Nanoseconds that small requests take.
     cost_ns: AtomicU64,
     /// Nanoseconds that each row of a large batch takes, likewise; `u64::MAX` as long as there was none.
     row_ns: AtomicU64,
@@ -184,16 +183,22 @@ impl Generation {
         self.tally.ran(requests, time);
         let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let requests = u64::try_from(requests).unwrap_or(u64::MAX).max(1);
-        // Two threads at once may lose one measurement; the average does not care.
-        let average = |of: &AtomicU64, new: u64| {
+        // Falls sooner than it rises, and so tells what a run takes that is not interrupted: a thread that must share its
+        // core with others does not make a quick model a slow one. Two at once may lose one measurement.
+        let lean = |of: &AtomicU64, new: u64| {
             let old = of.load(Ordering::Relaxed);
-            of.store(if old == u64::MAX { new } else { old - old / 16 + new / 16 }, Ordering::Relaxed);
+            let next = match old {
+                u64::MAX => new,
+                old if new < old => old - (old - new) / 8,
+                old => old + (new - old) / 64,
+            };
+            of.store(next, Ordering::Relaxed);
         };
         if u64::from(rows) <= requests.saturating_mul(u64::from(SMALL_REQUEST)) {
-            average(&self.cost_ns, (time / requests).min(MAX_COST_NS));
+            lean(&self.cost_ns, (time / requests).min(MAX_COST_NS));
         }
         if rows > SMALL_REQUEST {
-            average(&self.row_ns, (time / u64::from(rows)).min(MAX_COST_NS));
+            lean(&self.row_ns, (time / u64::from(rows)).min(MAX_COST_NS));
         }
     }
 

@@ -9,10 +9,14 @@ use std::{
     mem::ManuallyDrop,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use super::{INLINE_BUDGET, queue::Job, runners::Runners, together};
 use crate::metrics::Metrics;
+
+/// How long a thread runs requests before it looks after its sockets again.
+const TURN: Duration = Duration::from_millis(1);
 
 thread_local! {
     /// What a thread that reads sockets runs itself; `None` on every other thread. Never dropped by the thread's own end,
@@ -57,20 +61,26 @@ pub(super) fn run(job: Job, metrics: &Arc<Metrics>) -> bool {
 }
 
 async fn run_all(metrics: Arc<Metrics>) {
-    while run_next(&metrics) {
+    while run_some(&metrics) {
         // Others want their turn too.
         tokio::task::yield_now().await;
     }
 }
 
-/// Runs one group; tells whether there are more.
-fn run_next(metrics: &Metrics) -> bool {
+/// Runs groups for a while, one right after the other: what they have in common stays in the caches. Tells whether there
+/// are more.
+fn run_some(metrics: &Metrics) -> bool {
     HERE.with_borrow_mut(|here| {
         let Some(Here { runners, groups }) = here.as_mut() else { return false };
-        let Some(jobs) = groups.pop_front() else { return false };
-        let run = || together::run(jobs, runners, metrics, Some(INLINE_BUDGET));
-        if catch_unwind(AssertUnwindSafe(run)).is_err() {
-            metrics.panics.inc();
+        let begun = Instant::now();
+        while let Some(jobs) = groups.pop_front() {
+            let run = || together::run(jobs, runners, metrics, Some(INLINE_BUDGET));
+            if catch_unwind(AssertUnwindSafe(run)).is_err() {
+                metrics.panics.inc();
+            }
+            if begun.elapsed() >= TURN {
+                break;
+            }
         }
         !groups.is_empty()
     })
