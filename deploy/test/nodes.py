@@ -101,7 +101,7 @@ def scenarios(nodes):
 
     first.docker("node", "update", "--availability", "active", second.name)
     first.docker("service", "update", "--detach", "--force", "modelgate_gateway")
-    back = until("they are on all nodes", lambda: (found := ready(first, replicas)()) and len(set(found)) == 3 and found, 180)
+    back = until("they are on all nodes", lambda: (found := ready(first, replicas)()) and len(set(found)) == 3 and found, 300)
     yield "it comes back, and takes its share again", True, str(back)
 
     with Load(PORT, host=first.address) as load:
