@@ -161,8 +161,7 @@ def throughput(executables, scratch, rounds=7):
             latencies[name].append(result["p99_us"])
     for name, values in rates.items():
         print(f"  {name:<12} {statistics.median(values):>10.0f} /s   p99 {statistics.median(latencies[name]) / 1e3:.2f} ms")
-    # Of the medians: a neighbour that takes a core for a second falls on one of a pair.
-    ratio = lambda a, b: statistics.median(rates[a]) / statistics.median(rates[b])
+    ratio = lambda a, b: statistics.median(x / y for x, y in zip(rates[a], rates[b]))
     at_least("wasm chain ÷ native chain, same gateway, isolation = worker", ratio("worker", "native"), 0.93)
     at_least("wasm chain ÷ native chain, same gateway, isolation = request", ratio("request", "native-alone"), 0.50)
     at_least("gateway with wasm chain ÷ plainest axum handler", ratio("worker", "plain"), 0.80)

@@ -46,7 +46,7 @@ pub const STACK: usize = 8 << 20;
 /// Rows of a request that may be run where it was read.
 const INLINE_ROWS: u32 = 1_024;
 
-/// A request is quick if others of its size have taken less than this on average.
+/// A request is quick if others of its size have taken less than this, interruptions aside.
 const INLINE_COST: Duration = Duration::from_micros(100);
 
 /// How long a request may be run where it was read. No health check waits much longer than this.
