@@ -6,10 +6,11 @@
 #![expect(clippy::print_stdout, reason = "its output is the result")]
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use std::{env, fs, thread};
+use std::time::Instant;
+use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
+use modelgate::allocator;
 use modelgate::model::{Model, ModelLimits};
 use modelgate_columns::{Column, Datatype, Writer};
 use serde::Deserialize;
@@ -17,9 +18,6 @@ use serde_json::{Value, json};
 
 /// Long against the grain of the clock, which is a scheduler tick.
 const SECONDS: f64 = 0.5;
-
-/// From loading to looking at what stays resident.
-const SETTLED: Duration = Duration::from_secs(2);
 
 #[derive(Deserialize)]
 struct Input {
@@ -30,6 +28,7 @@ struct Input {
 }
 
 fn main() -> Result<()> {
+    allocator::give_back_at_once();
     let (Some(model), Some(rows)) = (env::var_os("OPERATORS_MODEL"), env::var_os("OPERATORS_ROWS")) else {
         println!("set OPERATORS_MODEL and OPERATORS_ROWS, or run benches/operators.py");
         return Ok(());
@@ -47,8 +46,6 @@ fn main() -> Result<()> {
     drop(bytes);
     let held = model.resident_bytes();
     let peak = peak_bytes()?.saturating_sub(before);
-    // What reading it took is given back after a while.
-    thread::sleep(SETTLED);
     let grown = resident_bytes()?.saturating_sub(before);
 
     let inputs: Vec<Input> = serde_json::from_slice(&fs::read(rows).context("OPERATORS_ROWS")?)?;

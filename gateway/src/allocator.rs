@@ -1,4 +1,4 @@
-//! The allocator, and how soon it gives memory back.
+//! The allocator, and how soon memory that is free goes back to the machine.
 
 use std::{env, os::unix::process::CommandExt, process::Command};
 
@@ -6,20 +6,73 @@ use std::{env, os::unix::process::CommandExt, process::Command};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// After how many milliseconds memory that nobody uses goes back to the system.
-const DELAY: &str = "MIMALLOC_PURGE_DELAY";
+/// The allocator's settings, and what they are to be: after how many milliseconds memory that nobody uses goes back to the
+/// system, and whether the system may give 2 MiB for the first byte that is touched.
+const SETTINGS: [(&str, &str); 2] = [("MIMALLOC_PURGE_DELAY", "0"), ("MIMALLOC_ALLOW_THP", "0")];
 
-/// Makes memory go back to the system at once, by starting this program again with the allocator's setting.
+/// Makes the process take what it uses and little more, by starting this program again with the allocator's settings.
 ///
 /// Loading a model takes many times what it takes afterwards. By default the allocator keeps that for a second and then
-/// until somebody happens to look; a gateway with few models would hold twice the memory that it needs. The setting is read
-/// before `main`, from the environment alone. Where the program cannot be started again, it goes on as it is.
+/// until somebody happens to look, and it asks the system for huge pages, of which a few bytes hold 2 MiB: a gateway of
+/// many models that come and go would hold twice the memory that it needs, and read large models at half the speed.
+/// Settings that are there stay as they are. They are read before `main`, from the environment alone; where the program
+/// cannot be started again, it goes on as it is.
 pub fn give_back_at_once() {
-    if env::var_os(DELAY).is_some() {
+    let missing = SETTINGS.iter().filter(|(name, _)| env::var_os(name).is_none());
+    let mut missing = missing.peekable();
+    if missing.peek().is_none() {
         return;
     }
     let mut arguments = env::args_os();
     let name = arguments.next().unwrap_or_else(|| env!("CARGO_PKG_NAME").into());
     // Comes back only with an error.
-    _ = Command::new("/proc/self/exe").arg0(name).args(arguments).env(DELAY, "0").exec();
+    _ = Command::new("/proc/self/exe").arg0(name).args(arguments).envs(missing.copied()).exec();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// Set for the process that looks at itself.
+    const INSIDE: &str = "MODELGATE_TEST_INSIDE";
+
+    /// Bytes of this process in memory.
+    fn resident() -> usize {
+        let statm = fs::read_to_string("/proc/self/statm").unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+    }
+
+    /// In a process of its own, with the settings and without other tests beside it.
+    #[test]
+    fn what_was_freed_goes_back_at_once() {
+        const PIECES: usize = 50_000;
+        const BYTES: usize = PIECES * 4096;
+        if env::var_os(INSIDE).is_none() {
+            let name = std::thread::current().name().unwrap().to_owned();
+            let test = Command::new(env::current_exe().unwrap())
+                .args(["--exact", &name, "--nocapture"])
+                .envs(SETTINGS)
+                .env(INSIDE, "yes")
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&test.stdout);
+            assert!(test.status.success() && said.contains("1 passed"), "{said}");
+            return;
+        }
+        let before = resident();
+        // Every other piece stays for a while, so that no whole region is free.
+        let (mut stay, mut go) = (Vec::new(), Vec::new());
+        for piece in 0..PIECES {
+            let of = if piece % 2 == 0 { &mut stay } else { &mut go };
+            of.push(vec![piece as u8 | 1; 4096]);
+        }
+        let full = resident();
+        assert!(full > before + BYTES, "{before} bytes, then {full}");
+        drop(go);
+        drop(stay);
+        let after = resident();
+        assert!(after < before + BYTES / 10, "{before} bytes, then {full}, then {after}");
+    }
 }

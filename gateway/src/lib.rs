@@ -20,7 +20,6 @@ pub mod golden;
 pub mod grpc;
 pub mod http;
 pub mod json;
-pub mod memory;
 pub mod metrics;
 pub mod model;
 pub mod oip;

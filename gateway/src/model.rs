@@ -39,13 +39,9 @@ use tract_onnx::tract_hir::internal::{Framework, InferenceModel};
 pub use self::error::{ComputeError, ModelError};
 use self::plan::{Plans, engine};
 pub use self::session::Session;
-use crate::memory::give_back_soon;
 
 /// From this size on, loading takes long enough to say how far it is.
 const LARGE: usize = 16 << 20;
-
-/// From this size on, what reading it took is worth giving back.
-const NOTABLE: usize = 1 << 20;
 
 /// Bounds on what a model file may ask of the host.
 #[derive(Clone, Copy, Debug)]
@@ -88,9 +84,6 @@ impl Model {
         }
         // tract asserts things about graphs that a file may contradict. Nothing outlives such a panic.
         let loaded = catch_unwind(AssertUnwindSafe(|| Self::load_unguarded(onnx, data, limits)));
-        if found > NOTABLE {
-            give_back_soon();
-        }
         loaded.unwrap_or_else(|_| Err(ModelError::Corrupt("the engine panicked on it".into())))
     }
 
