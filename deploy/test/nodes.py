@@ -131,6 +131,21 @@ def scenarios(nodes):
     yield "it is connected again: no request fails", not load.failures and load.answered > 500, load.summary()
 
 
+def state(nodes):
+    """What the engines know, for whoever has to find out why something did not come about."""
+    asked = [
+        ("node", "ls"),
+        ("service", "ps", "modelgate_gateway", "--no-trunc", "--format", "{{.Node}} {{.DesiredState}} {{.CurrentState}} {{.Error}}"),
+        ("service", "inspect", "modelgate_gateway", "--format", "{{json .UpdateStatus}}"),
+    ]
+    told = [f"{' '.join(question[:2])}:\n{nodes[0].docker(*question, check=False)}" for question in asked]
+    for node in nodes:
+        told.append(f"{node.name} runs:\n{node.docker('ps', '--format', '{{.Names}} {{.Status}}', check=False)}")
+        log = node.home / "log"
+        told.append(f"{node.name} said last:\n{log.read_text()[-3000:] if log.exists() else 'nothing'}")
+    return "\n".join(told)
+
+
 def encrypts():
     """Whether this kernel can encrypt between nodes (ESP). Tried in our own network namespace."""
     state = ["src", "10.77.0.1", "dst", "10.77.0.2", "proto", "esp", "spi", "1", "mode", "transport"]
@@ -174,7 +189,7 @@ def main(image, haproxy):
             say(f"{'ok  ' if good else 'FAIL'} {what}\n       {detail}")
     except Failed as error:
         counts[False] += 1
-        say(f"FAIL {error}")
+        say(f"FAIL {error}\n{state(nodes)}")
     finally:
         for node in nodes:
             node.stop()

@@ -14,6 +14,7 @@ mod graph;
 #[cfg(test)]
 mod mutations;
 pub mod ops;
+mod packed;
 mod plan;
 mod session;
 #[cfg(test)]
@@ -29,11 +30,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use modelgate_columns::Signature;
-use prost::Message;
 use tracing::info;
-use tract_onnx::pb::ModelProto;
 use tract_onnx::tract_hir::internal::{Framework, InferenceModel};
 
 pub use self::error::{ComputeError, ModelError};
@@ -136,8 +134,7 @@ fn read(
     // Declared output types and inner shapes are hints that converters get wrong, the batch dimension above all.
     let mut framework = tract_onnx::onnx().with_ignore_output_types(true).with_ignore_value_info(true);
     ops::register(&mut framework);
-    // Tensors stay where they are in the file, which goes with the last of them.
-    let mut proto = ModelProto::decode(Bytes::from(onnx)).map_err(|error| ModelError::Corrupt(error.to_string()))?;
+    let mut proto = packed::decode(onnx)?;
     if let Some(graph) = &mut proto.graph {
         tensors::settle(graph, &data)?;
     }

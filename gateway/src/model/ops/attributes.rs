@@ -1,6 +1,7 @@
 //! Reading the attributes of a node.
 
 use tract_onnx::model::ParsingContext;
+use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::{AttributeProto, NodeProto};
 use tract_onnx::tract_hir::internal::*;
 
@@ -21,6 +22,12 @@ impl<'a> Attributes<'a> {
     /// A list of numbers, empty if absent.
     pub(super) fn floats(self, name: &str) -> &'a [f32] {
         self.find(name).map_or(&[], |attribute| &attribute.floats)
+    }
+
+    /// A list of that kind that is still packed (see [`super::super::packed`]), if it is.
+    pub(super) fn packed(self, name: &str, kind: AttributeType) -> Option<&'a [u8]> {
+        let attribute = self.find(name).filter(|attribute| attribute.r#type == kind as i32 && !attribute.s.is_empty());
+        attribute.map(|attribute| attribute.s.as_slice())
     }
 
     /// A list of byte strings, empty if absent.

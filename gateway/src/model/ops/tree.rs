@@ -4,6 +4,7 @@
 //! on binary forests and some branch modes. The parts can be used by themselves: [`spec`] checks what a file says,
 //! [`classifier`] and [`regressor`] answer.
 
+pub mod arrays;
 mod attributes;
 pub mod classifier;
 mod ensemble;

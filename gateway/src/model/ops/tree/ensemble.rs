@@ -6,9 +6,10 @@ use tract_onnx::tract_hir::internal::{TractErrorContext, TractResult, bail, ensu
 
 use super::super::attributes::Attributes;
 use super::super::post::PostTransform;
-use super::attributes::targets;
+use super::arrays::{Arrays, Floats, Ints, Modes};
+use super::attributes::{ints, targets};
 use super::regressor::{Aggregate, Target};
-use super::spec::{Arrays, Mode, Spec, TreeError, TreeLimits};
+use super::spec::{Mode, Spec, TreeError, TreeLimits};
 
 /// Reads and checks a node.
 pub(super) fn ensemble(ctx: &ParsingContext<'_>, node: Attributes<'_>) -> TractResult<(Spec, Target)> {
@@ -16,22 +17,22 @@ pub(super) fn ensemble(ctx: &ParsingContext<'_>, node: Attributes<'_>) -> TractR
     let limits = TreeLimits::default();
     let mut trees = Trees::default();
     let mut used = vec![false; branches.features.len()];
-    for (tree, &root) in (0..).zip(node.ints("tree_roots")) {
+    for (tree, root) in (0..).zip(ints(node, "tree_roots").iter()) {
         trees.grow(tree, root, &branches, &mut used)?;
     }
     let arrays = Arrays {
-        nodes_treeids: &trees.of_tree,
-        nodes_nodeids: &trees.node_ids,
-        nodes_featureids: &trees.features,
-        nodes_modes: trees.modes,
-        nodes_values: trees.values,
-        nodes_truenodeids: &trees.yes,
-        nodes_falsenodeids: &trees.no,
-        nodes_missing_value_tracks_true: &trees.missing,
-        votes_treeids: &trees.vote_trees,
-        votes_nodeids: &trees.vote_nodes,
-        votes_classes: &trees.vote_targets,
-        votes_weights: trees.vote_weights,
+        nodes_treeids: Ints::Listed(&trees.of_tree),
+        nodes_nodeids: Ints::Listed(&trees.node_ids),
+        nodes_featureids: Ints::Listed(&trees.features),
+        nodes_modes: Modes::Known(trees.modes),
+        nodes_values: Floats::Doubles(trees.values),
+        nodes_truenodeids: Ints::Listed(&trees.yes),
+        nodes_falsenodeids: Ints::Listed(&trees.no),
+        nodes_missing_value_tracks_true: Ints::Listed(&trees.missing),
+        votes_treeids: Ints::Listed(&trees.vote_trees),
+        votes_nodeids: Ints::Listed(&trees.vote_nodes),
+        votes_classes: Ints::Listed(&trees.vote_targets),
+        votes_weights: Floats::Doubles(trees.vote_weights),
         sets: branches.sets,
     };
     let spec = Spec::new(&arrays, targets(node)?, &limits)?;
@@ -54,22 +55,23 @@ pub(super) fn ensemble(ctx: &ParsingContext<'_>, node: Attributes<'_>) -> TractR
 }
 
 /// Branches and leaves as the file lists them, of checked lengths.
-struct Branches<'a> {
-    features: &'a [i64],
+struct Branches {
+    features: Vec<i64>,
     modes: Vec<Mode>,
     splits: Vec<f64>,
-    missing: &'a [i64],
+    missing: Vec<i64>,
     /// (child, whether it is a leaf), for true and for false.
-    children: [(&'a [i64], &'a [i64]); 2],
-    leaf_targets: &'a [i64],
+    children: [(Vec<i64>, Vec<i64>); 2],
+    leaf_targets: Vec<i64>,
     leaf_weights: Vec<f64>,
     sets: Vec<Vec<f64>>,
 }
 
-impl<'a> Branches<'a> {
-    fn read(ctx: &ParsingContext<'_>, node: Attributes<'a>) -> TractResult<Self> {
+impl Branches {
+    fn read(ctx: &ParsingContext<'_>, node: Attributes<'_>) -> TractResult<Self> {
         let tensor = |name: &str| node.doubles(ctx, name)?.with_context(|| format!("attribute '{name}' is not given"));
-        let features = node.ints("nodes_featureids");
+        let list = |name: &str| ints(node, name).iter().collect::<Vec<i64>>();
+        let features = list("nodes_featureids");
         let sets = node.doubles(ctx, "membership_values")?.unwrap_or_default();
         // A NaN ends a set.
         let mut sets: Vec<Vec<f64>> = sets.split(|value| value.is_nan()).map(<[f64]>::to_vec).collect();
@@ -96,16 +98,16 @@ impl<'a> Branches<'a> {
             features,
             modes,
             splits: tensor("nodes_splits")?,
-            missing: node.ints("nodes_missing_value_tracks_true"),
-            children: children.map(|(ids, leaves)| (node.ints(ids), node.ints(leaves))),
-            leaf_targets: node.ints("leaf_targetids"),
+            missing: list("nodes_missing_value_tracks_true"),
+            children: children.map(|(ids, leaves)| (list(ids), list(leaves))),
+            leaf_targets: list("leaf_targetids"),
             leaf_weights: tensor("leaf_weights")?,
             sets,
         };
         let lengths = read.children.iter().flat_map(|(ids, leaves)| [ids.len(), leaves.len()]);
         let lengths = lengths.chain([read.modes.len(), read.splits.len()]);
-        let missing = read.missing.is_empty() || read.missing.len() == features.len();
-        ensure!(missing && lengths.into_iter().all(|len| len == features.len()), "the lists of nodes differ in length");
+        let missing = read.missing.is_empty() || read.missing.len() == read.features.len();
+        ensure!(missing && lengths.into_iter().all(|len| len == read.features.len()), "the lists of nodes differ in length");
         ensure!(read.leaf_targets.len() == read.leaf_weights.len(), "the lists of leaves differ in length");
         Ok(read)
     }
@@ -130,7 +132,7 @@ struct Trees {
 
 impl Trees {
     /// Adds the tree from this branch on. No branch may be in two places; leaves may.
-    fn grow(&mut self, tree: i64, root: i64, branches: &Branches<'_>, used: &mut [bool]) -> TractResult<()> {
+    fn grow(&mut self, tree: i64, root: i64, branches: &Branches, used: &mut [bool]) -> TractResult<()> {
         let first = self.node_ids.len();
         // (place of the parent, which of its children, the child, whether it is a leaf)
         let mut pending = vec![(None, 0, root, false)];

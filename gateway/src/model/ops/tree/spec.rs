@@ -3,9 +3,12 @@
 //! ONNX writes nodes and votes as parallel arrays that refer to each other by (tree id, node id). [`Spec::new`] resolves
 //! and checks these once, so that nothing after it meets an index out of range, a cycle or a shared child.
 
+use std::iter;
 use std::ops::Range;
 
 use thiserror::Error;
+
+use super::arrays::{Arrays, RawNode};
 
 /// Bounds that keep a model file from exhausting the host.
 #[derive(Clone, Copy, Debug)]
@@ -85,27 +88,6 @@ impl Mode {
     }
 }
 
-/// The arrays of an ensemble as a file gives them; all `nodes_*` of one length, all `votes_*` of one length.
-#[derive(Clone, Debug, Default)]
-#[expect(missing_docs, reason = "named as in the ONNX operator")]
-pub struct Arrays<'a> {
-    pub nodes_treeids: &'a [i64],
-    pub nodes_nodeids: &'a [i64],
-    pub nodes_featureids: &'a [i64],
-    pub nodes_modes: Vec<Mode>,
-    pub nodes_values: Vec<f64>,
-    pub nodes_truenodeids: &'a [i64],
-    pub nodes_falsenodeids: &'a [i64],
-    /// Empty if absent.
-    pub nodes_missing_value_tracks_true: &'a [i64],
-    pub votes_treeids: &'a [i64],
-    pub votes_nodeids: &'a [i64],
-    pub votes_classes: &'a [i64],
-    pub votes_weights: Vec<f64>,
-    /// What [`Mode::Member`] refers to.
-    pub sets: Vec<Vec<f64>>,
-}
-
 /// One node of a checked tree.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -154,70 +136,60 @@ pub struct Spec {
 impl Spec {
     /// Resolves and checks the arrays.
     pub fn new(arrays: &Arrays<'_>, classes: usize, limits: &TreeLimits) -> Result<Self, TreeError> {
-        check_lengths(arrays)?;
+        let (nodes, votes) = check_lists(arrays)?;
         let limit = |what, found, limit| {
             if found > limit { Err(TreeError::Limit { what, found, limit }) } else { Ok(()) }
         };
-        limit("nodes", arrays.nodes_treeids.len(), limits.nodes)?;
-        limit("votes", arrays.votes_treeids.len(), limits.nodes.saturating_mul(8))?;
+        limit("nodes", nodes, limits.nodes)?;
+        limit("votes", votes, limits.nodes.saturating_mul(8))?;
         limit("classes", classes, limits.classes)?;
 
-        let order = sorted(arrays.nodes_treeids, arrays.nodes_nodeids);
-        let vote_order = sorted(arrays.votes_treeids, arrays.votes_nodeids);
-        let vote_key = |place: usize| {
-            let vote = vote_order[place] as usize;
-            (arrays.votes_treeids[vote], arrays.votes_nodeids[vote])
-        };
         let mut spec = Self {
             classes,
             trees: Vec::new(),
-            nodes: Vec::with_capacity(order.len()),
-            votes: Vec::with_capacity(vote_order.len()),
+            nodes: Vec::with_capacity(nodes),
+            votes: Vec::with_capacity(votes),
             sets: arrays.sets.clone(),
             features: 0,
         };
-        let mut at_vote = 0;
-        let mut start = 0;
-        while start < order.len() {
-            let tree = arrays.nodes_treeids[order[start] as usize];
-            let len = order[start..].iter().take_while(|&&node| arrays.nodes_treeids[node as usize] == tree).count();
-            let members = &order[start..start + len];
-            let node_id = |member: u32| arrays.nodes_nodeids[member as usize];
-            if let Some(pair) = members.windows(2).find(|pair| node_id(pair[0]) == node_id(pair[1])) {
-                return Err(TreeError::Duplicate { tree, node: node_id(pair[0]) });
+        let mut nodes = arrays.nodes().peekable();
+        let mut votes = arrays.votes().peekable();
+        let mut members: Vec<RawNode> = Vec::new();
+        while let Some(&RawNode { tree, .. }) = nodes.peek() {
+            let start = spec.nodes.len();
+            members.clear();
+            members.extend(iter::from_fn(|| nodes.next_if(|node| node.tree == tree)));
+            if let Some(pair) = members.windows(2).find(|pair| pair[0].id == pair[1].id) {
+                return Err(TreeError::Duplicate { tree, node: pair[0].id });
             }
             // Ids mostly count from 0, so that an id is a place; else search.
-            let dense = node_id(members[0]) == 0 && usize::try_from(node_id(members[len - 1])) == Ok(len - 1);
+            let is_dense = (0..).zip(&members).all(|(place, node)| node.id == place);
             let find = |id: i64| -> Option<usize> {
-                if dense {
-                    usize::try_from(id).ok().filter(|&place| place < len)
+                if is_dense {
+                    usize::try_from(id).ok().filter(|&place| place < members.len())
                 } else {
-                    members.binary_search_by_key(&id, |&member| node_id(member)).ok()
+                    members.binary_search_by_key(&id, |node| node.id).ok()
                 }
             };
-            for &member in members {
-                let node = arrays.node(member as usize);
-                let id = node_id(member);
-                let votes = spec.votes.len() as u32;
-                while at_vote < vote_order.len() && vote_key(at_vote) == (tree, id) {
+            for node in &members {
+                let first = spec.votes.len() as u32;
+                while let Some(vote) = votes.next_if(|vote| (vote.tree, vote.node) == (tree, node.id)) {
                     // Votes of a branch are ignored, as ONNX Runtime does: some converters write them.
                     if node.mode == Mode::Leaf {
-                        spec.votes.push(arrays.vote(vote_order[at_vote] as usize, classes)?);
+                        spec.votes.push((class(vote.class, classes)?, vote.weight));
                     }
-                    at_vote += 1;
                 }
-                if at_vote < vote_order.len() && vote_key(at_vote) < (tree, id) {
-                    let (tree, node) = vote_key(at_vote);
-                    return Err(TreeError::NoSuchLeaf { tree, node });
+                if let Some(vote) = votes.next_if(|vote| (vote.tree, vote.node) < (tree, node.id)) {
+                    return Err(TreeError::NoSuchLeaf { tree: vote.tree, node: vote.node });
                 }
                 let (mut feature, mut children) = (0, [0; 2]);
                 if node.mode != Mode::Leaf {
                     feature = u32::try_from(node.feature).ok().filter(|&feature| feature < u32::MAX).ok_or(
-                        TreeError::Feature { tree, node: id, feature: node.feature, width: u32::MAX as usize },
+                        TreeError::Feature { tree, node: node.id, feature: node.feature, width: u32::MAX as usize },
                     )?;
                     spec.features = spec.features.max(feature as usize + 1);
                     for (place, child) in children.iter_mut().zip(node.children) {
-                        let found = find(child).ok_or(TreeError::NoSuchChild { tree, node: id, child })?;
+                        let found = find(child).ok_or(TreeError::NoSuchChild { tree, node: node.id, child })?;
                         *place = (start + found) as u32;
                     }
                 }
@@ -227,89 +199,53 @@ impl Spec {
                     feature,
                     threshold: node.threshold,
                     children,
-                    votes: votes..spec.votes.len() as u32,
+                    votes: first..spec.votes.len() as u32,
                 });
             }
             let merged = merge_chains(&mut spec.nodes[start..], start, &mut spec.sets);
-            let id = |place: usize| node_id(members[place]);
+            let id = |place: usize| members[place].id;
             let checked = check_tree(&spec.nodes[start..], &merged, start, tree, id, limits.depth)?;
             spec.trees.push(checked);
-            start += len;
         }
-        if at_vote < vote_order.len() {
-            let (tree, node) = vote_key(at_vote);
-            return Err(TreeError::NoSuchLeaf { tree, node });
+        if let Some(vote) = votes.next() {
+            return Err(TreeError::NoSuchLeaf { tree: vote.tree, node: vote.node });
         }
         Ok(spec)
     }
 }
 
-struct RawNode {
-    mode: Mode,
-    missing_is_true: bool,
-    feature: i64,
-    threshold: f64,
-    children: [i64; 2],
+fn class(class: i64, classes: usize) -> Result<u32, TreeError> {
+    u32::try_from(class).ok().filter(|&known| (known as usize) < classes).ok_or(TreeError::Class { class, classes })
 }
 
-impl Arrays<'_> {
-    fn node(&self, place: usize) -> RawNode {
-        RawNode {
-            mode: self.nodes_modes[place],
-            missing_is_true: self.nodes_missing_value_tracks_true.get(place).is_some_and(|&flag| flag != 0),
-            feature: self.nodes_featureids[place],
-            threshold: self.nodes_values[place],
-            children: [self.nodes_truenodeids[place], self.nodes_falsenodeids[place]],
-        }
-    }
-
-    fn vote(&self, place: usize, classes: usize) -> Result<(u32, f64), TreeError> {
-        let class = self.votes_classes[place];
-        match u32::try_from(class) {
-            Ok(known) if (known as usize) < classes => Ok((known, self.votes_weights[place])),
-            _ => Err(TreeError::Class { class, classes }),
-        }
-    }
-}
-
-fn check_lengths(arrays: &Arrays<'_>) -> Result<(), TreeError> {
-    let nodes = arrays.nodes_treeids.len();
-    let votes = arrays.votes_treeids.len();
+/// Checks that the lists fit together; tells how many nodes and votes there are.
+fn check_lists(arrays: &Arrays<'_>) -> Result<(usize, usize), TreeError> {
+    let (of_nodes, of_votes) = arrays.lengths();
+    let ([(_, nodes), ..], [(_, votes), ..]) = (of_nodes, of_votes);
     let missing = arrays.nodes_missing_value_tracks_true.len();
-    for (name, found, expected) in [
-        ("nodes_nodeids", arrays.nodes_nodeids.len(), nodes),
-        ("nodes_featureids", arrays.nodes_featureids.len(), nodes),
-        ("nodes_modes", arrays.nodes_modes.len(), nodes),
-        ("nodes_values", arrays.nodes_values.len(), nodes),
-        ("nodes_truenodeids", arrays.nodes_truenodeids.len(), nodes),
-        ("nodes_falsenodeids", arrays.nodes_falsenodeids.len(), nodes),
-        ("nodes_missing_value_tracks_true", missing, if missing == 0 { 0 } else { nodes }),
-        ("class_nodeids", arrays.votes_nodeids.len(), votes),
-        ("class_ids", arrays.votes_classes.len(), votes),
-        ("class_weights", arrays.votes_weights.len(), votes),
-    ] {
+    let missing = ("nodes_missing_value_tracks_true", if missing == 0 { nodes } else { missing });
+    let lists = of_nodes.into_iter().chain([missing]).map(|list| (list, nodes));
+    for ((name, found), expected) in lists.chain(of_votes.map(|list| (list, votes))) {
         if found != expected {
             return Err(TreeError::Length { name, found, expected });
         }
     }
-    let in_a_set = |mode: &Mode| !matches!(mode, Mode::Member(set) if *set as usize >= arrays.sets.len());
-    if !arrays.nodes_modes.iter().all(in_a_set) {
-        return Err(TreeError::Attribute("membership_values", "a node has no set".into()));
+    for mode in arrays.nodes_modes.iter() {
+        match mode {
+            Ok(Mode::Member(set)) if set as usize >= arrays.sets.len() => {
+                return Err(TreeError::Attribute("membership_values", "a node has no set".into()));
+            }
+            Ok(_) => {}
+            Err(name) => {
+                let name = String::from_utf8_lossy(name);
+                return Err(TreeError::Attribute("nodes_modes", format!("unknown mode '{name}'")));
+            }
+        }
     }
     if nodes == 0 {
         return Err(TreeError::Attribute("nodes_treeids", "an ensemble needs at least one node".into()));
     }
-    Ok(())
-}
-
-/// Places in the order of (tree id, node id), equal ones as they came. Files are nearly always sorted already.
-fn sorted(trees: &[i64], nodes: &[i64]) -> Vec<u32> {
-    let key = |&place: &u32| (trees[place as usize], nodes[place as usize]);
-    let mut order: Vec<u32> = (0..trees.len() as u32).collect();
-    if !order.is_sorted_by_key(key) {
-        order.sort_by_key(key);
-    }
-    order
+    Ok((nodes, votes))
 }
 
 /// Makes one node of a chain of equalities on one feature that share their true branch, which is how converters write a

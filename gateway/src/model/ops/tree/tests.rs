@@ -1,8 +1,9 @@
 //! Packed walks against a plain reading of the specification, and what is refused.
 
+use super::arrays::{Arrays, Floats, Ints, Modes};
 use super::forest::Forest;
 use super::layout::Scalar;
-use super::spec::{Arrays, Mode, Spec, TreeError, TreeLimits};
+use super::spec::{Mode, Spec, TreeError, TreeLimits};
 
 /// A small generator: tests are the same each time.
 struct Random(u64);
@@ -41,18 +42,18 @@ struct Owned {
 impl Owned {
     fn arrays(&self) -> Arrays<'_> {
         Arrays {
-            nodes_treeids: &self.trees,
-            nodes_nodeids: &self.nodes,
-            nodes_featureids: &self.features,
-            nodes_modes: self.modes.clone(),
-            nodes_values: self.values.clone(),
-            nodes_truenodeids: &self.yes,
-            nodes_falsenodeids: &self.no,
-            nodes_missing_value_tracks_true: &self.missing,
-            votes_treeids: &self.vote_trees,
-            votes_nodeids: &self.vote_nodes,
-            votes_classes: &self.vote_classes,
-            votes_weights: self.vote_weights.clone(),
+            nodes_treeids: Ints::Listed(&self.trees),
+            nodes_nodeids: Ints::Listed(&self.nodes),
+            nodes_featureids: Ints::Listed(&self.features),
+            nodes_modes: Modes::Known(self.modes.clone()),
+            nodes_values: Floats::Doubles(self.values.clone()),
+            nodes_truenodeids: Ints::Listed(&self.yes),
+            nodes_falsenodeids: Ints::Listed(&self.no),
+            nodes_missing_value_tracks_true: Ints::Listed(&self.missing),
+            votes_treeids: Ints::Listed(&self.vote_trees),
+            votes_nodeids: Ints::Listed(&self.vote_nodes),
+            votes_classes: Ints::Listed(&self.vote_classes),
+            votes_weights: Floats::Doubles(self.vote_weights.clone()),
             sets: SETS.map(<[f64]>::to_vec).to_vec(),
         }
     }
