@@ -211,7 +211,10 @@ impl Generation {
     pub fn measure(&self, runner: &Runner, threads: usize) {
         let model = self.model.as_ref().map_or(0, |model| model.resident_bytes());
         let code: usize = match &self.chain {
-            Chain::Wasm { modules, .. } => modules.iter().map(|module| module.code()).sum(),
+            // What another generation has already does not come again, nor does it go with this one.
+            Chain::Wasm { modules, .. } => {
+                modules.iter().filter(|module| Arc::strong_count(module) == 1).map(|module| module.code()).sum()
+            }
             Chain::Native(_) => 0,
         };
         self.footprint.store(model + code + runner.held * threads, Ordering::Relaxed);

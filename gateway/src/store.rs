@@ -7,7 +7,7 @@
 use std::{
     collections::HashSet,
     fs, io,
-    io::{Read, Write},
+    io::Write,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime},
@@ -60,13 +60,10 @@ impl Store {
         is_sha256(sha256) && self.path(sha256).is_file()
     }
 
-    /// A file's length and at most so many of its first bytes; `None` if it is not there.
-    pub fn peek(&self, sha256: &str, most: usize) -> Option<(usize, Vec<u8>)> {
-        let file = is_sha256(sha256).then(|| fs::File::open(self.path(sha256)).ok())??;
-        let length = usize::try_from(file.metadata().ok()?.len()).ok()?;
-        let mut head = Vec::with_capacity(most.min(length));
-        file.take(most as u64).read_to_end(&mut head).ok()?;
-        Some((length, head))
+    /// A file's length; `None` if it is not there.
+    pub fn length(&self, sha256: &str) -> Option<usize> {
+        let file = is_sha256(sha256).then(|| fs::metadata(self.path(sha256)).ok())??;
+        usize::try_from(file.len()).ok()
     }
 
     /// A file's bytes. Whoever reads checks the digest again.

@@ -72,7 +72,6 @@ impl Supervisor {
     /// A job has ended.
     pub(super) fn done(&mut self, done: Done) {
         let Done { model: name, id, ticket, result } = done;
-        self.loaded_at = Some(Instant::now());
         let Some(model) = self.models.get_mut(&name) else { return };
         let Some(slot) = model.slots.get_mut(&id) else { return };
         let (since, until) = match &slot.state {

@@ -13,9 +13,6 @@ use crate::{
     tally::now_ms,
 };
 
-/// After a load, its thread still gives back what it took; what is seen meanwhile says nothing.
-const AFTERMATH: Duration = Duration::from_millis(5);
-
 /// A generation that could be let go.
 pub(super) struct Resident {
     model: String,
@@ -59,20 +56,26 @@ impl Supervisor {
     }
 
     /// What is resident, and what is being loaded.
-    fn accounted(&self) -> Need {
-        let mut sum = Need::default();
+    fn accounted(&self) -> [Need; 2] {
+        let mut sums = [Need::default(); 2];
         for slot in self.models.values().flat_map(|model| model.slots.values()) {
-            let takes = match &slot.state {
+            let (place, takes) = match &slot.state {
                 SlotState::Live(generation) => {
-                    Need { bytes: generation.footprint(), instances: generation.pool_slots(self.preparer.threads) }
+                    let instances = generation.pool_slots(self.preparer.threads);
+                    (0, Need { bytes: generation.footprint(), instances })
                 }
-                SlotState::Busy { need, .. } => *need,
+                SlotState::Busy { need, .. } => (1, *need),
                 SlotState::Idle | SlotState::Failed { .. } => continue,
             };
-            sum.bytes = sum.bytes.saturating_add(takes.bytes);
-            sum.instances += takes.instances;
+            sums[place] = sums[place].and(takes);
         }
-        sum
+        sums
+    }
+
+    /// Bytes to be given back, if so many were taken beside what is resident and what is being loaded.
+    fn over(&self, bytes: usize) -> usize {
+        let [resident, loading] = self.accounted();
+        self.budget.over(resident.and(loading).bytes.saturating_add(bytes))
     }
 
     /// Releases that are about to be loaded, in the order in which they asked: sets aside what that takes. Where it does
@@ -90,7 +93,7 @@ impl Supervisor {
             };
             let need = Need::of(release, slot.cost, self.preparer.store.as_ref(), self.preparer.threads);
             let is_loading = self.models.values().flat_map(|model| model.slots.values()).any(Slot::is_loading);
-            if is_loading && self.budget.over(self.accounted().bytes.saturating_add(need.bytes)) > 0 {
+            if is_loading && self.over(need.bytes) > 0 {
                 return;
             }
             let Some(Room { model, id, made, .. }) = self.asking.pop_front() else { return };
@@ -100,16 +103,16 @@ impl Supervisor {
                 *taken = need;
             }
             // Is there room only once what has just been let go of is released?
-            let unreleased = self.rooms.unreleased();
-            _ = made.send(self.budget.over(self.accounted().bytes.saturating_add(unreleased)) > 0);
+            _ = made.send(self.over(self.rooms.unreleased()) > 0);
         }
     }
 
     /// Lets go of what was longest unused until there is room for `need` beside the rest. This release stays.
     pub(super) fn make_room(&mut self, name: &str, id: &str, need: Need) {
-        let taken = self.accounted();
-        let mut over_bytes = self.budget.over(taken.bytes.saturating_add(need.bytes));
-        let mut over_instances = (taken.instances + need.instances).saturating_sub(self.settings.pool);
+        let [resident, loading] = self.accounted();
+        let taken = resident.and(loading).and(need);
+        let mut over_bytes = self.budget.over(taken.bytes);
+        let mut over_instances = taken.instances.saturating_sub(self.settings.pool);
         if over_bytes == 0 && over_instances == 0 {
             return;
         }
@@ -126,14 +129,15 @@ impl Supervisor {
     }
 
     fn look_at_memory(&mut self) {
-        let now = Instant::now();
-        if self.budget.limit().is_none() || self.loaded_at.is_some_and(|at| now - at < AFTERMATH) {
+        let (now, unreleased) = (Instant::now(), self.rooms.unreleased());
+        // Of what is let go of only the estimate is known: better look when it is gone.
+        if self.budget.limit().is_none() || unreleased > 0 && !self.budget.is_stale(now) {
             return;
         }
-        if let Some(resident) = resident_memory() {
-            let accounted = self.accounted().bytes.saturating_add(self.rooms.unreleased());
-            self.budget.look(resident, accounted, now);
-            tracing::trace!(resident, accounted, unaccounted = self.budget.drift(), "memory");
+        if let Some(taken) = resident_memory() {
+            let accounted = self.accounted()[0].bytes.saturating_add(unreleased);
+            self.budget.look(taken, accounted, now);
+            tracing::trace!(taken, accounted, drift = self.budget.drift(), "memory");
         }
     }
 
@@ -141,7 +145,7 @@ impl Supervisor {
     /// would only be loaded again.
     pub(super) fn keep_to_budget(&mut self) {
         self.look_at_memory();
-        let mut over = self.budget.over(self.accounted().bytes);
+        let mut over = self.over(0);
         if over == 0 {
             return;
         }

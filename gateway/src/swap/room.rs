@@ -25,22 +25,14 @@ const RELEASE: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(1);
 
 /// What one instance of a small module takes, and what making it does.
-const INSTANCE: usize = 1 << 20;
-
-/// What the names of operators that are trees begin with.
-const TREES: &[u8] = b"TreeEnsemble";
+const INSTANCE: usize = 512 << 10;
 
 /// A graph of unknown size.
 const GRAPH: usize = 4 << 20;
 
-/// While a graph is read it is there as a file, as messages, as tensors, and as two plans: so many times the file.
-const HEIGHT: usize = 4;
-
-/// The same for trees, which take little in a file and much in between (measured with the demo's forest: 7 to 8.5).
-const TREE_HEIGHT: usize = 8;
-
-/// Where in a graph's file the name of an operator is looked for: nodes come before their data and before the weights.
-const HEAD: usize = 64 << 10;
+/// While a graph is read it is there as a file, as messages, as tensors, and as two plans: at most so many times the file
+/// (measured: 2 to 2.7).
+const HEIGHT: usize = 3;
 
 /// What a release needs to be loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,22 +104,23 @@ impl Asks {
 }
 
 impl Need {
+    /// Both together.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self { bytes: self.bytes.saturating_add(other.bytes), instances: self.instances + other.instances }
+    }
+
     /// Of a release that may never have been resident; `cost` is what it took if it was.
     pub(super) fn of(release: &Release, cost: usize, store: Option<&Store>, threads: usize) -> Self {
-        let (mut graph, mut stages) = (GRAPH * TREE_HEIGHT, 2);
+        let (mut graph, mut stages) = (GRAPH, 2);
         if let Content::Bundle { manifest, .. } = &release.content
             && let Ok(manifest) = Manifest::parse(manifest)
         {
             stages = manifest.stages();
-            let height = |sha256: &str| {
-                let (length, head) = store.and_then(|store| store.peek(sha256, HEAD)).unwrap_or((GRAPH, Vec::new()));
-                let is_trees = head.windows(TREES.len()).any(|name| name == TREES);
-                length.saturating_mul(if is_trees { TREE_HEIGHT } else { HEIGHT })
-            };
-            graph = manifest.model_files().map(height).fold(0, usize::saturating_add);
+            let length = |sha256: &str| store.and_then(|store| store.length(sha256)).unwrap_or(GRAPH);
+            graph = manifest.model_files().map(length).fold(0, usize::saturating_add);
         }
         // One thread's instances are there while it is checked; the others come with requests.
-        let height = graph.saturating_add(stages * INSTANCE);
+        let height = graph.saturating_mul(HEIGHT).saturating_add(stages * INSTANCE);
         Self { bytes: height.max(cost), instances: stages * threads }
     }
 }

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::sync::mpsc;
@@ -72,8 +72,6 @@ pub(super) struct Supervisor {
     /// Where jobs ask for memory.
     pub(super) rooms: Rooms,
     pub(super) asked: Option<mpsc::Receiver<Room>>,
-    /// When a load last ended.
-    pub(super) loaded_at: Option<Instant>,
     /// Those who asked and must wait for a load to end.
     pub(super) asking: VecDeque<Room>,
 }
@@ -100,7 +98,6 @@ impl Supervisor {
             budget,
             rooms,
             asked: Some(asked),
-            loaded_at: None,
             asking: VecDeque::new(),
             silent: (0..settings.sources).collect(),
             first_given: None,
