@@ -75,9 +75,8 @@ fn attribute(bytes: &[u8]) -> Option<AttributeProto> {
     let mut kind = None;
     for field in Fields(bytes) {
         let field = field?;
-        let is_value = matches!(
-            field.number, number::ATTRIBUTE_FLOATS | number::ATTRIBUTE_INTS | number::ATTRIBUTE_STRINGS
-        );
+        let is_value =
+            matches!(field.number, number::ATTRIBUTE_FLOATS | number::ATTRIBUTE_INTS | number::ATTRIBUTE_STRINGS);
         if !is_value {
             rest.extend_from_slice(field.whole);
             continue;

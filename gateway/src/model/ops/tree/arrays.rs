@@ -168,9 +168,9 @@ impl Modes<'_> {
 }
 
 impl Arrays<'_> {
-    /// (name, how many there are), for each list of nodes, then for each list of votes.
-    pub(super) fn lengths(&self) -> ([(&'static str, usize); 7], [(&'static str, usize); 4]) {
-        let nodes = [
+    /// Each list of nodes by name, and how long it is; without the one that may be empty.
+    pub(super) fn node_lists(&self) -> [(&'static str, usize); 7] {
+        [
             ("nodes_treeids", self.nodes_treeids.len()),
             ("nodes_nodeids", self.nodes_nodeids.len()),
             ("nodes_featureids", self.nodes_featureids.len()),
@@ -178,14 +178,17 @@ impl Arrays<'_> {
             ("nodes_values", self.nodes_values.len()),
             ("nodes_truenodeids", self.nodes_truenodeids.len()),
             ("nodes_falsenodeids", self.nodes_falsenodeids.len()),
-        ];
-        let votes = [
+        ]
+    }
+
+    /// The same of votes, by the names that a classifier gives them.
+    pub(super) fn vote_lists(&self) -> [(&'static str, usize); 4] {
+        [
             ("class_treeids", self.votes_treeids.len()),
             ("class_nodeids", self.votes_nodeids.len()),
             ("class_ids", self.votes_classes.len()),
             ("class_weights", self.votes_weights.len()),
-        ];
-        (nodes, votes)
+        ]
     }
 
     /// The nodes in the order of (tree id, node id), equal ones as they came.

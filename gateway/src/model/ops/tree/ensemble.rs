@@ -107,7 +107,10 @@ impl Branches {
         let lengths = read.children.iter().flat_map(|(ids, leaves)| [ids.len(), leaves.len()]);
         let lengths = lengths.chain([read.modes.len(), read.splits.len()]);
         let missing = read.missing.is_empty() || read.missing.len() == read.features.len();
-        ensure!(missing && lengths.into_iter().all(|len| len == read.features.len()), "the lists of nodes differ in length");
+        ensure!(
+            missing && lengths.into_iter().all(|len| len == read.features.len()),
+            "the lists of nodes differ in length"
+        );
         ensure!(read.leaf_targets.len() == read.leaf_weights.len(), "the lists of leaves differ in length");
         Ok(read)
     }

@@ -220,15 +220,14 @@ fn class(class: i64, classes: usize) -> Result<u32, TreeError> {
 
 /// Checks that the lists fit together; tells how many nodes and votes there are.
 fn check_lists(arrays: &Arrays<'_>) -> Result<(usize, usize), TreeError> {
-    let (of_nodes, of_votes) = arrays.lengths();
-    let ([(_, nodes), ..], [(_, votes), ..]) = (of_nodes, of_votes);
+    let (node_lists, vote_lists) = (arrays.node_lists(), arrays.vote_lists());
+    let ([(_, nodes), ..], [(_, votes), ..]) = (node_lists, vote_lists);
     let missing = arrays.nodes_missing_value_tracks_true.len();
     let missing = ("nodes_missing_value_tracks_true", if missing == 0 { nodes } else { missing });
-    let lists = of_nodes.into_iter().chain([missing]).map(|list| (list, nodes));
-    for ((name, found), expected) in lists.chain(of_votes.map(|list| (list, votes))) {
-        if found != expected {
-            return Err(TreeError::Length { name, found, expected });
-        }
+    let of_nodes = node_lists.into_iter().chain([missing]).map(|(name, found)| (name, found, nodes));
+    let of_votes = vote_lists.map(|(name, found)| (name, found, votes));
+    if let Some((name, found, expected)) = of_nodes.chain(of_votes).find(|(_, found, expected)| found != expected) {
+        return Err(TreeError::Length { name, found, expected });
     }
     for mode in arrays.nodes_modes.iter() {
         match mode {
