@@ -58,7 +58,7 @@ image: ## Build the Docker image modelgate:VERSION and modelgate:latest
 	docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse --verify -q HEAD || true) \
 		--tag modelgate:$(VERSION) --tag modelgate:latest .
 
-deploy-test: ## Build the image and prove the stack on a real Docker engine (started where none runs; some 20 minutes)
+deploy-test: ## Build the image and prove the stack on a real Docker engine (started where none runs; some 40 minutes the first time, then 15)
 	python3 deploy/test/run.py
 
 conformance: test-venv ## Make the conformance cases and their table again (fetches XGBoost and LightGBM)

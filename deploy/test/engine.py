@@ -1,5 +1,6 @@
 """A Docker engine to test on: the one that runs, or one of our own that is ended with the test."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -8,6 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / "target/deploy-test"
+# Of this checkout's engines. Short: the path of a socket has at most 107 bytes, wherever the checkout is.
+SOCKETS = Path("/run/modelgate-test") / hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
 
 # What a Debian machine needs to have an engine and to make base images where no registry answers.
 PACKAGES = {"dockerd": "docker.io", "docker": "docker.io", "debootstrap": "debootstrap", "iptables": "iptables", "ip": "iproute2", "curl": "curl", "promtool": "prometheus", "haproxy": "haproxy", "docker-registry": "docker-registry"}
@@ -81,7 +84,8 @@ class Engine:
             raise Failed("no Docker engine answers; start one, or run this as root, which starts one of its own")
         home = WORK / "engine"
         home.mkdir(parents=True, exist_ok=True)
-        os.environ["DOCKER_HOST"] = f"unix://{home}/docker.sock"
+        SOCKETS.mkdir(parents=True, exist_ok=True)
+        os.environ["DOCKER_HOST"] = f"unix://{SOCKETS}/docker.sock"
         if answers():
             say("using the engine that an earlier run kept")
             return self
@@ -90,8 +94,8 @@ class Engine:
         self.before = Network()
         self.process = subprocess.Popen(
             [
-                "dockerd", f"--data-root={home}/data", f"--exec-root={home}/run", f"--pidfile={home}/pid",
-                f"--host=unix://{home}/docker.sock",
+                "dockerd", f"--data-root={home}/data", f"--exec-root={SOCKETS}/run", f"--pidfile={home}/pid",
+                f"--host={os.environ['DOCKER_HOST']}",
                 # Published ports without a process that copies every byte.
                 "--userland-proxy=false",
             ],

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from engine import ROOT, WORK, Failed, run, say, until
+from engine import ROOT, SOCKETS, WORK, Failed, run, say, until
 from load import Load
 
 BRIDGE = "mg-test0"
@@ -26,10 +26,12 @@ class Node:
         self.name, self.address = f"node{number}", f"10.77.0.{number}"
         self.space = f"mg-test{number}"
         self.home = WORK / "nodes" / self.name
-        self.socket = f"unix://{self.home}/docker.sock"
+        self.run = SOCKETS / self.name
+        self.socket = f"unix://{self.run}.sock"
 
     def start(self):
         self.home.mkdir(parents=True)
+        SOCKETS.mkdir(parents=True, exist_ok=True)
         run("ip", "netns", "add", self.space)
         run("ip", "link", "add", f"{self.space}v", "type", "veth", "peer", "name", "eth0", "netns", self.space)
         run("ip", "link", "set", f"{self.space}v", "master", BRIDGE, "up")
@@ -43,7 +45,7 @@ class Node:
         self.process = subprocess.Popen(
             # Not `ip netns exec`: it would hide the control groups.
             ["nsenter", f"--net=/run/netns/{self.space}", "unshare", "--uts", "sh", "-c", f'hostname {self.name}; exec "$@"', "sh",
-             "dockerd", f"--data-root={self.home}/data", f"--exec-root={self.home}/run", f"--pidfile={self.home}/pid",
+             "dockerd", f"--data-root={self.home}/data", f"--exec-root={self.run}", f"--pidfile={self.home}/pid",
              f"--host={self.socket}", "--userland-proxy=false"],
             stdout=self.log, stderr=self.log, start_new_session=True,
         )
