@@ -19,6 +19,8 @@ BODY = json.dumps(ROW).encode()
 ANSWER = {"prediction": 2}
 # A caller that waits longer has given up.
 PATIENCE = 10
+# Seconds that are worth being told of.
+SLOW = 1
 
 
 class Load:
@@ -29,6 +31,7 @@ class Load:
         self.host, self.port, self.connections, self.pause = host, port, connections, pause
         self.latencies = []
         self.failures = []
+        self.slow = []
         self.stop = threading.Event()
         self.thread = threading.Thread(target=lambda: asyncio.run(self._all()), daemon=True)
 
@@ -49,6 +52,9 @@ class Load:
         ordered = sorted(self.latencies)
         at = lambda share: f"{ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1000:.1f} ms" if ordered else "none"
         text = f"{self.answered} answered, {len(self.failures)} failed, median {at(0.5)}, p99 {at(0.99)}, max {at(1)}"
+        if self.slow:
+            (first, _), (last, _) = self.slow[0], self.slow[-1]
+            text += f"; {len(self.slow)} took over {SLOW:g} s, asked {first:.1f} to {last:.1f} s after the start"
         for when, what in self.failures[:5]:
             text += f"\n    after {when:.1f} s: {what}"
         return text
@@ -67,6 +73,8 @@ class Load:
                         connection = await asyncio.open_connection(self.host, self.port)
                     keep = await self._ask(*connection)
                 self.latencies.append(time.monotonic() - begun)
+                if self.latencies[-1] > SLOW:
+                    self.slow.append((begun - self.started, self.latencies[-1]))
             except Exception as error:
                 self.failures.append((begun - self.started, f"{type(error).__name__}: {error}"))
                 keep = False
