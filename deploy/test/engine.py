@@ -13,7 +13,11 @@ WORK = ROOT / "target/deploy-test"
 SOCKETS = Path("/run/modelgate-test") / hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
 
 # What a Debian machine needs to have an engine and to make base images where no registry answers.
-PACKAGES = {"dockerd": "docker.io", "docker": "docker.io", "debootstrap": "debootstrap", "iptables": "iptables", "ip": "iproute2", "curl": "curl", "promtool": "prometheus", "haproxy": "haproxy", "docker-registry": "docker-registry"}
+PACKAGES = {
+    "dockerd": "docker.io", "docker": "docker.io", "debootstrap": "debootstrap", "iptables": "iptables",
+    "ip": "iproute2", "curl": "curl", "promtool": "prometheus", "haproxy": "haproxy",
+    "docker-registry": "docker-registry", "docker-compose": "docker-compose", "systemd-analyze": "systemd",
+}
 
 
 class Failed(Exception):

@@ -7,6 +7,7 @@ Scenarios are named as in scenarios.py; `comes_up` must be among them for those 
 """
 
 import argparse
+import subprocess
 import sys
 import time
 import traceback
@@ -18,11 +19,21 @@ from fleet import script
 
 
 def static_checks():
-    """The configurations of the edge and of Prometheus are valid, and alerts fire when they should"""
+    """The configurations for the edge, Prometheus, Kubernetes and systemd are valid, and alerts fire when they should"""
     deploy = ROOT / "deploy"
     run("haproxy", "-c", "-f", str(deploy / "haproxy/haproxy.cfg"))
     run("promtool", "check", "rules", *map(str, (deploy / "prometheus/rules").glob("*.yml")))
     run("promtool", "test", "rules", str(deploy / "prometheus/tests/alerts.yml"))
+    run(str(ROOT / "gateway/tests/setup.sh"), "deploy")
+    run(str(ROOT / "target/deploy-venv/bin/kubernetes-validate"), "--strict", str(deploy / "kubernetes/modelgate.yaml"))
+    unit = WORK / "modelgate.service"
+    # It is to be an executable that is there.
+    unit.write_text((deploy / "systemd/modelgate.service").read_text().replace("/usr/local/bin/modelgate", "/bin/true"))
+    # A directive that it does not know is no error to it, but a line.
+    done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True)
+    complaints = [line for line in done.stderr.splitlines() if unit.name in line]
+    if done.returncode != 0 or complaints:
+        raise Failed(done.stderr)
     return ""
 
 
@@ -32,7 +43,7 @@ def main():
     parser.add_argument("--image")
     parser.add_argument("scenario", nargs="*")
     options = parser.parse_args()
-    known = {scenario.__name__: scenario for scenario in [*scenarios.ALL[:-2], *scenarios.FIGURES, *scenarios.ALL[-2:]]}
+    known = {scenario.__name__: scenario for scenario in [*scenarios.ALL[:-3], *scenarios.FIGURES, *scenarios.ALL[-3:]]}
     unknown = set(options.scenario) - set(known)
     if unknown:
         parser.error(f"there is no scenario {', '.join(unknown)}: expected {', '.join(known)}")

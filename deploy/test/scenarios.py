@@ -335,6 +335,41 @@ def goes_down(**_):
     return ""
 
 
+def composes(image, variables, **_):
+    """deploy/compose.yaml on one machine: three replicas answer, Prometheus sees them, and the SIGKILL of one fails no request"""
+    command = ["docker", "compose"] if subprocess.run(["docker", "compose", "version"], capture_output=True).returncode == 0 else ["docker-compose"]
+    files = [ROOT / "deploy/compose.yaml", ROOT / "deploy/test/compose.yaml"]
+    command += ["--project-name", "modelgate", *(part for file in files for part in ("--file", str(file)))]
+    env = {
+        **variables, "MODELGATE_IMAGE": image, "EDGE_PORT": str(EDGE), "S3_ACCESS_KEY": "test", "S3_SECRET_KEY": "test-secret",
+        "GRAFANA_PASSWORD": "test-password",
+    }
+    replicas = lambda: docker("ps", "-q", "--filter", "label=com.docker.compose.service=gateway").split()
+    seen = lambda: json.loads(fetch(9090, "/api/v1/query?query=sum(up{job%3D%22modelgate%22})"))["data"]["result"]
+    try:
+        run(*command, "up", "--detach", "--no-build", "--scale", "gateway=3", "--scale", "grafana=0", env=env)
+        until("it answers", lambda: quietly(lambda: json.loads(fetch(EDGE, "/predict", BODY)) == ANSWER), 60)
+        until("Prometheus sees three", lambda: quietly(lambda: seen()[0]["value"][1] == "3"), 60)
+        limits = json.loads(docker("inspect", replicas()[0]))[0]["HostConfig"]
+        if (limits["NanoCpus"], limits["Memory"]) != (500_000_000, 256 << 20) or not limits["ReadonlyRootfs"]:
+            raise Failed(f"a replica has {limits['NanoCpus']} billionths of a core and {limits['Memory']} bytes")
+        with Load(EDGE) as load:
+            time.sleep(2)
+            docker("kill", "--signal", "KILL", replicas()[0])
+            time.sleep(6)
+        return unharmed(load)
+    finally:
+        run(*command, "down", "--volumes", env=env, check=False)
+
+
+def quietly(ask):
+    """Whether it is so; what cannot be asked yet is not."""
+    try:
+        return ask()
+    except (OSError, ValueError, LookupError):
+        return False
+
+
 def several_nodes(image, variables, **_):
     """A Swarm of three engines survives the drain and the loss of a node, and takes it back"""
     done = subprocess.run(
@@ -347,7 +382,7 @@ def several_nodes(image, variables, **_):
 
 ALL = [
     small_and_harmless, starts_soon, publishes, comes_up, scales, survives_a_kill, rolls_forward, rolls_back, swaps, stays_up_alone, is_watched,
-    goes_down, several_nodes,
+    goes_down, composes, several_nodes,
 ]
 # Only where they are named: they take both cores for minutes.
 FIGURES = [ten_thousand_users, workshop]

@@ -1,6 +1,6 @@
 #!/bin/sh
-# What the tests (`setup.sh test`) or the benchmarks (`setup.sh bench`) need beside Rust: Debian packages, installed if we
-# may, and a Python environment in target/. Does nothing where it was done before.
+# What the tests (`setup.sh test`), the benchmarks (`bench`) or the test of the stack (`deploy`) need beside Rust: Debian
+# packages, installed if we may, and a Python environment in target/. Does nothing where it was done before.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -96,5 +96,9 @@ bench)
     venv target/source-venv gateway/tests/py/servers.txt
     exporter target/source-venv
     ;;
-*) fail "expected test or bench" ;;
+deploy)
+    install_missing
+    venv target/deploy-venv deploy/test/requirements.txt
+    ;;
+*) fail "expected test, bench or deploy" ;;
 esac
