@@ -40,11 +40,13 @@ RUN sed -i '/^\[\[bench\]\]/,/^$/d' gateway/Cargo.toml \
     && find gateway -name '*.rs' -exec touch {} + \
     && MODELGATE_VERSION="$VERSION" cargo rustc --locked --profile image --package modelgate --bin modelgate -- \
         -Clink-arg=-Wl,-z,pack-relative-relocs
-# The image's root file system.
-RUN mkdir -p /image/usr/local/bin /image/etc/ssl/certs /image/tmp /cache/modelgate \
+# The image's root file system. Modules are compiled for this machine's processor: on another one, once more at the start.
+RUN mkdir -p /image/usr/local/bin /image/usr/local/lib/modelgate /image/etc/ssl/certs /image/tmp /cache/modelgate \
     && strip --strip-all -o /image/usr/local/bin/modelgate target/image/modelgate \
     && ldd target/image/modelgate | grep -o '/[^ ]*' | xargs -I{} cp -L --parents {} /image \
     && cp -L /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
+    && /image/usr/local/bin/modelgate compile /image/usr/local/lib/modelgate/code \
+    && chmod -R a+rX /image/usr/local/lib/modelgate/code \
     && echo 'hosts: files dns' > /image/etc/nsswitch.conf \
     && echo 'modelgate:x:10001:10001::/tmp:/usr/sbin/nologin' > /image/etc/passwd \
     && echo 'modelgate:x:10001:' > /image/etc/group \
@@ -69,6 +71,7 @@ LABEL org.opencontainers.image.title="modelgate" \
 # The drain: five seconds for load balancers to see that readiness is false, then up to twenty for requests in flight.
 ENV MODELGATE_LISTEN=0.0.0.0:8080 \
     MODELGATE_CODE_CACHE=/var/cache/modelgate/code \
+    MODELGATE_SHIPPED_CODE=/usr/local/lib/modelgate/code \
     MODELGATE_DRAIN_DELAY=5 \
     MODELGATE_DRAIN_TIMEOUT=20
 USER 10001:10001

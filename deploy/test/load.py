@@ -32,6 +32,8 @@ class Load:
         self.latencies = []
         self.failures = []
         self.slow = []
+        # The longest that this program itself was kept from running: a pause of the machine is nobody's slow answer.
+        self.held = 0.0
         self.stop = threading.Event()
         self.thread = threading.Thread(target=lambda: asyncio.run(self._all()), daemon=True)
 
@@ -55,12 +57,19 @@ class Load:
         if self.slow:
             (first, _), (last, _) = self.slow[0], self.slow[-1]
             text += f"; {len(self.slow)} took over {SLOW:g} s, asked {first:.1f} to {last:.1f} s after the start"
+            text += f" (the load itself was held up by {self.held:.1f} s at most)"
         for when, what in self.failures[:5]:
             text += f"\n    after {when:.1f} s: {what}"
         return text
 
     async def _all(self):
-        await asyncio.gather(*(self._user(number) for number in range(self.connections)))
+        await asyncio.gather(self._clock(), *(self._user(number) for number in range(self.connections)))
+
+    async def _clock(self):
+        while not self.stop.is_set():
+            begun = time.monotonic()
+            await asyncio.sleep(0.02)
+            self.held = max(self.held, time.monotonic() - begun - 0.02)
 
     async def _user(self, number):
         await asyncio.sleep(self.pause * number / self.connections)

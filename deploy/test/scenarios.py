@@ -47,7 +47,7 @@ def starts_soon(image, **_):
     docker("volume", "create", "modelgate-test-cache")
     times = []
     try:
-        # The first compiles; the others find compiled code, as all but a node's first replica do.
+        # The first finds an empty cache, as a node's first replica does: its modules' code is in the image.
         for _ in range(4):
             container = docker(
                 "create", "--read-only", "--cap-drop", "ALL", "--cpus", "0.5", "--memory", "256m", "--publish", "127.0.0.1:18081:8080",
@@ -70,14 +70,16 @@ def starts_soon(image, **_):
                 state = json.loads(docker("inspect", container))[0]["State"]
                 if state["ExitCode"] != 0 or "drained" not in docker("logs", container) + logs(container):
                     raise Failed(f"it ended with {state['ExitCode']}: {logs(container)}")
+                if '"WARN"' in logs(container):
+                    raise Failed(f"it is not content with its image: {logs(container)}")
             finally:
                 docker("rm", "--force", container)
     finally:
         docker("volume", "rm", "modelgate-test-cache")
     told = ", ".join(f"{after:.2f} ({whole:.2f})" for after, whole in times)
-    if max(whole for _, whole in times) > 1.5 or min(after for after, _ in times[1:]) > 1:
+    if max(after for after, _ in times) > 1:
         raise Failed(told)
-    return f"seconds from the container's start (from asking for it), the first one without compiled code: {told}"
+    return f"seconds from the container's start (from asking for it), the first one with an empty cache: {told}"
 
 
 def logs(container):
@@ -347,7 +349,8 @@ def composes(image, variables, **_):
     replicas = lambda: docker("ps", "-q", "--filter", "label=com.docker.compose.service=gateway").split()
     seen = lambda: json.loads(fetch(9090, "/api/v1/query?query=sum(up{job%3D%22modelgate%22})"))["data"]["result"]
     try:
-        run(*command, "up", "--detach", "--no-build", "--scale", "gateway=3", "--scale", "grafana=0", env=env)
+        # Named one by one: Grafana's image is not had here, and would be pulled even for none of it.
+        run(*command, "up", "--detach", "--no-build", "--scale", "gateway=3", "edge", "gateway", "minio", "mlflow", "prometheus", env=env)
         until("it answers", lambda: quietly(lambda: json.loads(fetch(EDGE, "/predict", BODY)) == ANSWER), 60)
         until("Prometheus sees three", lambda: quietly(lambda: seen()[0]["value"][1] == "3"), 60)
         limits = json.loads(docker("inspect", replicas()[0]))[0]["HostConfig"]

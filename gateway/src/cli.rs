@@ -3,9 +3,9 @@
 mod remote;
 
 use std::{
+    fs,
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream, ToSocketAddrs},
-    num::NonZeroUsize,
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
@@ -19,14 +19,19 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     bundle::{Bundle, BundleError},
-    config::{Secret, ServeArgs, ServeConfig},
+    config::{Secret, ServeArgs, ServeConfig, cache_folder},
     generation::{Generation, Runner},
     golden,
     json::{decode, encode},
     metrics::Metrics,
     parts::Parts,
     server::{self, Server},
-    wasm::{cache::CodeCache, engine::WasmEngine, instance::ChainError, module::Compiler},
+    wasm::{
+        cache::CodeCache,
+        engine::{PoolSize, WasmEngine},
+        instance::ChainError,
+        module::Compiler,
+    },
 };
 
 /// A serverless-style WASM inference gateway.
@@ -61,6 +66,12 @@ enum Command {
     Inspect {
         /// The bundle's folder, or `demo` for the embedded one
         bundle: PathBuf,
+    },
+    /// Compile the modules that come with the gateway into a folder, for `serve --shipped-code`: a first start on such a
+    /// processor then compiles nothing
+    Compile {
+        /// The folder; it is made
+        folder: PathBuf,
     },
     /// Upload a bundle to a bucket: files that are there already are not sent again, and nobody sees it before it is whole
     ///
@@ -102,6 +113,7 @@ impl Cli {
             Command::Predict { bundle, all } => predict(&bundle, all),
             Command::Check { bundle } => return check(&bundle),
             Command::Inspect { bundle } => inspect(&bundle),
+            Command::Compile { folder } => compile(&folder),
             Command::Push { bundle, to } => remote::push(&bundle, &to, &mut |line| say(&line)),
             Command::Rollback { model, address, token } => {
                 remote::rollback(&model, &address, token.as_ref().map(Secret::expose)).map(|line| say(&line))
@@ -194,14 +206,26 @@ fn read(path: &Path) -> Result<Bundle, BundleError> {
 
 /// Loads one bundle as `serve` would, without its golden examples.
 fn load(path: &Path) -> Result<Generation, BundleError> {
-    let started = |error: anyhow::Error| BundleError::from(format!("{error:#}"));
-    let config = ServeArgs { demo: Some(true), workers: NonZeroUsize::new(1), ..ServeArgs::default() };
-    let config = config.resolve().map_err(started)?;
-    let cache = config.code_cache.and_then(|folder| CodeCache::at(&folder).ok()).unwrap_or_else(CodeCache::off);
-    let engine = WasmEngine::new(config.pool).map_err(|error| BundleError::from(format!("{error:#}")))?;
-    let compiler = Compiler::new(engine, cache);
-    let metrics = Metrics::new().map_err(|error| started(error.into()))?;
-    Generation::load(read(path)?, &Parts::new(compiler), &metrics)
+    let cache = cache_folder().and_then(|folder| CodeCache::at(&folder).ok()).unwrap_or_else(CodeCache::off);
+    load_with(cache, read(path)?)
+}
+
+fn load_with(cache: CodeCache, bundle: Bundle) -> Result<Generation, BundleError> {
+    let engine = WasmEngine::new(PoolSize::default()).map_err(|error| BundleError::from(format!("{error:#}")))?;
+    let metrics = Metrics::new().map_err(|error| BundleError::from(error.to_string()))?;
+    Generation::load(bundle, &Parts::new(Compiler::new(engine, cache)), &metrics)
+}
+
+/// The demo's modules are those that come with the gateway.
+fn compile(folder: &Path) -> anyhow::Result<()> {
+    let cache = CodeCache::at(folder).with_context(|| folder.display().to_string())?;
+    load_with(cache, Bundle::demo()?)?;
+    let entries = fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
+    anyhow::ensure!(!entries.is_empty(), "{}: nothing could be written", folder.display());
+    for entry in entries {
+        say(&format!("{} {} bytes", entry.path().display(), entry.metadata()?.len()));
+    }
+    Ok(())
 }
 
 fn predict(path: &Path, all: bool) -> anyhow::Result<()> {

@@ -116,6 +116,10 @@ pub struct ServeArgs {
     #[arg(long, env = "MODELGATE_CODE_CACHE", value_name = "DIR")]
     pub code_cache: Option<String>,
 
+    /// Folder of compiled modules that came with the gateway (see `modelgate compile`); it is only read
+    #[arg(long, env = "MODELGATE_SHIPPED_CODE", value_name = "DIR")]
+    pub shipped_code: Option<PathBuf>,
+
     /// Where bundles come from and are looked for again and again: `[NAME=]ADDRESS`, where ADDRESS is a folder of bundles,
     /// `s3://bucket/prefix` or `models:/name@alias` (`/3`, `/latest`, `/Stage`). May be given several times (in the
     /// variable: separated by spaces). S3 and MLflow are reached with their usual variables (`AWS_…`, `MLFLOW_…`), or with
@@ -241,6 +245,8 @@ pub struct ServeConfig {
     pub log: String,
     /// Where compiled code is kept.
     pub code_cache: Option<PathBuf>,
+    /// Compiled code that came with the gateway.
+    pub shipped_code: Option<PathBuf>,
     /// What the pool holds.
     pub pool: PoolSize,
     /// Where bundles come from, and what becomes of them.
@@ -300,6 +306,7 @@ impl ServeArgs {
                 Some(folder) => Some(folder.into()),
                 None => cache_folder(),
             },
+            shipped_code: args.shipped_code,
             lifecycle,
             admin,
             admin_listen: args.admin_listen,
@@ -386,6 +393,7 @@ impl ServeArgs {
             access_log: self.access_log.or(file.access_log),
             log: self.log.or(file.log),
             code_cache: self.code_cache.or(file.code_cache),
+            shipped_code: self.shipped_code.or(file.shipped_code),
             source: if self.source.is_empty() { file.source } else { self.source },
             poll: self.poll.or(file.poll),
             versions: self.versions.or(file.versions),

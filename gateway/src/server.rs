@@ -155,6 +155,13 @@ pub fn compiler(config: &ServeConfig) -> anyhow::Result<Compiler> {
         }),
         None => CodeCache::off(),
     };
+    let cache = match &config.shipped_code {
+        Some(folder) => cache.clone().and_shipped(folder).unwrap_or_else(|error| {
+            tracing::warn!(folder = %folder.display(), %error, "the modules that came with the gateway are compiled anew");
+            cache
+        }),
+        None => cache,
+    };
     let engine = WasmEngine::new(config.pool).map_err(|error| {
         anyhow::anyhow!(
             "the module pool cannot be reserved; it takes 4 GiB of address space for each of --max-instances, \

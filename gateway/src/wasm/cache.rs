@@ -3,7 +3,8 @@
 //! An entry is named by the sha256 of what was compiled, the engine's compatibility hash and the gateway's version. It
 //! is written beside its place and renamed, so a half-written entry is never seen, and it ends with the sha256 of its
 //! content, so a damaged one is compiled anew. The folder is private to the gateway's user: whoever can write there can
-//! run code in this process. Precompiled code is never taken from a bundle or a remote source.
+//! run code in this process. Precompiled code is never taken from a bundle or a remote source. Code that comes with the
+//! gateway, compiled when its image was built, is looked for where the kept code has none; it is only read.
 
 use std::{
     fs,
@@ -28,25 +29,28 @@ const MAX_ENTRIES: usize = 512;
 #[derive(Clone, Debug)]
 pub struct CodeCache {
     folder: Option<PathBuf>,
+    shipped: Option<PathBuf>,
 }
 
 impl CodeCache {
     /// No cache: everything is compiled each time.
     pub fn off() -> Self {
-        Self { folder: None }
+        Self { folder: None, shipped: None }
     }
 
     /// Uses `folder`, making it (readable by its owner only) if it is not there. Refuses one that others may write to.
     pub fn at(folder: &Path) -> io::Result<Self> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let meta = fs::metadata(folder)?;
-        if meta.mode() & 0o022 != 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                format!("{} may be written to by others: make it mode 0700, or name another folder", folder.display()),
-            ));
-        }
-        Ok(Self { folder: Some(folder.to_owned()) })
+        private(folder)?;
+        Ok(Self { folder: Some(folder.to_owned()), shipped: None })
+    }
+
+    /// Reads what is not there from `folder` as well, which is never written to. Refuses one that is not there or that
+    /// others may write to.
+    pub fn and_shipped(mut self, folder: &Path) -> io::Result<Self> {
+        private(folder)?;
+        self.shipped = Some(folder.to_owned());
+        Ok(self)
     }
 
     /// The compiled component for what `key` identifies (all that decides the code: wasm, config, …), from the cache or
@@ -57,12 +61,15 @@ impl CodeCache {
         key: &[&[u8]],
         make: impl FnOnce() -> wasmtime::Result<Vec<u8>>,
     ) -> wasmtime::Result<Component> {
-        let path = self.folder.as_ref().map(|folder| folder.join(entry_name(engine, key)));
-        if let Some(code) = path.as_deref().and_then(read)
-            && let Ok(component) = deserialize(engine, &code)
-        {
+        let name = entry_name(engine, key);
+        let kept = [&self.folder, &self.shipped].into_iter().flatten().find_map(|folder| {
+            let code = read(&folder.join(&name))?;
+            deserialize(engine, &code).ok()
+        });
+        if let Some(component) = kept {
             return Ok(component);
         }
+        let path = self.folder.as_ref().map(|folder| folder.join(name));
         let component = Component::new(engine.inner(), make()?)?;
         if let Some(path) = path
             && let Err(error) = component.serialize().map_err(io::Error::other).and_then(|code| write(&path, &code))
@@ -76,9 +83,20 @@ impl CodeCache {
 #[expect(unsafe_code, reason = "wasmtime cannot verify machine code; see the comment")]
 fn deserialize(engine: &WasmEngine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: `code` was written by `Component::serialize` of this same version and engine configuration (both are in
-    // the entry's name, and wasmtime checks them again), into a folder that only this user may write to, and its digest
-    // was verified just before.
+    // the entry's name, and wasmtime checks them again), into a folder that only its owner may write to: this user, or
+    // whoever installed this program. Its digest was verified just before.
     unsafe { Component::deserialize(engine.inner(), code) }
+}
+
+/// Whether only its owner may write to `folder`.
+fn private(folder: &Path) -> io::Result<()> {
+    if fs::metadata(folder)?.mode() & 0o022 != 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("{} may be written to by others: make it mode 0700, or name another folder", folder.display()),
+        ));
+    }
+    Ok(())
 }
 
 fn entry_name(engine: &WasmEngine, key: &[&[u8]]) -> String {
@@ -138,6 +156,7 @@ fn drop_oldest(folder: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wasm::engine::PoolSize;
 
     #[test]
     fn a_damaged_entry_is_not_read() {
@@ -159,5 +178,31 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).expect("opened");
         assert!(CodeCache::at(folder.path()).is_err());
+        assert!(CodeCache::off().and_shipped(folder.path()).is_err());
+    }
+
+    #[test]
+    fn shipped_code_is_taken_and_a_damaged_entry_is_compiled_anew() {
+        let engine = WasmEngine::new(PoolSize { instances: 1, ..PoolSize::default() }).expect("an engine");
+        let shipped = tempfile::tempdir().expect("a folder");
+        let key: [&[u8]; 1] = [b"an empty component"];
+        let make = || Ok(b"\0asm\x0d\0\x01\0".to_vec());
+        CodeCache::at(shipped.path())
+            .map(|cache| cache.component(&engine, &key, make))
+            .expect("a folder")
+            .expect("wasm");
+
+        let own = tempfile::tempdir().expect("a folder");
+        let cache = CodeCache::at(own.path()).and_then(|cache| cache.and_shipped(shipped.path())).expect("folders");
+        let never = || Err(wasmtime::format_err!("compiled though it was there"));
+        cache.component(&engine, &key, never).expect("taken");
+        assert_eq!(fs::read_dir(own.path()).expect("there").count(), 0, "what is shipped is not kept twice");
+
+        let entry = fs::read_dir(shipped.path()).expect("there").flatten().next().expect("an entry").path();
+        fs::write(&entry, b"damaged").expect("written");
+        assert!(cache.component(&engine, &key, never).is_err());
+        cache.component(&engine, &key, make).expect("wasm");
+        assert_eq!(fs::read_dir(own.path()).expect("there").count(), 1);
+        assert_eq!(fs::read(&entry).expect("there"), b"damaged", "what is shipped is never written to");
     }
 }

@@ -153,3 +153,29 @@ fn the_configuration_file_is_read_and_flags_win() {
     let output = run(&["serve", "--config", path_text, "--log", "info"], "");
     assert!(text(&output.stderr).contains(&format!("cannot listen on {taken}")), "{}", text(&output.stderr));
 }
+
+#[test]
+fn what_compile_leaves_is_compiled_no_more() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let shipped = folder.path().join("shipped").display().to_string();
+    let output = run(&["compile", &shipped], "");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout).lines().count(), 2, "tabular and predict: {}", text(&output.stdout));
+
+    // What is compiled is kept; nothing is kept here.
+    let own = folder.path().join("own");
+    let child = modelgate(&["serve", "--demo", "--listen", "127.0.0.1:0", "--shipped-code", &shipped])
+        .env("MODELGATE_CODE_CACHE", &own)
+        .env("MODELGATE_MAX_INSTANCES", "32")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut served = Served(child);
+    let first = BufReader::new(served.0.stdout.take().expect("piped")).lines().next().expect("a line").expect("text");
+    assert!(first.contains("listens on"), "{first}");
+    assert_eq!(fs::read_dir(&own).expect("made").count(), 0);
+
+    let output = run(&["compile", "/proc/none"], "");
+    assert!(!output.status.success());
+    assert!(text(&output.stderr).contains("/proc/none"), "{}", text(&output.stderr));
+}
