@@ -71,6 +71,7 @@ LABEL org.opencontainers.image.title="modelgate" \
 # The drain: five seconds for load balancers to see that readiness is false, then up to twenty for requests in flight.
 ENV MODELGATE_LISTEN=0.0.0.0:8080 \
     MODELGATE_CODE_CACHE=/var/cache/modelgate/code \
+    MODELGATE_CACHE=/var/cache/modelgate/bundles \
     MODELGATE_SHIPPED_CODE=/usr/local/lib/modelgate/code \
     MODELGATE_DRAIN_DELAY=5 \
     MODELGATE_DRAIN_TIMEOUT=20

@@ -10,6 +10,7 @@ say() { echo "$*" >&2; }
 fail() { say "error: $*"; exit 1; }
 
 command -v docker >/dev/null || fail "docker is missing: install Docker Engine (Debian: apt-get install docker.io)"
+command -v curl >/dev/null || fail "curl is missing: install it (Debian: apt-get install curl)"
 docker info >/dev/null 2>&1 || fail "the Docker engine does not answer: start it, or set DOCKER_HOST"
 
 swarm_state() { docker info --format '{{.Swarm.LocalNodeState}}'; }
@@ -19,4 +20,13 @@ service_lines() { docker service ls --filter "label=com.docker.stack.namespace=$
 updates() {
     docker service ls -q --filter "label=com.docker.stack.namespace=$STACK" | xargs -r docker service inspect \
         --format '{{if .UpdateStatus}}{{.Spec.Name}} {{.UpdateStatus.StartedAt.UnixNano}} {{.UpdateStatus.State}}{{end}}'
+}
+# The address that the edge is reached at from here: that of the node it runs on.
+edge_address() {
+    node=$(docker service ps "${STACK}_edge" --filter desired-state=running --format '{{.Node}}' 2>/dev/null | head -1)
+    if [ -z "$node" ] || [ "$node" = "$(docker node inspect self --format '{{.Description.Hostname}}')" ]; then
+        echo 127.0.0.1
+    else
+        docker node inspect "$node" --format '{{.Status.Addr}}'
+    fi
 }

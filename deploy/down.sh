@@ -50,6 +50,11 @@ for secret in $SECRETS; do
 done
 left=$(volumes)
 [ -z "$left" ] || echo "$left" | xargs docker volume rm >/dev/null
+for label in modelgate.edge modelgate.data; do
+    for node in $(docker node ls -q); do
+        [ -z "$(docker node inspect "$node" --format "{{index .Spec.Labels \"$label\"}}")" ] || docker node update --label-rm "$label" "$node" >/dev/null
+    done
+done
 node=$(docker info --format '{{.Swarm.NodeID}}')
 if [ "$(docker node inspect "$node" --format '{{index .Spec.Labels "modelgate.made"}}')" = true ] &&
     [ "$(docker node ls -q | wc -l)" -eq 1 ] && [ -z "$(docker service ls -q)" ]; then

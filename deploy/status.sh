@@ -13,10 +13,11 @@ state=$(docker service inspect "${STACK}_gateway" --format '{{if .UpdateStatus}}
 [ -z "$state" ] || printf '\nlast update: %s\n' "$state"
 echo
 good=0
+edge=http://$(edge_address):$EDGE_PORT
 service_lines | awk '{ split($2, of, "/"); if (of[1] != of[2]) { print $1 " has " $2 " replicas"; bad = 1 } } END { exit bad }' || good=1
 for path in /v2/health/ready /listar_modelos; do
-    answer=$(curl -s -m 3 -w ' (%{http_code}, %{time_total} s)' "http://127.0.0.1:$EDGE_PORT$path") || { answer="no answer"; good=1; }
+    answer=$(curl -s -m 3 -w ' (%{http_code}, %{time_total} s)' "$edge$path") || { answer="no answer"; good=1; }
     case $answer in *"(200, "*) ;; *) good=1 ;; esac
-    echo "http://127.0.0.1:$EDGE_PORT$path: $answer"
+    echo "$edge$path: $answer"
 done
 exit $good

@@ -1,21 +1,28 @@
 #!/bin/sh
 # Brings the stack up, or up to date: Swarm, secrets, images, services. Waits until everything runs, then prints addresses.
-# Does again only what is missing. Variables:
-#   MODELGATE_IMAGE     the gateway's image (modelgate:latest)
-#   MODELGATE_REPLICAS  how many of it (6)
-#   MODELGATE_CONFIG_FILE  its configuration (deploy/gateway.toml)
+# Does again only what is missing. Variables; the first three are as they were where they are not given:
+#   MODELGATE_IMAGE     the gateway's image (at first modelgate:latest)
+#   MODELGATE_REPLICAS  how many of it (at first 6)
+#   MODELGATE_CONFIG_FILE  its configuration (at first deploy/gateway.toml)
 #   STACK_FILES         further stack files, separated by spaces; later ones win
 #   LOCUST_WORKERS      load generators (none)
 #   OVERLAY_ENCRYPTED   `no` where the kernel has no ESP and the nodes have a network of their own (yes)
-#   ADVERTISE_ADDR      this node's address, for a Swarm that is yet to be made (loopback: one node only)
+#   ADVERTISE_ADDR      this node's address, for a Swarm that is yet to be made and that others are to join (loopback)
 #   S3_ACCESS_KEY, S3_SECRET_KEY, GRAFANA_PASSWORD  made up where they are not given
-#   PATIENCE            seconds to wait for everything to run (180)
+#   PATIENCE            seconds to wait for everything to run, once the images are here (180)
 set -eu
 cd "$(dirname "$0")"
 . ./common.sh
 
-export MODELGATE_IMAGE="${MODELGATE_IMAGE:-modelgate:latest}"
+gateway=${STACK}_gateway
+# Something of the gateway's service as it is; nothing where there is none.
+current() { docker service inspect "$gateway" --format "$1" 2>/dev/null || true; }
+[ -n "${MODELGATE_IMAGE:-}" ] || MODELGATE_IMAGE=$(current '{{.Spec.TaskTemplate.ContainerSpec.Image}}')
+[ -n "${MODELGATE_REPLICAS:-}" ] || MODELGATE_REPLICAS=$(current '{{.Spec.Mode.Replicated.Replicas}}')
+[ -n "${MODELGATE_CONFIG_FILE:-}" ] || MODELGATE_CONFIG_FILE=$(current '{{index .Spec.Labels "modelgate.config"}}')
+export MODELGATE_IMAGE="${MODELGATE_IMAGE:-modelgate:latest}" MODELGATE_REPLICAS="${MODELGATE_REPLICAS:-6}"
 export MODELGATE_CONFIG_FILE="${MODELGATE_CONFIG_FILE:-./gateway.toml}"
+[ -r "$MODELGATE_CONFIG_FILE" ] || fail "the gateway's configuration $MODELGATE_CONFIG_FILE cannot be read (relative to deploy/)"
 export MLFLOW_IMAGE="${MLFLOW_IMAGE:-modelgate-mlflow:3.17.2}"
 export LOCUST_WORKERS="${LOCUST_WORKERS:-0}"
 [ "$LOCUST_WORKERS" = 0 ] || export LOCUST_MASTERS=1
@@ -29,6 +36,12 @@ if [ "$(swarm_state)" = inactive ]; then
         docker node update --label-add modelgate.made=true "$(docker info --format '{{.Swarm.NodeID}}')" >/dev/null
 fi
 is_manager || fail "this node is no manager of its Swarm: run this on one"
+# The edge is found under one address, and volumes are on one node: both stay where they were first, unless somebody gives
+# these labels to other nodes.
+for label in modelgate.edge modelgate.data; do
+    docker node ls -q | xargs docker node inspect --format "{{index .Spec.Labels \"$label\"}}" | grep -qx true ||
+        docker node update --label-add "$label=true" "$(docker info --format '{{.Swarm.NodeID}}')" >/dev/null
+done
 
 if ! docker network inspect internal_net >/dev/null 2>&1; then
     encrypted="--opt encrypted"
@@ -40,9 +53,12 @@ fi
 # A secret is made once, and kept by Swarm alone.
 random() { od -An -N18 -tx1 /dev/urandom | tr -d ' \n'; }
 for secret in $SECRETS; do
-    docker secret inspect "modelgate_$secret" >/dev/null 2>&1 && continue
     variable=$(echo "$secret" | tr '[:lower:]' '[:upper:]')
     value=$(printenv "$variable" || true)
+    if docker secret inspect "modelgate_$secret" >/dev/null 2>&1; then
+        [ -z "$value" ] || say "$variable is not taken: the secret modelgate_$secret is there already, and stays"
+        continue
+    fi
     if [ -z "$value" ]; then
         value=$(random)
         say "made up $variable; note it down, it is not shown again: $value"
@@ -57,33 +73,54 @@ if ! has_image "$MLFLOW_IMAGE" && [ "$MLFLOW_IMAGE" = modelgate-mlflow:3.17.2 ];
     say "building the image $MLFLOW_IMAGE"
     docker build -q --tag "$MLFLOW_IMAGE" mlflow >/dev/null
 fi
+# The others, so that waiting below is for the services and not for the network. Other nodes fetch what they need.
+others=$(sed -n 's/^ *image: \${\(HAPROXY\|MINIO\|PROMETHEUS\|GRAFANA\)_IMAGE:-\(.*\)}$/\1 \2/p' stack.yaml)
+while read -r name image; do
+    image=$(printenv "${name}_IMAGE" || echo "$image")
+    [ "$name" != GRAFANA ] || [ "${GRAFANA_REPLICAS:-1}" != 0 ] || continue
+    has_image "$image" && continue
+    say "fetching $image"
+    docker pull -q "$image" >/dev/null || fail "the image $image is neither here nor in a registry; another may be named in ${name}_IMAGE"
+done <<EOF
+$others
+EOF
 
-CONFIG_DIGEST=$(cat haproxy/haproxy.cfg "$MODELGATE_CONFIG_FILE" prometheus/prometheus.yml prometheus/rules/*.yml \
-    grafana/provisioning/*/*.yaml grafana/dashboards/*.json locust/locustfile.py | sha256sum | cut -c1-12)
-export CONFIG_DIGEST
+# Of each configuration its own, so that a change of one replaces only the services that read it.
+digest() { sha256sum "$1" | cut -c1-12; }
+HAPROXY_DIGEST=$(digest haproxy/haproxy.cfg)
+GATEWAY_DIGEST=$(digest "$MODELGATE_CONFIG_FILE")
+PROMETHEUS_DIGEST=$(digest prometheus/prometheus.yml)
+RECORDING_DIGEST=$(digest prometheus/rules/recording.yml)
+ALERTS_DIGEST=$(digest prometheus/rules/alerts.yml)
+DATASOURCES_DIGEST=$(digest grafana/provisioning/datasources/modelgate.yaml)
+DASHBOARDS_DIGEST=$(digest grafana/provisioning/dashboards/modelgate.yaml)
+FLEET_DIGEST=$(digest grafana/dashboards/fleet.json)
+MODEL_DIGEST=$(digest grafana/dashboards/model.json)
+LOCUSTFILE_DIGEST=$(digest locust/locustfile.py)
+export HAPROXY_DIGEST GATEWAY_DIGEST PROMETHEUS_DIGEST RECORDING_DIGEST ALERTS_DIGEST DATASOURCES_DIGEST DASHBOARDS_DIGEST \
+    FLEET_DIGEST MODEL_DIGEST LOCUSTFILE_DIGEST
 # On one node an image may be local; several nodes must agree on one by its digest.
 resolve=${RESOLVE_IMAGE:-changed}
 [ "$(docker node ls -q | wc -l)" -gt 1 ] || resolve=never
 updates_before=$(updates)
-gateway=${STACK}_gateway
 again=
-if [ "$resolve" = never ] && [ "$(docker service inspect "$gateway" --format '{{.Spec.TaskTemplate.ContainerSpec.Image}}' 2>/dev/null)" = "$MODELGATE_IMAGE" ]; then
+if [ "$resolve" = never ] && [ "$(current '{{.Spec.TaskTemplate.ContainerSpec.Image}}')" = "$MODELGATE_IMAGE" ]; then
     # Swarm sees names only; an image that was built again under the same one is another.
     replica=$(docker ps -q --filter "label=com.docker.swarm.service.name=$gateway" | head -1)
     [ -z "$replica" ] || [ "$(docker inspect "$replica" --format '{{.Image}}')" = "$(docker image inspect "$MODELGATE_IMAGE" --format '{{.Id}}')" ] || again=1
 fi
 # shellcheck disable=SC2046,SC2086 # several words
-docker stack deploy --prune --resolve-image "$resolve" \
+docker stack deploy --prune --with-registry-auth --resolve-image "$resolve" \
     $(printf -- '--compose-file %s ' stack.yaml ${STACK_FILES:-}) "$STACK" >&2
 
-[ -z "$again" ] || docker service update --detach --no-resolve-image --force "$gateway" >/dev/null
+[ -z "$again" ] || docker service update --detach --with-registry-auth --no-resolve-image --force "$gateway" >/dev/null
 
 # What is asked for first: an answer. Then every service has as many replicas running, and healthy, as it should.
-deadline=$((started + ${PATIENCE:-180}))
+deadline=$(($(date +%s) + ${PATIENCE:-180}))
 before=
 answered=
 while :; do
-    if [ -z "$answered" ] && curl -sf -m 2 "http://127.0.0.1:$EDGE_PORT/v2/health/ready" >/dev/null; then
+    if [ -z "$answered" ] && curl -sf -m 2 "http://$(edge_address):$EDGE_PORT/v2/health/ready" >/dev/null; then
         answered=$(($(date +%s) - started))
         say "$answered s: the first answer"
     fi
@@ -107,6 +144,6 @@ done)
 [ -z "$failed" ] || fail "taken back, the release before it goes on: $failed; see 'docker service ps --no-trunc' and 'docker service logs'"
 
 say "up after $(($(date +%s) - started)) s"
-echo "predictions  http://127.0.0.1:$EDGE_PORT/docs"
+echo "predictions  http://$(edge_address):$EDGE_PORT/docs"
 [ "${GRAFANA_REPLICAS:-1}" = 0 ] || echo "dashboards   http://127.0.0.1:$GRAFANA_PORT (admin)"
-[ "$LOCUST_WORKERS" = 0 ] || echo "load         http://127.0.0.1:$LOCUST_PORT"
+[ "$LOCUST_WORKERS" = 0 ] || echo "load         http://$(edge_address):$LOCUST_PORT"

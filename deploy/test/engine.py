@@ -71,6 +71,14 @@ def answers():
     return subprocess.run(["docker", "info"], capture_output=True).returncode == 0
 
 
+def unused():
+    """The test deploys under the names that users deploy under, and removes all of it in the end: never what is not its own."""
+    for label in ("com.docker.stack.namespace=modelgate", "com.docker.compose.project=modelgate"):
+        for kind in ("container", "volume", "network"):
+            if docker(kind, "ls", "--quiet", "--filter", f"label={label}", *(["--all"] if kind == "container" else [])):
+                raise Failed(f"this engine has a {kind} with the label {label}: the test would end and remove it; use another engine (DOCKER_HOST)")
+
+
 class Engine:
     """Use with `with`: an engine answers inside."""
 
@@ -83,6 +91,7 @@ class Engine:
         install()
         if answers():
             say("using the Docker engine that runs")
+            unused()
             return self
         if os.geteuid() != 0:
             raise Failed("no Docker engine answers; start one, or run this as root, which starts one of its own")

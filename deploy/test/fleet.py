@@ -91,8 +91,8 @@ def leftovers():
     return left
 
 
-def memory(container):
-    """Resident memory of a container's process, in MiB."""
+def memory(container, what="VmRSS"):
+    """Resident memory of a container's process, in MiB: now, or the most it ever had (`VmHWM`)."""
     pid = docker("inspect", "--format", "{{.State.Pid}}", container)
     with open(f"/proc/{pid}/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
+        return next(int(line.split()[1]) for line in status if line.startswith(what)) / 1024

@@ -184,6 +184,8 @@ def main(image, haproxy):
             node.docker("swarm", "join", "--advertise-addr", node.address, "--token", token, f"{nodes[0].address}:2377")
         variables = {
             "DOCKER_HOST": nodes[0].socket, "MODELGATE_IMAGE": image, "HAPROXY_IMAGE": haproxy, "MLFLOW_IMAGE": haproxy,
+            # Not started, so any image will do.
+            "MINIO_IMAGE": haproxy, "PROMETHEUS_IMAGE": haproxy,
             "EDGE_PORT": str(PORT), "MODELGATE_REPLICAS": "6", "GRAFANA_REPLICAS": "0", "STACK_FILES": "test/nodes.yaml",
             # Every node has the images, but no registry agrees on their digests.
             "RESOLVE_IMAGE": "never",

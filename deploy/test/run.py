@@ -14,7 +14,7 @@ import traceback
 
 import images
 import scenarios
-from engine import ROOT, WORK, Engine, Failed, docker, run, say
+from engine import ROOT, WORK, Engine, Failed, run, say
 from fleet import script
 
 
@@ -72,17 +72,22 @@ def main():
             **images.around(), "MODELGATE_IMAGE": image, "MODELGATE_REPLICAS": "3", "GRAFANA_REPLICAS": "0",
             "STACK_FILES": "test/stack.yaml",
         }
+        deployed = False
         try:
             for scenario in chosen:
+                deployed = deployed or scenario is scenarios.comes_up
                 if not check(scenario, image=image, next_=next_, bad=bad, variables=variables) and scenario is scenarios.comes_up:
                     say("without the stack there is nothing further to test")
                     break
         finally:
-            if not options.keep and docker("info", "--format", "{{.Swarm.LocalNodeState}}") == "active":
+            if deployed and not options.keep:
                 script("down.sh", "--yes")
     say(f"{counts[True]} passed, {counts[False]} failed")
     return 1 if counts[False] else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except Failed as error:
+        sys.exit(f"error: {error}")

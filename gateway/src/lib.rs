@@ -8,6 +8,7 @@ pub mod admin;
 pub mod allocator;
 pub mod app;
 pub mod batching;
+pub mod beside;
 pub mod bundle;
 pub mod card;
 pub mod catalog;

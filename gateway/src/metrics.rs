@@ -99,6 +99,10 @@ pub struct Metrics {
     pub queue_depth: IntGauge,
     /// How much may wait.
     pub queue_capacity: IntGauge,
+    /// Bytes of the work waiting now.
+    pub queue_bytes: IntGauge,
+    /// How many bytes may wait; one larger piece may, where nothing else waits.
+    pub queue_bytes_capacity: IntGauge,
     /// Worker threads.
     pub workers: IntGauge,
     /// Panics of the gateway's own code that were caught.
@@ -275,6 +279,8 @@ impl Metrics {
             connections: one("modelgate_connections", "Connections open.")?,
             queue_depth: one("modelgate_queue_depth", "Work waiting for a worker.")?,
             queue_capacity: one("modelgate_queue_capacity", "How much work may wait.")?,
+            queue_bytes: one("modelgate_queue_bytes", "Bytes of the work that waits for a worker.")?,
+            queue_bytes_capacity: one("modelgate_queue_bytes_capacity", "How many bytes of work may wait.")?,
             workers: one("modelgate_workers", "Worker threads.")?,
             panics: IntCounter::new("modelgate_panics_total", "Panics of the gateway's own code that were caught.")
                 .and_then(|counter| register(&registry, counter))?,

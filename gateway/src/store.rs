@@ -9,7 +9,6 @@ use std::{
     fs, io,
     io::Write,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -17,15 +16,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
+    beside::beside,
     bundle::is_sha256,
     release::{Content, Release},
 };
 
 /// A file that nothing refers to is kept for so long: another gateway may be about to use it.
 const GRACE: Duration = Duration::from_hours(1);
-
-/// Numbers temporary files.
-static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// A folder of files by digest.
 #[derive(Clone, Debug)]
@@ -83,9 +80,8 @@ impl Store {
 
     /// A place for a file that arrives.
     pub fn incoming(&self) -> io::Result<Incoming> {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = self.folder.join("files").join(format!("{}-{number}.part", std::process::id()));
-        let file = fs::File::create(&path)?;
+        let path = beside(&self.folder.join("files"));
+        let file = fs::File::create_new(&path)?;
         Ok(Incoming { store: self.clone(), path, file: Some(file), hash: Sha256::new(), bytes: 0 })
     }
 
@@ -104,9 +100,14 @@ impl Store {
                 Content::Folder(_) | Content::Demo | Content::Onnx { .. } => None,
             })
             .collect();
-        let temporary = self.folder.join("sources").join(format!("{}.part", std::process::id()));
-        fs::write(&temporary, serde_json::to_vec(&remembered)?)?;
-        fs::rename(temporary, self.source_path(source))
+        let temporary = beside(&self.folder.join("sources"));
+        let written = fs::File::create_new(&temporary)
+            .and_then(|mut file| file.write_all(&serde_json::to_vec(&remembered)?))
+            .and_then(|()| fs::rename(&temporary, self.source_path(source)));
+        if written.is_err() {
+            _ = fs::remove_file(&temporary);
+        }
+        written
     }
 
     /// What a source offered last; nothing if that is not known.

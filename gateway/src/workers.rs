@@ -87,6 +87,7 @@ impl Workers {
     pub fn start(config: WorkersConfig, metrics: &Arc<Metrics>) -> std::io::Result<Self> {
         metrics.workers.set(config.count as i64);
         metrics.queue_capacity.set(config.queue as i64);
+        metrics.queue_bytes_capacity.set(config.queue_bytes as i64);
         let queue = Arc::new(Queue::new(config, Arc::clone(metrics)));
         let threads = (0..config.count)
             .map(|number| {

@@ -17,7 +17,7 @@ use std::{
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 
-use crate::wasm::engine::WasmEngine;
+use crate::{beside::beside, wasm::engine::WasmEngine};
 
 /// Bytes of the digest at the end of an entry.
 const DIGEST: usize = 32;
@@ -119,11 +119,11 @@ fn read(path: &Path) -> Option<Vec<u8>> {
 }
 
 fn write(path: &Path, code: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    let folder = path.parent().ok_or(io::ErrorKind::NotFound)?;
+    let temporary = beside(folder);
     let written = fs::OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
         .open(&temporary)
         .and_then(|mut file| {
@@ -134,9 +134,7 @@ fn write(path: &Path, code: &[u8]) -> io::Result<()> {
     if written.is_err() {
         _ = fs::remove_file(&temporary);
     }
-    if let Some(folder) = path.parent() {
-        drop_oldest(folder);
-    }
+    drop_oldest(folder);
     written
 }
 

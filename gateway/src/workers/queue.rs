@@ -136,6 +136,11 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn tell(&self, waiting: &Waiting) {
+        self.metrics.queue_depth.set(waiting.count as i64);
+        self.metrics.queue_bytes.set(waiting.bytes as i64);
+    }
+
     /// How much waits.
     pub(super) fn len(&self) -> usize {
         self.lock().count
@@ -154,7 +159,7 @@ impl Queue {
         waiting.bytes = bytes;
         waiting.count += 1;
         waiting.levels[priority.0].push_back(work);
-        self.metrics.queue_depth.set(waiting.count as i64);
+        self.tell(&waiting);
         let wake = waiting.idle > 0;
         drop(waiting);
         if wake {
@@ -168,7 +173,7 @@ impl Queue {
         let mut waiting = self.lock();
         loop {
             if let Some(work) = waiting.pop() {
-                self.metrics.queue_depth.set(waiting.count as i64);
+                self.tell(&waiting);
                 return Some(work);
             }
             if waiting.closed {
@@ -193,7 +198,7 @@ impl Queue {
         let mut waiting = self.lock();
         loop {
             waiting.take_like(&mut jobs, batching.max_rows);
-            self.metrics.queue_depth.set(waiting.count as i64);
+            self.tell(&waiting);
             let now = Instant::now();
             if rows_of(&jobs) >= batching.max_rows || now >= until || waiting.closed {
                 return jobs;
