@@ -279,6 +279,7 @@ def swaps(image, **_):
         until("all replicas refused it", lambda: values(refused) and float(values(refused)[0]) >= len(tasks()), 60)
         everywhere(2)
         time.sleep(2)
+    until("an alert tells of it", lambda: values('ALERTS{alertname="ModelgateReleaseRefused",alertstate="firing"}'), 30)
     return f"{took:.0f} s from the push to all replicas (looking every 5 s, scraped every 5 s); {unharmed(load)}"
 
 
