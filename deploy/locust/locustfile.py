@@ -56,7 +56,7 @@ class Caller(FastHttpUser):
         """An answer without the expected member is a failure, whatever its status."""
         with self.rest("POST", path, json=body) as answer:
             if answer.js is None or expected not in answer.js:
-                answer.failure(f"no {expected} in the answer: {(answer.text or '')[:200]}")
+                answer.failure(f"{answer.status_code} {answer.error or ''}: no {expected} in the answer: {(answer.text or '')[:200]}")
 
     def row(self):
         self.post("/predict", {**ROW, "model": MODEL}, "prediction")
