@@ -3,6 +3,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
+# What is built is looked for in target/ here and in modules/.
+unexport CARGO_TARGET_DIR
 
 # Where the tests' and the benchmarks' Python packages are.
 TEST_PYTHON  := target/test-venv/bin/python
