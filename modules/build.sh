@@ -5,6 +5,8 @@
 # MODELGATE_WASM_TOOLCHAIN=rustup or =debian decides; without it rustup is tried first.
 set -eu
 cd "$(dirname "$0")"
+# What is built is looked for in target/ here.
+unset CARGO_TARGET_DIR
 
 target=wasm32-unknown-unknown
 # Names of packages. The last ones are for tests and examples.
