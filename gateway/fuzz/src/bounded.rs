@@ -1,7 +1,7 @@
 //! Fuzzing for a bounded time with a stable compiler: keeps the inputs that reach something new, and changes them.
 //!
 //! `bounded TARGET SECONDS [FOLDER ...]` begins with the files of some folders; `bounded TARGET FILE` tries one file again.
-//! Inputs that crash or hang are left in `target/fuzz-crash`. Seeded, so that two runs differ only in how far they come.
+//! Inputs that crash or hang are left in `target/fuzz-crash`, and printed in hexadecimal: `xxd -r -p` makes a file of that. Seeded, so that two runs differ only in how far they come.
 
 use std::collections::HashMap;
 use std::env;
@@ -59,7 +59,8 @@ fn main() -> ExitCode {
 fn save() {
     let name = "target/fuzz-crash";
     if let Ok(input) = NOW.try_lock() {
-        eprintln!("the input is in {name} ({:?})", fs::write(name, &*input));
+        let hex: String = input.iter().map(|byte| format!("{byte:02x}")).collect();
+        eprintln!("the input is in {name} ({:?}): {hex}", fs::write(name, &*input));
     }
 }
 

@@ -1,6 +1,8 @@
-//! Graphs that tract by itself answers wrongly.
+//! Graphs that tract by itself answers wrongly, or never.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use modelgate_columns::{Reader, Values, Writer};
 use prost::Message;
@@ -92,4 +94,22 @@ fn a_loop_begins_anew_with_each_request() {
         assert_near(&compute(&mut session, 1, &[start, start]), &[start + 6.0, start + 60.0]);
         assert_near(&compute(&mut session, 2, &[start, 0.0, 0.0, start]), &[start + 6.0, 60.0, 6.0, start + 60.0]);
     }
+}
+
+#[test]
+fn optimising_comes_to_an_end() {
+    // Each row's two numbers, one below the other, times a matrix of one row; an input is that matrix, so that it has more
+    // rows in a batch, where the product is none.
+    let product = GraphProto {
+        node: vec![node("MatMul", &["x", "w"], "y", vec![])],
+        input: vec![doubles_of("x", &[None, Some(2), Some(1)]), rows_of("w", 4)],
+        output: vec![doubles_of("y", &[None, Some(2), Some(4)])],
+        ..GraphProto::default()
+    };
+    let (sender, receiver) = mpsc::channel();
+    // Left alone if it takes too long.
+    thread::spawn(move || sender.send(load(product)));
+    let model = receiver.recv_timeout(Duration::from_secs(30)).expect("optimised for ever, or refused");
+    let columns = [3.0, 5.0, 1.0, 10.0, 100.0, 1000.0];
+    assert_near(&compute(&mut model.session(), 1, &columns), &[3.0, 30.0, 300.0, 3000.0, 5.0, 50.0, 500.0, 5000.0]);
 }
