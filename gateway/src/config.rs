@@ -166,6 +166,10 @@ pub struct ServeArgs {
     #[arg(long, env = "MODELGATE_ACTIVATION_TIMEOUT", value_name = "SECONDS")]
     pub activation_timeout: Option<f64>,
 
+    /// Seconds after which a release that is still not loaded is refused, so that others get their turn [default: 300]
+    #[arg(long, env = "MODELGATE_LOAD_TIMEOUT", value_name = "SECONDS")]
+    pub load_timeout: Option<f64>,
+
     /// Share of requests, 0 to 1, that a new release answers on trial; it takes over, or is withdrawn, by its failures
     /// and times against the old one's [default: 0]
     #[arg(long, env = "MODELGATE_CANARY", value_name = "SHARE")]
@@ -347,6 +351,7 @@ impl ServeArgs {
             memory_budget,
             idle_unload: (!idle.is_zero()).then_some(idle),
             activation_timeout: seconds("activation_timeout", self.activation_timeout, 10.0)?,
+            load_timeout: seconds("load_timeout", self.load_timeout, 300.0)?,
             gate: Gate {
                 canary: thousandths("canary", self.canary)?,
                 shadow: thousandths("shadow", self.shadow)?,
@@ -404,6 +409,7 @@ impl ServeArgs {
             memory_budget: self.memory_budget.or(file.memory_budget),
             idle_unload: self.idle_unload.or(file.idle_unload),
             activation_timeout: self.activation_timeout.or(file.activation_timeout),
+            load_timeout: self.load_timeout.or(file.load_timeout),
             canary: self.canary.or(file.canary),
             canary_requests: self.canary_requests.or(file.canary_requests),
             canary_timeout: self.canary_timeout.or(file.canary_timeout),

@@ -35,7 +35,7 @@ use self::{
     budget::Budget,
     model::Waiter,
     poll::Poll,
-    prepare::Preparer,
+    prepare::{Limits, Preparer},
     state::{Settings, Supervisor},
     supervisor::Message,
 };
@@ -140,8 +140,8 @@ pub fn start(
     for poll in &polls {
         reports.set(poll.place, poll.report());
     }
-    let preparer =
-        Preparer::new(sources, store, place.parts, Arc::clone(&place.metrics), config.max_bundle, place.threads);
+    let limits = Limits { bundle: config.max_bundle, load: config.load_timeout };
+    let preparer = Preparer::new(sources, store, place.parts, Arc::clone(&place.metrics), limits, place.threads);
     let settled = Arc::new(AtomicBool::new(false));
     let settings = Settings {
         default_model: config.default_model.clone(),

@@ -34,6 +34,8 @@ pub struct LifecycleConfig {
     pub idle_unload: Option<Duration>,
     /// What a request waits for a model that is not resident.
     pub activation_timeout: Duration,
+    /// What loading a release may take.
+    pub load_timeout: Duration,
     /// How new releases are tried.
     pub gate: Gate,
     /// What users of S3 and MLflow have set already.

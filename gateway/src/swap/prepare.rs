@@ -15,7 +15,10 @@ use std::{
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    time::timeout,
+};
 
 use crate::{
     bundle::{Bundle, BundleError, FileRef, Manifest},
@@ -56,12 +59,21 @@ pub(super) struct Preparer {
     pub(super) store: Option<Store>,
     pub(super) parts: Arc<Parts>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) max_bundle: u64,
+    pub(super) limits: Limits,
     /// Threads that will run it.
     pub(super) threads: usize,
     fetches: Semaphore,
     loads: Semaphore,
     activations: Semaphore,
+}
+
+/// What a release may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Bytes of its files.
+    pub(super) bundle: u64,
+    /// Time to load it, after its files are there.
+    pub(super) load: Duration,
 }
 
 /// How far to go.
@@ -111,7 +123,7 @@ impl Preparer {
         store: Option<Store>,
         parts: Arc<Parts>,
         metrics: Arc<Metrics>,
-        max_bundle: u64,
+        limits: Limits,
         threads: usize,
     ) -> Self {
         Self {
@@ -119,7 +131,7 @@ impl Preparer {
             store,
             parts,
             metrics,
-            max_bundle,
+            limits,
             threads,
             fetches: Semaphore::new(FETCHED_RELEASES),
             loads: Semaphore::new(LOADS),
@@ -154,11 +166,20 @@ impl Preparer {
         if let Err(error) = spawned {
             return Err(Failure { reason: format!("no thread could be started: {error}"), transient: true });
         }
-        let loaded = answer.await.unwrap_or_else(|_| {
-            self.metrics.panics.inc();
-            Err(Failure { reason: "the gateway panicked while loading it".into(), transient: false })
-        });
-        Ok(Prepared { release, generation: Some(loaded?) })
+        let loaded = match timeout(self.limits.load, answer).await {
+            Ok(Ok(loaded)) => loaded?,
+            Ok(Err(_)) => {
+                self.metrics.panics.inc();
+                return Err(Failure { reason: "the gateway panicked while loading it".into(), transient: false });
+            }
+            // What runs on its thread cannot be stopped. It ends by itself, or goes on at its low priority; others get
+            // their turn.
+            Err(_) => {
+                let reason = format!("it was still not loaded after {:?} (load_timeout)", self.limits.load);
+                return Err(Failure { reason, transient: false });
+            }
+        };
+        Ok(Prepared { release, generation: Some(loaded) })
     }
 
     /// Brings every file that is not there yet into the local cache.
@@ -171,7 +192,7 @@ impl Preparer {
         let start = Instant::now();
         if let Content::Onnx { at } = &release.content {
             let incoming = store.incoming().map_err(local)?;
-            let file = source.fetch(at, None, incoming, self.max_bundle).await?;
+            let file = source.fetch(at, None, incoming, self.limits.bundle).await?;
             self.metrics.lifecycle.fetched_bytes.with_label_values(&[source.name()]).inc_by(file.len());
             let sha256 = file.finish(None).map_err(unverified)?;
             let manifest = bare_manifest(&release.model, &release.version, &sha256);
@@ -190,7 +211,7 @@ impl Preparer {
         if missing.is_empty() {
             return Ok(release);
         }
-        let budget = AtomicU64::new(self.max_bundle);
+        let budget = AtomicU64::new(self.limits.bundle);
         let fetch = |file: FileRef| {
             let (source, budget) = (Arc::clone(source), &budget);
             async move {
@@ -205,7 +226,7 @@ impl Preparer {
                 let spent = budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes));
                 if spent.is_err() {
                     return Err(Failure {
-                        reason: format!("the bundle is larger than the limit of {} bytes", self.max_bundle),
+                        reason: format!("the bundle is larger than the limit of {} bytes", self.limits.bundle),
                         transient: false,
                     });
                 }

@@ -91,6 +91,26 @@ async fn a_module_that_traps_in_init_never_serves() {
     assert_eq!(load.end().await, 1);
 }
 
+/// Something in it goes on for longer than a load may take: here `init`, which is stopped after ten seconds by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_loaded_in_time_keeps_no_other_from_its_turn() {
+    let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    place(&flowers("iris", "1"), &root.path().join("1"));
+    let gateway = Gateway::sourcing(&[root.path().display().to_string()], cache.path(), |args| {
+        args.load_timeout = Some(5.0);
+    })
+    .await;
+    gateway.ready().await;
+    let gateway = Arc::new(gateway);
+    let load = Load::start(&gateway, "iris");
+    load.hears("1").await;
+    place(&BundleFolder::unruly("endless", r#"{"when":"init","do":"loop"}"#, ""), &root.path().join("endless"));
+    gateway.becomes("endless", "1", "UNAVAILABLE", "still not loaded after 5s").await;
+    place(&flowers("iris", "2"), &root.path().join("2"));
+    load.hears("2").await;
+    assert_eq!(load.end().await, 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_manifest_that_reaches_outside_is_no_release() {
     let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
