@@ -4,7 +4,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -79,6 +79,10 @@ pub struct Generation {
     cost_ns: AtomicU64,
     /// Nanoseconds that each row of a large batch takes, likewise; `u64::MAX` as long as there was none.
     row_ns: AtomicU64,
+    /// For threads that have none yet.
+    spare: Mutex<Vec<Runner>>,
+    /// How many have been given to threads.
+    given: AtomicUsize,
     /// What runs.
     chain: Chain,
     /// The bundle's model.
@@ -156,6 +160,8 @@ impl Generation {
             footprint: AtomicUsize::new(0),
             cost_ns: AtomicU64::new(0),
             row_ns: AtomicU64::new(u64::MAX),
+            spare: Mutex::default(),
+            given: AtomicUsize::new(0),
             chain: Chain::Wasm { engine: compiler.engine().clone(), stages, modules: modules.into() },
             model,
         })
@@ -200,6 +206,23 @@ impl Generation {
         if rows > SMALL_REQUEST {
             lean(&self.row_ns, (time / u64::from(rows)).min(MAX_COST_NS));
         }
+    }
+
+    /// For one thread: one that was kept, if there is one.
+    pub fn runner(&self) -> Runner {
+        self.given.fetch_add(1, Ordering::Relaxed);
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        spare.unwrap_or_else(|| Runner::new(self))
+    }
+
+    /// Threads that have taken a runner.
+    pub fn given(&self) -> usize {
+        self.given.load(Ordering::Relaxed)
+    }
+
+    /// Keeps runners that were made ahead, so that no thread makes its own while requests wait.
+    pub fn keep(&self, runners: Vec<Runner>) {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).extend(runners);
     }
 
     /// Bytes that it takes while it is resident, estimated.

@@ -14,7 +14,7 @@ use crate::{
     generation::Generation,
     metrics::lifecycle::count,
     swap::{
-        model::SlotState,
+        model::{Model, SlotState},
         prepare::{Failure, Prepared, Until},
         room::Need,
         state::{Done, Supervisor},
@@ -56,8 +56,13 @@ impl Supervisor {
         self.tickets += 1;
         let ticket = self.tickets;
         let room = self.rooms.asks(name, id, ticket);
+        let threads = match until {
+            Until::LoadedSoon => 1,
+            // As many as have run what it takes the place of.
+            Until::Loaded | Until::Fetched => self.models.get(name).map_or(0, Model::given),
+        };
         let Some(slot) = self.models.get_mut(name).and_then(|model| model.slots.get_mut(id)) else { return };
-        let job = Arc::clone(&self.preparer).prepare(slot.release.clone(), until, room);
+        let job = Arc::clone(&self.preparer).prepare(slot.release.clone(), until, threads, room);
         let (done, model, of) = (self.done.clone(), name.to_owned(), id.to_owned());
         let task = tokio::spawn(async move {
             let result = job.await;

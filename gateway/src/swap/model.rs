@@ -157,6 +157,11 @@ impl Model {
         self.slots.get(id)?.live()
     }
 
+    /// Threads that have run what serves by default.
+    pub(super) fn given(&self) -> usize {
+        self.serving.first().and_then(|id| self.live(id)).map_or(0, |generation| generation.given())
+    }
+
     fn is_on_trial(&self, id: &str) -> bool {
         self.trial.as_ref().is_some_and(|trial| trial.id == id)
     }

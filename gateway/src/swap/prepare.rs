@@ -139,11 +139,13 @@ impl Preparer {
         }
     }
 
-    /// Goes as far as asked. Before anything is loaded, `room` asks for the memory that takes.
+    /// Goes as far as asked. Before anything is loaded, `room` asks for the memory that takes. So many `threads` are about to
+    /// run it.
     pub(super) async fn prepare(
         self: Arc<Self>,
         release: Release,
         until: Until,
+        threads: usize,
         room: Asks,
     ) -> Result<Prepared, Failure> {
         let release = self.fetch(release).await?;
@@ -161,7 +163,7 @@ impl Preparer {
                 // Of this thread only, on Linux. Without the right to, it competes as an equal.
                 _ = rustix::process::setpriority_process(None, NICE);
             }
-            _ = reply.send(this.load(&of));
+            _ = reply.send(this.load(&of, threads));
         });
         if let Err(error) = spawned {
             return Err(Failure { reason: format!("no thread could be started: {error}"), transient: true });
@@ -242,8 +244,8 @@ impl Preparer {
         Ok(release)
     }
 
-    /// On a thread where it may take its time.
-    fn load(&self, release: &Release) -> Result<Generation, Failure> {
+    /// On a thread where it may take its time. Makes instances for so many threads ahead.
+    fn load(&self, release: &Release, threads: usize) -> Result<Generation, Failure> {
         let start = Instant::now();
         let mut bundle = match &release.content {
             Content::Folder(folder) => Bundle::read(folder)?,
@@ -275,6 +277,14 @@ impl Preparer {
             golden::warm(&generation, &mut runner);
         }
         generation.measure(&runner, self.threads);
+        // Threads that made theirs at the switch would do so while requests wait.
+        let mut spare = vec![runner];
+        spare.resize_with(threads.min(self.threads), || {
+            let mut runner = Runner::new(&generation);
+            golden::warm(&generation, &mut runner);
+            runner
+        });
+        generation.keep(spare);
         self.took("check", start);
         Ok(generation)
     }

@@ -109,7 +109,7 @@ impl Held {
             self.make_room();
         }
         let entry = self.by_id.entry(generation.id).or_insert_with(|| Entry {
-            runner: Runner::new(generation),
+            runner: generation.runner(),
             of: Arc::downgrade(generation),
             used: 0,
         });

@@ -1,6 +1,6 @@
 //! Models change while requests flow: no request fails, and every answer is of the version it names.
 
-use std::{fs, sync::Arc};
+use std::{fs, num::NonZeroUsize, sync::Arc};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -53,6 +53,26 @@ async fn a_newer_version_takes_over_under_load() {
         !text.contains("model=\"iris\",version=\"1\"") && text.contains("model=\"iris\",version=\"10\"")
     })
     .await;
+}
+
+/// Made at the switch, they would be made while requests wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_are_there_before_the_first_request() {
+    let place_of = Place::new();
+    place(&flowers("iris", "1"), &place_of.root.path().join("iris/1"));
+    let gateway = place_of.serve(|args| args.workers = NonZeroUsize::new(1)).await;
+    let instances = async |version: &str| {
+        let series = format!("modelgate_instances{{model=\"iris\",version=\"{version}\"}}");
+        gateway.metric(&series).await
+    };
+    assert_eq!(instances("1").await, Some(0.0), "nobody has asked for it");
+    assert_eq!(gateway.predict(row().to_string()).await.status, 200);
+    let held = instances("1").await;
+    assert!(held > Some(0.0), "{held:?}");
+    // As many as the version before had by then.
+    place(&flowers("iris", "2"), &place_of.root.path().join("iris/2"));
+    gateway.becomes("iris", "2", "READY", "").await;
+    assert_eq!(instances("2").await, held);
 }
 
 #[tokio::test(flavor = "multi_thread")]
