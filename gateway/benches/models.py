@@ -6,6 +6,7 @@ Each takes run.py itself as `bench`, for its helpers.
 import contextlib
 import hashlib
 import http.client
+import itertools
 import json
 import os
 import random
@@ -16,6 +17,9 @@ from pathlib import Path
 
 DEMO = Path(__file__).resolve().parent.parent / "demo"
 
+# Of one who waits for a version, between two looks.
+PAUSE = 0.002
+
 
 def sha256(data):
     return hashlib.sha256(data).hexdigest()
@@ -25,6 +29,7 @@ class Bundle:
     """The demo, or something made of it."""
 
     def __init__(self, name="demo", version="1", labels=None):
+        self.version = version
         self.files = {file.name: file.read_bytes() for file in DEMO.iterdir() if file.is_file()}
         self.edit("bundle.toml", 'name = "modelo_covertype_vf"', f'name = "{name}"')
         self.edit("bundle.toml", 'version = "1"', f'version = "{version}"')
@@ -126,58 +131,76 @@ def live(client, row, version, generation=None, patience=30):
         now = headers.get("x-modelgate-generation")
         if status == 200 and headers["x-modelgate-version"] == version and now != generation:
             return now
-        time.sleep(0.002)
+        time.sleep(PAUSE)
     raise SystemExit(f"version {version} does not answer")
 
 
-def swap(bench, executables, scratch, swaps=200):
-    print(f"{swaps} swaps in a row at full load, 32 connections, two versions with different answers:", flush=True)
+def swap(bench, executables, scratch, rounds=7, seconds=3):
+    print("Swap after swap at full load, 32 connections, two versions with different answers, by turns with none:", flush=True)
     row, label = golden_row()
     labels = list(range(1, 8))
-    bundles = [Bundle(version="1", labels=labels), Bundle(version="2", labels=[100 + label for label in labels])]
-    bundles[1].other_model("another")
+    both = [{"version": "1", "labels": labels}, {"version": "2", "labels": [100 + label for label in labels]}]
+    # Two that replace each other, and some of which each has a model that was never there before.
+    known = itertools.cycle([Bundle(**both[0]), Bundle(**both[1]).other_model("another")])
+    fresh = iter([Bundle(**both[turn % 2]).other_model(f"fresh {turn}") for turn in range(rounds * seconds * 40)])
     folder = scratch / "swap" / "demo"
-    bundles[0].write(folder)
+    next(known).write(folder)
     body = scratch / "row.jsonl"
     body.write_text(json.dumps(row) + "\n")
     expected = {"ROW_1": json.dumps({"prediction": label}, separators=(",", ":")),
                 "ROW_2": json.dumps({"prediction": 100 + label}, separators=(",", ":"))}
     address, running = serve(bench, executables, scratch, "--source", str(scratch / "swap"))
+    took, results, rss = {"known": [], "fresh": []}, {"steady": [], "known": [], "fresh": []}, {}
     with running as process:
-        client = Client(address)
-        live(client, row, "1")
+        live(Client(address), row, "1")
         bench.wrk(address, body, seconds=2)
-        steady = bench.wrk(address, body, seconds=6, script="swap.lua", env=expected)
-        state = {"done": 0, "took": [], "rss": {}, "stop": False}
+        stop = threading.Event()
 
-        def keep_swapping():
-            other = Client(address)
-            generation = None
-            while state["done"] < swaps:
-                turn = (state["done"] + 1) % 2
+        def ask():
+            """Asks as often as one who waits for a version, so that nothing but the swaps tells the turns apart."""
+            client = Client(address)
+            while not stop.is_set():
+                client.predict(row)
+                time.sleep(PAUSE)
+
+        def keep_swapping(kind, bundles):
+            client, generation = Client(address), None
+            for bundle in bundles:
                 start = time.perf_counter()
-                bundles[turn].write(folder)
-                generation = live(other, row, str(turn + 1), generation)
-                state["took"].append(time.perf_counter() - start)
-                state["done"] += 1
-                if state["done"] in (5, swaps):
-                    time.sleep(0.3)
-                    state["rss"][state["done"]] = bench.rss_mib(process.pid)
+                bundle.write(folder)
+                generation = live(client, row, bundle.version, generation)
+                took[kind].append(time.perf_counter() - start)
+                if kind == "known" and len(took[kind]) == 5:
+                    rss["early"] = bench.rss_mib(process.pid)
+                if stop.is_set():
+                    break
 
-        swapper = threading.Thread(target=keep_swapping)
-        swapper.start()
-        results = []
-        while swapper.is_alive():
-            results.append(bench.wrk(address, body, seconds=6, script="swap.lua", env=expected, may_fail=True))
-        swapper.join()
-    requests = sum(result["requests"] for result in results)
-    failed = sum(result["failed"] for result in results)
-    p99 = statistics.median(result["p99_us"] for result in results)
-    print(f"  {requests} requests; a swap took {statistics.median(state['took']) * 1e3:.0f} ms in the middle; "
-          f"p99 {p99 / 1e3:.2f} ms, steady {steady['p99_us'] / 1e3:.2f} ms; {state['rss']} MiB")
+        def turn(kind, target, *args):
+            stop.clear()
+            thread = threading.Thread(target=target, args=args)
+            thread.start()
+            results[kind].append(bench.wrk(address, body, seconds=seconds, script="swap.lua", env=expected, may_fail=True))
+            stop.set()
+            thread.join()
+
+        for _ in range(rounds):
+            turn("steady", ask)
+            turn("known", keep_swapping, "known", known)
+        time.sleep(0.3)
+        rss["late"] = bench.rss_mib(process.pid)
+        for _ in range(rounds):
+            turn("fresh", keep_swapping, "fresh", fresh)
+    requests, failed = (sum(result[what] for turns in results.values() for result in turns) for what in ("requests", "failed"))
+    p99 = {kind: statistics.median(result["p99_us"] for result in turns) for kind, turns in results.items()}
+    millis = {kind: statistics.median(times) * 1e3 for kind, times in took.items()}
+    print(f"  {requests} requests; {len(took['known'])} swaps between two, {millis['known']:.0f} ms in the middle; p99 "
+          f"{p99['known'] / 1e3:.2f} ms, steady {p99['steady'] / 1e3:.2f} ms; {rss['early']:.1f} MiB, then {rss['late']:.1f}")
+    print(f"  {len(took['fresh'])} swaps to models that were never there before, {millis['fresh']:.0f} ms in the middle; "
+          f"p99 {p99['fresh'] / 1e3:.2f} ms, {p99['fresh'] / p99['steady']:.2f} of steady")
+    bench.at_least("swaps", len(took["known"]), 200)
     bench.at_most("failed or wrong answers", failed, 0)
-    bench.at_most("p99 while swapping ÷ steady", p99 / steady["p99_us"], 2)
-    bench.at_most("resident memory after all ÷ after 5", state["rss"][swaps] / state["rss"][5], 1.15)
+    bench.at_most("p99 while swapping ÷ steady", p99["known"] / p99["steady"], 2)
+    bench.at_most("resident memory after all ÷ after 5", rss["late"] / rss["early"], 1.15)
 
 
 def preprocess(bench, executables, scratch, rounds=9):
