@@ -1,7 +1,8 @@
 //! Fuzzing for a bounded time with a stable compiler: keeps the inputs that reach something new, and changes them.
 //!
 //! `bounded TARGET SECONDS [FOLDER ...]` begins with the files of some folders; `bounded TARGET FILE` tries one file again.
-//! Inputs that crash or hang are left in `target/fuzz-crash`, and printed in hexadecimal: `xxd -r -p` makes a file of that. Seeded, so that two runs differ only in how far they come.
+//! Inputs that crash or hang are left in `target/fuzz-crash`, and printed in hexadecimal: `xxd -r -p` makes a file of that.
+//! Seeded, but two runs still differ: hash tables of what is tried are ordered by chance, and so what it reaches.
 
 use std::collections::HashMap;
 use std::env;
