@@ -24,6 +24,7 @@ pub mod json;
 pub mod metrics;
 pub mod model;
 pub mod oip;
+pub mod pace;
 pub mod parts;
 pub mod reaper;
 pub mod release;

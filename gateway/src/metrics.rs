@@ -105,6 +105,8 @@ pub struct Metrics {
     pub queue_bytes_capacity: IntGauge,
     /// Worker threads.
     pub workers: IntGauge,
+    /// Runs of chains for requests, of all models; not a series.
+    pub runs: AtomicU64,
     /// Panics of the gateway's own code that were caught.
     pub panics: IntCounter,
     /// Bytes of binary tensors copied from bodies into columns.
@@ -282,6 +284,7 @@ impl Metrics {
             queue_bytes: one("modelgate_queue_bytes", "Bytes of the work that waits for a worker.")?,
             queue_bytes_capacity: one("modelgate_queue_bytes_capacity", "How many bytes of work may wait.")?,
             workers: one("modelgate_workers", "Worker threads.")?,
+            runs: AtomicU64::new(0),
             panics: IntCounter::new("modelgate_panics_total", "Panics of the gateway's own code that were caught.")
                 .and_then(|counter| register(&registry, counter))?,
             copied_to_columns: copied.with_label_values(&["columns"]),

@@ -7,7 +7,7 @@
 use std::{
     collections::HashSet,
     fs, io,
-    io::Write,
+    io::{Read, Write},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -18,11 +18,15 @@ use sha2::{Digest, Sha256};
 use crate::{
     beside::beside,
     bundle::is_sha256,
+    pace,
     release::{Content, Release},
 };
 
 /// A file that nothing refers to is kept for so long: another gateway may be about to use it.
 const GRACE: Duration = Duration::from_hours(1);
+
+/// Bytes read before others get their turn.
+const PIECE: u64 = 64 << 10;
 
 /// A folder of files by digest.
 #[derive(Clone, Debug)]
@@ -68,7 +72,15 @@ impl Store {
         if !is_sha256(sha256) {
             return Err("not a digest".into());
         }
-        fs::read(self.path(sha256)).map_err(|error| format!("not in the local cache: {error}"))
+        let read = || {
+            let mut file = fs::File::open(self.path(sha256))?;
+            let mut bytes = Vec::with_capacity(usize::try_from(file.metadata()?.len()).unwrap_or(0));
+            while Read::take(&mut file, PIECE).read_to_end(&mut bytes)? > 0 {
+                pace::give_way();
+            }
+            Ok(bytes)
+        };
+        read().map_err(|error: io::Error| format!("not in the local cache: {error}"))
     }
 
     /// Removes a file that turned out to be damaged.

@@ -7,8 +7,13 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
+use crate::pace;
+
 /// The largest file of a bundle, in bytes.
 pub const MAX_FILE: u64 = 1 << 30;
+
+/// Bytes worked on before others get their turn.
+const PIECE: usize = 64 << 10;
 
 /// Gives a file's bytes by its name in the manifest and its digest there.
 pub(super) enum Files<'a> {
@@ -39,7 +44,12 @@ impl Files<'_> {
             Self::Stored(read) => read(expected).map_err(|error| format!("{file}: {error}"))?,
             _ => self.read(file)?,
         };
-        let actual = format!("{:x}", Sha256::digest(&bytes));
+        let mut hash = Sha256::new();
+        for piece in bytes.chunks(PIECE) {
+            hash.update(piece);
+            pace::give_way();
+        }
+        let actual = format!("{:x}", hash.finalize());
         if actual == expected {
             Ok(bytes)
         } else {

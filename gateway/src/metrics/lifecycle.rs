@@ -83,7 +83,10 @@ impl Lifecycle {
                 &["model", "outcome"],
             )?,
             release_seconds: HistogramVec::new(
-                slow("modelgate_release_duration_seconds", "Time that the parts of making a release live took."),
+                slow(
+                    "modelgate_release_duration_seconds",
+                    "Time that the parts of making a release live took; rest is what load and check left to requests.",
+                ),
                 &["part"],
             )
             .and_then(|family| register(registry, family))?,

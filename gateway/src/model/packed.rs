@@ -10,6 +10,7 @@ use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto};
 
 use super::error::ModelError;
+use crate::pace::GivingWay;
 
 /// What the names of operators that are trees begin with.
 const TREES: &[u8] = b"TreeEnsemble";
@@ -73,7 +74,7 @@ fn attribute(bytes: &[u8]) -> Option<AttributeProto> {
     let (mut packed, mut rest) = (Vec::with_capacity(bytes.len()), Vec::new());
     // A list has values of one kind.
     let mut kind = None;
-    for field in Fields(bytes) {
+    for field in Fields(bytes).giving_way() {
         let field = field?;
         let is_value =
             matches!(field.number, number::ATTRIBUTE_FLOATS | number::ATTRIBUTE_INTS | number::ATTRIBUTE_STRINGS);

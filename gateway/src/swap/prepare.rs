@@ -1,7 +1,7 @@
 //! From a release to a generation that is good to serve: fetch, verify, compile, load, golden examples, warm-up.
 //!
-//! Fetching is asynchronous; the rest runs on a thread of its own, at a low priority unless a request waits for it, so
-//! that serving does not notice.
+//! Fetching is asynchronous; the rest runs on a thread of its own, unless a request waits for it at a low priority and with
+//! rests, so that serving does not notice.
 
 use std::{
     collections::HashSet,
@@ -25,6 +25,7 @@ use crate::{
     generation::{Generation, Runner},
     golden,
     metrics::Metrics,
+    pace,
     parts::Parts,
     release::{Content, Release},
     source::{Source, SourceError},
@@ -47,6 +48,9 @@ const ACTIVATIONS: usize = 2;
 
 /// How much lower than the others' the priority of a thread is that loads what nobody waits for.
 const NICE: i32 = 10;
+
+/// What part of the time that a load may take it may rest, for others' sake.
+const REST_SHARE: u32 = 5;
 
 /// Runs of the golden examples before a generation serves, for as long as they take less than [`WARM_TIME`] together.
 const WARM_RUNS: usize = 20;
@@ -159,11 +163,18 @@ impl Preparer {
         let (reply, answer) = oneshot::channel();
         let (this, of) = (Arc::clone(&self), release.clone());
         let spawned = thread::Builder::new().name("loader".into()).stack_size(workers::STACK).spawn(move || {
-            if until == Until::Loaded {
+            _ = reply.send(if until == Until::Loaded {
                 // Of this thread only, on Linux. Without the right to, it competes as an equal.
                 _ = rustix::process::setpriority_process(None, NICE);
-            }
-            _ = reply.send(this.load(&of, threads));
+                let metrics = Arc::clone(&this.metrics);
+                let served = move || metrics.runs.load(Ordering::Relaxed);
+                let most = this.limits.load / REST_SHARE;
+                let (loaded, rested) = pace::resting(served, most, || this.load(&of, threads));
+                this.metrics.lifecycle.release_seconds.with_label_values(&["rest"]).observe(rested.as_secs_f64());
+                loaded
+            } else {
+                this.load(&of, threads)
+            });
         });
         if let Err(error) = spawned {
             return Err(Failure { reason: format!("no thread could be started: {error}"), transient: true });
@@ -280,6 +291,7 @@ impl Preparer {
         // Threads that made theirs at the switch would do so while requests wait.
         let mut spare = vec![runner];
         spare.resize_with(threads.min(self.threads), || {
+            pace::give_way();
             let mut runner = Runner::new(&generation);
             golden::warm(&generation, &mut runner);
             runner

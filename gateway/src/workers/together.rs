@@ -4,7 +4,7 @@
 //! those beside it time and nothing else.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -39,6 +39,7 @@ pub(super) fn fits(jobs: &[Job], job: &Job) -> bool {
 /// to do, `budget` is what each run may take: a job that takes longer is dropped, and that tells whoever waits for it to
 /// hand it to a worker.
 pub(super) fn run(jobs: Vec<Job>, runners: &mut Runners, metrics: &Metrics, budget: Option<Duration>) {
+    metrics.runs.fetch_add(1, Ordering::Relaxed);
     let start = Instant::now();
     let mut jobs: Vec<_> = jobs.into_iter().filter_map(|job| still_wanted(job, start)).collect();
     let Some(generation) = jobs.first().map(|job| Arc::clone(&job.generation)) else { return };

@@ -75,6 +75,24 @@ async fn instances_are_there_before_the_first_request() {
     assert_eq!(instances("2").await, held);
 }
 
+/// What nobody waits for is not loaded at the expense of those who wait for answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn loads_rest_while_requests_are_served() {
+    let place_of = Place::new();
+    place(&flowers("iris", "1"), &place_of.root.path().join("iris/1"));
+    let gateway = place_of.serve(|_| {}).await;
+    let rested = async || gateway.metric("modelgate_release_duration_seconds_sum{part=\"rest\"}").await;
+    place(&flowers("iris", "2"), &place_of.root.path().join("iris/2"));
+    gateway.becomes("iris", "2", "READY", "").await;
+    assert_eq!(rested().await, Some(0.0), "nobody asked for anything");
+    let load = Load::start(&gateway, "iris");
+    load.hears("2").await;
+    place(&flowers("iris", "3"), &place_of.root.path().join("iris/3"));
+    load.hears("3").await;
+    assert_eq!(load.end().await, 2);
+    assert!(rested().await > Some(0.0), "{:?}", rested().await);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_build_of_the_same_version_takes_over() {
     let place_of = Place::new();

@@ -4,6 +4,7 @@ use std::iter;
 
 use super::super::super::packed::take;
 use super::spec::Mode;
+use crate::pace::GivingWay;
 
 /// Whole numbers.
 #[derive(Clone, Copy, Debug)]
@@ -174,7 +175,7 @@ impl Arrays<'_> {
             ("nodes_treeids", self.nodes_treeids.len()),
             ("nodes_nodeids", self.nodes_nodeids.len()),
             ("nodes_featureids", self.nodes_featureids.len()),
-            ("nodes_modes", self.nodes_modes.iter().count()),
+            ("nodes_modes", self.nodes_modes.iter().giving_way().count()),
             ("nodes_values", self.nodes_values.len()),
             ("nodes_truenodeids", self.nodes_truenodeids.len()),
             ("nodes_falsenodeids", self.nodes_falsenodeids.len()),
@@ -194,7 +195,7 @@ impl Arrays<'_> {
     /// The nodes in the order of (tree id, node id), equal ones as they came.
     pub(super) fn nodes(&self) -> Box<dyn Iterator<Item = RawNode> + '_> {
         let [mut trees, mut ids] = [self.nodes_treeids, self.nodes_nodeids].map(Ints::iter);
-        let is_sorted = trees.clone().zip(ids.clone()).is_sorted();
+        let is_sorted = trees.clone().zip(ids.clone()).giving_way().is_sorted();
         let mut features = self.nodes_featureids.iter();
         let [mut yes, mut no] = [self.nodes_truenodeids, self.nodes_falsenodeids].map(Ints::iter);
         let mut missing = self.nodes_missing_value_tracks_true.iter();
@@ -217,7 +218,7 @@ impl Arrays<'_> {
     /// The votes in the same order.
     pub(super) fn votes(&self) -> Box<dyn Iterator<Item = RawVote> + '_> {
         let [mut trees, mut nodes] = [self.votes_treeids, self.votes_nodeids].map(Ints::iter);
-        let is_sorted = trees.clone().zip(nodes.clone()).is_sorted();
+        let is_sorted = trees.clone().zip(nodes.clone()).giving_way().is_sorted();
         let mut classes = self.votes_classes.iter();
         let mut weights = self.votes_weights.iter();
         let votes = iter::from_fn(move || {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::layout::{Narrow, Packed, Scalar, Trees, Wide};
 use super::spec::{Mode, Spec, TreeError};
 use super::walk::{Extreme, SparseVotes, sum};
+use crate::pace::GivingWay;
 
 /// An ensemble of trees that sums votes for classes, from feature values of type `T`.
 #[derive(Clone, Debug)]
@@ -149,7 +150,7 @@ impl<T: Scalar> Votes<T> {
 
 /// The places of the leaves.
 fn leaves_of(spec: &Spec) -> impl Iterator<Item = usize> {
-    (0..spec.nodes.len()).filter(|&node| spec.nodes[node].mode == Mode::Leaf)
+    (0..spec.nodes.len()).giving_way().filter(|&node| spec.nodes[node].mode == Mode::Leaf)
 }
 
 fn votes_of<T: Scalar>(spec: &Spec, node: usize) -> impl Iterator<Item = (u32, T)> {

@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use super::spec::{Mode, Node as SpecNode, Spec, TreeError};
+use crate::pace::give_way;
 
 /// A type of feature values.
 pub trait Scalar: Copy + PartialOrd + Send + Sync + std::fmt::Debug + Default + 'static {
@@ -207,6 +208,7 @@ impl<N: Packed> Trees<N> {
         order.sort_by_key(|tree| tree.depth);
         let mut roots = Vec::with_capacity(order.len());
         for tree in order {
+            give_way();
             let Some(at) = packer.tree(tree.root) else { return Ok(None) };
             roots.push(Root { at, depth: tree.depth as u32 });
         }

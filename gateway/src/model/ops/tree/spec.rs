@@ -9,6 +9,7 @@ use std::ops::Range;
 use thiserror::Error;
 
 use super::arrays::{Arrays, RawNode};
+use crate::pace::{GivingWay, give_way};
 
 /// Bounds that keep a model file from exhausting the host.
 #[derive(Clone, Copy, Debug)]
@@ -156,6 +157,7 @@ impl Spec {
         let mut votes = arrays.votes().peekable();
         let mut members: Vec<RawNode> = Vec::new();
         while let Some(&RawNode { tree, .. }) = nodes.peek() {
+            give_way();
             let start = spec.nodes.len();
             members.clear();
             members.extend(iter::from_fn(|| nodes.next_if(|node| node.tree == tree)));
@@ -229,7 +231,7 @@ fn check_lists(arrays: &Arrays<'_>) -> Result<(usize, usize), TreeError> {
     if let Some((name, found, expected)) = of_nodes.chain(of_votes).find(|(_, found, expected)| found != expected) {
         return Err(TreeError::Length { name, found, expected });
     }
-    for mode in arrays.nodes_modes.iter() {
+    for mode in arrays.nodes_modes.iter().giving_way() {
         match mode {
             Ok(Mode::Member(set)) if set as usize >= arrays.sets.len() => {
                 return Err(TreeError::Attribute("membership_values", "a node has no set".into()));
