@@ -135,14 +135,18 @@ def live(client, row, version, generation=None, patience=30):
     raise SystemExit(f"version {version} does not answer")
 
 
-def swap(bench, executables, scratch, rounds=7, seconds=3):
+# Of a turn: a model that is new is loaded at leisure, so that 200 of them take a minute.
+SECONDS = {"steady": 3, "known": 3, "fresh": 10}
+
+
+def swap(bench, executables, scratch, rounds=7):
     print("Swap after swap at full load, 32 connections, two versions with different answers, by turns with none:", flush=True)
     row, label = golden_row()
     labels = list(range(1, 8))
     both = [{"version": "1", "labels": labels}, {"version": "2", "labels": [100 + label for label in labels]}]
     # Two that replace each other, and some of which each has a model that was never there before.
     known = itertools.cycle([Bundle(**both[0]), Bundle(**both[1]).other_model("another")])
-    fresh = iter([Bundle(**both[turn % 2]).other_model(f"fresh {turn}") for turn in range(rounds * seconds * 40)])
+    fresh = iter([Bundle(**both[turn % 2]).other_model(f"fresh {turn}") for turn in range(rounds * 80)])
     folder = scratch / "swap" / "demo"
     next(known).write(folder)
     body = scratch / "row.jsonl"
@@ -179,7 +183,7 @@ def swap(bench, executables, scratch, rounds=7, seconds=3):
             stop.clear()
             thread = threading.Thread(target=target, args=args)
             thread.start()
-            results[kind].append(bench.wrk(address, body, seconds=seconds, script="swap.lua", env=expected, may_fail=True))
+            results[kind].append(bench.wrk(address, body, seconds=SECONDS[kind], script="swap.lua", env=expected, may_fail=True))
             stop.set()
             thread.join()
 

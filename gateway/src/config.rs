@@ -62,6 +62,10 @@ pub struct ServeArgs {
     #[arg(long, env = "MODELGATE_IO_THREADS", value_name = "N")]
     pub io_threads: Option<NonZeroUsize>,
 
+    /// Keep each I/O thread to a share of the cores of its own, if there is one core for each [default: true]
+    #[arg(long, env = "MODELGATE_SPREAD_IO", num_args = 0..=1, default_missing_value = "true")]
+    pub spread_io: Option<bool>,
+
     /// Requests that may wait for a worker; one more is answered 503 [default: 16384]
     #[arg(long, env = "MODELGATE_QUEUE", value_name = "N")]
     pub queue: Option<NonZeroUsize>,
@@ -243,6 +247,8 @@ pub struct ServeConfig {
     pub workers: WorkersConfig,
     /// Threads that read and write sockets.
     pub io_threads: usize,
+    /// Whether no two of them share a core.
+    pub spread_io: bool,
     /// The HTTP side.
     pub http: HttpConfig,
     /// What is logged.
@@ -293,6 +299,7 @@ impl ServeArgs {
                 queue_bytes: bytes("queue_memory", args.queue_memory.as_deref(), 256 << 20)?,
             },
             io_threads: args.io_threads.map_or(workers, NonZeroUsize::get),
+            spread_io: args.spread_io.unwrap_or(true),
             http: HttpConfig {
                 max_body: bytes("max_body", args.max_body.as_deref(), 64 << 20)?,
                 body_memory: bytes("body_memory", args.body_memory.as_deref(), 512 << 20)?,
@@ -385,6 +392,7 @@ impl ServeArgs {
             listen: self.listen.or(file.listen),
             workers: self.workers.or(file.workers),
             io_threads: self.io_threads.or(file.io_threads),
+            spread_io: self.spread_io.or(file.spread_io),
             queue: self.queue.or(file.queue),
             queue_memory: self.queue_memory.or(file.queue_memory),
             max_body: self.max_body.or(file.max_body),

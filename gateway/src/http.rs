@@ -1,6 +1,7 @@
 //! The public HTTP surface: every route and layer, in order.
 
 pub(crate) mod body;
+mod cores;
 mod direct;
 mod docs;
 mod health;

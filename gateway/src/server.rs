@@ -13,7 +13,10 @@ use crate::{
     config::ServeConfig,
     generation::{Generation, Runner},
     golden,
-    http::{self, serve::Routes},
+    http::{
+        self,
+        serve::{IoConfig, Routes},
+    },
     metrics::Metrics,
     parts::Parts,
     release::{Content, Release},
@@ -32,7 +35,7 @@ pub struct Server {
     listener: TcpListener,
     /// For the calls that change what is served, if they have one of their own.
     admin: Option<TcpListener>,
-    io_threads: usize,
+    io: IoConfig,
     /// What looks after sources and models.
     models: Option<Running>,
 }
@@ -88,7 +91,13 @@ impl Server {
         let (control, models) = swap::start(&config.lifecycle, place, given)?;
         let workers = Workers::start(config.workers, &metrics).context("worker threads cannot be started")?;
         let app = App::new(catalog, Some(control), config.admin.clone(), workers, metrics, config.http);
-        Ok(Self { app, listener, admin, io_threads: config.io_threads, models: Some(models) })
+        Ok(Self {
+            app,
+            listener,
+            admin,
+            io: IoConfig { threads: config.io_threads, spread: config.spread_io },
+            models: Some(models),
+        })
     }
 
     /// Serves generations that are already made and never change.
@@ -100,7 +109,13 @@ impl Server {
     ) -> anyhow::Result<Self> {
         let workers = Workers::start(config.workers, &metrics).context("worker threads cannot be started")?;
         let app = App::new(catalog, None, config.admin.clone(), workers, metrics, config.http);
-        Ok(Self { app, listener, admin: None, io_threads: config.io_threads, models: None })
+        Ok(Self {
+            app,
+            listener,
+            admin: None,
+            io: IoConfig { threads: config.io_threads, spread: config.spread_io },
+            models: None,
+        })
     }
 
     /// Where it listens.
@@ -123,16 +138,16 @@ impl Server {
     /// # Errors
     /// I/O threads that cannot be started.
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
-        let Self { app, listener, admin, io_threads, models } = self;
+        let Self { app, listener, admin, io, models } = self;
         app.set_ready(true);
         let stop = stop.shared();
         let router = http::router(app.clone(), admin.is_none());
         let public = Routes { router, predict: Some(app.clone()) };
-        let main = http::serve::serve(listener, public, app.clone(), io_threads, stop.clone());
+        let main = http::serve::serve(listener, public, app.clone(), io, stop.clone());
         match admin {
             Some(admin) => {
                 let routes = Routes { router: http::admin_router(app.clone()), predict: None };
-                let admin = http::serve::serve(admin, routes, app, 1, stop);
+                let admin = http::serve::serve(admin, routes, app, IoConfig { threads: 1, spread: false }, stop);
                 tokio::try_join!(main, admin)?;
             }
             None => main.await?,

@@ -36,6 +36,7 @@ use crate::{
     app::App,
     config::HttpConfig,
     http::{
+        cores,
         direct::Direct,
         repository::{self, Peer},
     },
@@ -91,7 +92,16 @@ impl Routes {
     }
 }
 
-/// Serves on `threads` I/O threads until `stop` ends, then drains: readiness goes false, new requests are still taken for
+/// The threads that read and write sockets.
+#[derive(Clone, Copy, Debug)]
+pub struct IoConfig {
+    /// How many.
+    pub threads: usize,
+    /// Whether no two of them share a core.
+    pub spread: bool,
+}
+
+/// Serves on I/O threads until `stop` ends, then drains: readiness goes false, new requests are still taken for
 /// `drain_delay`, then the listener closes and what is in flight has `drain_timeout` to finish.
 ///
 /// # Errors
@@ -100,12 +110,13 @@ pub async fn serve(
     listener: TcpListener,
     routes: Routes,
     app: App,
-    threads: usize,
+    io: IoConfig,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let config = app.http;
-    let threads =
-        (0..threads).map(|number| IoThread::start(number, routes.clone(), &app)).collect::<io::Result<Vec<_>>>()?;
+    let threads = (0..io.threads)
+        .map(|number| IoThread::start(number, io, routes.clone(), &app))
+        .collect::<io::Result<Vec<_>>>()?;
     let places = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
     let stop = async {
         stop.await;
@@ -194,13 +205,16 @@ struct IoThread {
 }
 
 impl IoThread {
-    fn start(number: usize, routes: Routes, app: &App) -> io::Result<Self> {
+    fn start(number: usize, io: IoConfig, routes: Routes, app: &App) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (connections, incoming) = mpsc::channel(BACKLOG);
         let (done, drained) = oneshot::channel();
         let config = app.http;
         let thread =
             thread::Builder::new().name(format!("io-{number}")).stack_size(workers::STACK).spawn(move || {
+                if io.spread {
+                    cores::keep_to_share(number, io.threads);
+                }
                 workers::begin();
                 let cut = runtime.block_on(run(incoming, routes, config));
                 // With the connections that were cut.
