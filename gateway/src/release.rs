@@ -96,15 +96,18 @@ impl VersionPolicy {
         }
     }
 
-    /// Those of one model's releases that are wanted, the newest first.
-    pub fn choose(&self, mut releases: Vec<Release>) -> Vec<Release> {
+    /// Those of one model's releases that are wanted, the newest first, and the one that would be next.
+    pub fn choose(&self, mut releases: Vec<Release>) -> (Vec<Release>, Option<Release>) {
         releases.sort_by(|a, b| by_version(&b.version, &a.version));
         match self {
             Self::All => {}
-            Self::Latest(count) => releases.truncate(*count),
+            Self::Latest(count) => {
+                let others = releases.split_off((*count).min(releases.len()));
+                return (releases, others.into_iter().next());
+            }
             Self::Listed(versions) => releases.retain(|release| versions.contains(&release.version)),
         }
-        releases
+        (releases, None)
     }
 }
 
@@ -136,12 +139,16 @@ mod tests {
         let chosen = |policy: &str| {
             let releases = ["2", "10", "1"].map(release).to_vec();
             let chosen = VersionPolicy::parse(policy).expect("a policy").choose(releases);
-            chosen.into_iter().map(|release| release.version).collect::<Vec<_>>()
+            let (chosen, next) = chosen;
+            let version = |release: Release| release.version;
+            (chosen.into_iter().map(version).collect::<Vec<_>>().join(" "), next.map(version).unwrap_or_default())
         };
-        assert_eq!(chosen("latest"), ["10"]);
-        assert_eq!(chosen("latest:2"), ["10", "2"]);
-        assert_eq!(chosen("all"), ["10", "2", "1"]);
-        assert_eq!(chosen("1, 2"), ["2", "1"]);
+        let pair = |chosen: &str, next: &str| (chosen.to_owned(), next.to_owned());
+        assert_eq!(chosen("latest"), pair("10", "2"));
+        assert_eq!(chosen("latest:2"), pair("10 2", "1"));
+        assert_eq!(chosen("latest:9"), pair("10 2 1", ""));
+        assert_eq!(chosen("all"), pair("10 2 1", ""));
+        assert_eq!(chosen("1, 2"), pair("2 1", ""));
         for bad in ["", "latest:0", "latest:x"] {
             assert!(VersionPolicy::parse(bad).is_err(), "{bad}");
         }

@@ -77,10 +77,11 @@ pub fn read_inside(folder: &Path, file: &str) -> Result<Vec<u8>, String> {
     if !path.starts_with(&folder) {
         return Err("is a link that leaves the bundle".into());
     }
-    let file = std::fs::File::open(&path).map_err(|error| error.to_string())?;
-    if !file.metadata().map_err(|error| error.to_string())?.is_file() {
+    // Before it is opened: a pipe would keep whoever opens it until somebody writes to it.
+    if !std::fs::metadata(&path).map_err(|error| error.to_string())?.is_file() {
         return Err("is not a file".into());
     }
+    let file = std::fs::File::open(&path).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     if bytes.len() as u64 > MAX_FILE {
@@ -99,7 +100,8 @@ mod tests {
         std::fs::write(folder.path().join("in"), b"x").expect("written");
         std::os::unix::fs::symlink("/etc/hostname", folder.path().join("out")).expect("linked");
         assert_eq!(read_inside(folder.path(), "in"), Ok(b"x".to_vec()));
-        for bad in ["", "../in", "/etc/hostname", "out", ".", "missing", "a\\b", "a\nb"] {
+        std::fs::create_dir(folder.path().join("folder")).expect("made");
+        for bad in ["", "folder", "../in", "/etc/hostname", "out", ".", "missing", "a\\b", "a\nb"] {
             assert!(read_inside(folder.path(), bad).is_err(), "{bad}");
         }
     }

@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     fs,
-    io::Read,
+    io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    bundle::{FileRef, MANIFEST, is_inside, read_inside},
+    bundle::{FileRef, MANIFEST, MAX_MANIFEST, is_inside, read_inside},
     source::{
         error::{Kind, SourceError},
         listing::Listing,
@@ -48,6 +48,8 @@ pub(super) struct DirSource {
 struct Seen {
     stamp: Stamp,
     manifest: Arc<[u8]>,
+    /// The last one there that named a release: what it was goes on being offered while the folder has something else.
+    good: Option<Arc<[u8]>>,
 }
 
 /// Changes whenever a file is replaced or written to, but for two writes within one tick of the clock.
@@ -81,21 +83,35 @@ impl DirSource {
             // Before it is read, so that nothing that comes meanwhile is missed.
             self.watch.add(&folder).await;
             match self.manifest(&folder) {
-                Ok(Some(seen)) => {
-                    listing.add(self.place, &seen.manifest, &folder.to_string_lossy());
+                // A bundle's own folders are not looked into for others.
+                Ok(Some(mut seen)) => {
+                    let at = folder.to_string_lossy();
+                    if listing.add(self.place, &seen.manifest, &at) {
+                        seen.good = Some(Arc::clone(&seen.manifest));
+                    } else if let Some(good) = &seen.good {
+                        listing.add(self.place, good, &at);
+                    }
                     manifests.insert(folder, seen);
-                    // A bundle's own folders are not looked into for others.
                     continue;
                 }
                 Ok(None) => {}
-                Err(problem) => listing.problems.push(format!("{}: {problem}", folder.display())),
+                Err(problem) => {
+                    listing.problems.push(format!("{}: {problem}", folder.display()));
+                    if let Some(seen) = self.seen(&folder) {
+                        if let Some(good) = &seen.good {
+                            listing.add(self.place, good, &folder.to_string_lossy());
+                        }
+                        manifests.insert(folder, seen);
+                        continue;
+                    }
+                }
             }
             let entries = match fs::read_dir(&folder) {
                 Ok(entries) => entries,
                 Err(error) if depth == 0 => {
                     let kind = match error.kind() {
-                        std::io::ErrorKind::NotFound => Kind::Missing,
-                        std::io::ErrorKind::PermissionDenied => Kind::Denied,
+                        io::ErrorKind::NotFound => Kind::Missing,
+                        io::ErrorKind::PermissionDenied => Kind::Denied,
                         _ => Kind::Local,
                     };
                     return Err(SourceError::new(kind, format!("{}: {error}", folder.display())));
@@ -122,19 +138,32 @@ impl DirSource {
     /// The folder's manifest, read again only if it changed.
     fn manifest(&self, folder: &Path) -> Result<Option<Seen>, String> {
         let path = folder.join(MANIFEST);
-        let Ok(meta) = fs::metadata(&path) else { return Ok(None) };
+        let meta = match fs::metadata(&path) {
+            Ok(meta) => meta,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(format!("{MANIFEST}: {error}")),
+        };
+        if meta.len() > MAX_MANIFEST as u64 {
+            return Err(format!("{MANIFEST}: at most {MAX_MANIFEST} bytes are taken, it has {}", meta.len()));
+        }
         let stamp = Stamp { modified: (meta.mtime(), meta.mtime_nsec()), size: meta.len(), inode: meta.ino() };
         let fresh =
             meta.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok()).is_none_or(|age| age < FRESH);
-        let old = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(folder).cloned();
-        if let Some(old) = old
+        let old = self.seen(folder);
+        if let Some(old) = &old
             && old.stamp == stamp
             && !fresh
         {
-            return Ok(Some(old));
+            return Ok(Some(old.clone()));
         }
-        let manifest = read_inside(folder, MANIFEST)?;
-        Ok(Some(Seen { stamp, manifest: manifest.into() }))
+        let manifest = read_inside(folder, MANIFEST).map_err(|problem| format!("{MANIFEST}: {problem}"))?;
+        Ok(Some(Seen { stamp, manifest: manifest.into(), good: old.and_then(|old| old.good) }))
+    }
+
+    fn seen(&self, folder: &Path) -> Option<Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(folder).cloned()
     }
 
     pub(super) async fn fetch(
@@ -150,17 +179,15 @@ impl DirSource {
         }
         let path = Path::new(at).canonicalize().and_then(|folder| {
             let path = folder.join(name).canonicalize()?;
-            if path.starts_with(&folder) {
-                Ok(path)
-            } else {
-                Err(std::io::Error::other("is a link that leaves the bundle"))
-            }
+            if path.starts_with(&folder) { Ok(path) } else { Err(io::Error::other("is a link that leaves the bundle")) }
         });
-        let missing = |error: std::io::Error| SourceError::new(Kind::Missing, error.to_string());
-        let mut from = path.and_then(fs::File::open).map_err(missing)?;
-        if !from.metadata()?.is_file() {
+        let missing = |error: io::Error| SourceError::new(Kind::Missing, error.to_string());
+        let path = path.map_err(missing)?;
+        // Before it is opened: a pipe would keep whoever opens it until somebody writes to it.
+        if !fs::metadata(&path).map_err(missing)?.is_file() {
             return Err(SourceError::new(Kind::Missing, "is not a file"));
         }
+        let mut from = fs::File::open(&path).map_err(missing)?;
         let mut piece = vec![0; PIECE];
         loop {
             let count = from.read(&mut piece)?;

@@ -21,21 +21,27 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Adds the bundle with this manifest, or what is wrong with it. `at` is where its files are.
-    pub(super) fn add(&mut self, source: usize, manifest: &Arc<[u8]>, at: &str) {
+    /// Adds the bundle with this manifest, or what is wrong with it. `at` is where its files are. Tells whether it is one.
+    pub(super) fn add(&mut self, source: usize, manifest: &Arc<[u8]>, at: &str) -> bool {
         let parsed = Manifest::parse(manifest).and_then(|parsed| match parsed.problems() {
             problems if problems.is_empty() => parsed.files().map(|_| parsed),
             problems => Err(problems.join("; ")),
         });
         match parsed {
-            Ok(parsed) => self.releases.push(Release {
-                id: format!("{:x}", Sha256::digest(manifest)),
-                model: parsed.name,
-                version: parsed.version,
-                source,
-                content: Content::Bundle { manifest: Arc::clone(manifest), at: at.to_owned() },
-            }),
-            Err(problem) => self.problems.push(format!("{at}: {problem}")),
+            Ok(parsed) => {
+                self.releases.push(Release {
+                    id: format!("{:x}", Sha256::digest(manifest)),
+                    model: parsed.name,
+                    version: parsed.version,
+                    source,
+                    content: Content::Bundle { manifest: Arc::clone(manifest), at: at.to_owned() },
+                });
+                true
+            }
+            Err(problem) => {
+                self.problems.push(format!("{at}: {problem}"));
+                false
+            }
         }
     }
 

@@ -39,6 +39,8 @@ pub(super) struct S3Source {
     place: usize,
     /// Manifests by key and ETag.
     seen: Mutex<HashMap<Key, Arc<[u8]>>>,
+    /// By key, the last one there that named a release: what it was goes on being offered while something else is there.
+    good: Mutex<HashMap<String, Arc<[u8]>>>,
     /// Digests of the files under [`BLOBS`].
     blobs: Mutex<HashSet<String>>,
 }
@@ -48,11 +50,19 @@ impl S3Source {
         let client =
             client(&at, environment, environment.endpoint.as_deref().or(environment.mlflow_endpoint.as_deref()));
         let prefix = if at.prefix.is_empty() { String::new() } else { at.prefix + "/" };
-        Self { client, bucket: at.bucket, prefix, place, seen: Mutex::default(), blobs: Mutex::default() }
+        Self {
+            client,
+            bucket: at.bucket,
+            prefix,
+            place,
+            seen: Mutex::default(),
+            good: Mutex::default(),
+            blobs: Mutex::default(),
+        }
     }
 
     pub(super) async fn list(&self) -> Result<Listing, SourceError> {
-        let mut manifests = Vec::new();
+        let (mut manifests, mut bad) = (Vec::new(), Vec::new());
         let mut blobs = HashSet::new();
         let mut listed = 0;
         let mut listing = Listing::default();
@@ -67,6 +77,7 @@ impl S3Source {
                 } else if rest == MANIFEST || rest.ends_with(&format!("/{MANIFEST}")) {
                     if object.size.and_then(|size| usize::try_from(size).ok()).is_some_and(|size| size > MAX_MANIFEST) {
                         listing.problems.push(format!("{key}: at most {MAX_MANIFEST} bytes are taken"));
+                        bad.push(key);
                     } else {
                         manifests.push((key, etag));
                     }
@@ -80,17 +91,34 @@ impl S3Source {
         *self.blobs.lock().unwrap_or_else(PoisonError::into_inner) = blobs;
         let reads = manifests.into_iter().map(|key| self.manifest(key));
         let read: Vec<_> = stream::iter(reads).buffer_unordered(READS).collect().await;
-        let mut seen = HashMap::new();
+        let (mut seen, mut good) = (HashMap::new(), HashMap::new());
+        let at = |key: &str| key.strip_suffix(MANIFEST).unwrap_or_default().to_owned();
         for (key, manifest) in read {
             match manifest {
                 Ok(bytes) => {
-                    listing.add(self.place, &bytes, key.0.strip_suffix(MANIFEST).unwrap_or_default());
+                    if listing.add(self.place, &bytes, &at(&key.0)) {
+                        good.insert(key.0.clone(), Arc::clone(&bytes));
+                    } else {
+                        bad.push(key.0.clone());
+                    }
                     seen.insert(key, bytes);
                 }
-                Err(error) => listing.problems.push(format!("{}: {error}", key.0)),
+                Err(error) => {
+                    listing.problems.push(format!("{}: {error}", key.0));
+                    bad.push(key.0);
+                }
             }
         }
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        let mut last = self.good.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in bad {
+            if let Some(manifest) = last.remove(&key) {
+                listing.add(self.place, &manifest, &at(&key));
+                good.insert(key, manifest);
+            }
+        }
+        *last = good;
+        drop(last);
         Ok(listing)
     }
 

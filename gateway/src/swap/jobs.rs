@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -14,7 +14,7 @@ use crate::{
     generation::Generation,
     metrics::lifecycle::count,
     swap::{
-        model::{Model, SlotState},
+        model::{Model, Slot, SlotState},
         prepare::{Failure, Prepared, Until},
         room::Need,
         state::{Done, Supervisor},
@@ -34,13 +34,21 @@ impl Supervisor {
         }
         let now = Instant::now();
         let mut jobs = Vec::new();
+        let is_due = |slot: &Slot| match &slot.state {
+            SlotState::Idle => !slot.evicted || !slot.fetched,
+            SlotState::Failed { retry_at: Some(at), .. } => *at <= now,
+            _ => false,
+        };
+        if model.resident
+            && model.serving.is_empty()
+            && model.is_let_down()
+            && let Some(id) = model.last_resorts().find(|id| model.slots.get(*id).is_some_and(is_due))
+        {
+            jobs.push((id.clone(), Until::Loaded));
+        }
         for id in model.wanted() {
             let Some(slot) = model.slots.get(&id) else { continue };
-            let due = match &slot.state {
-                SlotState::Idle => !slot.evicted || !slot.fetched,
-                SlotState::Failed { retry_at: Some(at), .. } => *at <= now,
-                _ => false,
-            };
+            let due = is_due(slot);
             if due && model.resident {
                 jobs.push((id, Until::Loaded));
             } else if due && !slot.fetched {
@@ -62,14 +70,15 @@ impl Supervisor {
             Until::Loaded | Until::Fetched => self.models.get(name).map_or(0, Model::given),
         };
         let Some(slot) = self.models.get_mut(name).and_then(|model| model.slots.get_mut(id)) else { return };
-        let job = Arc::clone(&self.preparer).prepare(slot.release.clone(), until, threads, room);
+        let hurry = Arc::new(AtomicBool::new(!slot.waiters.is_empty()));
+        let job = Arc::clone(&self.preparer).prepare(slot.release.clone(), until, threads, room, Arc::clone(&hurry));
         let (done, model, of) = (self.done.clone(), name.to_owned(), id.to_owned());
         let task = tokio::spawn(async move {
             let result = job.await;
             _ = done.send(Done { model, id: of, ticket, result }).await;
         });
         let (since, task) = (Instant::now(), task.abort_handle());
-        slot.state = SlotState::Busy { ticket, until, since, task, need: Need::default() };
+        slot.state = SlotState::Busy { ticket, until, since, task, need: Need::default(), hurry };
         // Said before anything of it is loaded: its series must not be taken for those of a model that is gone.
         self.publish(name);
     }

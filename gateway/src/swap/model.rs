@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::Instant,
 };
 
@@ -49,6 +49,9 @@ pub(super) struct Model {
     pub(super) previous: Option<String>,
     /// The one that answered last, even if it is not resident.
     pub(super) good: Option<String>,
+    /// Until one has answered: others to try if what is wanted is of no use. What answered in an earlier life, and the next
+    /// version by the policy.
+    pub(super) spare: Vec<String>,
     /// From which release to which somebody went back; until a source wants something else.
     pub(super) rolled_back: Option<(String, String)>,
     /// Whether what is wanted should be resident, or only fetched.
@@ -84,7 +87,7 @@ pub(super) enum SlotState {
     /// Known, not resident.
     Idle,
     /// On its way; what it needs to be loaded is known once its turn comes.
-    Busy { ticket: u64, until: Until, since: Instant, task: AbortHandle, need: Need },
+    Busy { ticket: u64, until: Until, since: Instant, task: AbortHandle, need: Need, hurry: Arc<AtomicBool> },
     /// Resident.
     Live(Arc<Generation>),
     /// Of no use; to be tried again then, if ever.
@@ -177,7 +180,10 @@ impl Model {
         let head = wanted.iter().find(|id| self.slots.get(*id).is_some_and(|slot| !slot.is_hopeless()));
         if !head.is_some_and(|head| can(&head)) {
             // What should answer first cannot yet: what answered stays, and first if it was.
-            let kept: Vec<_> = self.serving.iter().filter(can).cloned().collect();
+            let mut kept: Vec<String> = self.serving.iter().filter(can).cloned().collect();
+            if kept.is_empty() {
+                kept.extend(self.last_resorts().find(can).cloned());
+            }
             serving.retain(|id| !kept.contains(id));
             serving.splice(0..0, kept);
         }
@@ -191,8 +197,8 @@ impl Model {
             version.is_none_or(|version| self.slots.get(*id).is_some_and(|slot| slot.release.version == version))
         };
         let hopeful = |id: &&String| self.slots.get(*id).is_some_and(|slot| !slot.is_hopeless());
-        let last_good = self.good.iter().filter(|id| self.slots.contains_key(*id));
-        let mut candidates = wanted.iter().chain(last_good).filter(of_version);
+        let others = self.good.iter().chain(self.spare.iter().filter(|_| version.is_none()));
+        let mut candidates = wanted.iter().chain(others.filter(|id| self.slots.contains_key(*id))).filter(of_version);
         candidates.clone().find(hopeful).or_else(|| candidates.next()).cloned()
     }
 
@@ -203,7 +209,19 @@ impl Model {
             id.as_str() != failed
                 && self.slots.get(*id).is_some_and(|slot| matches!(slot.state, SlotState::Idle | SlotState::Live(_)))
         };
-        wanted.iter().chain(&self.good).find(could).cloned()
+        wanted.iter().chain(self.last_resorts()).find(could).cloned()
+    }
+
+    /// Ids of releases to serve where none that is wanted can.
+    pub(super) fn last_resorts(&self) -> impl Iterator<Item = &String> {
+        self.good.iter().chain(&self.spare)
+    }
+
+    /// Whether all that is wanted, if anything is, has failed.
+    pub(super) fn is_let_down(&self) -> bool {
+        let failed =
+            |id: &String| self.slots.get(id).is_some_and(|slot| matches!(slot.state, SlotState::Failed { .. }));
+        self.wanted().iter().all(failed)
     }
 
     /// Ids of resident releases that nothing needs.
@@ -219,14 +237,18 @@ impl Model {
         let offered: BTreeSet<_> = self.offers.values().flatten().collect();
         self.slots
             .iter()
-            .filter(|(id, slot)| slot.live().is_none() && !offered.contains(id) && self.good.as_ref() != Some(id))
+            .filter(|(id, slot)| {
+                slot.live().is_none() && !offered.contains(id) && !self.last_resorts().any(|other| other == *id)
+            })
             .map(|(id, _)| id.clone())
             .collect()
     }
 
-    /// Whether it is of no more use to anybody.
+    /// Whether it is of no more use to anybody. What has answered can again, from the local cache.
     pub(super) fn is_gone(&self) -> bool {
-        self.serving.is_empty()
+        let can_answer = self.good.as_ref().and_then(|id| self.slots.get(id)).is_some_and(|slot| slot.fetched);
+        (self.unloaded || !can_answer)
+            && self.serving.is_empty()
             && self.offers.values().all(Vec::is_empty)
             && self.slots.values().all(|slot| slot.live().is_none())
     }
@@ -236,7 +258,8 @@ impl Model {
         let wanted = self.wanted();
         let generations = self.serving.iter().filter_map(|id| self.live(id).cloned()).collect();
         let mut versions: Vec<Status> = Vec::new();
-        for id in self.serving.iter().chain(&wanted) {
+        let others = self.last_resorts().filter(|_| self.is_let_down());
+        for id in self.serving.iter().chain(&wanted).chain(others) {
             let Some(slot) = self.slots.get(id) else { continue };
             let status = self.status(id, slot, &wanted);
             match versions.iter_mut().find(|known| known.version == status.version) {

@@ -27,6 +27,8 @@ pub(super) struct Offer {
     pub(super) source: usize,
     /// By model, the preferred version first within each.
     pub(super) releases: Vec<Release>,
+    /// Others of those models, for where none of these can be served.
+    pub(super) spare: Vec<Release>,
     /// Whether this look was made because something changed there: then what failed is tried again at once.
     pub(super) changed: bool,
 }
@@ -65,14 +67,20 @@ impl Poll {
         let mut changed = true;
         loop {
             let offer = match self.source.list().await {
-                Ok(listing) => Some(self.succeeded(listing.without_doubles(), &mut report, changed)),
+                Ok(listing) => {
+                    // What it offered in an earlier life; before it is written over.
+                    let is_first = report.last_success.is_none();
+                    let before =
+                        if is_first { self.store.remembered(self.source.name(), self.place) } else { Vec::new() };
+                    Some(self.succeeded(listing.without_doubles(), before, &mut report, changed))
+                }
                 Err(error) => {
                     self.failed(error.kind.label(), error.message, &mut report);
                     // Down at the start: what it offered when it was last seen, from the local cache.
                     (report.last_success.is_none() && report.failures == 1).then(|| {
                         let releases = self.store.remembered(self.source.name(), self.place);
                         report.releases = releases.len();
-                        Offer { source: self.place, releases, changed: true }
+                        Offer { source: self.place, releases, spare: Vec::new(), changed: true }
                     })
                 }
             };
@@ -92,7 +100,7 @@ impl Poll {
         }
     }
 
-    fn succeeded(&self, listing: Listing, report: &mut Report, changed: bool) -> Offer {
+    fn succeeded(&self, listing: Listing, before: Vec<Release>, report: &mut Report, changed: bool) -> Offer {
         let name = self.source.name();
         if report.state != "ok" {
             tracing::info!(source = name, releases = listing.releases.len(), "a source answers");
@@ -115,11 +123,13 @@ impl Poll {
         count(&self.metrics.lifecycle.source_polls, &[name, "ok"]);
         self.metrics.lifecycle.source_up.with_label_values(&[name]).set(1);
         self.metrics.lifecycle.source_success.with_label_values(&[name]).set(unix_now().cast_signed());
-        let mut releases = listing.releases;
+        let (mut releases, mut spare) = (listing.releases, before);
         if !listing.is_chosen {
-            releases = chosen(releases, &self.policy);
+            let (chosen, next) = chosen(releases, &self.policy);
+            releases = chosen;
+            spare.extend(next);
         }
-        Offer { source: self.place, releases, changed }
+        Offer { source: self.place, releases, spare, changed }
     }
 
     /// One line when it begins to fail or fails otherwise, none for each time after that.
@@ -148,10 +158,16 @@ fn random() -> f64 {
     RandomState::new().hash_one(0) as f64 / u64::MAX as f64
 }
 
-/// The wanted versions of each model.
-fn chosen(mut releases: Vec<Release>, policy: &VersionPolicy) -> Vec<Release> {
+/// The wanted versions of each model, and of each the one that would be wanted next.
+fn chosen(mut releases: Vec<Release>, policy: &VersionPolicy) -> (Vec<Release>, Vec<Release>) {
     releases.sort_by(|a, b| a.model.cmp(&b.model));
-    releases.chunk_by(|a, b| a.model == b.model).flat_map(|of| policy.choose(of.to_vec())).collect()
+    let (mut wanted, mut next) = (Vec::new(), Vec::new());
+    for of in releases.chunk_by(|a, b| a.model == b.model) {
+        let (chosen, other) = policy.choose(of.to_vec());
+        wanted.extend(chosen);
+        next.extend(other);
+    }
+    (wanted, next)
 }
 
 #[cfg(test)]
@@ -169,7 +185,9 @@ mod tests {
             content: Content::Demo,
         };
         let all = vec![release("b", "1"), release("a", "1"), release("b", "2"), release("a", "10"), release("a", "9")];
-        let named: Vec<_> = chosen(all, &VersionPolicy::Latest(1)).into_iter().map(|r| (r.model, r.version)).collect();
-        assert_eq!(named, [("a".to_owned(), "10".to_owned()), ("b".to_owned(), "2".to_owned())]);
+        let (wanted, next) = chosen(all, &VersionPolicy::Latest(1));
+        let named = |releases: Vec<Release>| releases.into_iter().map(|r| (r.model, r.version)).collect::<Vec<_>>();
+        assert_eq!(named(wanted), [("a".to_owned(), "10".to_owned()), ("b".to_owned(), "2".to_owned())]);
+        assert_eq!(named(next), [("a".to_owned(), "9".to_owned()), ("b".to_owned(), "1".to_owned())]);
     }
 }

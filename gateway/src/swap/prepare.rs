@@ -1,13 +1,13 @@
 //! From a release to a generation that is good to serve: fetch, verify, compile, load, golden examples, warm-up.
 //!
-//! Fetching is asynchronous; the rest runs on a thread of its own, unless a request waits for it at a low priority and with
-//! rests, so that serving does not notice.
+//! Fetching is asynchronous. The rest runs on a thread of its own; what no request waits for does so at a low priority and
+//! with rests, so that serving does not notice.
 
 use std::{
     collections::HashSet,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -28,7 +28,7 @@ use crate::{
     pace,
     parts::Parts,
     release::{Content, Release},
-    source::{Source, SourceError},
+    source::{Kind, Source, SourceError},
     store::Store,
     swap::room::Asks,
     workers,
@@ -111,7 +111,7 @@ pub(super) struct Failure {
 
 impl From<SourceError> for Failure {
     fn from(error: SourceError) -> Self {
-        Self { reason: error.to_string(), transient: true }
+        Self { reason: error.to_string(), transient: !error.is_final() }
     }
 }
 
@@ -144,13 +144,14 @@ impl Preparer {
     }
 
     /// Goes as far as asked. Before anything is loaded, `room` asks for the memory that takes. So many `threads` are about to
-    /// run it.
+    /// run it. Does not rest any more once `hurry` is set: a request has come to wait for it.
     pub(super) async fn prepare(
         self: Arc<Self>,
         release: Release,
         until: Until,
         threads: usize,
         room: Asks,
+        hurry: Arc<AtomicBool>,
     ) -> Result<Prepared, Failure> {
         let release = self.fetch(release).await?;
         if until == Until::Fetched {
@@ -167,7 +168,9 @@ impl Preparer {
                 // Of this thread only, on Linux. Without the right to, it competes as an equal.
                 _ = rustix::process::setpriority_process(None, NICE);
                 let metrics = Arc::clone(&this.metrics);
-                let served = move || metrics.runs.load(Ordering::Relaxed);
+                let served = move || {
+                    if hurry.load(Ordering::Relaxed) { 0 } else { metrics.runs.load(Ordering::Relaxed) }
+                };
                 let most = this.limits.load / REST_SHARE;
                 let (loaded, rested) = pace::resting(served, most, || this.load(&of, threads));
                 this.metrics.lifecycle.release_seconds.with_label_values(&["rest"]).observe(rested.as_secs_f64());
@@ -195,6 +198,13 @@ impl Preparer {
         Ok(Prepared { release, generation: Some(loaded) })
     }
 
+    /// Whether all files of a release are in the local cache.
+    pub(super) fn has(&self, release: &Release) -> bool {
+        let (Some(store), Content::Bundle { manifest, .. }) = (&self.store, &release.content) else { return false };
+        let files = Manifest::parse(manifest).and_then(|manifest| manifest.files());
+        files.is_ok_and(|files| files.iter().all(|file| store.has(&file.sha256)))
+    }
+
     /// Brings every file that is not there yet into the local cache.
     async fn fetch(&self, mut release: Release) -> Result<Release, Failure> {
         let (Some(store), Some(source)) = (&self.store, self.sources.get(release.source)) else { return Ok(release) };
@@ -219,29 +229,35 @@ impl Preparer {
         let mut seen = HashSet::new();
         let files = files.into_iter().filter(|file| seen.insert(file.sha256.clone()));
         let (there, missing): (Vec<_>, Vec<_>) = files.partition(|file| store.has(&file.sha256));
+        let told_too_large = |what: &str| Failure {
+            reason: format!("{what}: too_large: the bundle is larger than the limit of {} bytes", self.limits.bundle),
+            transient: false,
+        };
+        let too_large = || told_too_large("its files together");
+        let lengths = there.iter().filter_map(|file| store.length(&file.sha256)).map(|length| length as u64);
+        let left = self.limits.bundle.checked_sub(lengths.fold(0, u64::saturating_add)).ok_or_else(too_large)?;
         let name = source.name();
         self.metrics.lifecycle.reused_files.with_label_values(&[name]).inc_by(there.len() as u64);
         if missing.is_empty() {
             return Ok(release);
         }
-        let budget = AtomicU64::new(self.limits.bundle);
+        let budget = AtomicU64::new(left);
         let fetch = |file: FileRef| {
             let (source, budget) = (Arc::clone(source), &budget);
             async move {
                 let told = |reason: String| Failure { reason: format!("{}: {reason}", file.file), transient: true };
                 let left = budget.load(Ordering::Relaxed);
                 let incoming = store.incoming().map_err(local)?;
-                let fetched = source.fetch(at, Some(&file), incoming, left).await.map_err(|error| Failure {
-                    reason: format!("{}: {error}", file.file),
-                    transient: !error.is_final(),
-                })?;
+                let fetched =
+                    source.fetch(at, Some(&file), incoming, left).await.map_err(|error| match error.kind {
+                        // What it went over is what others had left.
+                        Kind::TooLarge => told_too_large(&file.file),
+                        _ => Failure { reason: format!("{}: {error}", file.file), transient: true },
+                    })?;
                 let bytes = fetched.len();
                 let spent = budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes));
                 if spent.is_err() {
-                    return Err(Failure {
-                        reason: format!("the bundle is larger than the limit of {} bytes", self.limits.bundle),
-                        transient: false,
-                    });
+                    return Err(too_large());
                 }
                 self.metrics.lifecycle.fetched_bytes.with_label_values(&[source.name()]).inc_by(bytes);
                 // A digest that is wrong now may be that of a file half replaced.

@@ -140,6 +140,7 @@ impl Supervisor {
         model.serving = serving;
         if let Some(new) = &new {
             model.good = Some(new.clone());
+            model.spare.clear();
             if let Some(old) = old.filter(|old| old != new) {
                 model.previous = model.slots.contains_key(&old).then_some(old);
             }
@@ -153,7 +154,10 @@ impl Supervisor {
             .slots
             .iter()
             .filter(|(id, slot)| {
-                matches!(slot.state, SlotState::Busy { .. }) && !wanted.contains(id) && slot.waiters.is_empty()
+                matches!(slot.state, SlotState::Busy { .. })
+                    && !wanted.contains(id)
+                    && slot.waiters.is_empty()
+                    && !(model.is_let_down() && model.last_resorts().any(|other| other == *id))
             })
             .map(|(id, _)| id.clone())
             .collect();

@@ -13,6 +13,7 @@ use tokio::{
 use crate::{
     bundle::Manifest,
     error::Error,
+    metrics::lifecycle::count,
     release::{Content, Release},
     swap::{
         model::{Slot, SlotState, Waiter},
@@ -25,6 +26,9 @@ use crate::{
 
 /// How often trials are judged, and idle models and failures looked at.
 const TICK: Duration = Duration::from_millis(100);
+
+/// Releases of a model that are known for the case that none that is wanted can be served.
+const MAX_SPARE: usize = 3;
 
 /// A question, with where the answer goes.
 #[derive(Debug)]
@@ -64,6 +68,10 @@ impl Supervisor {
         for release in offer.releases {
             by_model.entry(release.model.clone()).or_default().push(release);
         }
+        let mut spare: BTreeMap<String, Vec<Release>> = BTreeMap::new();
+        for release in offer.spare {
+            spare.entry(release.model.clone()).or_default().push(release);
+        }
         let mut is_news = false;
         let known: Vec<String> = self.models.keys().cloned().collect();
         for name in known.iter().filter(|name| !by_model.contains_key(*name)) {
@@ -73,7 +81,7 @@ impl Supervisor {
                 .is_some_and(|model| model.offers.remove(&key).is_some_and(|ids| !ids.is_empty()))
             {
                 is_news = true;
-                self.settle(name);
+                self.settle_and_tell(name);
             }
         }
         for (name, releases) in by_model {
@@ -86,6 +94,18 @@ impl Supervisor {
             let is_other = model.offers.get(&key) != Some(&ids);
             for release in releases {
                 model.slots.entry(release.id.clone()).or_insert_with(|| Slot::new(release));
+            }
+            if model.good.is_none() {
+                for release in spare.remove(&name).unwrap_or_default() {
+                    if ids.contains(&release.id) || model.spare.contains(&release.id) || model.spare.len() >= MAX_SPARE
+                    {
+                        continue;
+                    }
+                    model.spare.push(release.id.clone());
+                    let mut slot = Slot::new(release);
+                    slot.fetched = self.preparer.has(&slot.release);
+                    model.slots.entry(slot.release.id.clone()).or_insert(slot);
+                }
             }
             model.offers.insert(key, ids);
             if !is_other && !offer.changed {
@@ -113,11 +133,33 @@ impl Supervisor {
                     }
                 }
             }
-            self.settle(&name);
+            self.settle_and_tell(&name);
         }
         if is_news {
             self.remember(offer.source);
             self.clean();
+        }
+    }
+
+    /// What is resident already takes over at once where it is wanted again: no job tells of that.
+    fn settle_and_tell(&mut self, name: &str) {
+        let first = |this: &Self| {
+            let model = this.models.get(name)?;
+            model.serving.first().and_then(|id| model.live(id)).cloned()
+        };
+        let old = first(self);
+        self.settle(name);
+        if let (Some(old), Some(new)) = (old, first(self))
+            && old.id != new.id
+        {
+            count(&self.metrics.lifecycle.releases, &[name, "switched"]);
+            tracing::info!(
+                model = name,
+                version = new.version,
+                generation = new.id,
+                replaces = old.id,
+                "resident already, and live again"
+            );
         }
     }
 
@@ -143,11 +185,14 @@ impl Supervisor {
                 let of = model.offers.get(&key)?;
                 let usable =
                     of.iter().filter_map(|id| model.slots.get(id)).filter(|slot| slot.fetched && !slot.is_hopeless());
+                let is_proven = usable.clone().any(|slot| slot.known.is_some());
                 let mut releases: Vec<_> = usable.map(|slot| slot.release.clone()).collect();
-                if releases.is_empty() {
-                    // What it offers cannot be served yet; the last good one can.
-                    let good = model.good.as_ref().and_then(|id| model.slots.get(id));
-                    releases.extend(good.filter(|slot| slot.release.source == source).map(|slot| slot.release.clone()));
+                if !is_proven {
+                    // Of what it offers nothing has served yet; what did can again.
+                    let others =
+                        model.last_resorts().filter(|id| !of.contains(id)).filter_map(|id| model.slots.get(id));
+                    let mut good = others.filter(|slot| slot.release.source == source && slot.fetched);
+                    releases.extend(good.next().map(|slot| slot.release.clone()));
                 }
                 Some(releases)
             })

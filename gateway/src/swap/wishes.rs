@@ -1,6 +1,9 @@
 //! What requests and people ask for.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use tokio::sync::oneshot;
 
@@ -56,7 +59,10 @@ impl Supervisor {
         let now = Instant::now();
         match &slot.state {
             SlotState::Live(generation) => waiter.answer(Ok(Arc::clone(generation))),
-            SlotState::Busy { .. } => slot.waiters.push(waiter),
+            SlotState::Busy { hurry, .. } => {
+                hurry.store(true, Ordering::Relaxed);
+                slot.waiters.push(waiter);
+            }
             SlotState::Failed { retry_at, .. } if retry_at.is_none_or(|at| at > now) => {
                 waiter.answer(Err(Error::unavailable(name)));
             }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    flowers::{Load, flowers, other_model, place},
+    flowers::{Load, flowers, other_model, place, row},
     support::{BundleFolder, Gateway, eventually, sha256},
 };
 
@@ -211,4 +211,146 @@ async fn garbage_in_place_of_a_manifest_is_told() {
     .await;
     load.hears("1").await;
     load.end().await;
+}
+
+/// What was good is in the local cache, whatever the source has by now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_beside_a_bad_release_serves_the_last_good_one() {
+    for on_demand in [false, true] {
+        let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+        let source = [format!("models={}", root.path().display())];
+        let start = || Gateway::sourcing(&source, cache.path(), |args| args.on_demand = Some(on_demand));
+        let answers = async |gateway: &Gateway| {
+            let answer = gateway.predict(row().to_string()).await;
+            assert_eq!(answer.text, r#"{"prediction":"versicolor-1"}"#, "on demand: {on_demand}");
+        };
+        let at = root.path().join("iris");
+        place(&flowers("iris", "1"), &at);
+        let gateway = start().await;
+        gateway.ready().await;
+        answers(&gateway).await;
+        place(&bad("corrupt graph"), &at);
+        eventually("it is known", || async { gateway.state("iris", "2").await.is_some() }).await;
+        answers(&gateway).await;
+        gateway.stopped().await;
+        // More than once: what is remembered is not lost by remembering.
+        for _ in 0..2 {
+            let gateway = start().await;
+            gateway.ready().await;
+            answers(&gateway).await;
+            answers(&gateway).await;
+            gateway.becomes("iris", "2", "UNAVAILABLE", "model:").await;
+            assert_eq!(gateway.state("iris", "1").await.expect("known").0, "READY");
+            gateway.stopped().await;
+        }
+        fs::remove_dir_all(root.path()).expect("removed");
+        let gateway = start().await;
+        gateway.ready().await;
+        answers(&gateway).await;
+        gateway.stopped().await;
+    }
+}
+
+/// As the replicas do that were there before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_replica_serves_the_next_best_version_where_the_newest_is_bad() {
+    for on_demand in [false, true] {
+        let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+        place(&flowers("iris", "1"), &root.path().join("1"));
+        place(&bad("golden example"), &root.path().join("2"));
+        let source = format!("models={}", root.path().display());
+        let gateway = Gateway::sourcing(&[source], cache.path(), |args| args.on_demand = Some(on_demand)).await;
+        gateway.ready().await;
+        let answer = gateway.predict(row().to_string()).await;
+        assert_eq!(answer.text, r#"{"prediction":"versicolor-1"}"#, "on demand: {on_demand}");
+        gateway.becomes("iris", "2", "UNAVAILABLE", "golden example").await;
+        gateway.becomes("iris", "1", "READY", "").await;
+        // What comes next is served.
+        place(&flowers("iris", "3"), &root.path().join("3"));
+        eventually("version 3 answers", || async {
+            gateway.predict(row().to_string()).await.text.contains("versicolor-3")
+        })
+        .await;
+        gateway.stopped().await;
+    }
+}
+
+/// The parts of it that were fetched before the limit was met are in the cache by then.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_large_stays_so() {
+    let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    let (gateway, load) = under_load(root.path(), cache.path()).await;
+    place(&bad("too large together"), &root.path().join("2"));
+    for _ in 0..3 {
+        gateway.becomes("iris", "2", "UNAVAILABLE", "larger than the limit").await;
+        gateway.post("/v2/repository/models/iris/load", Vec::new(), &[]).await;
+    }
+    gateway.becomes("iris", "2", "UNAVAILABLE", "larger than the limit").await;
+    load.hears("1").await;
+    assert_eq!(load.end().await, 1);
+}
+
+/// Whoever opens a pipe waits for somebody to write to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn pipes_in_place_of_files_hold_up_nothing() {
+    let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    let (gateway, load) = under_load(root.path(), cache.path()).await;
+    let pipe = |at: &Path| {
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, at, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe");
+    };
+    let bundle = flowers("iris", "2");
+    other_model(&bundle, "of version 2");
+    fs::create_dir_all(root.path().join("2")).expect("made");
+    pipe(&root.path().join("2/model.onnx"));
+    for file in ["preprocess.json", "predict.json", "golden.json", "bundle.toml"] {
+        fs::copy(bundle.file(file), root.path().join("2").join(file)).expect("copied");
+    }
+    gateway.becomes("iris", "2", "UNAVAILABLE", "is not a file").await;
+    fs::create_dir_all(root.path().join("x")).expect("made");
+    pipe(&root.path().join("x/bundle.toml"));
+    eventually("it is told", || async {
+        let sources: Value = gateway.get("/v2/repository/sources").await.json();
+        sources["sources"][0]["problems"].to_string().contains("is not a file")
+    })
+    .await;
+    place(&flowers("iris", "3"), &root.path().join("3"));
+    load.hears("3").await;
+    load.end().await;
+}
+
+/// A manifest that is being written over is no reason to go back to an older version.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_breaks_changes_nothing() {
+    let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    let (gateway, load) = under_load(root.path(), cache.path()).await;
+    place(&flowers("iris", "2"), &root.path().join("2"));
+    load.hears("2").await;
+    let manifest = root.path().join("2/bundle.toml");
+    let whole = fs::read(&manifest).expect("there");
+    for broken in [&whole[..whole.len() / 2], b"\xff", &vec![b'#'; 2 << 20]] {
+        let before = load.answered("1");
+        fs::write(&manifest, broken).expect("written");
+        eventually("it is told", || async {
+            let sources: Value = gateway.get("/v2/repository/sources").await.json();
+            sources["sources"][0]["problems"].as_array().is_some_and(|problems| !problems.is_empty())
+        })
+        .await;
+        load.hears("2").await;
+        assert_eq!(load.answered("1"), before);
+        fs::write(&manifest, &whole).expect("written");
+        eventually("it is whole", || async {
+            let sources: Value = gateway.get("/v2/repository/sources").await.json();
+            sources["sources"][0]["problems"].as_array().is_none_or(Vec::is_empty)
+        })
+        .await;
+    }
+    assert_eq!(load.end().await, 2);
+    // Taken away for good, the one before answers again, and that is told.
+    fs::remove_dir_all(root.path().join("2")).expect("removed");
+    eventually("version 1 answers again", || async {
+        gateway.predict(row().to_string()).await.text.contains("versicolor-1")
+    })
+    .await;
+    assert_eq!(gateway.metric("modelgate_releases_total{model=\"iris\",outcome=\"switched\"}").await, Some(1.0));
 }

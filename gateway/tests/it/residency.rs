@@ -179,6 +179,10 @@ async fn a_model_that_cannot_be_loaded_says_so_to_requests_and_keeps_its_last_go
     let answer = gateway.predict(row_for("m0")).await;
     assert_eq!(answer.json(), json!({ "prediction": "versicolor-1" }), "{}", answer.text);
     gateway.becomes("m0", "2", "UNAVAILABLE", "model:").await;
+    // It stays, and is not loaded anew for each request.
+    assert_eq!(gateway.state("m0", "1").await.expect("known").0, "READY");
+    let again = gateway.predict(row_for("m0")).await;
+    assert_eq!(again.header("x-modelgate-generation"), answer.header("x-modelgate-generation"));
 
     let alone = flowers("alone", "1");
     alone.replace("model.onnx", b"not a graph");
@@ -187,4 +191,25 @@ async fn a_model_that_cannot_be_loaded_says_so_to_requests_and_keeps_its_last_go
     let answer = gateway.predict(row_for("alone")).await;
     assert_eq!(answer.status, 503, "{}", answer.text);
     assert!(answer.detail().as_str().is_some_and(|words| words.contains("/v2/repository/index")), "{}", answer.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_is_taken_away_goes_on_serving_until_it_is_unloaded() {
+    let (root, _cache, gateway) = known(2, |args| args.idle_unload = Some(0.3)).await;
+    assert_eq!(gateway.predict(row_for("m0")).await.status, 200);
+    std::fs::remove_dir_all(root.path().join("m0")).expect("removed");
+    std::fs::remove_dir_all(root.path().join("m1")).expect("removed");
+    // Nobody has ever asked for this one.
+    eventually("the other one is gone", || async { gateway.state("m1", "1").await.is_none() }).await;
+    assert_eq!(gateway.predict(row_for("m1")).await.status, 404);
+    for _ in 0..2 {
+        eventually("it is let go", || async { gateway.metric("modelgate_resident_generations").await == Some(0.0) })
+            .await;
+        assert_eq!(gateway.state("m0", "1").await.expect("known").0, "UNAVAILABLE");
+        let answer = gateway.predict(row_for("m0")).await;
+        assert_eq!(answer.json(), json!({ "prediction": "versicolor-1" }), "{}", answer.text);
+        assert_eq!(gateway.state("m0", "1").await.expect("known").0, "READY");
+    }
+    assert_eq!(gateway.post("/v2/repository/models/m0/unload", Vec::new(), &[]).await.status, 200);
+    assert_eq!(gateway.predict(row_for("m0")).await.status, 404);
 }
