@@ -42,6 +42,8 @@ struct Remembered {
     id: String,
     manifest: String,
     at: String,
+    #[serde(default)]
+    bare: bool,
 }
 
 impl Store {
@@ -102,12 +104,13 @@ impl Store {
         let remembered: Vec<_> = releases
             .iter()
             .filter_map(|release| match &release.content {
-                Content::Bundle { manifest, at } => Some(Remembered {
+                Content::Bundle { manifest, at, bare } => Some(Remembered {
                     model: release.model.clone(),
                     version: release.version.clone(),
                     id: release.id.clone(),
                     manifest: String::from_utf8_lossy(manifest).into_owned(),
                     at: at.clone(),
+                    bare: *bare,
                 }),
                 Content::Folder(_) | Content::Demo | Content::Onnx { .. } => None,
             })
@@ -133,7 +136,11 @@ impl Store {
                 version: release.version,
                 id: release.id,
                 source: place,
-                content: Content::Bundle { manifest: release.manifest.into_bytes().into(), at: release.at },
+                content: Content::Bundle {
+                    manifest: release.manifest.into_bytes().into(),
+                    at: release.at,
+                    bare: release.bare,
+                },
             })
             .collect()
     }
@@ -245,10 +252,11 @@ mod tests {
             version: "1".into(),
             id: "abc".into(),
             source: 0,
-            content: Content::Bundle { manifest: b"x".as_slice().into(), at: "p".into() },
+            content: Content::Bundle { manifest: b"x".as_slice().into(), at: "p".into(), bare: true },
         };
         store.remember("s3/../x", &[release]).expect("written");
         let back = store.remembered("s3/../x", 2);
         assert_eq!((back.len(), back[0].source, back[0].id.as_str()), (1, 2, "abc"));
+        assert!(matches!(back[0].content, Content::Bundle { bare: true, .. }));
     }
 }

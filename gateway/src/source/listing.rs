@@ -34,7 +34,7 @@ impl Listing {
                     model: parsed.name,
                     version: parsed.version,
                     source,
-                    content: Content::Bundle { manifest: Arc::clone(manifest), at: at.to_owned() },
+                    content: Content::Bundle { manifest: Arc::clone(manifest), at: at.to_owned(), bare: false },
                 });
                 true
             }

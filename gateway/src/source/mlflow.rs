@@ -36,6 +36,9 @@ const PIECE: Duration = Duration::from_secs(20);
 /// Bytes of an answer of the registry.
 const MAX_ANSWER: usize = 4 << 20;
 
+/// The longest name of a model.
+const MAX_NAME: usize = 128;
+
 /// Where a version's bundle may be, in this order.
 const BUNDLES: [&str; 2] = ["bundle/", ""];
 
@@ -221,7 +224,7 @@ impl MlflowSource {
             content,
         };
         // The registry's name where requests can say it, and always its version.
-        let name = |other: &str| if is_label(&self.model, 128) { self.model.clone() } else { other.to_owned() };
+        let name = |other: &str| if is_label(&self.model, MAX_NAME) { self.model.clone() } else { other.to_owned() };
         for place in BUNDLES {
             // The proxy answers a file that is not there like a store that is down, so it is asked what there is.
             if let Folder::Proxy { path } = &folder.join(place)
@@ -242,7 +245,7 @@ impl MlflowSource {
             let at =
                 if place.is_empty() { folder.address() } else { folder.join(place.trim_end_matches('/')).address() };
             let id = format!("{:x}", Sha256::digest([&bytes[..], version.as_bytes()].concat()));
-            return Ok(release(name(&manifest.name), id, Content::Bundle { manifest: bytes.into(), at }));
+            return Ok(release(name(&manifest.name), id, Content::Bundle { manifest: bytes.into(), at, bare: false }));
         }
         let mlmodel = self.read(&folder.join("MLmodel")).await?;
         let path = onnx_path(&String::from_utf8_lossy(&mlmodel)).filter(|path| is_inside(path)).ok_or_else(|| {
@@ -250,7 +253,7 @@ impl MlflowSource {
         })?;
         // What is at this address does not change: a version's files are written once.
         let id = format!("{:x}", Sha256::digest(format!("{uri} {version}")));
-        Ok(release(name("model"), id, Content::Onnx { at: folder.join(&path).address() }))
+        Ok(release(name(&as_label(&self.model)), id, Content::Onnx { at: folder.join(&path).address() }))
     }
 
     /// Whether the artifact proxy has a manifest in this folder.
@@ -277,8 +280,26 @@ impl MlflowSource {
     }
 }
 
+/// A registry's name as requests can say it: `_` for what they cannot.
+fn as_label(name: &str) -> String {
+    let fits = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    name.chars().map(|c| if fits(&c) { c } else { '_' }).take(MAX_NAME).collect()
+}
+
 async fn parsed<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, SourceError> {
     let bytes = bounded(answered(request).await?, MAX_ANSWER).await?;
     serde_json::from_slice(&bytes)
         .map_err(|error| SourceError::new(Kind::Garbage, format!("not the registry's JSON: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_what_requests_can_say() {
+        assert_eq!(as_label("iris classifier/2"), "iris_classifier_2");
+        assert_eq!(as_label("Überlebende"), "_berlebende");
+        assert!(is_label(&as_label(&"ü".repeat(300)), MAX_NAME));
+    }
 }

@@ -124,8 +124,9 @@ impl Supervisor {
     /// A release is good to serve.
     pub(super) fn loaded(&mut self, name: &str, id: &str, generation: &Arc<Generation>, since: Instant, until: Until) {
         let Some(model) = self.models.get_mut(name) else { return };
-        let old = model.serving.first().filter(|old| *old != id).and_then(|old| model.live(old)).cloned();
         let is_head = model.candidate(None).as_deref() == Some(id);
+        // An older version that serves beside a newer one takes the place of none.
+        let old = model.serving.first().filter(|old| is_head && *old != id).and_then(|old| model.live(old)).cloned();
         let Some(slot) = model.slots.get_mut(id) else { return };
         let note = old.as_ref().and_then(|old| changed_signature(old, generation));
         slot.note = note.clone().unwrap_or_default();

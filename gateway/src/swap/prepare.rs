@@ -219,10 +219,10 @@ impl Preparer {
             self.metrics.lifecycle.fetched_bytes.with_label_values(&[source.name()]).inc_by(file.len());
             let sha256 = file.finish(None).map_err(unverified)?;
             let manifest = bare_manifest(&release.model, &release.version, &sha256);
-            release.content = Content::Bundle { manifest: manifest.into_bytes().into(), at: String::new() };
+            release.content = Content::Bundle { manifest: manifest.into_bytes().into(), at: at.clone(), bare: true };
             return Ok(release);
         }
-        let Content::Bundle { manifest, at } = &release.content else { return Ok(release) };
+        let Content::Bundle { manifest, at, bare } = &release.content else { return Ok(release) };
         let files = Manifest::parse(manifest)
             .and_then(|manifest| manifest.files())
             .map_err(|reason| Failure { reason, transient: false })?;
@@ -248,12 +248,13 @@ impl Preparer {
                 let told = |reason: String| Failure { reason: format!("{}: {reason}", file.file), transient: true };
                 let left = budget.load(Ordering::Relaxed);
                 let incoming = store.incoming().map_err(local)?;
-                let fetched =
-                    source.fetch(at, Some(&file), incoming, left).await.map_err(|error| match error.kind {
+                let fetched = source.fetch(at, (!bare).then_some(&file), incoming, left).await.map_err(|error| {
+                    match error.kind {
                         // What it went over is what others had left.
                         Kind::TooLarge => told_too_large(&file.file),
                         _ => Failure { reason: format!("{}: {error}", file.file), transient: true },
-                    })?;
+                    }
+                })?;
                 let bytes = fetched.len();
                 let spent = budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes));
                 if spent.is_err() {

@@ -91,6 +91,14 @@ async fn from_training_to_answer() {
     assert_eq!((answer.status.as_u16(), answer.header("x-modelgate-version")), (200, "1"), "{}", answer.text);
     assert_eq!(answer.json(), json!({ "prediction": 1 }));
     gateway.becomes("churn", "1", "READY", "").await;
+    // Fetched again where the local cache has lost it.
+    assert_eq!(gateway.post("/v2/repository/models/bare/unload", Vec::new(), &[]).await.status, 200);
+    for file in std::fs::read_dir(cache.path().join("files")).expect("a folder").flatten() {
+        std::fs::remove_file(file.path()).expect("removed");
+    }
+    let loaded = gateway.post("/v2/repository/models/bare/load", Vec::new(), &[]).await;
+    assert_eq!(loaded.status, 200, "{}", loaded.text);
+    assert_eq!(gateway.predict(infer.clone()).await.json(), json!({ "prediction": 1 }));
     let state = async |gateway: &Gateway, place: usize| {
         gateway.get("/v2/repository/sources").await.json()["sources"][place]["state"].clone()
     };
