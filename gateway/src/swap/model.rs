@@ -217,11 +217,14 @@ impl Model {
         self.good.iter().chain(&self.spare)
     }
 
-    /// Whether all that is wanted, if anything is, has failed.
+    /// Whether all that is wanted, if anything is, has failed. What is tried again has, until it is good.
     pub(super) fn is_let_down(&self) -> bool {
-        let failed =
-            |id: &String| self.slots.get(id).is_some_and(|slot| matches!(slot.state, SlotState::Failed { .. }));
-        self.wanted().iter().all(failed)
+        let failed = |slot: &Slot| match slot.state {
+            SlotState::Failed { .. } => true,
+            SlotState::Live(_) => false,
+            SlotState::Idle | SlotState::Busy { .. } => slot.failures > 0,
+        };
+        self.wanted().iter().all(|id| self.slots.get(id).is_some_and(failed))
     }
 
     /// Ids of resident releases that nothing needs.
@@ -330,6 +333,26 @@ mod tests {
         assert_eq!(model.candidate(None).as_deref(), Some("2"));
         assert_eq!(model.candidate(Some("3")).as_deref(), Some("3"), "its own reason is told");
         assert_eq!(model.candidate(Some("9")), None);
+    }
+
+    #[test]
+    fn others_serve_only_where_all_that_is_wanted_fails() {
+        let mut model = model(&["3"]);
+        model.slots.insert("2".into(), slot("2"));
+        model.spare.push("2".into());
+        assert!(!model.is_let_down());
+        assert_eq!(model.candidate(None).as_deref(), Some("3"));
+        let wanted = model.slots.get_mut("3").expect("there");
+        wanted.state = SlotState::Failed { reason: "bad".into(), retry_at: None };
+        assert!(model.is_let_down());
+        assert_eq!(model.candidate(None).as_deref(), Some("2"));
+        assert_eq!(model.candidate(Some("2")), None, "the policy does not want it");
+        assert_eq!(model.fallback("3").as_deref(), Some("2"));
+        assert!(model.forgettable().is_empty());
+        // Tried again, it is not good yet.
+        let wanted = model.slots.get_mut("3").expect("there");
+        (wanted.state, wanted.failures) = (SlotState::Idle, 1);
+        assert!(model.is_let_down());
     }
 
     #[test]
