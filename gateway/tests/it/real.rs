@@ -132,7 +132,11 @@ impl S3 {
     }
 
     pub async fn put(&self, key: &str, bytes: Vec<u8>) {
-        let put = self.client.put(self.url(&format!("models/{key}"))).body(bytes).send().await.expect("an answer");
+        // The server does not check whose signature it is, but wants one of whoever writes over an object.
+        let signed =
+            "AWS4-HMAC-SHA256 Credential=t/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0";
+        let put = self.client.put(self.url(&format!("models/{key}"))).header("authorization", signed).body(bytes);
+        let put = put.send().await.expect("an answer");
         assert_eq!(put.status(), StatusCode::OK);
     }
 

@@ -168,6 +168,31 @@ async fn a_store_that_is_down_at_the_start_leaves_the_last_good_set() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_breaks_in_a_bucket_changes_nothing() {
+    let (s3, cache) = (S3::start().await, TempDir::new().expect("a folder"));
+    push(&s3, &flowers("iris", "1"), "live");
+    for file in ["model.onnx", "preprocess.json", "predict.json", "golden.json", "bundle.toml"] {
+        s3.put(&format!("live/2/{file}"), fs::read(flowers("iris", "2").file(file)).expect("there")).await;
+    }
+    let gateway = serve(s3.source("live"), &cache).await;
+    gateway.ready().await;
+    let load = Load::start(&gateway, "iris");
+    load.hears("2").await;
+    let problems =
+        async || gateway.get("/v2/repository/sources").await.json()["sources"][0]["problems"].as_array().map(Vec::len);
+    for broken in [b"format = ".to_vec(), vec![b'#'; 2 << 20]] {
+        s3.put("live/2/bundle.toml", broken).await;
+        eventually("it is told", || async { problems().await == Some(1) }).await;
+        load.hears("2").await;
+        s3.put("live/2/bundle.toml", fs::read(flowers("iris", "2").file("bundle.toml")).expect("there")).await;
+        eventually("it is whole", || async { problems().await.is_none() }).await;
+        load.hears("2").await;
+    }
+    assert_eq!(load.answered("1"), 0);
+    load.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_cache_is_fetched_again() {
     let (s3, cache) = (S3::start().await, TempDir::new().expect("a folder"));
     let bundle = flowers("iris", "1");
