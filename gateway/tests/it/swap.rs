@@ -6,7 +6,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    flowers::{Load, flowers, place, row},
+    flowers::{Load, flowers, other_model, place, row},
     support::{BundleFolder, Gateway, eventually},
 };
 
@@ -87,10 +87,17 @@ async fn loads_rest_while_requests_are_served() {
     assert_eq!(rested().await, Some(0.0), "nobody asked for anything");
     let load = Load::start(&gateway, "iris");
     load.hears("2").await;
-    place(&flowers("iris", "3"), &place_of.root.path().join("iris/3"));
-    load.hears("3").await;
-    assert_eq!(load.end().await, 2);
+    // Whether one load of so small a model is met by a request is up to the scheduler; of several, one is.
+    let mut versions = 3_u32..23;
+    while rested().await == Some(0.0) {
+        let version = versions.next().expect("no load has rested").to_string();
+        let bundle = flowers("iris", &version);
+        other_model(&bundle, &version);
+        place(&bundle, &place_of.root.path().join("iris").join(&version));
+        load.hears(&version).await;
+    }
     assert!(rested().await > Some(0.0), "{:?}", rested().await);
+    load.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
