@@ -73,6 +73,11 @@ impl Source {
         &self.address
     }
 
+    /// Whether it says itself which version of a model it wants, so that no policy applies.
+    pub fn chooses(&self) -> bool {
+        matches!(self.kind, SourceKind::Mlflow(_))
+    }
+
     /// All that it offers now.
     pub async fn list(&self) -> Result<Listing, SourceError> {
         let list = async {

@@ -80,16 +80,19 @@ impl DirSource {
                 listing.problems.push(format!("at most {MAX_FOLDERS} folders are looked at"));
                 break;
             }
+            let Some(at) = folder.to_str() else {
+                listing.problems.push(format!("{}: a name that is not UTF-8", folder.display()));
+                continue;
+            };
             // Before it is read, so that nothing that comes meanwhile is missed.
             self.watch.add(&folder).await;
             match self.manifest(&folder) {
                 // A bundle's own folders are not looked into for others.
                 Ok(Some(mut seen)) => {
-                    let at = folder.to_string_lossy();
-                    if listing.add(self.place, &seen.manifest, &at) {
+                    if listing.add(self.place, &seen.manifest, at) {
                         seen.good = Some(Arc::clone(&seen.manifest));
                     } else if let Some(good) = &seen.good {
-                        listing.add(self.place, good, &at);
+                        listing.add(self.place, good, at);
                     }
                     manifests.insert(folder, seen);
                     continue;
@@ -99,7 +102,7 @@ impl DirSource {
                     listing.problems.push(format!("{}: {problem}", folder.display()));
                     if let Some(seen) = self.seen(&folder) {
                         if let Some(good) = &seen.good {
-                            listing.add(self.place, good, &folder.to_string_lossy());
+                            listing.add(self.place, good, at);
                         }
                         manifests.insert(folder, seen);
                         continue;

@@ -14,8 +14,6 @@ use crate::{
 pub struct Listing {
     /// All of it, for the policy to choose from.
     pub releases: Vec<Release>,
-    /// Whether the source itself says which version of a model it wants, so that no policy applies.
-    pub is_chosen: bool,
     /// What was found but is no release, a sentence each.
     pub problems: Vec<String>,
 }

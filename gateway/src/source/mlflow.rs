@@ -211,7 +211,7 @@ impl MlflowSource {
                 release
             }
         };
-        Ok(Listing { releases: vec![release], is_chosen: true, problems: Vec::new() })
+        Ok(Listing { releases: vec![release], problems: Vec::new() })
     }
 
     async fn release(&self, version: &str, uri: &str) -> Result<Release, SourceError> {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     sync::{Arc, atomic::AtomicBool},
     time::Instant,
 };
@@ -13,7 +14,7 @@ use crate::{
     catalog::{Canary, Entry, State, Status},
     error::Error,
     generation::Generation,
-    release::Release,
+    release::{Release, by_version},
     swap::{prepare::Until, room::Need, trial::Trial},
 };
 
@@ -39,8 +40,8 @@ impl Waiter {
 /// A model.
 #[derive(Debug, Default)]
 pub(super) struct Model {
-    /// By source, the ids of the releases it offers, the preferred first.
-    pub(super) offers: BTreeMap<usize, Vec<String>>,
+    /// By source, what it offers.
+    pub(super) offers: BTreeMap<usize, Offered>,
     /// Releases by id: those wanted, those resident, and the last good one.
     pub(super) slots: BTreeMap<String, Slot>,
     /// Ids of those that answer; the first where no version is named.
@@ -60,6 +61,15 @@ pub(super) struct Model {
     pub(super) unloaded: bool,
     /// A release that gets some requests, or copies of them, before it answers all.
     pub(super) trial: Option<Trial>,
+}
+
+/// What one source offers of a model.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Offered {
+    /// Ids of releases, the preferred first.
+    pub(super) ids: Vec<String>,
+    /// Whether somebody said which version it is to be, so that none is preferred for its number.
+    pub(super) is_chosen: bool,
 }
 
 /// A release and what has become of it.
@@ -136,9 +146,7 @@ impl Model {
     pub(super) fn wanted(&self) -> Vec<String> {
         let mut versions = BTreeSet::new();
         let mut ids: Vec<String> = self
-            .offers
-            .values()
-            .flatten()
+            .offered()
             .filter(|id| self.slots.get(*id).is_some_and(|slot| versions.insert(slot.release.version.clone())))
             .cloned()
             .collect();
@@ -151,9 +159,21 @@ impl Model {
         ids
     }
 
-    /// What a source wants first, whatever somebody did by hand.
+    /// All that the sources offer, the preferred first: sources come in their order, but those without a say in the
+    /// version are as one, in the place of their first.
+    fn offered(&self) -> impl Iterator<Item = &String> {
+        let version = |id: &String| self.slots.get(id).map_or("", |slot| slot.release.version.as_str());
+        let mut others: Vec<_> =
+            self.offers.values().filter(|offered| !offered.is_chosen).flat_map(|o| &o.ids).collect();
+        others.sort_by(|a, b| by_version(version(b), version(a)));
+        self.offers.values().flat_map(move |offered| {
+            if offered.is_chosen { offered.ids.iter().collect() } else { mem::take(&mut others) }
+        })
+    }
+
+    /// What the sources want first, whatever somebody did by hand.
     pub(super) fn offered_first(&self) -> Option<&String> {
-        self.offers.values().flatten().next()
+        self.offered().next()
     }
 
     pub(super) fn live(&self, id: &str) -> Option<&Arc<Generation>> {
@@ -237,7 +257,7 @@ impl Model {
 
     /// Ids of releases that need not even be known.
     pub(super) fn forgettable(&self) -> Vec<String> {
-        let offered: BTreeSet<_> = self.offers.values().flatten().collect();
+        let offered: BTreeSet<_> = self.offers.values().flat_map(|offered| &offered.ids).collect();
         self.slots
             .iter()
             .filter(|(id, slot)| {
@@ -252,7 +272,7 @@ impl Model {
         let can_answer = self.good.as_ref().and_then(|id| self.slots.get(id)).is_some_and(|slot| slot.fetched);
         (self.unloaded || !can_answer)
             && self.serving.is_empty()
-            && self.offers.values().all(Vec::is_empty)
+            && self.offers.values().all(|offered| offered.ids.is_empty())
             && self.slots.values().all(|slot| slot.live().is_none())
     }
 
@@ -317,9 +337,13 @@ mod tests {
         })
     }
 
+    fn offer(ids: &[&str], is_chosen: bool) -> Offered {
+        Offered { ids: ids.iter().map(|&id| id.to_owned()).collect(), is_chosen }
+    }
+
     fn model(offered: &[&str]) -> Model {
         let mut model = Model::default();
-        model.offers.insert(1, offered.iter().map(|&id| id.to_owned()).collect());
+        model.offers.insert(1, offer(offered, false));
         model.slots = offered.iter().map(|&id| (id.to_owned(), slot(id))).collect();
         model
     }
@@ -353,6 +377,18 @@ mod tests {
         let wanted = model.slots.get_mut("3").expect("there");
         (wanted.state, wanted.failures) = (SlotState::Idle, 1);
         assert!(model.is_let_down());
+    }
+
+    #[test]
+    fn of_several_sources_the_newest_is_preferred() {
+        let mut model = model(&["9"]);
+        model.slots.extend(["10", "2", "4", "12"].map(|id| (id.to_owned(), slot(id))));
+        model.offers.insert(2, offer(&["12"], true));
+        model.offers.insert(3, offer(&["10", "2"], false));
+        assert_eq!(model.wanted(), ["10", "9", "2", "12"], "an alias after the others");
+        model.offers.insert(0, offer(&["4"], true));
+        assert_eq!(model.wanted(), ["4", "10", "9", "2", "12"], "one named before them");
+        assert_eq!(model.offered_first().map(String::as_str), Some("4"));
     }
 
     #[test]

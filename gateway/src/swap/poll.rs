@@ -27,6 +27,8 @@ pub(super) struct Offer {
     pub(super) source: usize,
     /// By model, the preferred version first within each.
     pub(super) releases: Vec<Release>,
+    /// Whether the source itself says which version of a model it wants.
+    pub(super) is_chosen: bool,
     /// Others of those models, for where none of these can be served.
     pub(super) spare: Vec<Release>,
     /// Whether this look was made because something changed there: then what failed is tried again at once.
@@ -80,7 +82,8 @@ impl Poll {
                     (report.last_success.is_none() && report.failures == 1).then(|| {
                         let releases = self.store.remembered(self.source.name(), self.place);
                         report.releases = releases.len();
-                        Offer { source: self.place, releases, spare: Vec::new(), changed: true }
+                        let is_chosen = self.source.chooses();
+                        Offer { source: self.place, releases, is_chosen, spare: Vec::new(), changed: true }
                     })
                 }
             };
@@ -124,12 +127,13 @@ impl Poll {
         self.metrics.lifecycle.source_up.with_label_values(&[name]).set(1);
         self.metrics.lifecycle.source_success.with_label_values(&[name]).set(unix_now().cast_signed());
         let (mut releases, mut spare) = (listing.releases, before);
-        if !listing.is_chosen {
+        let is_chosen = self.source.chooses();
+        if !is_chosen {
             let (chosen, next) = chosen(releases, &self.policy);
             releases = chosen;
             spare.extend(next);
         }
-        Offer { source: self.place, releases, spare, changed }
+        Offer { source: self.place, releases, is_chosen, spare, changed }
     }
 
     /// One line when it begins to fail or fails otherwise, none for each time after that.

@@ -267,7 +267,8 @@ impl Preparer {
             }
         };
         let fetches: Vec<_> = missing.into_iter().map(fetch).collect();
-        stream::iter(fetches).buffer_unordered(FETCHES).try_collect::<()>().await?;
+        // In order: of several that are missing, it is always the same one that is told.
+        stream::iter(fetches).buffered(FETCHES).try_collect::<()>().await?;
         self.took("fetch", start);
         Ok(release)
     }

@@ -117,7 +117,9 @@ impl Supervisor {
             this.first_given.get_or_insert_with(|| name.clone());
             let model = this.models.entry(name.clone()).or_default();
             model.resident = true;
-            model.offers.entry(0).or_default().push(release.id.clone());
+            let offered = model.offers.entry(0).or_default();
+            offered.is_chosen = true;
+            offered.ids.push(release.id.clone());
             let mut slot = Slot::new(release);
             slot.cost = generation.footprint();
             slot.known = Some(Arc::new(Known::of(&generation)));

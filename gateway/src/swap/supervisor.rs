@@ -16,7 +16,7 @@ use crate::{
     metrics::lifecycle::count,
     release::{Content, Release},
     swap::{
-        model::{Slot, SlotState, Waiter},
+        model::{Offered, Slot, SlotState, Waiter},
         poll::Offer,
         state::Supervisor,
         trial::Verdict,
@@ -78,7 +78,7 @@ impl Supervisor {
             if self
                 .models
                 .get_mut(name)
-                .is_some_and(|model| model.offers.remove(&key).is_some_and(|ids| !ids.is_empty()))
+                .is_some_and(|model| model.offers.remove(&key).is_some_and(|offered| !offered.ids.is_empty()))
             {
                 is_news = true;
                 self.settle_and_tell(name);
@@ -91,7 +91,7 @@ impl Supervisor {
                 model.resident = !self.settings.on_demand;
             }
             let ids: Vec<_> = releases.iter().map(|release| release.id.clone()).collect();
-            let is_other = model.offers.get(&key) != Some(&ids);
+            let is_other = model.offers.get(&key).is_none_or(|offered| offered.ids != ids);
             for release in releases {
                 model.slots.entry(release.id.clone()).or_insert_with(|| Slot::new(release));
             }
@@ -107,7 +107,7 @@ impl Supervisor {
                     model.slots.entry(slot.release.id.clone()).or_insert(slot);
                 }
             }
-            model.offers.insert(key, ids);
+            model.offers.insert(key, Offered { ids, is_chosen: offer.is_chosen });
             if !is_other && !offer.changed {
                 continue;
             }
@@ -182,7 +182,7 @@ impl Supervisor {
             .models
             .values()
             .filter_map(|model| {
-                let of = model.offers.get(&key)?;
+                let of = &model.offers.get(&key)?.ids;
                 let usable =
                     of.iter().filter_map(|id| model.slots.get(id)).filter(|slot| slot.fetched && !slot.is_hopeless());
                 let is_proven = usable.clone().any(|slot| slot.known.is_some());

@@ -1,6 +1,6 @@
 //! A bad release never serves: what answered goes on answering, and the index and a metric say what is wrong.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::Path, sync::Arc};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -138,6 +138,20 @@ async fn a_manifest_that_reaches_outside_is_no_release() {
     load.hears("1").await;
     load.end().await;
     fs::remove_file(secret).expect("removed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_whose_name_is_no_text_is_told() {
+    let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    let (gateway, load) = under_load(root.path(), cache.path()).await;
+    place(&flowers("iris", "2"), &root.path().join(OsStr::from_bytes(b"iris-\xff")));
+    eventually("it is told", || async {
+        let sources = gateway.get("/v2/repository/sources").await.json();
+        sources["sources"][0]["problems"][0].as_str().is_some_and(|problem| problem.contains("not UTF-8"))
+    })
+    .await;
+    load.hears("1").await;
+    load.end().await;
 }
 
 /// The manifest first and the files slowly after it, as `cp -r` may do it; then another build over it, file by file.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -62,8 +62,8 @@ pub fn place(bundle: &BundleFolder, at: &Path) {
 }
 
 fn put(from: &Path, to: &Path) {
-    let temporary: PathBuf =
-        format!("{}.{}.new", to.display(), &sha256(from.as_os_str().as_encoded_bytes())[..8]).into();
+    let mut temporary = to.as_os_str().to_owned();
+    temporary.push(format!(".{}.new", &sha256(from.as_os_str().as_encoded_bytes())[..8]));
     fs::copy(from, &temporary).expect("copied");
     fs::rename(temporary, to).expect("renamed");
 }

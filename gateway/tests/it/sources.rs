@@ -84,6 +84,15 @@ async fn a_manifest_that_names_a_missing_object_never_serves() {
     );
     s3.put("live/2/bundle.toml", fs::read(bundle.file("bundle.toml")).expect("there")).await;
     gateway.becomes("iris", "2", "UNAVAILABLE", "missing").await;
+    // Three files are; however often they are looked for, that is one piece of news.
+    let polls = async || {
+        let text = gateway.get("/metrics").await.text;
+        let mut lines = text.lines().filter(|line| line.starts_with("modelgate_source_polls_total"));
+        lines.find_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).expect("polls are counted")
+    };
+    let before = polls().await;
+    eventually("it was looked for again", || async { polls().await > before + 8.0 }).await;
+    assert_eq!(gateway.metric("modelgate_releases_total{model=\"iris\",outcome=\"unfetched\"}").await, Some(1.0));
     load.hears("1").await;
     // Once everything is there it serves, without anybody's help.
     for file in ["model.onnx", "preprocess.json", "predict.json", "golden.json"] {

@@ -55,6 +55,23 @@ async fn a_newer_version_takes_over_under_load() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_sources_the_newest_version_is_the_default() {
+    let (first, second) = (Place::new(), Place::new());
+    place(&flowers("iris", "9"), &first.root.path().join("iris"));
+    place(&flowers("iris", "10"), &second.root.path().join("iris"));
+    let sources =
+        [("first", &first), ("second", &second)].map(|(name, of)| format!("{name}={}", of.root.path().display()));
+    let gateway = Arc::new(Gateway::sourcing(&sources, first.cache.path(), |_| {}).await);
+    gateway.ready().await;
+    let load = Load::start(&gateway, "iris");
+    load.hears("10").await;
+    gateway.becomes("iris", "9", "READY", "").await;
+    place(&flowers("iris", "11"), &first.root.path().join("iris"));
+    load.hears("11").await;
+    load.end().await;
+}
+
 /// Made at the switch, they would be made while requests wait.
 #[tokio::test(flavor = "multi_thread")]
 async fn instances_are_there_before_the_first_request() {
