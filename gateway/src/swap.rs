@@ -171,6 +171,8 @@ pub fn start(
                 _ = stopped => {}
             }
         });
+        // Not held up by what still reads from a mount that hangs.
+        runtime.shutdown_background();
     })?;
     let control = Control { messages, reports, settled, patience: config.activation_timeout };
     Ok((control, Running { stop: Some(stop), thread: Some(thread) }))

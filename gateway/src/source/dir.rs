@@ -2,6 +2,8 @@
 //!
 //! File events say when to look; a look reads the times of the manifests and those manifests that changed. What else a
 //! manifest names is read when it is fetched, with its digest checked, so a folder that is half copied is no release yet.
+//!
+//! Files are touched on threads of their own: a network mount that hangs holds up only whoever waits for it.
 
 use std::{
     collections::HashMap,
@@ -9,8 +11,17 @@ use std::{
     io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
+};
+
+use tokio::{
+    sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore},
+    task::{JoinHandle, spawn_blocking},
+    time::timeout,
 };
 
 use crate::{
@@ -32,11 +43,25 @@ const MAX_FOLDERS: usize = 20_000;
 /// A manifest written so lately is read again next time: a second write may leave the same time.
 const FRESH: Duration = Duration::from_secs(2);
 
-/// Bytes copied before others get a turn.
+/// Bytes copied at a time.
 const PIECE: usize = 256 << 10;
+
+/// Files copied at once, those included that hang.
+const COPIES: usize = 8;
+
+/// A copy that does not move for so long has failed.
+const STALL: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(super) struct DirSource {
+    folder: Arc<Folder>,
+    /// The look that goes on, also where nobody could wait for its end.
+    look: AsyncMutex<Option<JoinHandle<Result<Listing, SourceError>>>>,
+    copies: Arc<Semaphore>,
+}
+
+#[derive(Debug)]
+struct Folder {
     root: PathBuf,
     place: usize,
     seen: Mutex<HashMap<PathBuf, Seen>>,
@@ -62,14 +87,111 @@ struct Stamp {
 
 impl DirSource {
     pub(super) fn new(root: PathBuf, place: usize) -> Self {
-        Self { root, place, seen: Mutex::default(), watch: Watch::default() }
+        let folder = Folder { root, place, seen: Mutex::default(), watch: Watch::default() };
+        Self { folder: Arc::new(folder), look: AsyncMutex::default(), copies: Arc::new(Semaphore::new(COPIES)) }
     }
 
     pub(super) async fn changed(&self) {
-        self.watch.changed().await;
+        self.folder.watch.changed().await;
     }
 
     pub(super) async fn list(&self) -> Result<Listing, SourceError> {
+        self.folder.watch.open().await;
+        let mut look = self.look.lock().await;
+        let task = look.get_or_insert_with(|| {
+            let folder = Arc::clone(&self.folder);
+            aside(move || folder.list())
+        });
+        let listing = task.await;
+        *look = None;
+        listing.unwrap_or_else(|error| Err(SourceError::new(Kind::Local, format!("the look at it ended: {error}"))))
+    }
+
+    pub(super) async fn fetch(
+        &self,
+        at: &str,
+        file: Option<&FileRef>,
+        into: Incoming,
+        limit: u64,
+    ) -> Result<Incoming, SourceError> {
+        let name = file.map_or("model.onnx", |file| file.file.as_str());
+        if !is_inside(name) {
+            return Err(SourceError::new(Kind::Garbage, "expected a relative path inside the bundle, without `..`"));
+        }
+        let stalled = |what| SourceError::new(Kind::Timeout, format!("{what} for {} s", STALL.as_secs()));
+        let turn = timeout(STALL, Arc::clone(&self.copies).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Err(stalled("other files of this source have not been read")) };
+        let copied = Arc::new(AtomicU64::new(0));
+        let copy = Copy { folder: at.into(), name: name.to_owned(), limit, copied: Arc::clone(&copied), _turn: turn };
+        let mut copy = aside(move || copy.run(into));
+        let mut before = 0;
+        loop {
+            match timeout(STALL, &mut copy).await {
+                Ok(done) => {
+                    return done.unwrap_or_else(|error| {
+                        Err(SourceError::new(Kind::Local, format!("the copying of it ended: {error}")))
+                    });
+                }
+                Err(_) => {
+                    let now = copied.load(Ordering::Relaxed);
+                    if now == before {
+                        return Err(stalled("nothing could be read"));
+                    }
+                    before = now;
+                }
+            }
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "bounded for each source: one look, and COPIES copies")]
+fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    spawn_blocking(work)
+}
+
+/// A file on its way into the local cache.
+struct Copy {
+    folder: PathBuf,
+    name: String,
+    limit: u64,
+    /// Bytes so far; shared with whoever waits for it.
+    copied: Arc<AtomicU64>,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl Copy {
+    fn run(self, mut into: Incoming) -> Result<Incoming, SourceError> {
+        let missing = |error: io::Error| SourceError::new(Kind::Missing, error.to_string());
+        let folder = self.folder.canonicalize().map_err(missing)?;
+        let path = folder.join(&self.name).canonicalize().map_err(missing)?;
+        if !path.starts_with(&folder) {
+            return Err(SourceError::new(Kind::Missing, "is a link that leaves the bundle"));
+        }
+        // Before it is opened: a pipe would keep whoever opens it until somebody writes to it.
+        if !fs::metadata(&path).map_err(missing)?.is_file() {
+            return Err(SourceError::new(Kind::Missing, "is not a file"));
+        }
+        let mut from = fs::File::open(&path).map_err(missing)?;
+        let mut piece = vec![0; PIECE];
+        loop {
+            let count = from.read(&mut piece)?;
+            if count == 0 {
+                return Ok(into);
+            }
+            into.write(&piece[..count])?;
+            if into.len() > self.limit {
+                return Err(SourceError::new(Kind::TooLarge, format!("over the limit of {} bytes", self.limit)));
+            }
+            self.copied.store(into.len(), Ordering::Relaxed);
+            if Arc::strong_count(&self.copied) == 1 {
+                return Err(SourceError::new(Kind::Local, "nobody waits for it any more"));
+            }
+        }
+    }
+}
+
+impl Folder {
+    fn list(&self) -> Result<Listing, SourceError> {
         let mut listing = Listing::default();
         let mut manifests = HashMap::new();
         let mut folders = vec![(self.root.clone(), 0)];
@@ -85,7 +207,7 @@ impl DirSource {
                 continue;
             };
             // Before it is read, so that nothing that comes meanwhile is missed.
-            self.watch.add(&folder).await;
+            self.watch.add(&folder);
             match self.manifest(&folder) {
                 // A bundle's own folders are not looked into for others.
                 Ok(Some(mut seen)) => {
@@ -130,9 +252,6 @@ impl DirSource {
                 !entry.file_name().as_encoded_bytes().starts_with(b".") && entry.path().is_dir()
             });
             folders.extend(inner.map(|entry| (entry.path(), depth + 1)));
-            if looked % 64 == 0 {
-                tokio::task::yield_now().await;
-            }
         }
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = manifests;
         Ok(listing)
@@ -167,41 +286,5 @@ impl DirSource {
 
     fn seen(&self, folder: &Path) -> Option<Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(folder).cloned()
-    }
-
-    pub(super) async fn fetch(
-        &self,
-        at: &str,
-        file: Option<&FileRef>,
-        mut into: Incoming,
-        limit: u64,
-    ) -> Result<Incoming, SourceError> {
-        let name = file.map_or("model.onnx", |file| file.file.as_str());
-        if !is_inside(name) {
-            return Err(SourceError::new(Kind::Garbage, "expected a relative path inside the bundle, without `..`"));
-        }
-        let path = Path::new(at).canonicalize().and_then(|folder| {
-            let path = folder.join(name).canonicalize()?;
-            if path.starts_with(&folder) { Ok(path) } else { Err(io::Error::other("is a link that leaves the bundle")) }
-        });
-        let missing = |error: io::Error| SourceError::new(Kind::Missing, error.to_string());
-        let path = path.map_err(missing)?;
-        // Before it is opened: a pipe would keep whoever opens it until somebody writes to it.
-        if !fs::metadata(&path).map_err(missing)?.is_file() {
-            return Err(SourceError::new(Kind::Missing, "is not a file"));
-        }
-        let mut from = fs::File::open(&path).map_err(missing)?;
-        let mut piece = vec![0; PIECE];
-        loop {
-            let count = from.read(&mut piece)?;
-            if count == 0 {
-                return Ok(into);
-            }
-            into.write(&piece[..count])?;
-            if into.len() > limit {
-                return Err(SourceError::new(Kind::TooLarge, format!("over the limit of {limit} bytes")));
-            }
-            tokio::task::yield_now().await;
-        }
     }
 }

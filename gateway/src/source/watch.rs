@@ -20,7 +20,8 @@ const INTERESTING: WatchFlags = WatchFlags::CLOSE_WRITE
     .union(WatchFlags::MOVED_TO);
 
 impl Watch {
-    async fn events(&self) -> Option<&AsyncFd<OwnedFd>> {
+    /// Before anything is watched; inside the event loop.
+    pub(super) async fn open(&self) -> Option<&AsyncFd<OwnedFd>> {
         let make = async || {
             let fd = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).ok()?;
             #[expect(
@@ -32,16 +33,16 @@ impl Watch {
         self.events.get_or_init(make).await.as_ref()
     }
 
-    /// Watches this folder too. Where that fails the poll has to do.
-    pub(super) async fn add(&self, folder: &Path) {
-        if let Some(events) = self.events().await {
+    /// Watches this folder too, from any thread. Where that fails the poll has to do.
+    pub(super) fn add(&self, folder: &Path) {
+        if let Some(Some(events)) = self.events.get() {
             _ = inotify::add_watch(events.get_ref(), folder, INTERESTING | WatchFlags::ONLYDIR);
         }
     }
 
     /// Ends with the next event, and takes those that came with it.
     pub(super) async fn changed(&self) {
-        let Some(events) = self.events().await else { return std::future::pending().await };
+        let Some(events) = self.open().await else { return std::future::pending().await };
         loop {
             let Ok(mut guard) = events.readable().await else { return std::future::pending().await };
             let mut seen = false;

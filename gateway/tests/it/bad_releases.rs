@@ -1,12 +1,13 @@
 //! A bad release never serves: what answered goes on answering, and the index and a metric say what is wrong.
 
-use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::Path, sync::Arc};
+use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::Path, process::Command, sync::Arc};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
     flowers::{Load, flowers, other_model, place, row},
+    real::{Conversation, python},
     support::{BundleFolder, Gateway, eventually, sha256},
 };
 
@@ -330,6 +331,49 @@ async fn pipes_in_place_of_files_hold_up_nothing() {
     .await;
     place(&flowers("iris", "3"), &root.path().join("3"));
     load.hears("3").await;
+    load.end().await;
+}
+
+/// Whoever opens a file waits where another process has a lease on it, as with a network mount that hangs.
+const LEASES: &str = "
+import fcntl, os, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+for line in sys.stdin:
+    fcntl.fcntl(os.open(line.strip(), os.O_RDWR), fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    print('= held', flush=True)
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_hang_hold_up_nothing_else() {
+    let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    let (gateway, load) = under_load(root.path(), cache.path()).await;
+    let mut leases = Conversation::start(Command::new(python("python")).args(["-u", "-c", LEASES]));
+    // Hidden folders are not looked at until they have their names.
+    let add = |bundle: &BundleFolder, name: &str, hangs: &str, leases: &mut Conversation| {
+        let hidden = root.path().join(format!(".{name}"));
+        place(bundle, &hidden);
+        assert_eq!(leases.say(&hidden.join(hangs).display().to_string()), "held");
+        fs::rename(&hidden, root.path().join(name)).expect("renamed");
+    };
+    let bundle = flowers("iris", "2");
+    other_model(&bundle, "of version 2");
+    add(&bundle, "2", "model.onnx", &mut leases);
+    gateway.becomes("iris", "2", "LOADING", "").await;
+    // Others of the same source are looked at and fetched.
+    place(&flowers("lily", "1"), &root.path().join("lily"));
+    gateway.becomes("lily", "1", "READY", "").await;
+    assert_eq!(gateway.state("iris", "2").await.map(|(state, _)| state).as_deref(), Some("LOADING"));
+    // No look ends, but what is there can be governed.
+    add(&flowers("rose", "1"), "rose", "bundle.toml", &mut leases);
+    for call in ["unload", "load"] {
+        let answer = gateway.post(&format!("/v2/repository/models/lily/{call}"), Vec::new(), &[]).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    assert_eq!(gateway.state("rose", "1").await, None);
+    load.hears("1").await;
+    drop(leases);
+    load.hears("2").await;
+    gateway.becomes("rose", "1", "READY", "").await;
     load.end().await;
 }
 
