@@ -33,6 +33,8 @@ struct Live {
 pub struct Entry {
     /// Its resident generations; the first answers where no version is named.
     pub generations: Vec<Arc<Generation>>,
+    /// Whether the one that answers where no version is named is not resident, though these are.
+    pub awaits_first: bool,
     /// Every version that is known.
     pub versions: Vec<Status>,
     /// A generation that gets a share of the requests that name no version.
@@ -141,10 +143,8 @@ impl Catalog {
             {
                 return Found::Live(Arc::clone(&canary.generation));
             }
-            return entry
-                .generations
-                .first()
-                .map_or_else(|| Found::Known(name.to_owned()), |first| Found::Live(Arc::clone(first)));
+            let first = entry.generations.first().filter(|_| !entry.awaits_first);
+            return first.map_or_else(|| Found::Known(name.to_owned()), |first| Found::Live(Arc::clone(first)));
         };
         let canary = entry.canary.iter().map(|canary| &canary.generation);
         match entry.generations.iter().chain(canary).find(|generation| generation.version == version) {

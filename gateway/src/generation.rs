@@ -16,7 +16,7 @@ use crate::{
     batching::Batching,
     bundle::{Bundle, BundleError, Golden},
     error::Error,
-    metrics::{Metrics, ModelMetrics},
+    metrics::{Metrics, ModelMetrics, Outcome},
     model::{Model, Session},
     parts::Parts,
     shadow::Shadow,
@@ -259,6 +259,10 @@ impl Generation {
 
     /// Counts a request that never reaches a worker.
     pub fn refused(&self, error: Error) -> Error {
+        if error.outcome() == Outcome::Invalid {
+            self.tally.unrun();
+            self.tally.invalid();
+        }
         self.metrics.ended(error.outcome());
         error
     }

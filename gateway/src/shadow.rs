@@ -35,8 +35,17 @@ pub struct Target {
     pub different: IntCounter,
     /// Copies that got no answer.
     pub failed: IntCounter,
+    /// Copies not made because it takes other columns, or in another order.
+    pub incompatible: IntCounter,
     /// Copies not made because the gateway had enough to do.
     pub skipped: IntCounter,
+}
+
+impl Target {
+    /// Whether what this one takes can be given to it as it is.
+    pub fn takes(&self, of: &Generation) -> bool {
+        of.signature.inputs == self.generation.signature.inputs
+    }
 }
 
 impl Shadow {

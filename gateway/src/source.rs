@@ -39,6 +39,8 @@ pub struct Source {
     name: String,
     /// Its address without secrets, for people.
     address: String,
+    /// Its name and where it really is: another place under the same name is another source.
+    identity: String,
     kind: SourceKind,
 }
 
@@ -60,12 +62,28 @@ impl Source {
             spec::Kind::S3(place_in) => SourceKind::S3(S3Source::new(place_in, place, environment)),
             spec::Kind::Mlflow(model) => SourceKind::Mlflow(Box::new(MlflowSource::new(model, place, environment)?)),
         };
-        Ok(Self { name: spec.name.clone(), address: spec.address(), kind })
+        let host = match &kind {
+            SourceKind::Dir(_) => None,
+            SourceKind::S3(_) => {
+                let set = spec.option("endpoint").or_else(|| environment.endpoint.clone());
+                set.or_else(|| environment.mlflow_endpoint.clone())
+            }
+            SourceKind::Mlflow(_) => spec.option("tracking").or_else(|| environment.tracking.clone()),
+        };
+        // Without the credentials in it, which may change.
+        let host = host.as_deref().and_then(|host| host.rsplit(['@', '/']).find(|part| !part.is_empty()));
+        let identity = format!("{}\n{}\n{}", spec.name, spec.address(), host.unwrap_or_default());
+        Ok(Self { name: spec.name.clone(), address: spec.address(), identity, kind })
     }
 
     /// As the configuration names it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Differs wherever the place differs. Not for people.
+    pub fn identity(&self) -> &str {
+        &self.identity
     }
 
     /// Where it is, without secrets.

@@ -17,13 +17,16 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     beside::beside,
-    bundle::is_sha256,
+    bundle::{Manifest, is_sha256},
     pace,
     release::{Content, Release},
 };
 
 /// A file that nothing refers to is kept for so long: another gateway may be about to use it.
 const GRACE: Duration = Duration::from_hours(1);
+
+/// What a source offered is good for so long to keep its files, where no gateway says so again.
+const REMEMBERED: Duration = Duration::from_hours(24 * 30);
 
 /// Bytes read before others get their turn.
 const PIECE: u64 = 64 << 10;
@@ -34,9 +37,20 @@ pub struct Store {
     folder: PathBuf,
 }
 
-/// A release as it is remembered between runs.
+/// A release that a source offered in an earlier life.
+#[derive(Clone, Debug)]
+pub struct Remembered {
+    /// It.
+    pub release: Release,
+    /// Whether it answered.
+    pub is_good: bool,
+    /// The id of the release that somebody went back from to this one.
+    pub instead_of: Option<String>,
+}
+
+/// The same as it is written down.
 #[derive(Debug, Deserialize, Serialize)]
-struct Remembered {
+struct Line {
     model: String,
     version: String,
     id: String,
@@ -44,6 +58,10 @@ struct Remembered {
     at: String,
     #[serde(default)]
     bare: bool,
+    #[serde(default)]
+    is_good: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    instead_of: Option<String>,
 }
 
 impl Store {
@@ -99,18 +117,20 @@ impl Store {
         Ok(Incoming { store: self.clone(), path, file: Some(file), hash: Sha256::new(), bytes: 0 })
     }
 
-    /// Remembers what a source offers.
-    pub fn remember(&self, source: &str, releases: &[Release]) -> io::Result<()> {
+    /// Remembers what a source offers, by the source's identity.
+    pub fn remember(&self, source: &str, releases: &[Remembered]) -> io::Result<()> {
         let remembered: Vec<_> = releases
             .iter()
-            .filter_map(|release| match &release.content {
-                Content::Bundle { manifest, at, bare } => Some(Remembered {
+            .filter_map(|Remembered { release, is_good, instead_of }| match &release.content {
+                Content::Bundle { manifest, at, bare } => Some(Line {
                     model: release.model.clone(),
                     version: release.version.clone(),
                     id: release.id.clone(),
                     manifest: String::from_utf8_lossy(manifest).into_owned(),
                     at: at.clone(),
                     bare: *bare,
+                    is_good: *is_good,
+                    instead_of: instead_of.clone(),
                 }),
                 Content::Folder(_) | Content::Demo | Content::Onnx { .. } => None,
             })
@@ -126,23 +146,30 @@ impl Store {
     }
 
     /// What a source offered last; nothing if that is not known.
-    pub fn remembered(&self, source: &str, place: usize) -> Vec<Release> {
-        let Ok(bytes) = fs::read(self.source_path(source)) else { return Vec::new() };
-        let remembered: Vec<Remembered> = serde_json::from_slice(&bytes).unwrap_or_default();
-        remembered
-            .into_iter()
-            .map(|release| Release {
-                model: release.model,
-                version: release.version,
-                id: release.id,
+    pub fn remembered(&self, source: &str, place: usize) -> Vec<Remembered> {
+        let lines = lines(&self.source_path(source)).into_iter();
+        let remembered = lines.map(|line| Remembered {
+            release: Release {
+                model: line.model,
+                version: line.version,
+                id: line.id,
                 source: place,
-                content: Content::Bundle {
-                    manifest: release.manifest.into_bytes().into(),
-                    at: release.at,
-                    bare: release.bare,
-                },
-            })
-            .collect()
+                content: Content::Bundle { manifest: line.manifest.into_bytes().into(), at: line.at, bare: line.bare },
+            },
+            is_good: line.is_good,
+            instead_of: line.instead_of,
+        });
+        remembered.collect()
+    }
+
+    /// Digests of what other gateways that use this cache may need, with their sources gone.
+    fn remembered_files(&self) -> HashSet<String> {
+        let entries = fs::read_dir(self.folder.join("sources")).into_iter().flatten().flatten();
+        let fresh = entries.filter(|entry| age(entry).is_some_and(|age| age < REMEMBERED));
+        let manifests = fresh.flat_map(|entry| lines(&entry.path())).map(|line| line.manifest);
+        let files =
+            manifests.filter_map(|manifest| Manifest::parse(manifest.as_bytes()).and_then(|of| of.files()).ok());
+        files.flatten().map(|file| file.sha256).collect()
     }
 
     fn source_path(&self, source: &str) -> PathBuf {
@@ -150,21 +177,34 @@ impl Store {
         self.folder.join("sources").join(format!("{:x}.json", Sha256::digest(source)))
     }
 
-    /// Removes what is not among `used` and has not been touched for a while.
+    /// Removes what is neither among `used` nor remembered for any source, and has not been touched for a while.
     pub fn retain(&self, used: &HashSet<String>) {
         let Ok(entries) = fs::read_dir(self.folder.join("files")) else { return };
-        for entry in entries.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let age = entry
-                .metadata()
-                .and_then(|meta| meta.modified())
-                .ok()
-                .and_then(|at| SystemTime::now().duration_since(at).ok());
-            if !used.contains(&name) && age.is_some_and(|age| age > GRACE) {
+        let unused = entries.flatten().filter(|entry| {
+            let name = entry.file_name();
+            !name.to_str().is_some_and(|name| used.contains(name)) && age(entry).is_some_and(|age| age > GRACE)
+        });
+        let mut unused = unused.peekable();
+        if unused.peek().is_none() {
+            return;
+        }
+        let remembered = self.remembered_files();
+        for entry in unused {
+            if !entry.file_name().to_str().is_some_and(|name| remembered.contains(name)) {
                 _ = fs::remove_file(entry.path());
             }
         }
     }
+}
+
+/// Since it was last written.
+fn age(entry: &fs::DirEntry) -> Option<Duration> {
+    SystemTime::now().duration_since(entry.metadata().ok()?.modified().ok()?).ok()
+}
+
+/// What is written down there; nothing if that makes no sense.
+fn lines(path: &Path) -> Vec<Line> {
+    fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
 
 /// A file that arrives; dropped before [`finish`](Self::finish) it leaves nothing.
@@ -254,9 +294,11 @@ mod tests {
             source: 0,
             content: Content::Bundle { manifest: b"x".as_slice().into(), at: "p".into(), bare: true },
         };
-        store.remember("s3/../x", &[release]).expect("written");
+        let remembered = Remembered { release, is_good: true, instead_of: Some("b".into()) };
+        store.remember("s3/../x", &[remembered]).expect("written");
         let back = store.remembered("s3/../x", 2);
-        assert_eq!((back.len(), back[0].source, back[0].id.as_str()), (1, 2, "abc"));
-        assert!(matches!(back[0].content, Content::Bundle { bare: true, .. }));
+        assert_eq!((back.len(), back[0].release.source, back[0].release.id.as_str()), (1, 2, "abc"));
+        assert_eq!((back[0].is_good, back[0].instead_of.as_deref()), (true, Some("b")));
+        assert!(matches!(back[0].release.content, Content::Bundle { bare: true, .. }));
     }
 }

@@ -24,6 +24,8 @@ pub fn now_ms() -> u64 {
 pub struct Tally {
     used_ms: AtomicU64,
     failed: AtomicU64,
+    invalid: AtomicU64,
+    unrun: AtomicU64,
     times: [AtomicU64; BUCKETS],
 }
 
@@ -32,6 +34,8 @@ impl Default for Tally {
         Self {
             used_ms: AtomicU64::new(now_ms()),
             failed: AtomicU64::new(0),
+            invalid: AtomicU64::new(0),
+            unrun: AtomicU64::new(0),
             times: [const { AtomicU64::new(0) }; BUCKETS],
         }
     }
@@ -58,10 +62,22 @@ impl Tally {
         self.failed.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Notes a request whose data was at fault, as far as the generation can tell.
+    pub fn invalid(&self) {
+        self.invalid.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that a request was never run.
+    pub fn unrun(&self) {
+        self.unrun.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The counts now.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             failed: self.failed.load(Ordering::Relaxed),
+            invalid: self.invalid.load(Ordering::Relaxed),
+            unrun: self.unrun.load(Ordering::Relaxed),
             times: self.times.iter().map(|count| count.load(Ordering::Relaxed)).collect(),
         }
     }
@@ -72,6 +88,9 @@ impl Tally {
 pub struct Snapshot {
     /// Requests failed.
     pub failed: u64,
+    /// Requests whose data was said to be at fault.
+    pub invalid: u64,
+    unrun: u64,
     times: Vec<u64>,
 }
 
@@ -82,6 +101,8 @@ impl Snapshot {
         let before = earlier.times.iter().chain(std::iter::repeat(&0));
         Self {
             failed: self.failed.saturating_sub(earlier.failed),
+            invalid: self.invalid.saturating_sub(earlier.invalid),
+            unrun: self.unrun.saturating_sub(earlier.unrun),
             times: self.times.iter().zip(before).map(|(now, before)| now.saturating_sub(*before)).collect(),
         }
     }
@@ -89,6 +110,16 @@ impl Snapshot {
     /// Runs of the chain.
     pub fn runs(&self) -> u64 {
         self.times.iter().sum()
+    }
+
+    /// Requests, whether they ran or not.
+    pub fn requests(&self) -> u64 {
+        self.runs() + self.unrun
+    }
+
+    /// Those said to be at fault among the requests.
+    pub fn invalid_rate(&self) -> f64 {
+        self.invalid as f64 / self.requests().max(1) as f64
     }
 
     /// Failures among the runs.

@@ -125,6 +125,11 @@ impl Workers {
     /// Runs a copy of a request by a generation on trial and counts how its answer compares. Nobody waits for it, and it
     /// is left out where other work waits.
     fn run_copy(&self, generation: &Arc<Generation>, target: &Arc<Target>, batch: Batch, answer: Batch) {
+        if !target.takes(generation) {
+            // A request written for the one may be none for the other.
+            target.incompatible.inc();
+            return;
+        }
         if self.queue.len() >= MAX_COPIES {
             target.skipped.inc();
             return;
@@ -220,8 +225,10 @@ impl<'a> Pending<'a> {
 
     fn ended(mut self, outcome: Outcome) {
         self.ended = true;
-        if matches!(outcome, Outcome::Failed | Outcome::Deadline) {
-            self.generation.tally.failed();
+        match outcome {
+            Outcome::Failed | Outcome::Deadline => self.generation.tally.failed(),
+            Outcome::Invalid => self.generation.tally.invalid(),
+            Outcome::Success | Outcome::Shed | Outcome::Cancelled => {}
         }
         self.generation.metrics.ended(outcome);
     }

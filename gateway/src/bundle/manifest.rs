@@ -134,6 +134,11 @@ impl Manifest {
         self.model.iter().map(|model| model.sha256.as_str()).chain(data)
     }
 
+    /// What tells its model from others, once it is loaded.
+    pub fn model_identity(&self) -> Option<String> {
+        self.model.as_ref().map(ModelEntry::identity)
+    }
+
     /// How many modules stand in its chain.
     pub fn stages(&self) -> usize {
         self.stage.len()

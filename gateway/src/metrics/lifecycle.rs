@@ -146,7 +146,7 @@ pub const RELEASE_OUTCOMES: [&str; 7] =
     ["live", "refused", "unfetched", "superseded", "promoted", "withdrawn", "rolled_back"];
 
 /// What may become of a request on trial.
-pub const TRIAL_OUTCOMES: [&str; 5] = ["success", "failed", "same", "different", "skipped"];
+pub const TRIAL_OUTCOMES: [&str; 6] = ["success", "failed", "same", "different", "incompatible", "skipped"];
 
 /// Counts one of something.
 pub fn count(family: &IntCounterVec, labels: &[&str]) {

@@ -77,10 +77,12 @@ struct Seen {
     good: Option<Arc<[u8]>>,
 }
 
-/// Changes whenever a file is replaced or written to, but for two writes within one tick of the clock.
+/// Changes whenever a file is replaced or written to, but for two writes within one tick of the clock. Tools may set the
+/// time of the content as they please, and a new file may get an old one's number; the time of the last change tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     modified: (i64, i64),
+    changed: (i64, i64),
     size: u64,
     inode: u64,
 }
@@ -270,9 +272,14 @@ impl Folder {
         if meta.len() > MAX_MANIFEST as u64 {
             return Err(format!("{MANIFEST}: at most {MAX_MANIFEST} bytes are taken, it has {}", meta.len()));
         }
-        let stamp = Stamp { modified: (meta.mtime(), meta.mtime_nsec()), size: meta.len(), inode: meta.ino() };
-        let fresh =
-            meta.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok()).is_none_or(|age| age < FRESH);
+        let stamp = Stamp {
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+            size: meta.len(),
+            inode: meta.ino(),
+        };
+        let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(meta.ctime().try_into().unwrap_or(0));
+        let fresh = SystemTime::now().duration_since(changed).ok().is_none_or(|age| age < FRESH);
         let old = self.seen(folder);
         if let Some(old) = &old
             && old.stamp == stamp

@@ -122,7 +122,7 @@ impl Spec {
         self.address.clone()
     }
 
-    fn option(&self, key: &str) -> Option<String> {
+    pub(super) fn option(&self, key: &str) -> Option<String> {
         self.options.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone())
     }
 

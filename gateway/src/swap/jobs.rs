@@ -46,10 +46,19 @@ impl Supervisor {
         {
             jobs.push((id.clone(), Until::Loaded));
         }
-        for id in model.wanted() {
+        // What is yet to be tried waits for what it is tried against.
+        let against = model.incumbent().filter(|id| model.live(id).is_none());
+        let untried = against.and_then(|_| model.head());
+        if model.resident
+            && let Some(id) = against
+            && model.slots.get(id).is_some_and(is_due)
+        {
+            jobs.push((id.clone(), Until::Loaded));
+        }
+        for id in model.wanted().into_iter().filter(|id| Some(id) != against) {
             let Some(slot) = model.slots.get(&id) else { continue };
             let due = is_due(slot);
-            if due && model.resident {
+            if due && model.resident && untried.as_ref() != Some(&id) {
                 jobs.push((id, Until::Loaded));
             } else if due && !slot.fetched {
                 jobs.push((id, Until::Fetched));
@@ -124,9 +133,10 @@ impl Supervisor {
     /// A release is good to serve.
     pub(super) fn loaded(&mut self, name: &str, id: &str, generation: &Arc<Generation>, since: Instant, until: Until) {
         let Some(model) = self.models.get_mut(name) else { return };
-        let is_head = model.candidate(None).as_deref() == Some(id);
+        let is_head = model.head().as_deref() == Some(id);
         // An older version that serves beside a newer one takes the place of none.
-        let old = model.serving.first().filter(|old| is_head && *old != id).and_then(|old| model.live(old)).cloned();
+        let old = model.good.as_ref().filter(|old| is_head && *old != id).and_then(|old| model.live(old)).cloned();
+        let is_untried = old.is_some() && model.incumbent().is_some();
         let Some(slot) = model.slots.get_mut(id) else { return };
         let note = old.as_ref().and_then(|old| changed_signature(old, generation));
         slot.note = note.clone().unwrap_or_default();
@@ -137,21 +147,8 @@ impl Supervisor {
         let waiters = std::mem::take(&mut slot.waiters);
         let model_bytes = generation.model.as_ref().map_or(0, |model| model.resident_bytes());
         self.metrics.live(name, &generation.version, generation.id, &generation.digest, model_bytes);
-        let gate = self.settings.gate;
-        let gated = (gate.canary > 0 || gate.shadow > 0) && is_head && until == Until::Loaded;
-        if let Some(old) = old.clone().filter(|_| gated) {
-            model.trial = Some(Trial::new(id.to_owned(), &gate, generation, &old));
-            if gate.shadow > 0 {
-                old.shadow.set(Some(Arc::new(self.target(name, generation))));
-            }
-            tracing::info!(
-                model = name,
-                version = generation.version,
-                generation = generation.id,
-                canary = f64::from(gate.canary) / 1000.0,
-                shadow = f64::from(gate.shadow) / 1000.0,
-                "on trial"
-            );
+        if is_untried {
+            self.end_trial(name);
         } else if until == Until::LoadedSoon {
             self.metrics.lifecycle.activation_seconds.observe(since.elapsed().as_secs_f64());
             count(&self.metrics.lifecycle.activations, &["success"]);
@@ -179,6 +176,31 @@ impl Supervisor {
         }
         // Only now is it known what it takes.
         self.make_room(name, id, Need::default());
+    }
+
+    /// Puts on trial what should answer where no version is named and never has, once what answers is there to compare.
+    pub(super) fn try_out(&mut self, name: &str) {
+        let Some(model) = self.models.get(name).filter(|model| model.trial.is_none() && !model.unloaded) else {
+            return;
+        };
+        let live = |id: Option<&String>| id.and_then(|id| model.live(id)).cloned();
+        let Some(id) = model.head() else { return };
+        let (Some(old), Some(new)) = (live(model.incumbent()), live(Some(&id))) else { return };
+        let gate = self.settings.gate;
+        tracing::info!(
+            model = name,
+            version = new.version,
+            generation = new.id,
+            canary = f64::from(gate.canary) / 1000.0,
+            shadow = f64::from(gate.shadow) / 1000.0,
+            "on trial"
+        );
+        if gate.shadow > 0 {
+            old.shadow.set(Some(Arc::new(self.target(name, &new))));
+        }
+        if let Some(model) = self.models.get_mut(name) {
+            model.trial = Some(Trial::new(id, &gate, &new, &old));
+        }
     }
 
     /// A release cannot serve; what serves stays.

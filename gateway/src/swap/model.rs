@@ -46,9 +46,9 @@ pub(super) struct Model {
     pub(super) slots: BTreeMap<String, Slot>,
     /// Ids of those that answer; the first where no version is named.
     pub(super) serving: Vec<String>,
-    /// The one that was switched away from last; kept warm.
+    /// The one that was switched away from last; kept warm, unless its memory is needed.
     pub(super) previous: Option<String>,
-    /// The one that answered last, even if it is not resident.
+    /// The one that answered last where no version was named, even if it is not resident.
     pub(super) good: Option<String>,
     /// Until one has answered: others to try if what is wanted is of no use. What answered in an earlier life, and the next
     /// version by the policy.
@@ -59,6 +59,8 @@ pub(super) struct Model {
     pub(super) resident: bool,
     /// Unloaded by hand, until loaded by hand.
     pub(super) unloaded: bool,
+    /// Whether new releases are tried before they answer all.
+    pub(super) gated: bool,
     /// A release that gets some requests, or copies of them, before it answers all.
     pub(super) trial: Option<Trial>,
 }
@@ -82,6 +84,8 @@ pub(super) struct Slot {
     pub(super) note: String,
     /// Whether all its files are in the local cache.
     pub(super) fetched: bool,
+    /// Whether it has answered where no version was named, or somebody said that it may.
+    pub(super) proven: bool,
     /// Let go of to make room or for being idle: a request brings it back, nothing else.
     pub(super) evicted: bool,
     /// Bytes it took when it was last resident.
@@ -112,6 +116,7 @@ impl Slot {
             waiters: Vec::new(),
             note: String::new(),
             fetched: false,
+            proven: false,
             evicted: false,
             cost: 0,
             failures: 0,
@@ -153,8 +158,10 @@ impl Model {
         if let Some((from, to)) = &self.rolled_back
             && self.slots.contains_key(to)
         {
+            // In the place of what was gone back from: something newer may be on its way.
+            let place = usize::from(ids.first().is_some_and(|first| first != from && first != to));
             ids.retain(|id| id != from && id != to);
-            ids.insert(0, to.clone());
+            ids.insert(place.min(ids.len()), to.clone());
         }
         ids
     }
@@ -189,18 +196,68 @@ impl Model {
         self.trial.as_ref().is_some_and(|trial| trial.id == id)
     }
 
+    /// The id that should answer where no version is named.
+    pub(super) fn head(&self) -> Option<String> {
+        let mut wanted = self.wanted();
+        let hopeful = wanted.iter().position(|id| self.slots.get(id).is_some_and(|slot| !slot.is_hopeless()));
+        (!wanted.is_empty()).then(|| wanted.swap_remove(hopeful.unwrap_or(0)))
+    }
+
+    /// Where the head is yet to be tried: the id of what answers meanwhile, resident or not.
+    pub(super) fn incumbent(&self) -> Option<&String> {
+        let good = self.good.as_ref().filter(|_| self.gated)?;
+        let slot = self.slots.get(good)?;
+        let head = self.head()?;
+        let is_tried = head == *good || self.slots.get(&head).is_none_or(|slot| slot.proven);
+        let can = slot.live().is_some() || slot.fetched && !matches!(slot.state, SlotState::Failed { .. });
+        (!is_tried && can).then_some(good)
+    }
+
+    /// Whether what should answer where no version is named is known to be good, or on its way, and not resident, while
+    /// others are.
+    pub(super) fn awaits_head(&self) -> bool {
+        let Some(first) = self.serving.first() else { return false };
+        let hopeful = |id: &String| {
+            let slot = self.slots.get(id);
+            slot.is_some_and(|slot| slot.failures == 0 && !matches!(slot.state, SlotState::Failed { .. }))
+        };
+        let is_chosen =
+            self.good.as_ref() == Some(first) || self.rolled_back.as_ref().is_some_and(|(_, to)| to == first);
+        match self.incumbent() {
+            Some(incumbent) => incumbent != first,
+            None => !is_chosen && self.head().is_some_and(|head| head != *first && hopeful(&head)),
+        }
+    }
+
+    /// Whether requests that name no version can be answered, as far as is known.
+    pub(super) fn can_answer(&self) -> bool {
+        let could = |id: &String| {
+            let slot = self.slots.get(id);
+            slot.is_some_and(|slot| slot.fetched && slot.failures == 0 && !slot.is_hopeless())
+        };
+        let has = !self.serving.is_empty() || self.good.is_some() || !self.resident && self.wanted().iter().any(could);
+        has && !self.unloaded
+    }
+
     /// The ids that should answer, of those that can.
     pub(super) fn choose_serving(&self) -> Vec<String> {
         if self.unloaded {
             return Vec::new();
         }
-        let can = |id: &&String| self.live(id).is_some() && !self.is_on_trial(id);
+        // What somebody went back from answers until there is what to go back to.
+        let is_left =
+            |id: &String| self.rolled_back.as_ref().is_some_and(|(from, to)| from == id && self.live(to).is_some());
+        let can = |id: &&String| self.live(id).is_some() && !self.is_on_trial(id) && !is_left(id);
         let wanted = self.wanted();
         let mut serving: Vec<String> = wanted.iter().filter(can).cloned().collect();
         let head = wanted.iter().find(|id| self.slots.get(*id).is_some_and(|slot| !slot.is_hopeless()));
-        if !head.is_some_and(|head| can(&head)) {
+        let incumbent = self.incumbent();
+        if incumbent.is_some() || !head.is_some_and(|head| can(&head)) {
             // What should answer first cannot yet: what answered stays, and first if it was.
-            let mut kept: Vec<String> = self.serving.iter().filter(can).cloned().collect();
+            let mut kept: Vec<String> = match incumbent {
+                Some(incumbent) => Some(incumbent).filter(can).cloned().into_iter().collect(),
+                None => self.serving.iter().filter(can).cloned().collect(),
+            };
             if kept.is_empty() {
                 kept.extend(self.last_resorts().find(can).cloned());
             }
@@ -212,6 +269,11 @@ impl Model {
 
     /// The release to make resident for a request: of that version, or the preferred one that is not hopeless.
     pub(super) fn candidate(&self, version: Option<&str>) -> Option<String> {
+        if version.is_none()
+            && let Some(incumbent) = self.incumbent()
+        {
+            return Some(incumbent.clone());
+        }
         let wanted = self.wanted();
         let of_version = |id: &&String| {
             version.is_none_or(|version| self.slots.get(*id).is_some_and(|slot| slot.release.version == version))
@@ -250,9 +312,8 @@ impl Model {
     /// Ids of resident releases that nothing needs.
     pub(super) fn unneeded(&self) -> Vec<String> {
         let live = self.slots.iter().filter(|(_, slot)| slot.live().is_some()).map(|(id, _)| id);
-        live.filter(|id| !self.serving.contains(id) && self.previous.as_ref() != Some(id) && !self.is_on_trial(id))
-            .cloned()
-            .collect()
+        let is_kept = |id: &String| self.previous.as_ref() == Some(id) && !self.unloaded;
+        live.filter(|id| !self.serving.contains(id) && !is_kept(id) && !self.is_on_trial(id)).cloned().collect()
     }
 
     /// Ids of releases that need not even be known.
@@ -261,7 +322,8 @@ impl Model {
         self.slots
             .iter()
             .filter(|(id, slot)| {
-                slot.live().is_none() && !offered.contains(id) && !self.last_resorts().any(|other| other == *id)
+                let mut kept = self.last_resorts().chain(&self.previous);
+                slot.live().is_none() && !offered.contains(id) && !kept.any(|other| other == *id)
             })
             .map(|(id, _)| id.clone())
             .collect()
@@ -282,7 +344,8 @@ impl Model {
         let generations = self.serving.iter().filter_map(|id| self.live(id).cloned()).collect();
         let mut versions: Vec<Status> = Vec::new();
         let others = self.last_resorts().filter(|_| self.is_let_down());
-        for id in self.serving.iter().chain(&wanted).chain(others) {
+        let left = self.rolled_back.iter().map(|(from, _)| from);
+        for id in self.serving.iter().chain(&wanted).chain(others).chain(left) {
             let Some(slot) = self.slots.get(id) else { continue };
             let status = self.status(id, slot, &wanted);
             match versions.iter_mut().find(|known| known.version == status.version) {
@@ -302,12 +365,15 @@ impl Model {
             let slot = self.slots.get(&id)?;
             Some((slot.release.version.clone(), slot.known.clone()))
         });
-        Entry { generations, versions, canary, idle }
+        Entry { generations, versions, canary, idle, awaits_first: self.awaits_head() }
     }
 
     fn status(&self, id: &String, slot: &Slot, wanted: &[String]) -> Status {
         let (state, reason) = match &slot.state {
             _ if self.unloaded => (State::Unavailable, "unloaded".to_owned()),
+            _ if self.rolled_back.as_ref().is_some_and(|(from, _)| from == id) && !self.serving.contains(id) => {
+                (State::Unavailable, "rolled back, until its source offers something else".to_owned())
+            }
             SlotState::Live(_) if self.is_on_trial(id) => (State::Loading, "on trial".to_owned()),
             SlotState::Live(_) if !wanted.contains(id) && wanted.is_empty() => {
                 (State::Ready, "no source has it any more; it serves until it is unloaded or replaced".to_owned())

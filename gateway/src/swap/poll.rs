@@ -1,22 +1,34 @@
 //! Looks at one source again and again, and tells what it offers.
 
 use std::{
+    collections::HashMap,
     hash::{BuildHasher, RandomState},
+    mem,
+    pin::pin,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 
 use crate::{
     metrics::{Metrics, lifecycle::count},
-    release::{Release, VersionPolicy},
+    release::{Content, Release, VersionPolicy},
     source::{Listing, Report, Reports, Source, unix_now},
-    store::Store,
+    store::{Remembered, Store},
 };
 
 /// Longest pause between looks at a source that fails.
 const LONGEST: Duration = Duration::from_mins(1);
+
+/// A first look that takes longer is not waited for where something is remembered.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Lines in the log within a minute.
+const MAX_TOLD: usize = 100;
 
 /// After a file event: what was begun has this long to be finished before the look.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -31,6 +43,10 @@ pub(super) struct Offer {
     pub(super) is_chosen: bool,
     /// Others of those models, for where none of these can be served.
     pub(super) spare: Vec<Release>,
+    /// What it offered in an earlier life, before the first success.
+    pub(super) remembered: Vec<Remembered>,
+    /// Whether it may have more than it could tell: then what is remembered goes on being good.
+    pub(super) is_partial: bool,
     /// Whether this look was made because something changed there: then what failed is tried again at once.
     pub(super) changed: bool,
 }
@@ -66,25 +82,45 @@ impl Poll {
     /// Until nobody listens.
     pub(super) async fn run(self, tell: mpsc::Sender<Offer>) {
         let mut report = self.report();
+        let mut told = Told::default();
         let mut changed = true;
+        // What it offered in an earlier life; before it is written over.
+        let mut before = self.store.remembered(self.source.identity(), self.place);
+        let mut cached = Some(self.cached(&before));
         loop {
-            let offer = match self.source.list().await {
+            let listing = {
+                let mut look = pin!(self.source.list());
+                match timeout(PATIENCE, &mut look).await {
+                    Ok(listing) => listing,
+                    Err(_) => {
+                        // It may hang for long; what is remembered need not wait for that.
+                        if let Some(offer) = cached.take_if(|offer| !offer.releases.is_empty()) {
+                            report.from_cache = true;
+                            report.releases = offer.releases.len();
+                            self.reports.set(self.place, report.clone());
+                            if tell.send(offer).await.is_err() {
+                                return;
+                            }
+                        }
+                        look.await
+                    }
+                }
+            };
+            let offer = match listing {
                 Ok(listing) => {
-                    // What it offered in an earlier life; before it is written over.
-                    let is_first = report.last_success.is_none();
-                    let before =
-                        if is_first { self.store.remembered(self.source.name(), self.place) } else { Vec::new() };
-                    Some(self.succeeded(listing.without_doubles(), before, &mut report, changed))
+                    cached = None;
+                    let before = mem::take(&mut before);
+                    Some(self.succeeded(listing.without_doubles(), before, &mut report, &mut told, changed))
                 }
                 Err(error) => {
-                    self.failed(error.kind.label(), error.message, &mut report);
+                    self.failed(error.kind.label(), error.message, &mut report, &mut told);
                     // Down at the start: what it offered when it was last seen, from the local cache.
-                    (report.last_success.is_none() && report.failures == 1).then(|| {
-                        let releases = self.store.remembered(self.source.name(), self.place);
-                        report.releases = releases.len();
-                        let is_chosen = self.source.chooses();
-                        Offer { source: self.place, releases, is_chosen, spare: Vec::new(), changed: true }
-                    })
+                    let offer = cached.take();
+                    if let Some(offer) = &offer {
+                        report.from_cache = !offer.releases.is_empty();
+                        report.releases = offer.releases.len();
+                    }
+                    offer
                 }
             };
             self.reports.set(self.place, report.clone());
@@ -103,16 +139,39 @@ impl Poll {
         }
     }
 
-    fn succeeded(&self, listing: Listing, before: Vec<Release>, report: &mut Report, changed: bool) -> Offer {
+    fn cached(&self, before: &[Remembered]) -> Offer {
+        Offer {
+            source: self.place,
+            releases: before.iter().map(|remembered| remembered.release.clone()).collect(),
+            is_chosen: self.source.chooses(),
+            spare: Vec::new(),
+            remembered: before.to_vec(),
+            is_partial: true,
+            changed: true,
+        }
+    }
+
+    fn succeeded(
+        &self,
+        listing: Listing,
+        remembered: Vec<Remembered>,
+        report: &mut Report,
+        told: &mut Told,
+        changed: bool,
+    ) -> Offer {
         let name = self.source.name();
-        if report.state != "ok" {
+        if report.state != "ok" && told.is_news("ok") {
             tracing::info!(source = name, releases = listing.releases.len(), "a source answers");
         }
         if listing.problems != report.problems {
             for problem in listing.problems.iter().filter(|problem| !report.problems.contains(problem)).take(10) {
-                tracing::warn!(source = name, problem, "found in a source, but no release");
+                if told.is_news(problem) {
+                    tracing::warn!(source = name, problem, "found in a source, but no release");
+                }
             }
         }
+        told.owes = false;
+        let is_partial = !listing.problems.is_empty();
         *report = Report {
             state: "ok",
             error: String::new(),
@@ -126,27 +185,36 @@ impl Poll {
         count(&self.metrics.lifecycle.source_polls, &[name, "ok"]);
         self.metrics.lifecycle.source_up.with_label_values(&[name]).set(1);
         self.metrics.lifecycle.source_success.with_label_values(&[name]).set(unix_now().cast_signed());
-        let (mut releases, mut spare) = (listing.releases, before);
+        let mut releases = listing.releases;
+        for release in releases.iter_mut().filter(|release| matches!(release.content, Content::Onnx { .. })) {
+            // It was fetched in an earlier life.
+            if let Some(known) = remembered.iter().find(|known| known.release.id == release.id) {
+                release.content = known.release.content.clone();
+            }
+        }
+        let mut spare: Vec<_> = remembered.iter().map(|remembered| remembered.release.clone()).collect();
         let is_chosen = self.source.chooses();
         if !is_chosen {
             let (chosen, next) = chosen(releases, &self.policy);
             releases = chosen;
             spare.extend(next);
         }
-        Offer { source: self.place, releases, is_chosen, spare, changed }
+        Offer { source: self.place, releases, is_chosen, spare, remembered, is_partial, changed }
     }
 
     /// One line when it begins to fail or fails otherwise, none for each time after that.
-    fn failed(&self, state: &'static str, error: String, report: &mut Report) {
+    fn failed(&self, state: &'static str, error: String, report: &mut Report, told: &mut Told) {
         let name = self.source.name();
         count(&self.metrics.lifecycle.source_polls, &[name, state]);
         self.metrics.lifecycle.source_up.with_label_values(&[name]).set(0);
-        if report.state != state {
+        told.owes |= report.state != state;
+        if told.owes && told.is_news(state) {
+            told.owes = false;
             tracing::warn!(source = name, state, error, "a source cannot be used; what is served stays");
         }
         report.state = state;
         report.error = error;
-        report.from_cache = true;
+        report.from_cache = report.last_success.is_some() || report.from_cache;
         report.failures = report.failures.saturating_add(1);
     }
 
@@ -154,6 +222,26 @@ impl Poll {
     fn pause(&self, failures: u32) -> Duration {
         let pause = self.every.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST.max(self.every));
         if failures == 0 { pause } else { pause.mul_f64(0.75 + 0.5 * random()) }
+    }
+}
+
+/// What was said in the log lately: what comes and goes with every look is not said each time.
+#[derive(Debug, Default)]
+struct Told {
+    lately: HashMap<String, Instant>,
+    /// Whether a failure is yet to be told.
+    owes: bool,
+}
+
+impl Told {
+    fn is_news(&mut self, what: &str) -> bool {
+        let now = Instant::now();
+        self.lately.retain(|_, at| now.duration_since(*at) < LONGEST);
+        if self.lately.len() >= MAX_TOLD || self.lately.contains_key(what) {
+            return false;
+        }
+        self.lately.insert(what.to_owned(), now);
+        true
     }
 }
 
@@ -177,7 +265,6 @@ fn chosen(mut releases: Vec<Release>, policy: &VersionPolicy) -> (Vec<Release>, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::release::Content;
 
     #[test]
     fn each_model_has_its_newest() {

@@ -37,7 +37,7 @@ use crate::{
 /// Files fetched at once for one release.
 const FETCHES: usize = 4;
 
-/// Releases fetched at once.
+/// Releases of one source fetched at once.
 const FETCHED_RELEASES: usize = 4;
 
 /// Releases loaded at once because they changed; more would only slow each other, and serving, down.
@@ -66,7 +66,8 @@ pub(super) struct Preparer {
     pub(super) limits: Limits,
     /// Threads that will run it.
     pub(super) threads: usize,
-    fetches: Semaphore,
+    /// By source: one that is slow holds up no other.
+    fetches: Vec<Semaphore>,
     loads: Semaphore,
     activations: Semaphore,
 }
@@ -130,6 +131,7 @@ impl Preparer {
         limits: Limits,
         threads: usize,
     ) -> Self {
+        let fetches = sources.iter().map(|_| Semaphore::new(FETCHED_RELEASES)).collect();
         Self {
             sources,
             store,
@@ -137,7 +139,7 @@ impl Preparer {
             metrics,
             limits,
             threads,
-            fetches: Semaphore::new(FETCHED_RELEASES),
+            fetches,
             loads: Semaphore::new(LOADS),
             activations: Semaphore::new(ACTIVATIONS),
         }
@@ -153,7 +155,7 @@ impl Preparer {
         room: Asks,
         hurry: Arc<AtomicBool>,
     ) -> Result<Prepared, Failure> {
-        let release = self.fetch(release).await?;
+        let mut release = self.fetch(release).await?;
         if until == Until::Fetched {
             return Ok(Prepared { release, generation: None });
         }
@@ -161,8 +163,25 @@ impl Preparer {
         let gone = |_| Failure { reason: "the gateway is going away".into(), transient: true };
         let _turn = gate.acquire().await.map_err(gone)?;
         room.made(&release).await;
+        let mut loaded = self.load_aside(&release, until, threads, &hurry).await;
+        if loaded.is_err() && matches!(release.content, Content::Bundle { .. }) && !self.has(&release) {
+            // A damaged file was thrown away: the source may have it.
+            release = self.fetch(release).await?;
+            loaded = self.load_aside(&release, until, threads, &hurry).await;
+        }
+        Ok(Prepared { release, generation: Some(loaded?) })
+    }
+
+    /// On a thread of its own.
+    async fn load_aside(
+        self: &Arc<Self>,
+        release: &Release,
+        until: Until,
+        threads: usize,
+        hurry: &Arc<AtomicBool>,
+    ) -> Result<Generation, Failure> {
         let (reply, answer) = oneshot::channel();
-        let (this, of) = (Arc::clone(&self), release.clone());
+        let (this, of, hurry) = (Arc::clone(self), release.clone(), Arc::clone(hurry));
         let spawned = thread::Builder::new().name("loader".into()).stack_size(workers::STACK).spawn(move || {
             _ = reply.send(if until == Until::Loaded {
                 // Of this thread only, on Linux. Without the right to, it competes as an equal.
@@ -182,20 +201,19 @@ impl Preparer {
         if let Err(error) = spawned {
             return Err(Failure { reason: format!("no thread could be started: {error}"), transient: true });
         }
-        let loaded = match timeout(self.limits.load, answer).await {
-            Ok(Ok(loaded)) => loaded?,
+        match timeout(self.limits.load, answer).await {
+            Ok(Ok(loaded)) => loaded,
             Ok(Err(_)) => {
                 self.metrics.panics.inc();
-                return Err(Failure { reason: "the gateway panicked while loading it".into(), transient: false });
+                Err(Failure { reason: "the gateway panicked while loading it".into(), transient: false })
             }
             // What runs on its thread cannot be stopped. It ends by itself, or goes on at its low priority; others get
             // their turn.
             Err(_) => {
                 let reason = format!("it was still not loaded after {:?} (load_timeout)", self.limits.load);
-                return Err(Failure { reason, transient: false });
+                Err(Failure { reason, transient: false })
             }
-        };
-        Ok(Prepared { release, generation: Some(loaded) })
+        }
     }
 
     /// Whether all files of a release are in the local cache.
@@ -205,12 +223,18 @@ impl Preparer {
         files.is_ok_and(|files| files.iter().all(|file| store.has(&file.sha256)))
     }
 
+    /// Whether its model is in memory already, for another release.
+    pub(super) fn has_model(&self, manifest: &Manifest) -> bool {
+        manifest.model_identity().is_some_and(|identity| self.parts.live_model(&identity).is_some())
+    }
+
     /// Brings every file that is not there yet into the local cache.
     async fn fetch(&self, mut release: Release) -> Result<Release, Failure> {
         let (Some(store), Some(source)) = (&self.store, self.sources.get(release.source)) else { return Ok(release) };
+        let Some(fetches) = self.fetches.get(release.source) else { return Ok(release) };
         let _turn = match &release.content {
             Content::Folder(_) | Content::Demo => return Ok(release),
-            Content::Bundle { .. } | Content::Onnx { .. } => self.fetches.acquire().await.ok(),
+            Content::Bundle { .. } | Content::Onnx { .. } => fetches.acquire().await.ok(),
         };
         let start = Instant::now();
         if let Content::Onnx { at } = &release.content {

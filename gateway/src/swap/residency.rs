@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
+    generation::Generation,
     metrics::lifecycle::count,
     swap::{
         budget::resident_memory,
@@ -30,25 +31,31 @@ impl Supervisor {
         }
     }
 
-    /// Every generation that could be let go, the one used last first.
+    /// Every generation that could be let go, the one used last first. What is on trial goes with what it is tried against.
     fn residents(&self) -> Vec<Resident> {
         let mut residents = Vec::new();
+        let takes = |generation: &Generation| Need {
+            bytes: generation.footprint(),
+            instances: generation.pool_slots(self.preparer.threads),
+        };
         for (name, model) in &self.models {
+            let trial = model.trial.as_ref();
+            let tried = trial.and_then(|trial| Some((trial.against().id, model.live(&trial.id)?)));
             for (id, slot) in &model.slots {
-                let on_trial = model.trial.as_ref().is_some_and(|trial| trial.id == *id);
-                if let Some(generation) = slot.live()
-                    && !on_trial
-                {
-                    residents.push(Resident {
-                        model: name.clone(),
-                        id: id.clone(),
-                        takes: Need {
-                            bytes: generation.footprint(),
-                            instances: generation.pool_slots(self.preparer.threads),
-                        },
-                        used_ms: generation.tally.last_used_ms(),
-                    });
+                let Some(generation) = slot.live().filter(|_| trial.is_none_or(|trial| trial.id != *id)) else {
+                    continue;
+                };
+                let mut resident = Resident {
+                    model: name.clone(),
+                    id: id.clone(),
+                    takes: takes(generation),
+                    used_ms: generation.tally.last_used_ms(),
+                };
+                if let Some((_, tried)) = tried.filter(|(against, _)| *against == generation.id) {
+                    resident.takes = resident.takes.and(takes(tried));
+                    resident.used_ms = resident.used_ms.max(tried.tally.last_used_ms());
                 }
+                residents.push(resident);
             }
         }
         residents.sort_by_key(|resident| std::cmp::Reverse(resident.used_ms));
@@ -91,7 +98,7 @@ impl Supervisor {
                 self.asking.pop_front();
                 continue;
             };
-            let need = Need::of(release, slot.cost, self.preparer.store.as_ref(), self.preparer.threads);
+            let need = Need::of(release, slot.cost, &self.preparer);
             let is_loading = self.models.values().flat_map(|model| model.slots.values()).any(Slot::is_loading);
             if is_loading && self.over(need.bytes) > 0 {
                 return;
@@ -107,7 +114,8 @@ impl Supervisor {
         }
     }
 
-    /// Lets go of what was longest unused until there is room for `need` beside the rest. This release stays.
+    /// Lets go of what was longest unused until there is room for `need` beside the rest. This release stays, and what
+    /// answers for its model: the release may be of no use.
     pub(super) fn make_room(&mut self, name: &str, id: &str, need: Need) {
         let [resident, loading] = self.accounted();
         let taken = resident.and(loading).and(need);
@@ -119,7 +127,8 @@ impl Supervisor {
         let mut residents = self.residents();
         while over_bytes > 0 || over_instances > 0 {
             let Some(resident) = residents.pop() else { break };
-            if resident.model == name && resident.id == id {
+            let answers = || self.models.get(name).is_some_and(|model| model.good.as_ref() == Some(&resident.id));
+            if resident.model == name && (resident.id == id || answers()) {
                 continue;
             }
             over_bytes = over_bytes.saturating_sub(resident.takes.bytes);
@@ -159,15 +168,17 @@ impl Supervisor {
 
     pub(super) fn evict(&mut self, name: &str, id: &str, reason: &str) {
         let Some(model) = self.models.get_mut(name) else { return };
-        if model.trial.is_some() && model.serving.iter().any(|serving| serving == id) {
-            // Something is being judged against it.
-            return;
+        let trial =
+            model.trial.as_ref().filter(|trial| model.live(id).is_some_and(|live| live.id == trial.against().id));
+        if let Some(tried) = trial.map(|trial| trial.id.clone()) {
+            // Tried again once a request has brought back what it is tried against.
+            self.end_trial(name);
+            self.publish(name);
+            self.retire(name, &tried);
         }
+        let Some(model) = self.models.get_mut(name) else { return };
         let was_serving = model.serving.iter().any(|serving| serving == id);
         model.serving.retain(|serving| serving != id);
-        if model.previous.as_deref() == Some(id) {
-            model.previous = None;
-        }
         if was_serving && model.serving.is_empty() {
             model.resident = false;
         }

@@ -12,7 +12,7 @@ use crate::{
     bundle::Manifest,
     reaper::Unreleased,
     release::{Content, Release},
-    store::Store,
+    swap::prepare::Preparer,
 };
 
 /// Jobs that may ask at once; there are fewer turns than that.
@@ -110,17 +110,21 @@ impl Need {
     }
 
     /// Of a release that may never have been resident; `cost` is what it took if it was.
-    pub(super) fn of(release: &Release, cost: usize, store: Option<&Store>, threads: usize) -> Self {
+    pub(super) fn of(release: &Release, mut cost: usize, preparer: &Preparer) -> Self {
         let (mut graph, mut stages) = (GRAPH, 2);
         if let Content::Bundle { manifest, .. } = &release.content
             && let Ok(manifest) = Manifest::parse(manifest)
         {
             stages = manifest.stages();
+            let store = preparer.store.as_ref();
             let length = |sha256: &str| store.and_then(|store| store.length(sha256)).unwrap_or(GRAPH);
             graph = manifest.model_files().map(length).fold(0, usize::saturating_add);
+            if preparer.has_model(&manifest) {
+                (graph, cost) = (0, 0);
+            }
         }
         // One thread's instances are there while it is checked; the others come with requests.
         let height = graph.saturating_mul(HEIGHT).saturating_add(stages * INSTANCE);
-        Self { bytes: height.max(cost), instances: stages * threads }
+        Self { bytes: height.max(cost), instances: stages * preparer.threads }
     }
 }

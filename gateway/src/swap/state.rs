@@ -111,12 +111,14 @@ impl Supervisor {
             done,
             finished: Some(finished),
         };
+        let gated = this.is_gated();
         this.metrics.lifecycle.budget_bytes.set(gauge(this.budget.limit().unwrap_or(0)));
         for (release, generation) in given {
             let name = release.model.clone();
             this.first_given.get_or_insert_with(|| name.clone());
             let model = this.models.entry(name.clone()).or_default();
             model.resident = true;
+            model.gated = gated;
             let offered = model.offers.entry(0).or_default();
             offered.is_chosen = true;
             offered.ids.push(release.id.clone());
@@ -135,18 +137,21 @@ impl Supervisor {
     /// Begins what should begin, and makes what serves what should serve.
     pub(super) fn settle(&mut self, name: &str) {
         self.begin(name);
+        self.try_out(name);
         let Some(model) = self.models.get_mut(name) else { return };
-        let serving = model.choose_serving();
-        let old = model.serving.first().cloned();
-        let new = serving.first().cloned();
-        model.serving = serving;
-        if let Some(new) = &new {
-            model.good = Some(new.clone());
+        model.serving = model.choose_serving();
+        if let Some(new) = model.serving.first().cloned().filter(|_| !model.awaits_head()) {
+            if let Some(slot) = model.slots.get_mut(&new) {
+                slot.proven = true;
+            }
             model.spare.clear();
-            if let Some(old) = old.filter(|old| old != new) {
+            if model.rolled_back.as_ref().is_some_and(|(from, to)| new != *to && new != *from) {
+                model.rolled_back = None;
+            }
+            if let Some(old) = model.good.replace(new.clone()).filter(|old| *old != new) {
                 model.previous = model.slots.contains_key(&old).then_some(old);
             }
-            if model.previous.as_ref() == Some(new) {
+            if model.previous.as_ref() == Some(&new) {
                 model.previous = None;
             }
         }
@@ -189,11 +194,18 @@ impl Supervisor {
         self.gauge();
     }
 
+    /// Whether new releases are tried before they answer all.
+    pub(super) fn is_gated(&self) -> bool {
+        self.settings.gate.canary > 0 || self.settings.gate.shadow > 0
+    }
+
     pub(super) fn publish(&mut self, name: &str) {
         if let Some(model) = self.models.get(name) {
             self.catalog.set(name, model.entry());
         }
-        let first = || self.models.keys().next().cloned();
+        // One that has yet to show that it can answers for no other.
+        let can = || self.models.iter().find(|(_, model)| model.can_answer()).map(|(name, _)| name.clone());
+        let first = || can().or_else(|| self.models.keys().next().cloned());
         let default = self.settings.default_model.clone().or_else(|| self.first_given.clone()).or_else(first);
         self.catalog.set_default(default);
     }

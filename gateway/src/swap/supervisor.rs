@@ -15,6 +15,7 @@ use crate::{
     error::Error,
     metrics::lifecycle::count,
     release::{Content, Release},
+    store::Remembered,
     swap::{
         model::{Offered, Slot, SlotState, Waiter},
         poll::Offer,
@@ -72,7 +73,14 @@ impl Supervisor {
         for release in offer.spare {
             spare.entry(release.model.clone()).or_default().push(release);
         }
+        let mut good: Vec<Remembered> = offer.remembered;
+        // Where it answered in an earlier life, and the source could not tell whether it still has it.
+        good.retain(|of| of.is_good && (offer.is_partial || by_model.contains_key(&of.release.model)));
+        for name in good.iter().map(|of| &of.release.model) {
+            by_model.entry(name.clone()).or_default();
+        }
         let mut is_news = false;
+        let gated = self.is_gated();
         let known: Vec<String> = self.models.keys().cloned().collect();
         for name in known.iter().filter(|name| !by_model.contains_key(*name)) {
             if self
@@ -89,7 +97,9 @@ impl Supervisor {
             let model = self.models.entry(name.clone()).or_default();
             if is_new {
                 model.resident = !self.settings.on_demand;
+                model.gated = gated;
             }
+            let mut restored = None;
             let ids: Vec<_> = releases.iter().map(|release| release.id.clone()).collect();
             let is_other = model.offers.get(&key).is_none_or(|offered| offered.ids != ids);
             for release in releases {
@@ -107,7 +117,24 @@ impl Supervisor {
                     model.slots.entry(slot.release.id.clone()).or_insert(slot);
                 }
             }
+            let of_model = good.iter().filter(|of| of.release.model == name);
+            for Remembered { release, instead_of, .. } in of_model.filter(|_| model.good.is_none()) {
+                let slot = model.slots.entry(release.id.clone()).or_insert_with(|| Slot::new(release.clone()));
+                slot.fetched |= self.preparer.has(release);
+                if slot.fetched {
+                    slot.proven = true;
+                    restored = Some((release.id.clone(), instead_of.clone()));
+                }
+            }
+            if let Some((id, _)) = &restored {
+                model.good = Some(id.clone());
+            }
             model.offers.insert(key, Offered { ids, is_chosen: offer.is_chosen });
+            if let Some((to, Some(from))) = restored
+                && model.offered_first() == Some(&from)
+            {
+                model.rolled_back = Some((from, to));
+            }
             if !is_other && !offer.changed {
                 continue;
             }
@@ -163,9 +190,9 @@ impl Supervisor {
         }
     }
 
-    /// Removes files from the cache that no release needs any more.
+    /// Removes files from the cache that no release needs any more. What a source had is not known before it has spoken.
     fn clean(&self) {
-        let Some(store) = &self.preparer.store else { return };
+        let Some(store) = self.preparer.store.as_ref().filter(|_| self.silent.is_empty()) else { return };
         let slots = self.models.values().flat_map(|model| model.slots.values());
         let used = slots.filter_map(|slot| match &slot.release.content {
             Content::Bundle { manifest, .. } => Manifest::parse(manifest).and_then(|manifest| manifest.files()).ok(),
@@ -174,32 +201,45 @@ impl Supervisor {
         store.retain(&used.flatten().map(|file| file.sha256).collect());
     }
 
+    /// Writes down what answers, where no job tells of that.
+    pub(super) fn remember_good(&self, name: &str) {
+        let slot = self.models.get(name).and_then(|model| model.slots.get(model.good.as_ref()?));
+        if let Some(slot) = slot {
+            self.remember(slot.release.source);
+        }
+    }
+
     /// Writes down what a source offers, as far as it could be served without the source.
     pub(super) fn remember(&self, source: usize) {
         let (Some(store), Some(named)) = (&self.preparer.store, self.preparer.sources.get(source)) else { return };
         let key = source.wrapping_add(1);
-        let good: Vec<Release> = self
+        let good: Vec<Remembered> = self
             .models
             .values()
             .filter_map(|model| {
                 let of = &model.offers.get(&key)?.ids;
-                let usable =
-                    of.iter().filter_map(|id| model.slots.get(id)).filter(|slot| slot.fetched && !slot.is_hopeless());
-                let is_proven = usable.clone().any(|slot| slot.known.is_some());
-                let mut releases: Vec<_> = usable.map(|slot| slot.release.clone()).collect();
-                if !is_proven {
-                    // Of what it offers nothing has served yet; what did can again.
-                    let others =
-                        model.last_resorts().filter(|id| !of.contains(id)).filter_map(|id| model.slots.get(id));
-                    let mut good = others.filter(|slot| slot.release.source == source && slot.fetched);
-                    releases.extend(good.next().map(|slot| slot.release.clone()));
-                }
-                Some(releases)
+                let is_usable = |slot: &&Slot| slot.fetched && !slot.is_hopeless() && slot.release.source == source;
+                let usable = of.iter().filter_map(|id| model.slots.get(id)).filter(is_usable);
+                let is_proven = usable.clone().any(|slot| slot.proven);
+                let good = model.good.iter();
+                // Of what it offers nothing has served yet; what might can still.
+                let others = good.chain(model.spare.iter().filter(|_| !is_proven)).filter(|id| !of.contains(id));
+                let other = others.filter_map(|id| model.slots.get(id)).find(is_usable);
+                let remembered = usable.chain(other).map(|slot| {
+                    let is = |id: Option<&String>| id == Some(&slot.release.id);
+                    let left = model.rolled_back.as_ref().filter(|(_, to)| is(Some(to)));
+                    Remembered {
+                        release: slot.release.clone(),
+                        is_good: is(model.good.as_ref()),
+                        instead_of: left.map(|(from, _)| from.clone()),
+                    }
+                });
+                Some(remembered.collect::<Vec<_>>())
             })
             .flatten()
             .collect();
         if !good.is_empty()
-            && let Err(error) = store.remember(named.name(), &good)
+            && let Err(error) = store.remember(named.identity(), &good)
         {
             tracing::warn!(source = named.name(), %error, "what the source offers could not be written down");
         }
@@ -222,6 +262,7 @@ impl Supervisor {
                 Verdict::Withdraw(reason) => self.withdraw(&name, &id, reason),
             }
             self.settle(&name);
+            self.remember_good(&name);
         }
         let now = Instant::now();
         let due: Vec<_> = self

@@ -86,7 +86,7 @@ impl Trial {
 }
 
 fn verdict(new: &Snapshot, old: &Snapshot, gate: &Gate, age: Duration) -> Verdict {
-    let runs = new.runs();
+    let (runs, requests) = (new.runs(), new.requests());
     let allowed = old.failure_rate() + MORE_FAILURES;
     let failing = new.failure_rate() > allowed;
     if failing && new.failed >= HOPELESS.min(gate.requests) {
@@ -96,19 +96,38 @@ fn verdict(new: &Snapshot, old: &Snapshot, gate: &Gate, age: Duration) -> Verdic
             100.0 * old.failure_rate()
         ));
     }
-    if runs < gate.requests && (age < gate.longest || runs == 0) {
+    if (requests >= gate.requests || new.invalid >= HOPELESS.min(gate.requests)) && refuses_more(new, old) {
+        return Verdict::Withdraw(format!(
+            "canary: it took {:.1} % of {requests} requests for invalid, the old one {:.1} %",
+            100.0 * new.invalid_rate(),
+            100.0 * old.invalid_rate()
+        ));
+    }
+    if requests < gate.requests && (age < gate.longest || requests == 0) {
         return Verdict::Open;
     }
     if failing {
         return Verdict::Withdraw(format!("canary: {:.1} % of {runs} requests failed", 100.0 * new.failure_rate()));
     }
     let (slow, usual) = (new.quantile(0.9), old.quantile(0.9));
-    if old.runs() > 0 && slow > usual * SLOWER && slow > usual + NOTICED {
+    if old.runs() > 0 && runs > 0 && slow > usual * SLOWER && slow > usual + NOTICED {
         return Verdict::Withdraw(format!(
             "canary: nine tenths of its requests took up to {slow:?}, of the old one's {usual:?}"
         ));
     }
     Verdict::Promote
+}
+
+/// Whether it takes more for invalid than can be chance. Which of the two gets a caller's bad data is chance, so three times
+/// the deviation of the difference is let pass beside [`MORE_FAILURES`].
+fn refuses_more(new: &Snapshot, old: &Snapshot) -> bool {
+    let (a, b) = (new.requests() as f64, old.requests() as f64);
+    if a == 0.0 || b == 0.0 {
+        return false;
+    }
+    let together = (new.invalid + old.invalid) as f64 / (a + b);
+    let deviation = (together * (1.0 - together).max(0.0) * (1.0 / a + 1.0 / b)).sqrt();
+    new.invalid_rate() > old.invalid_rate() + MORE_FAILURES + 3.0 * deviation
 }
 
 #[cfg(test)]
@@ -121,6 +140,30 @@ mod tests {
         (0..runs).for_each(|_| tally.ran(1, time));
         (0..failed).for_each(|_| tally.failed());
         tally.snapshot()
+    }
+
+    fn refusals(requests: u64, invalid: u64) -> Snapshot {
+        let tally = Tally::default();
+        (0..requests - invalid).for_each(|_| tally.ran(1, Duration::from_millis(1)));
+        (0..invalid).for_each(|_| {
+            tally.unrun();
+            tally.invalid();
+        });
+        tally.snapshot()
+    }
+
+    #[test]
+    fn a_canary_that_takes_more_for_invalid_is_withdrawn() {
+        let gate = Gate { canary: 100, shadow: 0, requests: 30, longest: Duration::from_mins(1) };
+        let young = Duration::from_millis(10);
+        let judged = |new, old| verdict(&new, &old, &gate, young);
+        assert!(matches!(judged(refusals(30, 30), refusals(70, 0)), Verdict::Withdraw(_)));
+        assert!(matches!(judged(refusals(20, 20), refusals(70, 0)), Verdict::Withdraw(_)), "before it had all");
+        assert!(matches!(judged(refusals(100, 10), refusals(900, 0)), Verdict::Withdraw(_)));
+        // One caller's mistake, and callers that make many.
+        assert_eq!(judged(refusals(30, 1), refusals(70, 0)), Verdict::Promote);
+        assert_eq!(judged(refusals(100, 56), refusals(900, 450)), Verdict::Promote);
+        assert_eq!(judged(refusals(29, 1), refusals(70, 0)), Verdict::Open);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What requests and people ask for.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, atomic::Ordering},
     time::Instant,
 };
@@ -13,7 +14,7 @@ use crate::{
     metrics::lifecycle::count,
     shadow::Target,
     swap::{
-        model::{SlotState, Waiter},
+        model::{Slot, SlotState, Waiter},
         prepare::Until,
         state::Supervisor,
     },
@@ -95,14 +96,23 @@ impl Supervisor {
             Wish::Unload => {
                 model.unloaded = true;
                 model.resident = false;
-                model.previous = None;
                 self.end_trial(name);
                 Ok(())
             }
-            Wish::RollBack => self.roll_back(name),
+            Wish::RollBack => match self.roll_back(name) {
+                Ok(None) => Ok(()),
+                Ok(Some(id)) => {
+                    tracing::info!(model = name, ?wish, release = id, "done by hand, once it is loaded");
+                    self.settle(name);
+                    return self.reply_when_live(name, &id, reply);
+                }
+                Err(error) => Err(error),
+            },
             Wish::Promote => match &model.trial {
                 Some(_) => {
                     self.promote(name, "by hand");
+                    self.settle(name);
+                    self.remember_good(name);
                     Ok(())
                 }
                 None => Err(Error::Refused(format!("no release of '{name}' is on trial"))),
@@ -115,34 +125,48 @@ impl Supervisor {
         _ = reply.send(answer);
     }
 
-    pub(super) fn reply_when_loaded(&mut self, name: &str, reply: oneshot::Sender<Result<(), Error>>) {
+    fn reply_when_loaded(&mut self, name: &str, reply: oneshot::Sender<Result<(), Error>>) {
         let (waiter, loaded) = oneshot::channel();
         self.activate(name, None, Waiter::new(true, waiter));
-        tokio::spawn(async move {
-            let answer = match loaded.await {
-                Ok(Ok(_)) => Ok(()),
-                Ok(Err(error)) => Err(error),
-                Err(_) => Err(Error::NotReady),
-            };
-            _ = reply.send(answer);
-        });
+        reply_after(loaded, reply);
     }
 
-    pub(super) fn roll_back(&mut self, name: &str) -> Result<(), Error> {
+    fn reply_when_live(&mut self, name: &str, id: &str, reply: oneshot::Sender<Result<(), Error>>) {
+        let (waiter, loaded) = oneshot::channel();
+        self.wait(name, id, Waiter::new(false, waiter));
+        reply_after(loaded, reply);
+    }
+
+    /// Gives the id to wait for, if it must be loaded first.
+    fn roll_back(&mut self, name: &str) -> Result<Option<String>, Error> {
         let Some(model) = self.models.get_mut(name) else { return Err(Error::unknown_model(name)) };
         if let Some(trial) = &model.trial {
             let id = trial.id.clone();
             self.withdraw(name, &id, "withdrawn by hand".into());
-            return Ok(());
+            return Ok(None);
         }
         let nothing = || Error::Refused(format!("'{name}' has no earlier release to go back to"));
-        let to = model.previous.clone().filter(|id| model.live(id).is_some()).ok_or_else(nothing)?;
-        let from = model.serving.first().cloned().ok_or_else(nothing)?;
+        let can = |slot: &Slot| slot.live().is_some() || slot.fetched && !slot.is_hopeless();
+        let to = model.previous.clone().filter(|id| model.slots.get(id).is_some_and(can)).ok_or_else(nothing)?;
+        let from = model.good.clone().filter(|_| !model.unloaded).ok_or_else(nothing)?;
         // Back from going back: what the sources want again.
         let offered = model.offered_first() == Some(&to);
-        model.rolled_back = (!offered).then_some((from, to));
+        let is_live = model.live(&to).is_some();
+        model.rolled_back = (!offered).then(|| (from.clone(), to.clone()));
+        if is_live {
+            (model.good, model.previous) = (Some(to.clone()), Some(from.clone()));
+        } else {
+            model.resident = true;
+        }
+        if let Some(slot) = model.slots.get_mut(&to) {
+            (slot.evicted, slot.proven) = (false, true);
+        }
+        let sources: BTreeSet<_> = model.slots.values().map(|slot| slot.release.source).collect();
         count(&self.metrics.lifecycle.releases, &[name, "rolled_back"]);
-        Ok(())
+        for source in sources {
+            self.remember(source);
+        }
+        Ok((!is_live).then_some(to))
     }
 
     pub(super) fn target(&self, name: &str, generation: &Arc<Generation>) -> Target {
@@ -153,12 +177,16 @@ impl Supervisor {
             same: of("same"),
             different: of("different"),
             failed: of("failed"),
+            incompatible: of("incompatible"),
             skipped: of("skipped"),
         }
     }
 
     pub(super) fn promote(&mut self, name: &str, why: &str) {
         if let Some(trial) = self.end_trial(name) {
+            if let Some(slot) = self.models.get_mut(name).and_then(|model| model.slots.get_mut(&trial.id)) {
+                slot.proven = true;
+            }
             count(&self.metrics.lifecycle.releases, &[name, "promoted"]);
             tracing::info!(
                 model = name,
@@ -183,4 +211,15 @@ impl Supervisor {
             }
         }
     }
+}
+
+fn reply_after(loaded: oneshot::Receiver<Result<Arc<Generation>, Error>>, reply: oneshot::Sender<Result<(), Error>>) {
+    tokio::spawn(async move {
+        let answer = match loaded.await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(Error::NotReady),
+        };
+        _ = reply.send(answer);
+    });
 }
