@@ -17,6 +17,7 @@ mod limits;
 mod mlflow;
 mod observability;
 mod predict;
+mod proven;
 mod real;
 mod registry;
 mod residency;
