@@ -8,6 +8,7 @@ mod health;
 mod mlflow;
 mod observe;
 pub mod openapi;
+pub(crate) mod origin;
 mod predict;
 pub(crate) mod reply;
 mod repository;
