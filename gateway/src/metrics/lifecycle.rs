@@ -123,7 +123,7 @@ impl Lifecycle {
     }
 
     /// Removes the series of a model that is not known any more.
-    pub(super) fn forget(&self, model: &str) {
+    pub fn forget(&self, model: &str) {
         for outcome in RELEASE_OUTCOMES {
             _ = self.releases.remove_label_values(&[model, outcome]);
         }
@@ -134,8 +134,8 @@ impl Lifecycle {
 }
 
 /// What may become of a release.
-pub const RELEASE_OUTCOMES: [&str; 7] =
-    ["live", "refused", "unfetched", "superseded", "promoted", "withdrawn", "rolled_back"];
+pub const RELEASE_OUTCOMES: [&str; 8] =
+    ["live", "switched", "refused", "unfetched", "superseded", "promoted", "withdrawn", "rolled_back"];
 
 /// What may become of a request's copy.
 pub const COPY_OUTCOMES: [&str; 4] = ["failed", "same", "different", "skipped"];
