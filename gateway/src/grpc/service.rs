@@ -19,12 +19,11 @@ use super::{
     status::status,
 };
 use crate::{
-    admin::Caller,
     app::{App, Metadata},
     catalog::State,
     error::Error,
     generation::Generation,
-    http::reply,
+    http::{origin::Origin, reply},
     oip::{
         describe::{EXTENSIONS, PLATFORM, TritonType},
         input, output,
@@ -46,14 +45,13 @@ impl Inference {
         Self { app, with_admin }
     }
 
-    /// Changes what is served, for callers who have the token: where they are is of no account here.
-    async fn wish(&self, metadata: &MetadataMap, model: &str, wish: Wish) -> Result<(), Error> {
+    /// Changes what is served, for callers who may.
+    async fn wish<T>(&self, request: &Request<T>, model: &str, wish: Wish) -> Result<(), Error> {
         if !self.with_admin {
             return Err(Error::Forbidden("calls that change what is served have a port of their own"));
         }
-        let authorization = metadata.get("authorization").and_then(|value| value.to_str().ok());
-        let caller = Caller { peer: None, authorization, is_forwarded: true };
-        self.app.admin.allow(&caller).map_err(Error::Forbidden)?;
+        let authorization = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
+        self.app.admin.allow(&Origin::caller(request.extensions(), authorization)).map_err(Error::Forbidden)?;
         let control = self.app.control.as_ref();
         let control = control.ok_or_else(|| Error::Refused("what is served here never changes".into()))?;
         control.wish(model, wish).await
@@ -279,9 +277,7 @@ impl GrpcInferenceService for Inference {
         &self,
         request: Request<RepositoryModelLoadRequest>,
     ) -> Result<Response<RepositoryModelLoadResponse>, Status> {
-        self.wish(request.metadata(), &request.get_ref().model_name, Wish::Load)
-            .await
-            .map_err(|error| status(&error))?;
+        self.wish(&request, &request.get_ref().model_name, Wish::Load).await.map_err(|error| status(&error))?;
         Ok(Response::new(RepositoryModelLoadResponse {}))
     }
 
@@ -289,9 +285,7 @@ impl GrpcInferenceService for Inference {
         &self,
         request: Request<RepositoryModelUnloadRequest>,
     ) -> Result<Response<RepositoryModelUnloadResponse>, Status> {
-        self.wish(request.metadata(), &request.get_ref().model_name, Wish::Unload)
-            .await
-            .map_err(|error| status(&error))?;
+        self.wish(&request, &request.get_ref().model_name, Wish::Unload).await.map_err(|error| status(&error))?;
         Ok(Response::new(RepositoryModelUnloadResponse {}))
     }
 }

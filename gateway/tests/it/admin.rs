@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::{
     flowers::{flowers, place, row},
-    support::{Gateway, demo_row},
+    support::{Gateway, demo_row, grpc},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,6 +84,15 @@ async fn they_may_have_a_port_of_their_own() {
     let url = format!("http://{}{load}", gateway.admin.as_deref().expect("a port"));
     let answer = gateway.client.post(url).send().await.expect("an answer");
     assert_eq!(answer.status(), 200);
+    // Over gRPC as well.
+    let (main, admin) = (gateway.address.clone(), gateway.admin.clone().expect("a port"));
+    let named = |name: &str| [&[0x12, u8::try_from(name.len()).expect("short")], name.as_bytes()].concat();
+    let load = named("modelo_covertype_vf");
+    assert_eq!(grpc(&main, "RepositoryModelLoad", &load, &[]).0, "7");
+    assert_eq!(grpc(&admin, "RepositoryModelLoad", &load, &[]).0, "0");
+    assert_eq!(grpc(&admin, "RepositoryModelUnload", &named("nobody"), &[]).0, "5");
+    assert_eq!(grpc(&admin, "RepositoryModelUnload", &load, &["Via: 1.1 proxy"]).0, "7");
+    assert_ne!(grpc(&admin, "ModelInfer", &[], &[]).0, "0");
     let url = format!("http://{}/predict", gateway.admin.as_deref().expect("a port"));
     assert_eq!(gateway.client.post(url).send().await.expect("an answer").status(), 404);
     gateway.stopped().await;
