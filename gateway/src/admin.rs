@@ -50,7 +50,8 @@ impl Admin {
                 Err("without an admin token this call is answered only on the loopback interface")
             };
         };
-        let given = caller.authorization.and_then(|value| value.strip_prefix("Bearer ")).map(str::trim);
+        let given = caller.authorization.and_then(|value| value.split_once(' '));
+        let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer")).map(|(_, given)| given.trim());
         let given = given.filter(|given| given.len() <= MAX_TOKEN).map(Sha256::digest);
         let is_same = given.is_some_and(|given| {
             // All bytes are looked at, whatever the first ones are.
@@ -82,9 +83,14 @@ mod tests {
             assert_eq!(open.allow(&caller(peer, None, is_forwarded)).is_ok(), good, "{peer} {is_forwarded}");
         }
         let guarded = Admin::new(Some("secret"));
-        for (authorization, good) in
-            [(Some("Bearer secret"), true), (Some("Bearer secres"), false), (Some("secret"), false), (None, false)]
-        {
+        for (authorization, good) in [
+            (Some("Bearer secret"), true),
+            (Some("bearer secret"), true),
+            (Some("Bearer secres"), false),
+            (Some("Basic secret"), false),
+            (Some("secret"), false),
+            (None, false),
+        ] {
             assert_eq!(guarded.allow(&caller("127.0.0.1", authorization, false)).is_ok(), good, "{authorization:?}");
         }
         assert!(!format!("{guarded:?}").contains("secret"));

@@ -8,15 +8,17 @@ use std::{
     },
 };
 
+use modelgate_columns::Signature;
 use tokio::sync::Semaphore;
 
 use crate::{
     admin::Admin,
-    catalog::{Catalog, Found},
+    catalog::{Catalog, Found, Status},
     config::HttpConfig,
     error::Error,
     generation::Generation,
     metrics::Metrics,
+    oip::statistics::ModelStatistics,
     swap::Control,
     workers::Workers,
 };
@@ -46,6 +48,17 @@ pub struct Shared {
     /// Memory that large bodies may take together, in units of [`BODY_PERMIT`].
     pub body_budget: Semaphore,
     ready: AtomicBool,
+}
+
+/// What a model takes and gives.
+#[derive(Clone, Debug)]
+pub struct Metadata {
+    /// The model.
+    pub name: String,
+    /// Its columns.
+    pub signature: Signature,
+    /// Its versions that answer.
+    pub versions: Vec<String>,
 }
 
 impl Deref for App {
@@ -92,7 +105,7 @@ impl Shared {
     /// [`Error::NotReady`] where there is no default model, [`Error::UnknownModel`] or [`Error::UnknownVersion`],
     /// [`Error::Unavailable`] where it cannot be loaded.
     pub async fn resolve(&self, name: Option<&str>, version: Option<&str>) -> Result<Arc<Generation>, Error> {
-        let generation = self.resolve_unused_version(name, version).await?;
+        let generation = self.resident(self.catalog.find(name, version), version).await?;
         generation.tally.used();
         Ok(generation)
     }
@@ -100,15 +113,61 @@ impl Shared {
     /// The same for no version in particular, without noting that it is used: whoever calls may find that another model is
     /// asked for.
     pub async fn resolve_unused(&self, name: Option<&str>) -> Result<Arc<Generation>, Error> {
-        self.resolve_unused_version(name, None).await
+        self.resident(self.catalog.find(name, None), None).await
     }
 
-    async fn resolve_unused_version(
-        &self,
-        name: Option<&str>,
-        version: Option<&str>,
-    ) -> Result<Arc<Generation>, Error> {
-        match self.catalog.find(name, version) {
+    /// The generation of a model that is asked about, which is no use of it.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub async fn look(&self, name: &str, version: Option<&str>) -> Result<Arc<Generation>, Error> {
+        self.resident(self.catalog.look(name, version), version).await
+    }
+
+    /// What a model takes and gives. Loads it only where that is not known yet.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub async fn metadata(&self, name: &str, version: Option<&str>) -> Result<Metadata, Error> {
+        if let Some((idle, known)) = self.catalog.idle(name)
+            && version.is_none_or(|version| version == idle)
+        {
+            return Ok(Metadata { name: name.to_owned(), signature: known.signature.clone(), versions: vec![idle] });
+        }
+        let generation = self.look(name, version).await?;
+        let versions = self.catalog.versions(name).iter().map(|of| of.version.clone()).collect();
+        Ok(Metadata { name: generation.name.clone(), signature: generation.signature.clone(), versions })
+    }
+
+    /// What is known of a version; where none is named, of the one that a request would get. Loads nothing.
+    ///
+    /// # Errors
+    /// [`Error::UnknownModel`] or [`Error::UnknownVersion`].
+    pub fn status(&self, name: &str, version: Option<&str>) -> Result<Status, Error> {
+        self.catalog.status(name, version).ok_or_else(|| match version {
+            Some(version) if self.catalog.knows(name, None) => Error::unknown_version(name, version),
+            _ => Error::unknown_model(name),
+        })
+    }
+
+    /// What became of the requests to a model, to each of its live versions or to the one that is named. Loads nothing.
+    ///
+    /// # Errors
+    /// As [`status`](Self::status).
+    pub fn statistics(&self, name: &str, version: Option<&str>) -> Result<Vec<ModelStatistics>, Error> {
+        let known = self.status(name, version)?.version;
+        let is_asked = |of: &Arc<Generation>| of.name == name && version.is_none_or(|version| of.version == version);
+        let live: Vec<_> =
+            self.catalog.live().into_iter().filter(is_asked).map(|of| ModelStatistics::of(&of)).collect();
+        if live.is_empty() {
+            let counted = self.metrics.last(name, &known);
+            return Ok(vec![ModelStatistics::counted(name, &known, counted.as_deref())]);
+        }
+        Ok(live)
+    }
+
+    async fn resident(&self, found: Found, version: Option<&str>) -> Result<Arc<Generation>, Error> {
+        match found {
             Found::Live(generation) => Ok(generation),
             Found::Known(name) => match &self.control {
                 Some(control) => control.activate(&name, version).await,

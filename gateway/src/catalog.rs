@@ -43,6 +43,12 @@ pub struct Entry {
     pub idle: Option<(String, Option<Arc<Known>>)>,
 }
 
+impl Entry {
+    fn live(&self) -> impl Iterator<Item = &Arc<Generation>> {
+        self.generations.iter().chain(self.canary.iter().map(|canary| &canary.generation))
+    }
+}
+
 /// A generation on trial.
 #[derive(Debug)]
 pub struct Canary {
@@ -84,6 +90,8 @@ pub struct Status {
     pub state: State,
     /// Why it does not, or what else should be known; may be empty.
     pub reason: String,
+    /// Whether requests that name it are answered, if need be once it is loaded.
+    pub in_reach: bool,
 }
 
 /// What the catalog has for a name and version.
@@ -106,7 +114,8 @@ impl Catalog {
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
         let name = generation.name.clone();
         live.default.get_or_insert_with(|| name.clone());
-        let status = Status { version: generation.version.clone(), state: State::Ready, reason: String::new() };
+        let status =
+            Status { version: generation.version.clone(), state: State::Ready, reason: String::new(), in_reach: true };
         let entry = Entry { generations: vec![generation], versions: vec![status], ..Entry::default() };
         live.models.insert(name, entry)?.generations.into_iter().next()
     }
@@ -134,11 +143,21 @@ impl Catalog {
 
     /// The generation for a request. Where a trial runs, it may be the one on trial.
     pub fn find(&self, name: Option<&str>, version: Option<&str>) -> Found {
+        self.found(name, version, true)
+    }
+
+    /// The generation for whoever asks about a model, which is no turn of a trial.
+    pub fn look(&self, name: &str, version: Option<&str>) -> Found {
+        self.found(Some(name), version, false)
+    }
+
+    fn found(&self, name: Option<&str>, version: Option<&str>, takes_turn: bool) -> Found {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         let Some(name) = name.or(live.default.as_deref()) else { return Found::NoModel(None) };
         let Some(entry) = live.models.get(name) else { return Found::NoModel(Some(name.to_owned())) };
         let Some(version) = version else {
-            if let Some(canary) = &entry.canary
+            if takes_turn
+                && let Some(canary) = &entry.canary
                 && canary.is_next()
             {
                 return Found::Live(Arc::clone(&canary.generation));
@@ -146,8 +165,7 @@ impl Catalog {
             let first = entry.generations.first().filter(|_| !entry.awaits_first);
             return first.map_or_else(|| Found::Known(name.to_owned()), |first| Found::Live(Arc::clone(first)));
         };
-        let canary = entry.canary.iter().map(|canary| &canary.generation);
-        match entry.generations.iter().chain(canary).find(|generation| generation.version == version) {
+        match entry.live().find(|generation| generation.version == version) {
             Some(generation) => Found::Live(Arc::clone(generation)),
             None if entry.versions.iter().any(|known| known.version == version) => Found::Known(name.to_owned()),
             None => Found::NoVersion(name.to_owned()),
@@ -180,6 +198,31 @@ impl Catalog {
     pub fn all(&self) -> Vec<Arc<Generation>> {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         live.models.values().filter_map(|entry| entry.generations.first().cloned()).collect()
+    }
+
+    /// Every generation that answers requests, also those on trial, by name.
+    pub fn live(&self) -> Vec<Arc<Generation>> {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        live.models.values().flat_map(Entry::live).cloned().collect()
+    }
+
+    /// What is known of a version; where none is named, of the one that a request would get.
+    pub fn status(&self, name: &str, version: Option<&str>) -> Option<Status> {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let versions = &live.models.get(name)?.versions;
+        let found = match version {
+            Some(version) => versions.iter().find(|known| known.version == version),
+            None => versions.iter().find(|known| known.in_reach).or_else(|| versions.first()),
+        };
+        found.cloned()
+    }
+
+    /// What a model that is not resident told when it was last, and its version.
+    pub fn idle(&self, name: &str) -> Option<(String, Arc<Known>)> {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let entry = live.models.get(name).filter(|entry| entry.generations.is_empty())?;
+        let (version, known) = entry.idle.as_ref()?;
+        Some((version.clone(), Arc::clone(known.as_ref()?)))
     }
 
     /// Every model that requests may name, resident or not.
@@ -237,8 +280,12 @@ mod tests {
     fn names_and_versions_are_told_apart() {
         let catalog = Catalog::default();
         assert!(matches!(catalog.find(None, None), Found::NoModel(None)));
-        let status =
-            |version: &str| Status { version: version.into(), state: State::Unavailable, reason: String::new() };
+        let status = |version: &str| Status {
+            version: version.into(),
+            state: State::Unavailable,
+            reason: String::new(),
+            in_reach: version == "1",
+        };
         catalog.set("m", Entry { versions: vec![status("2"), status("1")], ..Entry::default() });
         assert!(matches!(catalog.find(Some("x"), None), Found::NoModel(Some(name)) if name == "x"));
         assert!(matches!(catalog.find(Some("m"), None), Found::Known(_)));
@@ -247,6 +294,11 @@ mod tests {
         catalog.set_default(Some("m".into()));
         assert!(matches!(catalog.find(None, Some("2")), Found::Known(name) if name == "m"));
         assert_eq!(catalog.names(), ["m"]);
+        // A request that names no version gets whichever can be had.
+        let status = |version| catalog.status("m", version).map(|status| (status.version, status.in_reach));
+        assert_eq!(status(None), Some(("1".into(), true)));
+        assert_eq!(status(Some("2")), Some(("2".into(), false)));
+        assert_eq!(status(Some("3")), None);
         catalog.remove("m");
         assert!(catalog.index().is_empty() && catalog.default_model().is_none());
     }

@@ -19,7 +19,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     bundle::{Bundle, BundleError},
-    config::{Secret, ServeArgs, ServeConfig, cache_folder},
+    config::{Secret, ServeArgs, ServeConfig, admin_token, cache_folder},
     generation::{Generation, Runner},
     golden,
     json::{decode, encode},
@@ -87,12 +87,18 @@ enum Command {
     Rollback {
         /// The model
         model: String,
-        /// The gateway's address
+        /// The gateway's address for such calls, as HOST:PORT or http://HOST:PORT; without it the one of --listen
+        #[arg(long, env = "MODELGATE_ADMIN_LISTEN", value_name = "ADDR")]
+        address: Option<String>,
+        /// Where a gateway listens that has no address for such calls alone
         #[arg(long, default_value = "127.0.0.1:8080", env = "MODELGATE_LISTEN", value_name = "ADDR")]
-        address: String,
+        listen: String,
         /// Its admin token
         #[arg(long, env = "MODELGATE_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
         token: Option<Secret>,
+        /// File with that token
+        #[arg(long, env = "MODELGATE_ADMIN_TOKEN_FILE", value_name = "FILE")]
+        token_file: Option<PathBuf>,
     },
     /// Ask a running gateway whether it is ready; for images without curl
     Healthcheck {
@@ -115,8 +121,10 @@ impl Cli {
             Command::Inspect { bundle } => inspect(&bundle),
             Command::Compile { folder } => compile(&folder),
             Command::Push { bundle, to } => remote::push(&bundle, &to, &mut |line| say(&line)),
-            Command::Rollback { model, address, token } => {
-                remote::rollback(&model, &address, token.as_ref().map(Secret::expose)).map(|line| say(&line))
+            Command::Rollback { model, address, listen, token, token_file } => {
+                admin_token(token.as_ref(), token_file.as_deref())
+                    .and_then(|token| remote::rollback(&model, address.as_deref().unwrap_or(&listen), token.as_ref()))
+                    .map(|line| say(&line))
             }
             Command::Healthcheck { address, live } => healthcheck(&address, live),
         };

@@ -369,14 +369,8 @@ impl ServeArgs {
     }
 
     fn admin(&self) -> anyhow::Result<Admin> {
-        let file = self
-            .admin_token_file
-            .as_ref()
-            .map(|path| std::fs::read_to_string(path).with_context(|| format!("admin token file {}", path.display())));
-        let file = file.transpose()?;
-        let token = self.admin_token.as_ref().map(Secret::expose).or(file.as_deref()).map(str::trim);
-        anyhow::ensure!(token.is_none_or(|token| !token.is_empty()), "the admin token is empty");
-        Ok(Admin::new(token))
+        let token = admin_token(self.admin_token.as_ref(), self.admin_token_file.as_deref())?;
+        Ok(Admin::new(token.as_ref().map(Secret::expose)))
     }
 
     fn read(path: &Path) -> anyhow::Result<Self> {
@@ -445,6 +439,19 @@ pub fn cache_folder() -> Option<PathBuf> {
     let absolute = |name| std::env::var(name).ok().map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
     Some(cache.join("modelgate"))
+}
+
+/// The admin token, given as it is or in a file.
+///
+/// # Errors
+/// A file that cannot be read, an empty token.
+pub fn admin_token(given: Option<&Secret>, file: Option<&Path>) -> anyhow::Result<Option<Secret>> {
+    let file = file
+        .map(|path| std::fs::read_to_string(path).with_context(|| format!("admin token file {}", path.display())))
+        .transpose()?;
+    let Some(token) = given.map(Secret::expose).or(file.as_deref()).map(str::trim) else { return Ok(None) };
+    anyhow::ensure!(!token.is_empty(), "the admin token is empty");
+    Ok(Some(token.parse()?))
 }
 
 #[cfg(test)]

@@ -37,15 +37,8 @@ pub(crate) mod proto {
 
 /// The services under the paths that gRPC gives them.
 pub(crate) fn routes(app: &App, with_admin: bool) -> Router<App> {
-    let limit = app.http.max_body;
-    let inference = GrpcInferenceServiceServer::new(Inference::new(app.clone(), with_admin))
-        .max_decoding_message_size(limit)
-        .max_encoding_message_size(usize::MAX);
-    let unary = Router::new()
-        .route_service("/inference.GRPCInferenceService/{method}", inference)
-        .layer(middleware::from_fn_with_state(app.clone(), whole));
-    let mut router =
-        unary.route_service("/grpc.health.v1.Health/{method}", HealthServer::new(Health::new(app.clone())));
+    let mut router = inference(app, with_admin, &["{method}"])
+        .route_service("/grpc.health.v1.Health/{method}", HealthServer::new(Health::new(app.clone())));
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::DESCRIPTION)
@@ -60,6 +53,22 @@ pub(crate) fn routes(app: &App, with_admin: bool) -> Router<App> {
         (Err(error), _) | (_, Err(error)) => tracing::error!(%error, "gRPC reflection is not offered"),
     }
     router
+}
+
+/// The calls that change what is served, and what is known, alone.
+pub(crate) fn admin_routes(app: &App) -> Router<App> {
+    inference(app, true, &["RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload"])
+}
+
+/// These methods of the inference service.
+fn inference(app: &App, with_admin: bool, methods: &[&str]) -> Router<App> {
+    let service = GrpcInferenceServiceServer::new(Inference::new(app.clone(), with_admin))
+        .max_decoding_message_size(app.http.max_body)
+        .max_encoding_message_size(usize::MAX);
+    let route = |router: Router<App>, method: &&str| {
+        router.route_service(&format!("/inference.GRPCInferenceService/{method}"), service.clone())
+    };
+    methods.iter().fold(Router::new(), route).layer(middleware::from_fn_with_state(app.clone(), whole))
 }
 
 /// Reads a request whole before it is handled, within the limits that HTTP's bodies have.

@@ -8,6 +8,7 @@ mod health;
 mod mlflow;
 mod observe;
 pub mod openapi;
+pub(crate) mod origin;
 mod predict;
 pub(crate) mod reply;
 mod repository;
@@ -43,12 +44,13 @@ pub fn router(app: App, with_admin: bool) -> Router {
     finish(if with_admin { public.merge(admin()) } else { public }, app)
 }
 
-/// The calls that change what is served, alone, with health beside them.
+/// The calls that change what is served, alone, over REST and gRPC, with health beside them.
 pub fn admin_router(app: App) -> Router {
     let health = Router::new()
         .route("/v2/health/live", get(health::live))
         .route("/v2/repository/index", post(repository::index));
-    finish(health.merge(admin()), app)
+    let calls = admin().merge(grpc::admin_routes(&app));
+    finish(health.merge(calls), app)
 }
 
 fn admin() -> Router<App> {

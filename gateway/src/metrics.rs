@@ -330,6 +330,12 @@ impl Metrics {
         metrics
     }
 
+    /// What the last generation of a version counted, as long as that is kept.
+    pub fn last(&self, model: &str, version: &str) -> Option<Arc<ModelMetrics>> {
+        let generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        generations.get(&(model.to_owned(), version.to_owned())).map(|handles| Arc::clone(&handles.last))
+    }
+
     /// Removes the series of every version that is not `known` and of which no generation is alive. Counters of a version
     /// that is known but not resident stay.
     pub fn retain(&self, known: impl Fn(&str, &str) -> bool, known_model: impl Fn(&str) -> bool) {

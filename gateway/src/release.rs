@@ -40,10 +40,16 @@ pub enum Content {
     },
 }
 
-/// Orders versions as people do: runs of digits by their value, so that 10 comes after 9 and 1.10 after 1.9.
+/// Orders versions as people do: runs of digits by their value, so that 10 comes after 9 and 1.10 after 1.9. A version
+/// that goes on with `-` and a letter is a pre-release and comes before the one without, as in Semantic Versioning.
 pub fn by_version(a: &str, b: &str) -> Ordering {
     let (mut left, mut right) = (a.as_bytes(), b.as_bytes());
     loop {
+        // Before whatever else the other one may go on with: "1.0-rc1", "1.0", "1.0-2", "1.0.1".
+        let order = is_prerelease(right).cmp(&is_prerelease(left));
+        if order.is_ne() {
+            return order;
+        }
         match (left.first(), right.first()) {
             (Some(x), Some(y)) if x.is_ascii_digit() && y.is_ascii_digit() => {
                 let (x, y);
@@ -60,6 +66,11 @@ pub fn by_version(a: &str, b: &str) -> Ordering {
             (x, y) => return x.cmp(&y),
         }
     }
+}
+
+/// Whether a version's rest says that it comes before the version itself. `-2` does not: many write builds so.
+fn is_prerelease(rest: &[u8]) -> bool {
+    matches!(rest, [b'-', letter, ..] if letter.is_ascii_alphabetic())
 }
 
 /// The leading digits without leading zeros, and the rest.
@@ -119,9 +130,19 @@ mod tests {
 
     #[test]
     fn versions_are_ordered_as_people_do() {
-        for (older, newer) in
-            [("9", "10"), ("1.9", "1.10"), ("v2", "v10"), ("2", "2.1"), ("1-rc1", "1-rc2"), ("1", "a")]
-        {
+        for (older, newer) in [
+            ("9", "10"),
+            ("1.9", "1.10"),
+            ("v2", "v10"),
+            ("2", "2.1"),
+            ("1-rc1", "1-rc2"),
+            ("1", "a"),
+            ("1.0-rc1", "1.0"),
+            ("1.0-rc1", "1.0.1"),
+            ("1.0-rc1", "1.0-2"),
+            ("1.0", "1.0-2"),
+            ("0.9", "1.0-rc1"),
+        ] {
             assert_eq!(by_version(older, newer), Ordering::Less, "{older} {newer}");
             assert_eq!(by_version(newer, older), Ordering::Greater, "{older} {newer}");
         }

@@ -1,9 +1,6 @@
 //! The inference service.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
@@ -22,12 +19,11 @@ use super::{
     status::status,
 };
 use crate::{
-    admin::Caller,
-    app::App,
+    app::{App, Metadata},
     catalog::State,
     error::Error,
     generation::Generation,
-    http::reply,
+    http::{origin::Origin, reply},
     oip::{
         describe::{EXTENSIONS, PLATFORM, TritonType},
         input, output,
@@ -49,26 +45,20 @@ impl Inference {
         Self { app, with_admin }
     }
 
-    /// Changes what is served, for callers who have the token: where they are is of no account here.
-    async fn wish(&self, metadata: &MetadataMap, model: &str, wish: Wish) -> Result<(), Error> {
+    /// Changes what is served, for callers who may.
+    async fn wish<T>(&self, request: &Request<T>, model: &str, wish: Wish) -> Result<(), Error> {
         if !self.with_admin {
             return Err(Error::Forbidden("calls that change what is served have a port of their own"));
         }
-        let authorization = metadata.get("authorization").and_then(|value| value.to_str().ok());
-        let caller = Caller { peer: None, authorization, is_forwarded: true };
-        self.app.admin.allow(&caller).map_err(Error::Forbidden)?;
+        let authorization = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
+        self.app.admin.allow(&Origin::caller(request.extensions(), authorization)).map_err(Error::Forbidden)?;
         let control = self.app.control.as_ref();
         let control = control.ok_or_else(|| Error::Refused("what is served here never changes".into()))?;
         control.wish(model, wish).await
     }
 
-    /// An empty version is none.
-    async fn generation(&self, name: &str, version: &str) -> Result<Arc<Generation>, Error> {
-        self.app.resolve(Some(name), Some(version).filter(|version| !version.is_empty())).await
-    }
-
     async fn infer(&self, metadata: &MetadataMap, request: &ModelInferRequest) -> Result<ModelInferResponse, Error> {
-        let generation = self.generation(&request.model_name, &request.model_version).await?;
+        let generation = self.app.resolve(Some(&request.model_name), named(&request.model_version)).await?;
         let started = Instant::now();
         let read = || {
             let parameters = convert::parameters(&request.parameters)?;
@@ -97,6 +87,11 @@ impl Inference {
         generation.metrics.encode_us.inc_by(reply::micros(started));
         response.map_err(|error| reply::unencodable(&generation, &error))
     }
+}
+
+/// An empty version is none.
+fn named(version: &str) -> Option<&str> {
+    Some(version).filter(|version| !version.is_empty())
 }
 
 /// The deadline that gRPC's own header sets: up to eight digits and a unit.
@@ -168,8 +163,7 @@ fn config(generation: &Generation) -> ModelConfig {
     }
 }
 
-fn model_statistics(generation: &Generation) -> ModelStatistics {
-    let of = Statistics::of(generation);
+fn model_statistics(of: Statistics) -> ModelStatistics {
     let duration = |of: statistics::Duration| Some(StatisticDuration { count: of.count, ns: of.ns });
     let parts = of.inference_stats;
     ModelStatistics {
@@ -203,12 +197,8 @@ impl GrpcInferenceService for Inference {
 
     async fn model_ready(&self, request: Request<ModelReadyRequest>) -> Result<Response<ModelReadyResponse>, Status> {
         let ModelReadyRequest { name, version } = request.into_inner();
-        let ready = match self.generation(&name, &version).await {
-            Ok(_) => self.app.is_ready(),
-            // Not an error here: the client asks whether it may send requests.
-            Err(Error::UnknownModel(_) | Error::UnknownVersion(..) | Error::NotReady) => false,
-            Err(error) => return Err(status(&error)),
-        };
+        // A model that is unknown is no error here: the client asks whether it may send requests.
+        let ready = self.app.status(&name, named(&version)).is_ok_and(|known| known.in_reach) && self.app.is_ready();
         Ok(Response::new(ModelReadyResponse { ready }))
     }
 
@@ -228,14 +218,10 @@ impl GrpcInferenceService for Inference {
         request: Request<ModelMetadataRequest>,
     ) -> Result<Response<ModelMetadataResponse>, Status> {
         let ModelMetadataRequest { name, version } = request.into_inner();
-        let generation = self.generation(&name, &version).await.map_err(|error| status(&error))?;
-        Ok(Response::new(ModelMetadataResponse {
-            name: generation.name.clone(),
-            versions: self.app.catalog.versions(&generation.name).iter().map(|of| of.version.clone()).collect(),
-            platform: PLATFORM.into(),
-            inputs: tensors(&generation.signature.inputs),
-            outputs: tensors(&generation.signature.outputs),
-        }))
+        let Metadata { name, signature, versions } =
+            self.app.metadata(&name, named(&version)).await.map_err(|error| status(&error))?;
+        let (inputs, outputs) = (tensors(&signature.inputs), tensors(&signature.outputs));
+        Ok(Response::new(ModelMetadataResponse { name, versions, platform: PLATFORM.into(), inputs, outputs }))
     }
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Result<Response<ModelInferResponse>, Status> {
@@ -248,7 +234,7 @@ impl GrpcInferenceService for Inference {
         request: Request<ModelConfigRequest>,
     ) -> Result<Response<ModelConfigResponse>, Status> {
         let ModelConfigRequest { name, version } = request.into_inner();
-        let generation = self.generation(&name, &version).await.map_err(|error| status(&error))?;
+        let generation = self.app.look(&name, named(&version)).await.map_err(|error| status(&error))?;
         Ok(Response::new(ModelConfigResponse { config: Some(config(&generation)) }))
     }
 
@@ -258,12 +244,12 @@ impl GrpcInferenceService for Inference {
         request: Request<ModelStatisticsRequest>,
     ) -> Result<Response<ModelStatisticsResponse>, Status> {
         let ModelStatisticsRequest { name, version } = request.into_inner();
-        let generations = if name.is_empty() {
-            self.app.catalog.all()
+        let all = if name.is_empty() {
+            self.app.catalog.live().iter().map(|generation| Statistics::of(generation)).collect()
         } else {
-            vec![self.generation(&name, &version).await.map_err(|error| status(&error))?]
+            self.app.statistics(&name, named(&version)).map_err(|error| status(&error))?
         };
-        let model_stats = generations.iter().map(|generation| model_statistics(generation)).collect();
+        let model_stats = all.into_iter().map(model_statistics).collect();
         Ok(Response::new(ModelStatisticsResponse { model_stats }))
     }
 
@@ -291,9 +277,7 @@ impl GrpcInferenceService for Inference {
         &self,
         request: Request<RepositoryModelLoadRequest>,
     ) -> Result<Response<RepositoryModelLoadResponse>, Status> {
-        self.wish(request.metadata(), &request.get_ref().model_name, Wish::Load)
-            .await
-            .map_err(|error| status(&error))?;
+        self.wish(&request, &request.get_ref().model_name, Wish::Load).await.map_err(|error| status(&error))?;
         Ok(Response::new(RepositoryModelLoadResponse {}))
     }
 
@@ -301,9 +285,7 @@ impl GrpcInferenceService for Inference {
         &self,
         request: Request<RepositoryModelUnloadRequest>,
     ) -> Result<Response<RepositoryModelUnloadResponse>, Status> {
-        self.wish(request.metadata(), &request.get_ref().model_name, Wish::Unload)
-            .await
-            .map_err(|error| status(&error))?;
+        self.wish(&request, &request.get_ref().model_name, Wish::Unload).await.map_err(|error| status(&error))?;
         Ok(Response::new(RepositoryModelUnloadResponse {}))
     }
 }

@@ -1,30 +1,20 @@
 //! What is known and where it comes from; and calls that change it, for whoever may.
 
-use std::net::{IpAddr, SocketAddr};
-
 use axum::{
     extract::{Path, Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{StatusCode, header},
     response::Response,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    admin::Caller,
     app::App,
     catalog::State as ModelState,
     error::Error,
-    http::{body, reply::json_response},
+    http::{body, origin::Origin, reply::json_response},
     swap::Wish,
 };
-
-/// Whose connection a request came on; set for paths under [`PATH`] only.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) SocketAddr);
-
-/// Where these calls are.
-pub(super) const PATH: &str = "/v2/repository/";
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -103,46 +93,6 @@ async fn wish(
 }
 
 fn allow(app: &App, request: &Request) -> Result<(), Error> {
-    let headers = request.headers();
-    let caller = Caller {
-        peer: request.extensions().get::<Peer>().map(|Peer(address)| address.ip()),
-        authorization: headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()),
-        is_forwarded: is_forwarded(headers),
-    };
-    app.admin.allow(&caller).map_err(Error::Forbidden)
-}
-
-/// Headers that proxies and browsers add, and a host that is not this machine: a page that a browser on this machine
-/// shows must not be able to unload models.
-fn is_forwarded(headers: &HeaderMap) -> bool {
-    let added = ["forwarded", "x-forwarded-for", "x-real-ip", "via", "origin", "sec-fetch-site"];
-    added.iter().any(|name| headers.contains_key(*name))
-        || headers.get(header::HOST).is_some_and(|host| !host.to_str().is_ok_and(is_local))
-}
-
-fn is_local(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_on_this_machine_are_known() {
-        for (host, local) in [
-            ("localhost:8080", true),
-            ("127.0.0.1", true),
-            ("[::1]:8080", true),
-            ("127.0.0.1.nip.io:8080", false),
-            ("example.org", false),
-            ("", false),
-        ] {
-            assert_eq!(is_local(host), local, "{host}");
-        }
-    }
+    let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    app.admin.allow(&Origin::caller(request.extensions(), authorization)).map_err(Error::Forbidden)
 }

@@ -38,7 +38,7 @@ use crate::{
     http::{
         cores,
         direct::Direct,
-        repository::{self, Peer},
+        origin::{self, Origin},
     },
     workers,
 };
@@ -84,9 +84,10 @@ impl Routes {
             return Ok(direct.answer(app, request.map(Body::new)).await);
         }
         if let Some(peer) = peer
-            && request.uri().path().starts_with(repository::PATH)
+            && origin::matters(request.uri().path())
         {
-            request.extensions_mut().insert(Peer(peer));
+            let origin = Origin::of(peer, request.uri(), request.headers());
+            request.extensions_mut().insert(origin);
         }
         self.router.oneshot(request.map(Body::new)).await
     }

@@ -35,13 +35,13 @@ async fn list(State(app): State<App>) -> Response {
 
 /// What KServe tells and what TensorFlow Serving tells, in one.
 async fn status(State(app): State<App>, target: Target) -> Result<Response, Error> {
-    let generation = app.resolve(Some(&target.model), target.version.as_deref()).await?;
-    let ready = app.is_ready();
+    let known = app.status(&target.model, target.version.as_deref())?;
+    let ready = known.in_reach && app.is_ready();
     let body = json!({
-        "name": generation.name,
+        "name": target.model,
         "ready": ready,
         "model_version_status": [{
-            "version": generation.version,
+            "version": known.version,
             "state": if ready { "AVAILABLE" } else { "UNLOADING" },
             "status": { "error_code": "OK", "error_message": "" },
         }],

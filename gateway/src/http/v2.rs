@@ -13,9 +13,8 @@ use axum::{
 use serde_json::json;
 
 use crate::{
-    app::App,
+    app::{App, Metadata},
     error::Error,
-    generation::Generation,
     http::{reply::json_response, v2::target::Target},
     oip::{
         describe::{self, EXTENSIONS},
@@ -47,35 +46,31 @@ async fn server() -> Response {
 }
 
 async fn metadata(State(app): State<App>, target: Target) -> Result<Response, Error> {
-    let generation = app.resolve(Some(&target.model), target.version.as_deref()).await?;
-    let versions: Vec<_> = app.catalog.versions(&generation.name).iter().map(|of| of.version.clone()).collect();
-    Ok(json_response(StatusCode::OK, describe::metadata(&generation, &versions).to_string().into_bytes()))
+    let Metadata { name, signature, versions } = app.metadata(&target.model, target.version.as_deref()).await?;
+    Ok(json_response(StatusCode::OK, describe::metadata(&name, &signature, &versions).to_string().into_bytes()))
 }
 
-/// 200 while requests for the model should be sent here, else 503. An unknown model is an error.
+/// 200 while requests for the model should be sent here, also where the first one loads it, else 503. An unknown model is
+/// an error.
 async fn ready(State(app): State<App>, target: Target) -> Result<Response, Error> {
-    let generation = app.resolve(Some(&target.model), target.version.as_deref()).await?;
-    let ready = app.is_ready();
+    let ready = app.status(&target.model, target.version.as_deref())?.in_reach && app.is_ready();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    Ok(json_response(status, json!({ "name": generation.name, "ready": ready }).to_string().into_bytes()))
+    Ok(json_response(status, json!({ "name": target.model, "ready": ready }).to_string().into_bytes()))
 }
 
 async fn config(State(app): State<App>, target: Target) -> Result<Response, Error> {
-    let generation = app.resolve(Some(&target.model), target.version.as_deref()).await?;
+    let generation = app.look(&target.model, target.version.as_deref()).await?;
     Ok(json_response(StatusCode::OK, describe::config(&generation).to_string().into_bytes()))
 }
 
 async fn statistics_of(State(app): State<App>, target: Target) -> Result<Response, Error> {
-    let generation = app.resolve(Some(&target.model), target.version.as_deref()).await?;
-    Ok(statistics(&[&generation]))
+    Ok(statistics(&app.statistics(&target.model, target.version.as_deref())?))
 }
 
 async fn all_statistics(State(app): State<App>) -> Response {
-    let generations = app.catalog.all();
-    statistics(&generations.iter().map(AsRef::as_ref).collect::<Vec<_>>())
+    statistics(&app.catalog.live().iter().map(|generation| ModelStatistics::of(generation)).collect::<Vec<_>>())
 }
 
-fn statistics(generations: &[&Generation]) -> Response {
-    let all: Vec<_> = generations.iter().map(|generation| ModelStatistics::of(generation)).collect();
+fn statistics(all: &[ModelStatistics]) -> Response {
     json_response(StatusCode::OK, json!({ "model_stats": all }).to_string().into_bytes())
 }

@@ -42,8 +42,6 @@ pub struct Lifecycle {
     pub known: IntGauge,
     /// Generations switched away from that still have requests in flight.
     pub draining: IntGauge,
-    /// Requests answered by a generation on trial, by how they ended.
-    pub canary: IntCounterVec,
     /// Copies of requests run by a generation on trial, by how its answer compares.
     pub shadow: IntCounterVec,
 }
@@ -116,11 +114,6 @@ impl Lifecycle {
                 "modelgate_draining_generations",
                 "Generations switched away from that still have requests.",
             )?,
-            canary: counter(
-                "modelgate_canary_requests_total",
-                "Requests answered by a release on trial, by how they ended.",
-                &["model", "outcome"],
-            )?,
             shadow: counter(
                 "modelgate_shadow_requests_total",
                 "Copies of requests run by a release on trial, by how its answer compares.",
@@ -130,23 +123,22 @@ impl Lifecycle {
     }
 
     /// Removes the series of a model that is not known any more.
-    pub(super) fn forget(&self, model: &str) {
+    pub fn forget(&self, model: &str) {
         for outcome in RELEASE_OUTCOMES {
             _ = self.releases.remove_label_values(&[model, outcome]);
         }
-        for outcome in TRIAL_OUTCOMES {
-            _ = self.canary.remove_label_values(&[model, outcome]);
+        for outcome in COPY_OUTCOMES {
             _ = self.shadow.remove_label_values(&[model, outcome]);
         }
     }
 }
 
 /// What may become of a release.
-pub const RELEASE_OUTCOMES: [&str; 7] =
-    ["live", "refused", "unfetched", "superseded", "promoted", "withdrawn", "rolled_back"];
+pub const RELEASE_OUTCOMES: [&str; 8] =
+    ["live", "switched", "refused", "unfetched", "superseded", "promoted", "withdrawn", "rolled_back"];
 
-/// What may become of a request on trial.
-pub const TRIAL_OUTCOMES: [&str; 6] = ["success", "failed", "same", "different", "incompatible", "skipped"];
+/// What may become of a request's copy.
+pub const COPY_OUTCOMES: [&str; 5] = ["failed", "same", "different", "incompatible", "skipped"];
 
 /// Counts one of something.
 pub fn count(family: &IntCounterVec, labels: &[&str]) {

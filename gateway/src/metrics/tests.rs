@@ -8,6 +8,9 @@ fn series_of_versions_that_are_gone_are_removed() {
     let one = metrics.model("m", "1", &["a"]);
     one.ended(Outcome::Success);
     metrics.live("m", "1", 1, "d", 10);
+    for outcome in ["live", "switched", "rolled_back"] {
+        lifecycle::count(&metrics.lifecycle.releases, &["m", outcome]);
+    }
     let series = || String::from_utf8(metrics.render().expect("rendered")).expect("text");
     let count = || series().lines().filter(|line| line.contains(r#"model="m""#)).count();
     assert!(count() > 20);

@@ -1,6 +1,6 @@
 //! What the protocol tells of a model: its metadata, and its configuration in Triton's terms.
 
-use modelgate_columns::{Column, Datatype};
+use modelgate_columns::{Column, Datatype, Signature};
 use serde_json::{Map, Value, json};
 
 use crate::{generation::Generation, oip::input};
@@ -43,17 +43,17 @@ impl From<Datatype> for TritonType {
 }
 
 /// The model's metadata.
-pub fn metadata(generation: &Generation, versions: &[String]) -> Value {
+pub fn metadata(name: &str, signature: &Signature, versions: &[String]) -> Value {
     let tensors = |columns: &[Column]| {
         let tensor = |column: &Column| json!({ "name": column.name, "datatype": column.datatype.protocol_name(), "shape": column.shape });
         columns.iter().map(tensor).collect::<Vec<_>>()
     };
     json!({
-        "name": generation.name,
+        "name": name,
         "versions": versions,
         "platform": PLATFORM,
-        "inputs": tensors(&generation.signature.inputs),
-        "outputs": tensors(&generation.signature.outputs),
+        "inputs": tensors(&signature.inputs),
+        "outputs": tensors(&signature.outputs),
     })
 }
 

@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use crate::{generation::Generation, metrics::Outcome};
+use crate::{
+    generation::Generation,
+    metrics::{ModelMetrics, Outcome},
+};
 
 /// How often something happened, and how long it took in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -24,7 +27,7 @@ impl Duration {
 }
 
 /// Of one model.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct ModelStatistics {
     /// The model.
     pub name: String,
@@ -43,7 +46,7 @@ pub struct ModelStatistics {
 }
 
 /// Where the time went. Nothing is cached, so the last two stay zero.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct InferenceStatistics {
     /// Requests that were answered.
     pub success: Duration,
@@ -66,12 +69,18 @@ pub struct InferenceStatistics {
 impl ModelStatistics {
     /// Of one generation's model, from its series.
     pub fn of(generation: &Generation) -> Self {
-        let metrics = &generation.metrics;
+        Self::counted(&generation.name, &generation.version, Some(&generation.metrics))
+    }
+
+    /// Of a version by what it counted, if that is known.
+    pub fn counted(name: &str, version: &str, metrics: Option<&ModelMetrics>) -> Self {
+        let (name, version) = (name.to_owned(), version.to_owned());
+        let Some(metrics) = metrics else { return Self { name, version, ..Self::default() } };
         let success = metrics.count(Outcome::Success);
         let stages: f64 = metrics.stages.iter().map(prometheus::Histogram::get_sample_sum).sum();
         Self {
-            name: generation.name.clone(),
-            version: generation.version.clone(),
+            name,
+            version,
             last_inference: metrics.last_success_ms(),
             inference_count: metrics.rows.get_sample_sum() as u64,
             execution_count: metrics.batch_rows.get_sample_count(),

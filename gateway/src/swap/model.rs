@@ -384,7 +384,12 @@ impl Model {
             SlotState::Idle => (State::Unavailable, "not resident; the first request loads it".to_owned()),
             SlotState::Failed { reason, .. } => (State::Unavailable, reason.clone()),
         };
-        Status { version: slot.release.version.clone(), state, reason }
+        let is_had = match &slot.state {
+            SlotState::Live(_) | SlotState::Idle => true,
+            SlotState::Busy { until, .. } => *until == Until::LoadedSoon,
+            SlotState::Failed { .. } => false,
+        };
+        Status { version: slot.release.version.clone(), state, reason, in_reach: is_had && !self.unloaded }
     }
 }
 

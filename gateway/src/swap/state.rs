@@ -189,6 +189,8 @@ impl Supervisor {
             if model.is_gone() {
                 self.models.remove(name);
                 self.catalog.remove(name);
+                // Of one that never went live, no generation's end tells.
+                self.metrics.lifecycle.forget(name);
             }
         }
         self.gauge();

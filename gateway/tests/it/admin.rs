@@ -1,11 +1,17 @@
 //! Calls that change what is served: for whom they are, where, and what they do.
 
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    process::Command,
+};
+
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
     flowers::{flowers, place, row},
-    support::{Gateway, demo_row},
+    support::{Gateway, demo_row, grpc},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -13,10 +19,46 @@ async fn without_a_token_they_are_for_this_machine_alone() {
     let gateway = Gateway::demo(|_| {}).await;
     let load = "/v2/repository/models/modelo_covertype_vf/load";
     assert_eq!(gateway.post(load, Vec::new(), &[]).await.status, 200);
-    for header in [("x-forwarded-for", "10.0.0.1"), ("origin", "http://evil.example"), ("host", "evil.example")] {
+    for header in [
+        ("x-forwarded-for", "10.0.0.1"),
+        ("x-forwarded-host", "gateway.example"),
+        ("x-forwarded-proto", "https"),
+        ("cf-connecting-ip", "10.0.0.1"),
+        ("x-envoy-external-address", "10.0.0.1"),
+        ("origin", "http://evil.example"),
+        ("host", "evil.example"),
+    ] {
         let answer = gateway.post(load, Vec::new(), &[header]).await;
         assert_eq!(answer.status, 403, "{header:?}");
         assert!(answer.json()["error"].as_str().is_some_and(|words| words.contains("loopback")), "{}", answer.text);
+    }
+}
+
+/// As a page does whose name was made to point to this machine.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_token_no_other_host_is_answered() {
+    let gateway = Gateway::demo(|_| {}).await;
+    let load = "/v2/repository/models/modelo_covertype_vf/load";
+    let status = |head: String| {
+        let mut stream = TcpStream::connect(&gateway.address).expect("a connection");
+        write!(stream, "{head}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer.split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    assert_eq!(status(format!("POST {load} HTTP/1.1\r\nHost: [::ffff:127.0.0.1]:8080")), "200");
+    assert_eq!(status(format!("POST {load} HTTP/1.1\r\nHost: localhost.")), "200");
+    assert_eq!(status(format!("POST http://localhost{load} HTTP/1.1\r\nHost: localhost")), "200");
+    assert_eq!(status(format!("POST http://evil.example{load} HTTP/1.1\r\nHost: localhost")), "403");
+    assert_eq!(status(format!("POST {load} HTTP/1.0")), "403");
+    for (host, expected) in [("localhost", "200"), ("evil.example", "403")] {
+        // `:authority`, which takes the place of the header.
+        let output = Command::new("curl")
+            .args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "--http2-prior-knowledge", "-X", "POST"])
+            .args(["-H", &format!("Host: {host}"), &gateway.url(load)])
+            .output()
+            .expect("curl");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{host}");
     }
 }
 
@@ -42,6 +84,15 @@ async fn they_may_have_a_port_of_their_own() {
     let url = format!("http://{}{load}", gateway.admin.as_deref().expect("a port"));
     let answer = gateway.client.post(url).send().await.expect("an answer");
     assert_eq!(answer.status(), 200);
+    // Over gRPC as well.
+    let (main, admin) = (gateway.address.clone(), gateway.admin.clone().expect("a port"));
+    let named = |name: &str| [&[0x12, u8::try_from(name.len()).expect("short")], name.as_bytes()].concat();
+    let load = named("modelo_covertype_vf");
+    assert_eq!(grpc(&main, "RepositoryModelLoad", &load, &[]).0, "7");
+    assert_eq!(grpc(&admin, "RepositoryModelLoad", &load, &[]).0, "0");
+    assert_eq!(grpc(&admin, "RepositoryModelUnload", &named("nobody"), &[]).0, "5");
+    assert_eq!(grpc(&admin, "RepositoryModelUnload", &load, &["Via: 1.1 proxy"]).0, "7");
+    assert_ne!(grpc(&admin, "ModelInfer", &[], &[]).0, "0");
     let url = format!("http://{}/predict", gateway.admin.as_deref().expect("a port"));
     assert_eq!(gateway.client.post(url).send().await.expect("an answer").status(), 404);
     gateway.stopped().await;

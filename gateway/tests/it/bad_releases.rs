@@ -79,6 +79,23 @@ async fn what_does_not_load_or_answer_right_never_serves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_never_served_leaves_no_series_once_it_is_taken_away() {
+    let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    place(&flowers("iris", "1"), &root.path().join("1"));
+    let gateway = Gateway::sourcing(&[root.path().display().to_string()], cache.path(), |_| {}).await;
+    gateway.ready().await;
+    let broken = flowers("broken", "1");
+    broken.replace("model.onnx", b"not a graph");
+    place(&broken, &root.path().join("broken"));
+    gateway.becomes("broken", "1", "UNAVAILABLE", "model:").await;
+    let series = "modelgate_releases_total{model=\"broken\",outcome=\"refused\"}";
+    assert_eq!(gateway.metric(series).await, Some(1.0));
+    fs::remove_dir_all(root.path().join("broken")).expect("removed");
+    eventually("it is forgotten", || async { gateway.state("broken", "1").await.is_none() }).await;
+    eventually("its series are gone", || async { gateway.metric(series).await.is_none() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_module_that_traps_in_init_never_serves() {
     let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
     let (gateway, load) = under_load_with(root.path(), cache.path(), "64MiB").await;

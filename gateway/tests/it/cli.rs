@@ -98,6 +98,47 @@ fn mistakes_are_explained() {
     }
 }
 
+/// Where `serve` reads its own from.
+#[test]
+fn rollback_finds_the_address_and_the_token_in_the_variables() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("token");
+    fs::write(&file, "s3cret\n").expect("written");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    for given in [address.clone(), format!("http://{address}")] {
+        let mut command = modelgate(&["rollback", "iris"]);
+        command.env("MODELGATE_LISTEN", "127.0.0.1:1").env("MODELGATE_ADMIN_LISTEN", &given);
+        command.env("MODELGATE_ADMIN_TOKEN_FILE", &file).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().expect("the binary runs");
+        listener.set_nonblocking(true).expect("set");
+        let deadline = Instant::now() + PATIENCE;
+        let mut stream = loop {
+            match listener.accept() {
+                Ok((stream, _)) => break stream,
+                Err(_) => assert!(Instant::now() < deadline, "nothing came at {given}"),
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        };
+        stream.set_nonblocking(false).expect("set");
+        let head: Vec<_> = BufReader::new(stream.try_clone().expect("a stream"))
+            .lines()
+            .map(|line| line.expect("text"))
+            .take_while(|line| !line.is_empty())
+            .collect();
+        assert_eq!(head[0], "POST /v2/repository/models/iris/rollback HTTP/1.1");
+        assert!(head.iter().any(|line| line.eq_ignore_ascii_case("authorization: Bearer s3cret")), "{head:?}");
+        let body = r#"{"name":"iris","version":"1","generation":3}"#;
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).expect("sent");
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!(text(&output.stdout), "iris version 1 (generation 3) answers now\n", "{}", text(&output.stderr));
+    }
+    let help = text(&run(&["rollback", "--help"], "").stdout);
+    for words in ["MODELGATE_ADMIN_LISTEN", "MODELGATE_ADMIN_TOKEN_FILE", "MODELGATE_LISTEN"] {
+        assert!(help.contains(words), "{words} is not in\n{help}");
+    }
+}
+
 #[test]
 fn help_is_the_documentation() {
     let output = run(&["serve", "--help"], "");

@@ -288,7 +288,7 @@ async fn what_answers_is_not_let_go_of_for_what_may_be_of_no_use() {
     let (root, cache) = folders();
     place(&flowers("iris", "1"), &root.path().join("1"));
     // Two stages on three threads: room for one generation.
-    let gateway = on(root.path(), cache.path(), |args| args.max_instances = Some(8)).await;
+    let gateway = on(root.path(), cache.path(), |args| args.max_instances = Some(14)).await;
     let load = Load::start(&gateway, "iris");
     load.hears("1").await;
     let bundle = flowers("iris", "2");

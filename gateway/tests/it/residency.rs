@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::{
     flowers::{flowers, other_model, place, row},
     real::Served,
-    support::{Gateway, client, eventually},
+    support::{Gateway, client, eventually, grpc},
 };
 
 /// Names a model in the row.
@@ -69,6 +69,53 @@ async fn the_first_request_loads_a_model_once() {
     // The default model, which nobody named, too.
     assert_eq!(gateway.predict(row().to_string()).await.status, 200);
     assert_eq!(gateway.predict(row_for("nobody")).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_only_asks_loads_nothing() {
+    let (root, _cache, gateway) = known(2, |_| {}).await;
+    for path in ["/v2/models/m0/ready", "/v2/models/m0/versions/1/ready", "/v1/models/m0"] {
+        let answer = gateway.get(path).await;
+        assert_eq!((answer.status.as_u16(), answer.json()["ready"].clone()), (200, json!(true)), "{path}");
+        assert_eq!(gateway.get(&path.replace("m0", "nobody")).await.status, 404);
+    }
+    let statistics = gateway.get("/v2/models/m0/stats").await.json()["model_stats"].clone();
+    assert_eq!((&statistics[0]["name"], &statistics[0]["inference_count"]), (&json!("m0"), &json!(0)));
+    let ready = |model: &str| grpc(&gateway.address, "ModelReady", &[b"\x0a\x02", model.as_bytes()].concat(), &[]);
+    let (yes, no) = (("0".to_owned(), vec![8, 1]), ("0".to_owned(), vec![]));
+    assert_eq!(ready("m0"), yes);
+    assert_eq!(gateway.metric("modelgate_resident_generations").await, Some(0.0));
+
+    // Unloaded by hand, or of no use: that is an answer, too.
+    assert_eq!(gateway.post("/v2/repository/models/m0/unload", Vec::new(), &[]).await.status, 200);
+    let bad = flowers("m2", "1");
+    bad.replace("model.onnx", b"not a graph");
+    place(&bad, &root.path().join("m2"));
+    eventually("it is known", || async { gateway.state("m2", "1").await.is_some() }).await;
+    assert_eq!(gateway.predict(row_for("m2")).await.status, 503);
+    for model in ["m0", "m2"] {
+        assert_eq!(gateway.get(&format!("/v2/models/{model}/ready")).await.status, 503, "{model}");
+        assert_eq!(ready(model), no, "{model}");
+    }
+    assert_eq!(ready("m9"), no);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_only_asks_keeps_nothing_resident() {
+    let (_root, _cache, gateway) = known(1, |args| args.idle_unload = Some(0.3)).await;
+    assert_eq!(gateway.predict(row_for("m0")).await.status, 200);
+    let described = gateway.get("/v2/models/m0").await;
+    eventually("it is let go", || async {
+        for path in ["", "/ready", "/stats"] {
+            assert_eq!(gateway.get(&format!("/v2/models/m0{path}")).await.status, 200, "{path}");
+        }
+        gateway.metric("modelgate_resident_generations").await == Some(0.0)
+    })
+    .await;
+    // What it takes and gives is known without it.
+    assert_eq!(gateway.get("/v2/models/m0").await.json(), described.json());
+    assert_eq!(gateway.metric("modelgate_resident_generations").await, Some(0.0));
+    assert_eq!(gateway.metric("modelgate_activations_total{outcome=\"success\"}").await, Some(1.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,8 +2,10 @@
 
 use std::{
     fs,
+    io::Write,
     num::NonZeroUsize,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -182,6 +184,27 @@ async fn read(request: reqwest::RequestBuilder) -> Answer {
         headers: response.headers().clone(),
         text: response.text().await.expect("text"),
     }
+}
+
+/// A message to a method of the inference service: gRPC's status and the message of the answer.
+pub fn grpc(address: &str, method: &str, message: &[u8], headers: &[&str]) -> (String, Vec<u8>) {
+    let length = u32::try_from(message.len()).expect("short").to_be_bytes();
+    let mut curl = Command::new("curl")
+        .args(["-s", "-D", "/dev/stderr", "--http2-prior-knowledge", "--data-binary", "@-"])
+        .args(["-H", "Content-Type: application/grpc", "-H", "TE: trailers"])
+        .args(headers.iter().flat_map(|header| ["-H", header]))
+        .arg(format!("http://{address}/inference.GRPCInferenceService/{method}"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("curl");
+    curl.stdin.take().expect("piped").write_all(&[&[0], &length[..], message].concat()).expect("sent");
+    let output = curl.wait_with_output().expect("an answer");
+    let head = String::from_utf8_lossy(&output.stderr).into_owned();
+    let status =
+        head.lines().find_map(|line| line.strip_prefix("grpc-status: ")).map(|status| status.trim().to_owned());
+    (status.unwrap_or(head), output.stdout.get(5..).unwrap_or_default().to_vec())
 }
 
 /// Asks again and again until it holds.

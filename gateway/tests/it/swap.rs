@@ -157,6 +157,14 @@ async fn several_versions_live_at_once_by_policy() {
     let asked = gateway.app.resolve(Some("iris"), Some("2")).await.expect("live");
     assert_eq!(asked.version, "2");
     assert!(gateway.app.resolve(Some("iris"), Some("1")).await.is_err());
+    let told = async |path: &str| {
+        let statistics = gateway.get(path).await.json()["model_stats"].clone();
+        let each = statistics.as_array().expect("a list").iter();
+        each.map(|of| of["version"].as_str().expect("text").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(told("/v2/models/stats").await, ["3", "2"]);
+    assert_eq!(told("/v2/models/iris/stats").await, ["3", "2"]);
+    assert_eq!(told("/v2/models/iris/versions/2/stats").await, ["2"]);
     place(&flowers("iris", "4"), &place_of.root.path().join("4"));
     eventually("the two newest are live", || async { versions() == ["4", "3"] }).await;
 }

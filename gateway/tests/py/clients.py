@@ -116,8 +116,12 @@ def triton_grpc(url):
                 raise AssertionError("no error")
             except InferenceServerException as error:
                 assert status in error.status(), error
+        client.unload_model(MODEL)
+        assert not client.is_model_ready(MODEL)
+        client.load_model(MODEL)
+        assert client.is_model_ready(MODEL)
         try:
-            client.unload_model(MODEL)
+            client.unload_model(MODEL, headers={"x-forwarded-proto": "https"})
             raise AssertionError("anybody may unload models")
         except InferenceServerException as error:
             assert "PERMISSION_DENIED" in error.status(), error

@@ -1,0 +1,123 @@
+//! Where a call that changes what is served came from.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::http::{Extensions, HeaderMap, Uri, header, uri::Authority};
+
+use crate::admin::Caller;
+
+/// Whose connection a request came on, and whether that is the caller's; set where [`matters`] says so.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    peer: IpAddr,
+    is_forwarded: bool,
+}
+
+/// Whether it matters who calls this path.
+pub(super) fn matters(path: &str) -> bool {
+    path.starts_with("/v2/repository/") || path.starts_with("/inference.GRPCInferenceService/Repository")
+}
+
+impl Origin {
+    pub(super) fn of(peer: SocketAddr, uri: &Uri, headers: &HeaderMap) -> Self {
+        Self { peer: peer.ip(), is_forwarded: is_forwarded(uri, headers) }
+    }
+
+    /// What is known of a caller by a request's extensions and its `Authorization` header.
+    pub(crate) fn caller<'a>(extensions: &Extensions, authorization: Option<&'a str>) -> Caller<'a> {
+        let origin = extensions.get::<Self>();
+        Caller {
+            peer: origin.map(|origin| origin.peer),
+            authorization,
+            is_forwarded: origin.is_none_or(|origin| origin.is_forwarded),
+        }
+    }
+}
+
+/// Headers that proxies and browsers add, and a host that is not this machine: a page that a browser on this machine
+/// shows must not be able to unload models.
+fn is_forwarded(uri: &Uri, headers: &HeaderMap) -> bool {
+    let mut hosts =
+        headers.get_all(header::HOST).iter().map(|host| Authority::try_from(host.as_bytes()).ok()).peekable();
+    // An absolute target and HTTP/2 name the host there, and may name another one in the header.
+    let authority = uri.authority();
+    let is_named = authority.is_some() || hosts.peek().is_some();
+    !is_named
+        || authority.is_some_and(|host| !is_local(host))
+        || hosts.any(|host| !host.is_some_and(|host| is_local(&host)))
+        || headers.keys().any(|name| is_added(name.as_str()))
+}
+
+/// Whether a proxy or a browser adds this header.
+fn is_added(name: &str) -> bool {
+    const ADDED: [&str; 11] = [
+        "forwarded",
+        "x-real-ip",
+        "via",
+        "cf-connecting-ip",
+        "true-client-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-envoy-external-address",
+        "fastly-client-ip",
+        "origin",
+        "sec-fetch-site",
+    ];
+    name.starts_with("x-forwarded") || ADDED.contains(&name)
+}
+
+fn is_local(host: &Authority) -> bool {
+    let name = host.host();
+    let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
+    name.strip_suffix('.').unwrap_or(name).eq_ignore_ascii_case("localhost")
+        || address.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn forwarded(uri: &str, headers: &[(&'static str, &str)]) -> bool {
+        let pair = |(name, value): &(&'static str, &str)| {
+            (HeaderName::from_static(name), HeaderValue::from_str(value).expect("a value"))
+        };
+        is_forwarded(&uri.parse().expect("a target"), &headers.iter().map(pair).collect())
+    }
+
+    #[test]
+    fn hosts_on_this_machine_are_known() {
+        for (host, local) in [
+            ("localhost:8080", true),
+            ("localhost.:8080", true),
+            ("127.0.0.1", true),
+            ("[::1]:8080", true),
+            ("[::ffff:127.0.0.1]:8080", true),
+            ("127.0.0.1.nip.io:8080", false),
+            ("localhost:8080@example.org", false),
+            ("[::ffff:10.0.0.1]:8080", false),
+            ("example.org", false),
+            ("", false),
+        ] {
+            assert_eq!(forwarded("/", &[("host", host)]), !local, "{host}");
+        }
+    }
+
+    #[test]
+    fn every_place_that_names_a_host_counts() {
+        assert!(forwarded("http://example.org/", &[("host", "localhost")]));
+        assert!(forwarded("http://localhost/", &[("host", "example.org")]));
+        assert!(!forwarded("http://localhost/", &[("host", "localhost")]));
+        assert!(!forwarded("http://localhost/", &[]));
+        assert!(forwarded("/", &[]), "HTTP/1.0 may name none");
+    }
+
+    #[test]
+    fn what_proxies_and_browsers_add_is_known() {
+        for name in ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "cf-connecting-ip", "via", "origin"] {
+            assert!(forwarded("/", &[("host", "localhost"), (name, "1")]), "{name}");
+        }
+        assert!(!forwarded("/", &[("host", "localhost"), ("x-request-id", "1")]));
+    }
+}
