@@ -295,8 +295,8 @@ async fn what_answers_is_not_let_go_of_for_what_may_be_of_no_use() {
     bundle.replace("golden.json", &fs::read(flowers("iris", "1").file("golden.json")).expect("examples"));
     place(&bundle, &root.path().join("2"));
     gateway.becomes("iris", "2", "UNAVAILABLE", "golden").await;
-    let activated = gateway.metric("modelgate_activations_total{outcome=\"success\"}").await;
-    assert!(activated.is_none_or(|count| count < 1.0), "{activated:?}");
+    let evicted = gateway.metric("modelgate_evictions_total{reason=\"budget\"}").await;
+    assert!(evicted.is_none_or(|count| count < 1.0), "{evicted:?}");
     load.hears("1").await;
     load.end().await;
 }
