@@ -1,15 +1,16 @@
 //! A bucket, or a part of it: every folder that has a manifest is a bundle.
 //!
-//! A look is one listing, and reads the manifests whose ETag is new. Files that `modelgate push` put under their digest are taken
-//! from there; any other tool may put them beside the manifest.
+//! A look is one listing, and reads the manifests whose ETag is new. Files that `modelgate push` put under their digest, in a
+//! folder of blobs above the manifest, are taken from there; any other tool may put them beside the manifest.
 
 use std::{
     collections::{HashMap, HashSet},
+    iter::successors,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use crate::{
-    bundle::{FileRef, MANIFEST, MAX_MANIFEST},
+    bundle::{FileRef, MANIFEST, MAX_MANIFEST, is_sha256},
     source::{
         error::{Kind, SourceError},
         listing::Listing,
@@ -18,7 +19,7 @@ use crate::{
     },
     store::Incoming,
 };
-use aws_sdk_s3::Client;
+use aws_sdk_s3::{Client, operation::get_object::GetObjectOutput};
 use futures_util::{StreamExt, stream};
 
 /// Keys listed in one look.
@@ -41,8 +42,8 @@ pub(super) struct S3Source {
     seen: Mutex<HashMap<Key, Arc<[u8]>>>,
     /// By key, the last one there that named a release: what it was goes on being offered while something else is there.
     good: Mutex<HashMap<String, Arc<[u8]>>>,
-    /// Digests of the files under [`BLOBS`].
-    blobs: Mutex<HashSet<String>>,
+    /// Keys of the files in folders of [`BLOBS`]; `None` before a listing went well.
+    blobs: Mutex<Option<HashSet<String>>>,
 }
 
 impl S3Source {
@@ -72,8 +73,8 @@ impl S3Source {
                 listed += 1;
                 let (Some(key), Some(etag)) = (object.key, object.e_tag) else { continue };
                 let Some(rest) = key.strip_prefix(&self.prefix) else { continue };
-                if let Some(digest) = rest.strip_prefix(BLOBS) {
-                    blobs.insert(digest.to_owned());
+                if is_blob(&key) {
+                    blobs.insert(key);
                 } else if rest == MANIFEST || rest.ends_with(&format!("/{MANIFEST}")) {
                     if object.size.and_then(|size| usize::try_from(size).ok()).is_some_and(|size| size > MAX_MANIFEST) {
                         listing.problems.push(format!("{key}: at most {MAX_MANIFEST} bytes are taken"));
@@ -88,7 +89,7 @@ impl S3Source {
                 break;
             }
         }
-        *self.blobs.lock().unwrap_or_else(PoisonError::into_inner) = blobs;
+        *self.blobs.lock().unwrap_or_else(PoisonError::into_inner) = Some(blobs);
         let reads = manifests.into_iter().map(|key| self.manifest(key));
         let read: Vec<_> = stream::iter(reads).buffer_unordered(READS).collect().await;
         let (mut seen, mut good) = (HashMap::new(), HashMap::new());
@@ -139,16 +140,51 @@ impl S3Source {
         into: Incoming,
         limit: u64,
     ) -> Result<Incoming, SourceError> {
-        let blob = file.filter(|file| self.blobs.lock().unwrap_or_else(PoisonError::into_inner).contains(&file.sha256));
-        let key = match (blob, file) {
-            (Some(blob), _) => format!("{}{BLOBS}{}", self.prefix, blob.sha256),
-            (None, Some(file)) => format!("{at}{}", file.file),
-            (None, None) => at.to_owned(),
-        };
-        let object =
-            self.client.get_object().bucket(&self.bucket).key(key).send().await.map_err(|error| explain(&error))?;
-        download(object, into, limit).await
+        let Some(file) = file else { return self.get(at, into, limit).await };
+        for blob in self.places(at, &file.sha256) {
+            match self.object(&blob).await {
+                Ok(object) => return download(object, into, limit).await,
+                // It is elsewhere. Whoever may not list a bucket is denied what is not there.
+                Err(error) if matches!(error.kind, Kind::Missing | Kind::Denied) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.get(&format!("{at}{}", file.file), into, limit).await
     }
+
+    /// Where a blob of the bundle at `at` is by the listing, else where it may be: in a folder of blobs above the manifest,
+    /// the nearest first. The listing tells nothing of what is above the prefix.
+    fn places(&self, at: &str, sha256: &str) -> Vec<String> {
+        let all: Vec<_> = above(at).map(|folder| format!("{folder}{BLOBS}{sha256}")).collect();
+        let blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(blobs) = blobs.as_ref() else { return all };
+        match all.iter().find(|key| blobs.contains(*key)) {
+            Some(key) => vec![key.clone()],
+            None => all.into_iter().filter(|key| !key.starts_with(&self.prefix)).collect(),
+        }
+    }
+
+    async fn object(&self, key: &str) -> Result<GetObjectOutput, SourceError> {
+        self.client.get_object().bucket(&self.bucket).key(key).send().await.map_err(|error| explain(&error))
+    }
+
+    async fn get(&self, key: &str, into: Incoming, limit: u64) -> Result<Incoming, SourceError> {
+        download(self.object(key).await?, into, limit).await
+    }
+}
+
+/// Whether this is the key of a file that is named by its digest, in a folder of blobs.
+fn is_blob(key: &str) -> bool {
+    key.rsplit_once('/')
+        .is_some_and(|(folder, name)| is_sha256(name) && (folder.ends_with("/blobs") || folder == "blobs"))
+}
+
+/// A folder, and all that it is in, as far as the bucket: `a/b/`, `a/`, and nothing.
+fn above(folder: &str) -> impl Iterator<Item = &str> {
+    successors(Some(folder), |folder| {
+        let folder = folder.strip_suffix('/')?;
+        Some(&folder[..folder.rfind('/').map_or(0, |slash| slash + 1)])
+    })
 }
 
 /// A manifest, or another object as small.
@@ -163,4 +199,31 @@ pub(super) async fn read_small(client: &Client, bucket: &str, key: &str) -> Resu
         }
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blobs_are_looked_for_in_every_folder_above() {
+        assert_eq!(above("a/b/1/").collect::<Vec<_>>(), ["a/b/1/", "a/b/", "a/", ""]);
+        assert_eq!(above("").collect::<Vec<_>>(), [""]);
+        let sha256 = "0".repeat(64);
+        let source = S3Source::new(
+            S3Place { bucket: "models".into(), prefix: "a/live".into(), ..S3Place::default() },
+            0,
+            &Environment::default(),
+        );
+        let places = || source.places("a/live/iris/1/", &sha256);
+        let key = |folder: &str| format!("{folder}blobs/{sha256}");
+        // Nothing was listed yet.
+        assert_eq!(places(), ["a/live/iris/1/", "a/live/iris/", "a/live/", "a/", ""].map(key));
+        let list = |keys: &[String]| *source.blobs.lock().expect("no panic") = Some(keys.iter().cloned().collect());
+        list(&[]);
+        assert_eq!(places(), ["a/", ""].map(key));
+        list(&[key("a/live/"), key("a/live/iris/")]);
+        assert_eq!(places(), [key("a/live/iris/")]);
+        assert!(is_blob(&key("")) && is_blob(&key("a/")) && !is_blob(&key("a")) && !is_blob("blobs/bundle.toml"));
+    }
 }

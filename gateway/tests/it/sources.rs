@@ -56,6 +56,33 @@ async fn what_is_pushed_to_a_bucket_serves() {
     assert_eq!(sources["sources"][0]["address"], "s3://models/live");
 }
 
+/// The files of a bundle are in the folder of blobs at the prefix it was pushed to, wherever it is looked at from.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_pushed_serves_to_sources_above_and_below_its_prefix() {
+    let s3 = S3::start().await;
+    push(&s3, &flowers("iris", "1"), "team/live");
+    for prefix in ["", "team", "team/live/iris", "team/live/iris/1"] {
+        let cache = TempDir::new().expect("a folder");
+        let gateway = serve(s3.source(prefix), &cache).await;
+        gateway.becomes("iris", "1", "READY", "").await;
+    }
+}
+
+/// Who may read objects but not list them finds the files of what was offered before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_cannot_be_listed_gives_files_that_the_cache_has_lost() {
+    let (s3, cache) = (S3::start().await, TempDir::new().expect("a folder"));
+    push(&s3, &flowers("iris", "1"), "live");
+    let wire = Wire::to(&s3.address).await;
+    let gateway = serve(source_at(&wire.address, "live"), &cache).await;
+    gateway.ready().await;
+    Arc::into_inner(gateway).expect("the only one").stopped().await;
+    fs::remove_dir_all(cache.path().join("files")).expect("removed");
+    wire.fail(Fault::refusal(403, "AccessDenied").on("list-type=2"));
+    let gateway = serve(source_at(&wire.address, "live"), &cache).await;
+    gateway.becomes("iris", "1", "READY", "").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_bundle_is_not_pushed() {
     let s3 = S3::start().await;
