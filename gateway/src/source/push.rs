@@ -48,8 +48,6 @@ pub async fn push(
             continue;
         }
         let key = format!("{prefix}{BLOBS}{}", file.sha256);
-        // A blob is only ever written under its own digest, so one of the right name is the right one.
-        let there = client.head_object().bucket(&place.bucket).key(&key).send().await.is_ok();
         let bytes = read_inside(folder, &file.file).map_err(anyhow::Error::msg).context(file.file.clone())?;
         let actual = format!("{:x}", <sha2::Sha256 as sha2::Digest>::digest(&bytes));
         ensure!(
@@ -58,7 +56,7 @@ pub async fn push(
             file.file,
             file.sha256
         );
-        if there {
+        if is_there(&client, &place.bucket, &key, bytes.len()).await {
             tell(format!("{}: there already", file.file));
             continue;
         }
@@ -122,10 +120,16 @@ async fn upload(
     let end = client.complete_multipart_upload().bucket(bucket).key(key).upload_id(&id).multipart_upload(done.build());
     if let Err(error) = end.send().await {
         // Another push of the same file may have been quicker.
-        let there = client.head_object().bucket(bucket).key(key).send().await.is_ok();
-        ensure!(there, "{key}: {}", explain(&error));
+        ensure!(is_there(client, bucket, key, size).await, "{key}: {}", explain(&error));
     }
     Ok(())
+}
+
+/// Whether a blob is there already. It is only ever written under its own digest, so one of the right name and length is the
+/// right one; another length is that of a copy by another tool that was broken off.
+async fn is_there(client: &Client, bucket: &str, key: &str, size: usize) -> bool {
+    let head = client.head_object().bucket(bucket).key(key).send().await;
+    head.is_ok_and(|head| head.content_length().and_then(|length| usize::try_from(length).ok()) == Some(size))
 }
 
 /// Parts by number, each with its length and its ETag.

@@ -44,6 +44,8 @@ pub(super) struct S3Source {
     good: Mutex<HashMap<String, Arc<[u8]>>>,
     /// Keys of the files in folders of [`BLOBS`]; `None` before a listing went well.
     blobs: Mutex<Option<HashSet<String>>>,
+    /// Keys of files that were handed over.
+    given: Mutex<HashSet<String>>,
 }
 
 impl S3Source {
@@ -59,6 +61,7 @@ impl S3Source {
             seen: Mutex::default(),
             good: Mutex::default(),
             blobs: Mutex::default(),
+            given: Mutex::default(),
         }
     }
 
@@ -140,36 +143,47 @@ impl S3Source {
         into: Incoming,
         limit: u64,
     ) -> Result<Incoming, SourceError> {
-        let Some(file) = file else { return self.get(at, into, limit).await };
-        for blob in self.places(at, &file.sha256) {
-            match self.object(&blob).await {
-                Ok(object) => return download(object, into, limit).await,
-                // It is elsewhere. Whoever may not list a bucket is denied what is not there.
-                Err(error) if matches!(error.kind, Kind::Missing | Kind::Denied) => {}
-                Err(error) => return Err(error),
-            }
+        let Some(file) = file else { return download(self.object(at).await?, into, limit).await };
+        let mut places = self.places(at, file);
+        // What was handed over and is asked for again was damaged, or lost since: other places have their turn before it.
+        let again = |key: &String| self.given.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        if let Some(place) = places.iter().position(again) {
+            let given = places.remove(place);
+            places.push(given);
         }
-        self.get(&format!("{at}{}", file.file), into, limit).await
+        let mut missing = SourceError::new(Kind::Missing, "it is in no place");
+        for key in places {
+            let object = match self.object(&key).await {
+                // Whoever may not list a bucket is denied what is not there.
+                Err(error) if matches!(error.kind, Kind::Missing | Kind::Denied) => {
+                    missing = error;
+                    continue;
+                }
+                object => object?,
+            };
+            let into = download(object, into, limit).await?;
+            self.given.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+            return Ok(into);
+        }
+        Err(missing)
     }
 
-    /// Where a blob of the bundle at `at` is by the listing, else where it may be: in a folder of blobs above the manifest,
-    /// the nearest first. The listing tells nothing of what is above the prefix.
-    fn places(&self, at: &str, sha256: &str) -> Vec<String> {
-        let all: Vec<_> = above(at).map(|folder| format!("{folder}{BLOBS}{sha256}")).collect();
-        let blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(blobs) = blobs.as_ref() else { return all };
-        match all.iter().find(|key| blobs.contains(*key)) {
-            Some(key) => vec![key.clone()],
-            None => all.into_iter().filter(|key| !key.starts_with(&self.prefix)).collect(),
+    /// Where a file of the bundle at `at` may be. In a folder of blobs above the manifest, the nearest first: in the one
+    /// that the listing has, else in those that it tells nothing of. Then beside the manifest.
+    fn places(&self, at: &str, file: &FileRef) -> Vec<String> {
+        let mut places: Vec<_> = above(at).map(|folder| format!("{folder}{BLOBS}{}", file.sha256)).collect();
+        if let Some(blobs) = &*self.blobs.lock().unwrap_or_else(PoisonError::into_inner) {
+            match places.iter().position(|key| blobs.contains(key)) {
+                Some(listed) => places = vec![places.swap_remove(listed)],
+                None => places.retain(|key| !key.starts_with(&self.prefix)),
+            }
         }
+        places.push(format!("{at}{}", file.file));
+        places
     }
 
     async fn object(&self, key: &str) -> Result<GetObjectOutput, SourceError> {
         self.client.get_object().bucket(&self.bucket).key(key).send().await.map_err(|error| explain(&error))
-    }
-
-    async fn get(&self, key: &str, into: Incoming, limit: u64) -> Result<Incoming, SourceError> {
-        download(self.object(key).await?, into, limit).await
     }
 }
 
@@ -215,15 +229,20 @@ mod tests {
             0,
             &Environment::default(),
         );
-        let places = || source.places("a/live/iris/1/", &sha256);
+        let file = FileRef { file: "model.onnx".into(), sha256: sha256.clone() };
         let key = |folder: &str| format!("{folder}blobs/{sha256}");
+        let looked_for_in = |folders: &[&str]| {
+            let beside = "a/live/iris/1/model.onnx".to_owned();
+            let keys: Vec<_> = folders.iter().map(|folder| key(folder)).chain([beside]).collect();
+            assert_eq!(source.places("a/live/iris/1/", &file), keys);
+        };
         // Nothing was listed yet.
-        assert_eq!(places(), ["a/live/iris/1/", "a/live/iris/", "a/live/", "a/", ""].map(key));
+        looked_for_in(&["a/live/iris/1/", "a/live/iris/", "a/live/", "a/", ""]);
         let list = |keys: &[String]| *source.blobs.lock().expect("no panic") = Some(keys.iter().cloned().collect());
         list(&[]);
-        assert_eq!(places(), ["a/", ""].map(key));
+        looked_for_in(&["a/", ""]);
         list(&[key("a/live/"), key("a/live/iris/")]);
-        assert_eq!(places(), [key("a/live/iris/")]);
+        looked_for_in(&["a/live/iris/"]);
         assert!(is_blob(&key("")) && is_blob(&key("a/")) && !is_blob(&key("a")) && !is_blob("blobs/bundle.toml"));
     }
 }

@@ -243,3 +243,22 @@ async fn a_damaged_cache_is_fetched_again() {
     let sources: Value = gateway.get("/v2/repository/sources").await.json();
     assert_eq!(sources["sources"][0]["state"], "ok");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_blob_is_pushed_again_and_a_file_beside_the_manifest_takes_its_place() {
+    let (s3, cache) = (S3::start().await, TempDir::new().expect("a folder"));
+    let bundle = flowers("iris", "1");
+    push(&s3, &bundle, "live");
+    let model = fs::read(bundle.file("model.onnx")).expect("a model");
+    let blob = format!("live/blobs/{}", sha256(&model));
+    s3.put(&blob, model[..1000].to_vec()).await;
+    let gateway = serve(s3.source("live"), &cache).await;
+    gateway.becomes("iris", "1", "UNAVAILABLE", "model.onnx: wrong digest").await;
+    s3.put("live/iris/1/model.onnx", model.clone()).await;
+    gateway.becomes("iris", "1", "READY", "").await;
+
+    let told = push(&s3, &bundle, "live");
+    assert!(told.contains("model.onnx: 7867 of 7867 bytes") && told.contains("golden.json: there already"), "{told}");
+    let sent = gateway.client.get(s3.url(&format!("models/{blob}"))).send().await.expect("an answer");
+    assert_eq!(sha256(&sent.bytes().await.expect("a body")), sha256(&model));
+}
