@@ -7,6 +7,7 @@ use std::{
     collections::{HashMap, HashSet},
     iter::successors,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use crate::{
@@ -21,12 +22,16 @@ use crate::{
 };
 use aws_sdk_s3::{Client, operation::get_object::GetObjectOutput};
 use futures_util::{StreamExt, stream};
+use tokio::time::timeout;
 
 /// Keys listed in one look.
 const MAX_KEYS: usize = 200_000;
 
 /// Manifests read at once.
 const READS: usize = 8;
+
+/// One manifest is read within this: less than a look may take, so that one that hangs does not hide the others.
+const READ: Duration = Duration::from_secs(10);
 
 /// An object's name and its ETag.
 type Key = (String, String);
@@ -131,9 +136,18 @@ impl S3Source {
         let known = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         let read = match known {
             Some(bytes) => Ok(bytes),
-            None => read_small(&self.client, &self.bucket, &key.0).await.map(Into::into),
+            None => self.read(&key).await,
         };
         (key, read)
+    }
+
+    /// What was read is known at once: a look that is broken off later leaves it to the next.
+    async fn read(&self, key: &Key) -> Result<Arc<[u8]>, SourceError> {
+        let read = timeout(READ, read_small(&self.client, &self.bucket, &key.0)).await;
+        let too_late = |_| SourceError::new(Kind::Timeout, format!("not read within {} s", READ.as_secs()));
+        let bytes: Arc<[u8]> = read.map_err(too_late)??.into();
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), Arc::clone(&bytes));
+        Ok(bytes)
     }
 
     pub(super) async fn fetch(

@@ -4,6 +4,7 @@ use std::{
     fs,
     process::{Command, Stdio},
     sync::Arc,
+    time::Duration,
 };
 
 use reqwest::{Client, StatusCode};
@@ -143,6 +144,37 @@ async fn a_bucket_that_is_not_there_is_missing_until_it_is_made() {
     assert_eq!(gateway.get("/v2/health/ready").await.status, 503);
     assert_eq!(gateway.client.put(s3.url("later")).send().await.expect("an answer").status(), StatusCode::OK);
     source_becomes(&gateway.client, &gateway.address, "ok").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_never_comes_hides_no_others() {
+    let (s3, cache) = (S3::start().await, TempDir::new().expect("a folder"));
+    push(&s3, &flowers("iris", "1"));
+    push(&s3, &flowers("stuck", "1"));
+    let wire = Wire::to(&s3.address).await;
+    wire.fail(Fault::StallAfter(0).on("get /models/live/stuck/1/bundle.toml"));
+    let gateway = Gateway::sourcing(&[source_at(&wire.address, "live")], cache.path(), |_| {}).await;
+    gateway.becomes("iris", "1", "READY", "").await;
+    let sources = gateway.get("/v2/repository/sources").await.json();
+    assert_eq!(sources["sources"][0]["state"], "ok", "{sources}");
+    assert!(sources["sources"][0]["problems"].to_string().contains("stuck/1/bundle.toml: timeout"), "{sources}");
+}
+
+/// Eight at once, four seconds each: ten rounds, where a look has time for seven.
+#[tokio::test(flavor = "multi_thread")]
+async fn more_manifests_than_one_look_has_time_for_are_read_by_the_next() {
+    let (s3, cache) = (S3::start().await, TempDir::new().expect("a folder"));
+    for number in 0..80 {
+        let manifest = fs::read_to_string(flowers("many", &number.to_string()).file("bundle.toml")).expect("text");
+        s3.put(&format!("late/{number}/bundle.toml"), manifest.into_bytes()).await;
+    }
+    let wire = Wire::to(&s3.address).await;
+    wire.fail(Fault::Late(Duration::from_secs(4)).on("/bundle.toml"));
+    let gateway = Gateway::sourcing(&[source_at(&wire.address, "late")], cache.path(), |_| {}).await;
+    source_becomes(&gateway.client, &gateway.address, "timeout").await;
+    source_becomes(&gateway.client, &gateway.address, "ok").await;
+    let sources = gateway.get("/v2/repository/sources").await.json();
+    assert_eq!(sources["sources"][0]["releases"], 80, "{sources}");
 }
 
 /// Under load, with a new version whose graph comes slowly, ends early, or stops coming.
