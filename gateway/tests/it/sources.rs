@@ -151,7 +151,9 @@ async fn a_store_that_fails_changes_nothing_but_its_state() {
         (Fault::refusal(403, "InvalidAccessKeyId"), "denied"),
         (Fault::refusal(403, "RequestTimeTooSkewed"), "clock_skew"),
         (Fault::refusal(404, "NoSuchBucket"), "missing"),
+        (Fault::refusal(400, "ExpiredToken"), "denied"),
         (Fault::refusal(503, "SlowDown"), "server_error"),
+        (Fault::refusal(429, "TooManyRequests"), "server_error"),
         (Fault::Answer("HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\n<garbage>".into()), "garbage"),
     ] {
         wire.fail(fault);
