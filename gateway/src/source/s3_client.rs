@@ -82,8 +82,16 @@ pub(super) fn explain<E: ProvideErrorMetadata + std::fmt::Debug>(error: &SdkErro
     };
     let status = service.raw().status().as_u16();
     let code = service.err().code().unwrap_or_default();
-    let message = service.err().message().unwrap_or_default();
+    let message = without_ids(service.err().message().unwrap_or_default());
     SourceError::new(kind(code, status), format!("status {status} {code} {message}"))
+}
+
+/// The words as far as the first id of a request or host: it differs each time, and makes news of what is none.
+fn without_ids(message: &str) -> &str {
+    let lower = message.to_ascii_lowercase();
+    let ids = ["request id", "request-id", "request_id", "requestid", "host id", "host-id", "host_id", "hostid"];
+    let end = ids.iter().filter_map(|id| lower.find(id)).min().unwrap_or(message.len());
+    message[..end].trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '(' | '[' | ',' | ';'))
 }
 
 /// What a refusal means. Servers differ in the status that goes with a code: tokens that have expired are told with 400, too.
@@ -173,6 +181,19 @@ mod tests {
             ("InvalidArgument", 400, Kind::Garbage),
         ] {
             assert_eq!(kind(code, status), means, "{code} {status}");
+        }
+    }
+
+    #[test]
+    fn ids_that_differ_each_time_are_left_out() {
+        for (message, words) in [
+            ("Access Denied. Request ID: 000a1b", "Access Denied."),
+            ("Müde (RequestId: 1; HostId: 2)", "Müde"),
+            ("Slow down, HostId=/x+y=", "Slow down"),
+            ("Access Denied.", "Access Denied."),
+            ("", ""),
+        ] {
+            assert_eq!(without_ids(message), words);
         }
     }
 }
