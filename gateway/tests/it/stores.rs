@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -254,4 +254,46 @@ async fn a_push_that_was_broken_off_goes_on_where_it_was() {
     let output = modelgate_at(&wire.address, &arguments);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stdout).contains("model.onnx: there already"));
+}
+
+/// They go on with one upload, and the first to be done ends it for both.
+#[tokio::test(flavor = "multi_thread")]
+async fn pushes_of_one_file_at_once_all_end_well() {
+    let (s3, bundle) = (S3::start().await, flowers("iris", "1"));
+    let graph = vec![7; 17 << 20];
+    bundle.replace("model.onnx", &graph);
+    let blob = format!("models/live/blobs/{}", sha256(&graph));
+    // The tests' server calls this answer otherwise than S3 and MinIO do.
+    let words = Wire::to(&s3.address).await;
+    words.fail(Fault::Reword("ListPartsResponse", "ListPartsResult  ").on("x-id=listparts"));
+    let wire = Wire::to(&words.address).await;
+    let folder = bundle.path().to_str().expect("text").to_owned();
+    let push = |address: &str| {
+        let (address, folder) = (address.to_owned(), folder.clone());
+        tokio::spawn(async move {
+            let output = modelgate_at(&address, &["push", &folder, "s3://models/live"]);
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        })
+    };
+    wire.fail(Fault::Late(Duration::from_secs(4)).on("partnumber=2"));
+    let slow = push(&wire.address);
+    eventually("an upload was begun", || async {
+        let uploads = s3.signed(Method::GET, "models?uploads").send().await.expect("an answer");
+        uploads.text().await.expect("text").contains(&sha256(&graph))
+    })
+    .await;
+    push(&words.address).await.expect("it ends well");
+    slow.await.expect("it ends well");
+    assert!(s3.has("live/iris/1/bundle.toml").await);
+
+    // An upload that is gone, with nothing left of it, is begun anew.
+    let deleted = s3.signed(Method::DELETE, &blob).send().await.expect("an answer");
+    assert!(deleted.status().is_success());
+    let begun = s3.signed(Method::POST, &format!("{blob}?uploads")).send().await.expect("an answer");
+    let begun = begun.text().await.expect("text");
+    let id = begun.split("<UploadId>").nth(1).and_then(|rest| rest.split('<').next()).expect("an id");
+    wire.fail(Fault::refusal(404, "NoSuchUpload").on(&format!("partnumber=1&uploadid={id}")));
+    push(&wire.address).await.expect("it ends well");
+    let sent = client().get(s3.url(&blob)).send().await.expect("an answer").bytes().await.expect("a body");
+    assert_eq!(sha256(&sent), sha256(&graph));
 }
