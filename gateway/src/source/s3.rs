@@ -33,7 +33,7 @@ const READS: usize = 8;
 /// One manifest is read within this: less than a look may take, so that one that hangs does not hide the others.
 const READ: Duration = Duration::from_secs(10);
 
-/// An object's name and its ETag.
+/// An object's name and its ETag, or what else tells that it changed.
 type Key = (String, String);
 
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl S3Source {
         while let Some(page) = pages.next().await {
             for object in page.map_err(|error| explain(&error))?.contents.unwrap_or_default() {
                 listed += 1;
-                let (Some(key), Some(etag)) = (object.key, object.e_tag) else { continue };
+                let Some(key) = object.key else { continue };
                 let Some(rest) = key.strip_prefix(&self.prefix) else { continue };
                 if is_blob(&key) {
                     blobs.insert(key);
@@ -88,7 +88,9 @@ impl S3Source {
                         listing.problems.push(format!("{key}: at most {MAX_MANIFEST} bytes are taken"));
                         bad.push(key);
                     } else {
-                        manifests.push((key, etag));
+                        // Not every server lists ETags.
+                        let other = || format!("{:?} {:?}", object.size, object.last_modified);
+                        manifests.push((key, object.e_tag.unwrap_or_else(other)));
                     }
                 }
             }

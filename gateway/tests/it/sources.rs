@@ -264,3 +264,22 @@ async fn a_damaged_blob_is_pushed_again_and_a_file_beside_the_manifest_takes_its
     let sent = gateway.client.get(s3.url(&format!("models/{blob}"))).send().await.expect("an answer");
     assert_eq!(sha256(&sent.bytes().await.expect("a body")), sha256(&model));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_lists_no_etags_is_followed() {
+    let (s3, cache) = (S3::start().await, TempDir::new().expect("a folder"));
+    push(&s3, &flowers("iris", "1"), "live");
+    let wire = Wire::to(&s3.address).await;
+    wire.fail(Fault::Reword("ETag>", "None>").on("list-type=2"));
+    let gateway = serve(source_at(&wire.address, "live"), &cache).await;
+    gateway.becomes("iris", "1", "READY", "").await;
+    // In the same place.
+    push(&s3, &flowers("iris", "23"), "live");
+    let manifest = fs::read(flowers("iris", "23").file("bundle.toml")).expect("there");
+    s3.put("live/iris/1/bundle.toml", manifest).await;
+    eventually("it is read again", || async {
+        let sources = gateway.get("/v2/repository/sources").await.json();
+        sources["sources"][0]["problems"].to_string().contains("a second iris version 23")
+    })
+    .await;
+}
