@@ -36,6 +36,7 @@ pub async fn push(
 ) -> anyhow::Result<()> {
     let spec = Spec::parse(to)?;
     let Kind::S3(place) = spec.kind()? else { anyhow::bail!("expected s3://bucket/prefix, got {to}") };
+    place.check(environment)?;
     let manifest_bytes = read_inside(folder, MANIFEST).map_err(anyhow::Error::msg).context(MANIFEST)?;
     let manifest = Manifest::parse(&manifest_bytes).map_err(anyhow::Error::msg)?;
     let problems = manifest.problems();

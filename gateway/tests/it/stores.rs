@@ -297,3 +297,21 @@ async fn pushes_of_one_file_at_once_all_end_well() {
     let sent = client().get(s3.url(&blob)).send().await.expect("an answer").bytes().await.expect("a body");
     assert_eq!(sha256(&sent), sha256(&graph));
 }
+
+#[test]
+fn an_endpoint_that_is_no_url_is_refused_at_the_start() {
+    let start = |source: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_modelgate"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--source", source])
+            .output()
+            .expect("the binary runs");
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    for source in ["store=s3://models/live?endpoint=127.0.0.1:20000", "store=models:/iris/1?endpoint=minio"] {
+        let told = start(source);
+        assert!(told.contains("source store: endpoint: expected http://HOST:PORT or https://HOST"), "{told}");
+    }
+    let told = start("ftp://u:secret@h/x");
+    assert!(told.contains("got ftp://h/x") && !told.contains("secret"), "{told}");
+}
