@@ -37,7 +37,7 @@ impl S3Place {
     /// Whether it can be asked with what the environment says, as far as that can be told without asking.
     ///
     /// # Errors
-    /// An endpoint that is none.
+    /// An endpoint that is none, and half a pair of keys: without the other half requests would be anonymous.
     pub(super) fn check(&self, environment: &Environment) -> anyhow::Result<()> {
         let variables =
             [("AWS_ENDPOINT_URL", &environment.endpoint), ("MLFLOW_S3_ENDPOINT_URL", &environment.mlflow_endpoint)];
@@ -47,6 +47,9 @@ impl S3Place {
             let is_url = Url::parse(endpoint).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
             ensure!(is_url, "{name}: expected http://HOST:PORT or https://HOST, got {:?}", without_user(endpoint));
         }
+        let (key, secret) = (environment.access_key.is_some(), environment.secret_key.is_some());
+        ensure!(self.anonymous || secret || !key, "AWS_ACCESS_KEY_ID is set, AWS_SECRET_ACCESS_KEY is missing");
+        ensure!(self.anonymous || key || !secret, "AWS_SECRET_ACCESS_KEY is set, AWS_ACCESS_KEY_ID is missing");
         Ok(())
     }
 }
@@ -289,5 +292,21 @@ mod tests {
             let error = given(option, variable).expect_err(variable);
             assert!(error.contains(told) && !error.contains("secret"), "{error}");
         }
+    }
+    #[test]
+    fn half_a_pair_of_keys_is_told() {
+        let given = |access_key: Option<&str>, secret_key: Option<&str>, anonymous: bool| {
+            let place = S3Place { anonymous, ..S3Place::default() };
+            let (access_key, secret_key) = (access_key.map(str::to_owned), secret_key.map(str::to_owned));
+            place.check(&Environment { access_key, secret_key, ..Environment::default() })
+        };
+        for (access_key, secret_key, missing) in
+            [(Some("key"), None, "AWS_SECRET_ACCESS_KEY is missing"), (None, Some("s"), "AWS_ACCESS_KEY_ID is missing")]
+        {
+            let error = given(access_key, secret_key, false).expect_err(missing).to_string();
+            assert!(error.contains(missing), "{error}");
+            assert!(given(access_key, secret_key, true).is_ok());
+        }
+        assert!(given(Some("key"), Some("s"), false).is_ok() && given(None, None, false).is_ok());
     }
 }

@@ -299,19 +299,30 @@ async fn pushes_of_one_file_at_once_all_end_well() {
 }
 
 #[test]
-fn an_endpoint_that_is_no_url_is_refused_at_the_start() {
-    let start = |source: &str| {
+fn what_no_source_can_use_is_refused_at_the_start() {
+    let cache = TempDir::new().expect("a folder");
+    let start = |source: &str, variable: &str| {
         let output = Command::new(env!("CARGO_BIN_EXE_modelgate"))
             .args(["serve", "--listen", "127.0.0.1:0", "--source", source])
+            .arg("--cache")
+            .arg(cache.path())
+            .env_clear()
+            .env(variable, "key")
             .output()
             .expect("the binary runs");
         assert!(!output.status.success());
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
     for source in ["store=s3://models/live?endpoint=127.0.0.1:20000", "store=models:/iris/1?endpoint=minio"] {
-        let told = start(source);
+        let told = start(source, "NOTHING");
         assert!(told.contains("source store: endpoint: expected http://HOST:PORT or https://HOST"), "{told}");
     }
-    let told = start("ftp://u:secret@h/x");
+    let told = start("ftp://u:secret@h/x", "NOTHING");
     assert!(told.contains("got ftp://h/x") && !told.contains("secret"), "{told}");
+    for (set, missing) in
+        [("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID")]
+    {
+        let told = start("store=s3://models/live?endpoint=http://127.0.0.1:1", set);
+        assert!(told.contains(&format!("source store: {set} is set, {missing} is missing")), "{told}");
+    }
 }
