@@ -19,6 +19,8 @@ mod watch;
 
 use std::time::Duration;
 
+use anyhow::Context;
+
 use self::{dir::DirSource, mlflow::MlflowSource, s3::S3Source};
 pub use self::{
     error::{Kind, SourceError},
@@ -47,7 +49,7 @@ pub struct Source {
 #[derive(Debug)]
 enum SourceKind {
     Dir(DirSource),
-    S3(S3Source),
+    S3(Box<S3Source>),
     Mlflow(Box<MlflowSource>),
 }
 
@@ -55,12 +57,19 @@ impl Source {
     /// Ready to be looked at; touches no network.
     ///
     /// # Errors
-    /// An address that cannot be understood.
+    /// An address that cannot be understood, or an environment that does not go with it.
     pub fn new(spec: &Spec, place: usize, environment: &Environment) -> anyhow::Result<Self> {
+        let of_source = || format!("source {}", spec.name);
         let kind = match spec.kind()? {
             spec::Kind::Dir(folder) => SourceKind::Dir(DirSource::new(folder, place)),
-            spec::Kind::S3(place_in) => SourceKind::S3(S3Source::new(place_in, place, environment)),
-            spec::Kind::Mlflow(model) => SourceKind::Mlflow(Box::new(MlflowSource::new(model, place, environment)?)),
+            spec::Kind::S3(bucket) => {
+                bucket.check(environment).with_context(of_source)?;
+                SourceKind::S3(Box::new(S3Source::new(bucket, place, environment)))
+            }
+            spec::Kind::Mlflow(model) => {
+                model.artifacts.check(environment).with_context(of_source)?;
+                SourceKind::Mlflow(Box::new(MlflowSource::new(model, place, environment)?))
+            }
         };
         let host = match &kind {
             SourceKind::Dir(_) => None,

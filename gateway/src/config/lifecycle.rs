@@ -69,7 +69,11 @@ fn environment_from(variable: &dyn Fn(&str) -> Option<String>) -> anyhow::Result
         Some(key) => [Some(key), secret("AWS_SECRET_ACCESS_KEY")?, secret("AWS_SESSION_TOKEN")?],
         None => ["aws_access_key_id", "aws_secret_access_key", "aws_session_token"].map(|key| or_profile(None, key)),
     };
-    let [access_key, secret_key, session_token] = keys;
+    let [access_key, mut secret_key, session_token] = keys;
+    // A secret alone is of no use; it is told where a bucket is named.
+    if access_key.is_none() && secret_key.is_none() {
+        secret_key = secret("AWS_SECRET_ACCESS_KEY")?;
+    }
     Ok(Environment {
         endpoint: or_profile(first(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]), "endpoint_url"),
         region: or_profile(first(&["AWS_REGION", "AWS_DEFAULT_REGION"]), "region"),

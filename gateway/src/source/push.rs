@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context, ensure};
 use aws_sdk_s3::{
     Client,
+    error::{ProvideErrorMetadata, SdkError},
     primitives::ByteStream,
     types::{CompletedMultipartUpload, CompletedPart},
 };
@@ -35,6 +36,7 @@ pub async fn push(
 ) -> anyhow::Result<()> {
     let spec = Spec::parse(to)?;
     let Kind::S3(place) = spec.kind()? else { anyhow::bail!("expected s3://bucket/prefix, got {to}") };
+    place.check(environment)?;
     let manifest_bytes = read_inside(folder, MANIFEST).map_err(anyhow::Error::msg).context(MANIFEST)?;
     let manifest = Manifest::parse(&manifest_bytes).map_err(anyhow::Error::msg)?;
     let problems = manifest.problems();
@@ -48,8 +50,6 @@ pub async fn push(
             continue;
         }
         let key = format!("{prefix}{BLOBS}{}", file.sha256);
-        // A blob is only ever written under its own digest, so one of the right name is the right one.
-        let there = client.head_object().bucket(&place.bucket).key(&key).send().await.is_ok();
         let bytes = read_inside(folder, &file.file).map_err(anyhow::Error::msg).context(file.file.clone())?;
         let actual = format!("{:x}", <sha2::Sha256 as sha2::Digest>::digest(&bytes));
         ensure!(
@@ -58,7 +58,7 @@ pub async fn push(
             file.file,
             file.sha256
         );
-        if there {
+        if is_there(&client, &place.bucket, &key, bytes.len()).await {
             tell(format!("{}: there already", file.file));
             continue;
         }
@@ -91,41 +91,89 @@ async fn upload(
         sent(size, true);
         return Ok(());
     }
-    let (id, mut there) = match unfinished(client, bucket, key).await {
+    let object = Object { client, bucket, key };
+    let begun = match unfinished(client, bucket, key).await {
         Some(begun) => begun,
-        None => {
-            let begun = client.create_multipart_upload().bucket(bucket).key(key).send().await;
-            let begun = begun.map_err(|error| explain(&error)).with_context(|| key.to_owned())?;
-            (begun.upload_id().context("the server gave no upload id")?.to_owned(), HashMap::new())
-        }
+        None => object.begin().await?,
     };
-    let mut done = CompletedMultipartUpload::builder();
-    let mut gone = 0;
-    for (number, part) in (1..).zip(bytes.chunks(PART)) {
-        let known = there.remove(&number).filter(|(length, _)| *length == part.len()).map(|(_, etag)| etag);
-        let is_new = known.is_none();
-        let etag = match known {
-            Some(etag) => Some(etag),
-            None => {
-                let body = ByteStream::from(part.to_vec());
-                let request =
-                    client.upload_part().bucket(bucket).key(key).upload_id(&id).part_number(number).body(body);
-                // What was sent stays there, for the next try.
-                let part_sent = request.send().await.map_err(|error| explain(&error));
-                part_sent.with_context(|| format!("{key}: not whole yet; push it again to go on from here"))?.e_tag
-            }
-        };
-        done = done.parts(CompletedPart::builder().part_number(number).set_e_tag(etag).build());
-        gone += part.len();
-        sent(gone, is_new);
+    let mut failed = object.send(begun, &bytes, sent).await;
+    if let Err(failure) = &failed {
+        // Another push of the same file may have been quicker, and ended the upload that both went on with.
+        if is_there(client, bucket, key, size).await {
+            return Ok(());
+        }
+        if failure.is_gone {
+            failed = object.send(object.begin().await?, &bytes, sent).await;
+        }
     }
-    let end = client.complete_multipart_upload().bucket(bucket).key(key).upload_id(&id).multipart_upload(done.build());
-    if let Err(error) = end.send().await {
-        // Another push of the same file may have been quicker.
-        let there = client.head_object().bucket(bucket).key(key).send().await.is_ok();
-        ensure!(there, "{key}: {}", explain(&error));
+    failed.map_err(|failure| failure.error)
+}
+
+/// An object that goes in parts.
+struct Object<'a> {
+    client: &'a Client,
+    bucket: &'a str,
+    key: &'a str,
+}
+
+/// Why it did not.
+struct Failure {
+    error: anyhow::Error,
+    /// Whether the server knows nothing of the upload.
+    is_gone: bool,
+}
+
+impl Failure {
+    fn new<E: ProvideErrorMetadata + std::fmt::Debug>(error: &SdkError<E>, words: String) -> Self {
+        Self { is_gone: error.code() == Some("NoSuchUpload"), error: anyhow::Error::new(explain(error)).context(words) }
     }
-    Ok(())
+}
+
+impl Object<'_> {
+    async fn begin(&self) -> anyhow::Result<(String, Parts)> {
+        let begun = self.client.create_multipart_upload().bucket(self.bucket).key(self.key).send().await;
+        let begun = begun.map_err(|error| explain(&error)).with_context(|| self.key.to_owned())?;
+        Ok((begun.upload_id().context("the server gave no upload id")?.to_owned(), Parts::new()))
+    }
+
+    async fn send(
+        &self,
+        (id, mut there): (String, Parts),
+        bytes: &[u8],
+        sent: &mut dyn FnMut(usize, bool),
+    ) -> Result<(), Failure> {
+        let Self { client, bucket, key } = *self;
+        let mut done = CompletedMultipartUpload::builder();
+        let mut gone = 0;
+        for (number, part) in (1..).zip(bytes.chunks(PART)) {
+            let known = there.remove(&number).filter(|(length, _)| *length == part.len()).map(|(_, etag)| etag);
+            let is_new = known.is_none();
+            let etag = match known {
+                Some(etag) => Some(etag),
+                None => {
+                    let body = ByteStream::from(part.to_vec());
+                    let request =
+                        client.upload_part().bucket(bucket).key(key).upload_id(&id).part_number(number).body(body);
+                    // What was sent stays there, for the next try.
+                    let words = || format!("{key}: not whole yet; push it again to go on from here");
+                    request.send().await.map_err(|error| Failure::new(&error, words()))?.e_tag
+                }
+            };
+            done = done.parts(CompletedPart::builder().part_number(number).set_e_tag(etag).build());
+            gone += part.len();
+            sent(gone, is_new);
+        }
+        let end = client.complete_multipart_upload().bucket(bucket).key(key).upload_id(&id);
+        let end = end.multipart_upload(done.build()).send().await;
+        end.map(drop).map_err(|error| Failure::new(&error, key.to_owned()))
+    }
+}
+
+/// Whether a blob is there already. It is only ever written under its own digest, so one of the right name and length is the
+/// right one; another length is that of a copy by another tool that was broken off.
+async fn is_there(client: &Client, bucket: &str, key: &str, size: usize) -> bool {
+    let head = client.head_object().bucket(bucket).key(key).send().await;
+    head.is_ok_and(|head| head.content_length().and_then(|length| usize::try_from(length).ok()) == Some(size))
 }
 
 /// Parts by number, each with its length and its ETag.

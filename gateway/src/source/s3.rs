@@ -1,15 +1,17 @@
 //! A bucket, or a part of it: every folder that has a manifest is a bundle.
 //!
-//! A look is one listing, and reads the manifests whose ETag is new. Files that `modelgate push` put under their digest are taken
-//! from there; any other tool may put them beside the manifest.
+//! A look is one listing, and reads the manifests whose ETag is new. Files that `modelgate push` put under their digest, in a
+//! folder of blobs above the manifest, are taken from there; any other tool may put them beside the manifest.
 
 use std::{
     collections::{HashMap, HashSet},
+    iter::successors,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use crate::{
-    bundle::{FileRef, MANIFEST, MAX_MANIFEST},
+    bundle::{FileRef, MANIFEST, MAX_MANIFEST, is_sha256},
     source::{
         error::{Kind, SourceError},
         listing::Listing,
@@ -18,8 +20,9 @@ use crate::{
     },
     store::Incoming,
 };
-use aws_sdk_s3::Client;
+use aws_sdk_s3::{Client, operation::get_object::GetObjectOutput};
 use futures_util::{StreamExt, stream};
+use tokio::time::timeout;
 
 /// Keys listed in one look.
 const MAX_KEYS: usize = 200_000;
@@ -27,7 +30,10 @@ const MAX_KEYS: usize = 200_000;
 /// Manifests read at once.
 const READS: usize = 8;
 
-/// An object's name and its ETag.
+/// One manifest is read within this: less than a look may take, so that one that hangs does not hide the others.
+const READ: Duration = Duration::from_secs(10);
+
+/// An object's name and its ETag, or what else tells that it changed.
 type Key = (String, String);
 
 #[derive(Debug)]
@@ -41,8 +47,10 @@ pub(super) struct S3Source {
     seen: Mutex<HashMap<Key, Arc<[u8]>>>,
     /// By key, the last one there that named a release: what it was goes on being offered while something else is there.
     good: Mutex<HashMap<String, Arc<[u8]>>>,
-    /// Digests of the files under [`BLOBS`].
-    blobs: Mutex<HashSet<String>>,
+    /// Keys of the files in folders of [`BLOBS`]; `None` before a listing went well.
+    blobs: Mutex<Option<HashSet<String>>>,
+    /// Keys of files that were handed over.
+    given: Mutex<HashSet<String>>,
 }
 
 impl S3Source {
@@ -58,6 +66,7 @@ impl S3Source {
             seen: Mutex::default(),
             good: Mutex::default(),
             blobs: Mutex::default(),
+            given: Mutex::default(),
         }
     }
 
@@ -70,16 +79,18 @@ impl S3Source {
         while let Some(page) = pages.next().await {
             for object in page.map_err(|error| explain(&error))?.contents.unwrap_or_default() {
                 listed += 1;
-                let (Some(key), Some(etag)) = (object.key, object.e_tag) else { continue };
+                let Some(key) = object.key else { continue };
                 let Some(rest) = key.strip_prefix(&self.prefix) else { continue };
-                if let Some(digest) = rest.strip_prefix(BLOBS) {
-                    blobs.insert(digest.to_owned());
+                if is_blob(&key) {
+                    blobs.insert(key);
                 } else if rest == MANIFEST || rest.ends_with(&format!("/{MANIFEST}")) {
                     if object.size.and_then(|size| usize::try_from(size).ok()).is_some_and(|size| size > MAX_MANIFEST) {
                         listing.problems.push(format!("{key}: at most {MAX_MANIFEST} bytes are taken"));
                         bad.push(key);
                     } else {
-                        manifests.push((key, etag));
+                        // Not every server lists ETags.
+                        let other = || format!("{:?} {:?}", object.size, object.last_modified);
+                        manifests.push((key, object.e_tag.unwrap_or_else(other)));
                     }
                 }
             }
@@ -88,7 +99,7 @@ impl S3Source {
                 break;
             }
         }
-        *self.blobs.lock().unwrap_or_else(PoisonError::into_inner) = blobs;
+        *self.blobs.lock().unwrap_or_else(PoisonError::into_inner) = Some(blobs);
         let reads = manifests.into_iter().map(|key| self.manifest(key));
         let read: Vec<_> = stream::iter(reads).buffer_unordered(READS).collect().await;
         let (mut seen, mut good) = (HashMap::new(), HashMap::new());
@@ -127,9 +138,18 @@ impl S3Source {
         let known = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         let read = match known {
             Some(bytes) => Ok(bytes),
-            None => read_small(&self.client, &self.bucket, &key.0).await.map(Into::into),
+            None => self.read(&key).await,
         };
         (key, read)
+    }
+
+    /// What was read is known at once: a look that is broken off later leaves it to the next.
+    async fn read(&self, key: &Key) -> Result<Arc<[u8]>, SourceError> {
+        let read = timeout(READ, read_small(&self.client, &self.bucket, &key.0)).await;
+        let too_late = |_| SourceError::new(Kind::Timeout, format!("not read within {} s", READ.as_secs()));
+        let bytes: Arc<[u8]> = read.map_err(too_late)??.into();
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), Arc::clone(&bytes));
+        Ok(bytes)
     }
 
     pub(super) async fn fetch(
@@ -139,16 +159,62 @@ impl S3Source {
         into: Incoming,
         limit: u64,
     ) -> Result<Incoming, SourceError> {
-        let blob = file.filter(|file| self.blobs.lock().unwrap_or_else(PoisonError::into_inner).contains(&file.sha256));
-        let key = match (blob, file) {
-            (Some(blob), _) => format!("{}{BLOBS}{}", self.prefix, blob.sha256),
-            (None, Some(file)) => format!("{at}{}", file.file),
-            (None, None) => at.to_owned(),
-        };
-        let object =
-            self.client.get_object().bucket(&self.bucket).key(key).send().await.map_err(|error| explain(&error))?;
-        download(object, into, limit).await
+        let Some(file) = file else { return download(self.object(at).await?, into, limit).await };
+        let mut places = self.places(at, file);
+        // What was handed over and is asked for again was damaged, or lost since: other places have their turn before it.
+        let again = |key: &String| self.given.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        if let Some(place) = places.iter().position(again) {
+            let given = places.remove(place);
+            places.push(given);
+        }
+        let mut missing = SourceError::new(Kind::Missing, "it is in no place");
+        for key in places {
+            let object = match self.object(&key).await {
+                // Whoever may not list a bucket is denied what is not there.
+                Err(error) if matches!(error.kind, Kind::Missing | Kind::Denied) => {
+                    missing = error;
+                    continue;
+                }
+                object => object?,
+            };
+            let into = download(object, into, limit).await?;
+            self.given.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+            return Ok(into);
+        }
+        Err(missing)
     }
+
+    /// Where a file of the bundle at `at` may be. In a folder of blobs above the manifest, the nearest first: in the one
+    /// that the listing has, else in those that it tells nothing of. Then beside the manifest.
+    fn places(&self, at: &str, file: &FileRef) -> Vec<String> {
+        let mut places: Vec<_> = above(at).map(|folder| format!("{folder}{BLOBS}{}", file.sha256)).collect();
+        if let Some(blobs) = &*self.blobs.lock().unwrap_or_else(PoisonError::into_inner) {
+            match places.iter().position(|key| blobs.contains(key)) {
+                Some(listed) => places = vec![places.swap_remove(listed)],
+                None => places.retain(|key| !key.starts_with(&self.prefix)),
+            }
+        }
+        places.push(format!("{at}{}", file.file));
+        places
+    }
+
+    async fn object(&self, key: &str) -> Result<GetObjectOutput, SourceError> {
+        self.client.get_object().bucket(&self.bucket).key(key).send().await.map_err(|error| explain(&error))
+    }
+}
+
+/// Whether this is the key of a file that is named by its digest, in a folder of blobs.
+fn is_blob(key: &str) -> bool {
+    key.rsplit_once('/')
+        .is_some_and(|(folder, name)| is_sha256(name) && (folder.ends_with("/blobs") || folder == "blobs"))
+}
+
+/// A folder, and all that it is in, as far as the bucket: `a/b/`, `a/`, and nothing.
+fn above(folder: &str) -> impl Iterator<Item = &str> {
+    successors(Some(folder), |folder| {
+        let folder = folder.strip_suffix('/')?;
+        Some(&folder[..folder.rfind('/').map_or(0, |slash| slash + 1)])
+    })
 }
 
 /// A manifest, or another object as small.
@@ -163,4 +229,36 @@ pub(super) async fn read_small(client: &Client, bucket: &str, key: &str) -> Resu
         }
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blobs_are_looked_for_in_every_folder_above() {
+        assert_eq!(above("a/b/1/").collect::<Vec<_>>(), ["a/b/1/", "a/b/", "a/", ""]);
+        assert_eq!(above("").collect::<Vec<_>>(), [""]);
+        let sha256 = "0".repeat(64);
+        let source = S3Source::new(
+            S3Place { bucket: "models".into(), prefix: "a/live".into(), ..S3Place::default() },
+            0,
+            &Environment::default(),
+        );
+        let file = FileRef { file: "model.onnx".into(), sha256: sha256.clone() };
+        let key = |folder: &str| format!("{folder}blobs/{sha256}");
+        let looked_for_in = |folders: &[&str]| {
+            let beside = "a/live/iris/1/model.onnx".to_owned();
+            let keys: Vec<_> = folders.iter().map(|folder| key(folder)).chain([beside]).collect();
+            assert_eq!(source.places("a/live/iris/1/", &file), keys);
+        };
+        // Nothing was listed yet.
+        looked_for_in(&["a/live/iris/1/", "a/live/iris/", "a/live/", "a/", ""]);
+        let list = |keys: &[String]| *source.blobs.lock().expect("no panic") = Some(keys.iter().cloned().collect());
+        list(&[]);
+        looked_for_in(&["a/", ""]);
+        list(&[key("a/live/"), key("a/live/iris/")]);
+        looked_for_in(&["a/live/iris/"]);
+        assert!(is_blob(&key("")) && is_blob(&key("a/")) && !is_blob(&key("a")) && !is_blob("blobs/bundle.toml"));
+    }
 }

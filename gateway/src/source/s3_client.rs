@@ -82,16 +82,37 @@ pub(super) fn explain<E: ProvideErrorMetadata + std::fmt::Debug>(error: &SdkErro
     };
     let status = service.raw().status().as_u16();
     let code = service.err().code().unwrap_or_default();
-    let kind = match (code, status) {
-        ("RequestTimeTooSkewed", _) => Kind::ClockSkew,
-        ("NoSuchBucket" | "NoSuchKey" | "NotFound", _) | (_, 404) => Kind::Missing,
-        // The last two: it is another region's.
-        (_, 401 | 403) | ("PermanentRedirect" | "AuthorizationHeaderMalformed", _) => Kind::Denied,
-        (_, 500..) => Kind::Server,
+    let message = without_ids(service.err().message().unwrap_or_default());
+    SourceError::new(kind(code, status), format!("status {status} {code} {message}"))
+}
+
+/// The words as far as the first id of a request or host: it differs each time, and makes news of what is none.
+fn without_ids(message: &str) -> &str {
+    let lower = message.to_ascii_lowercase();
+    let ids = ["request id", "request-id", "request_id", "requestid", "host id", "host-id", "host_id", "hostid"];
+    let end = ids.iter().filter_map(|id| lower.find(id)).min().unwrap_or(message.len());
+    message[..end].trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '(' | '[' | ',' | ';'))
+}
+
+/// What a refusal means. Servers differ in the status that goes with a code: tokens that have expired are told with 400, too.
+fn kind(code: &str, status: u16) -> Kind {
+    match code {
+        "RequestTimeTooSkewed" => return Kind::ClockSkew,
+        "NoSuchBucket" | "NoSuchKey" | "NotFound" => return Kind::Missing,
+        "AccessDenied" | "AllAccessDisabled" | "AccountProblem" | "ExpiredToken" | "InvalidAccessKeyId"
+        | "InvalidSecurity" | "InvalidToken" | "SignatureDoesNotMatch" | "TokenRefreshRequired"
+        // It is another region's.
+        | "AuthorizationHeaderMalformed" | "PermanentRedirect" => return Kind::Denied,
+        "InternalError" | "ServiceUnavailable" | "SlowDown" | "Throttling" | "ThrottlingException"
+        | "TooManyRequests" => return Kind::Server,
+        _ => {}
+    }
+    match status {
+        401 | 403 => Kind::Denied,
+        404 => Kind::Missing,
+        429 | 500.. => Kind::Server,
         _ => Kind::Garbage,
-    };
-    let message = service.err().message().unwrap_or_default();
-    SourceError::new(kind, format!("status {status} {code} {message}"))
+    }
 }
 
 fn causes(error: &dyn std::error::Error) -> String {
@@ -134,4 +155,45 @@ pub(super) async fn download(object: GetObjectOutput, mut into: Incoming, limit:
         return Err(SourceError::new(Kind::Garbage, "the body ended early"));
     }
     Ok(into)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_mean_what_their_codes_say_whatever_the_status() {
+        for (code, status, means) in [
+            ("ExpiredToken", 400, Kind::Denied),
+            ("InvalidToken", 400, Kind::Denied),
+            ("TokenRefreshRequired", 400, Kind::Denied),
+            ("InvalidAccessKeyId", 403, Kind::Denied),
+            ("SignatureDoesNotMatch", 403, Kind::Denied),
+            ("AuthorizationHeaderMalformed", 400, Kind::Denied),
+            ("", 403, Kind::Denied),
+            ("SlowDown", 400, Kind::Server),
+            ("TooManyRequests", 429, Kind::Server),
+            ("", 429, Kind::Server),
+            ("", 502, Kind::Server),
+            ("RequestTimeTooSkewed", 403, Kind::ClockSkew),
+            ("NoSuchBucket", 404, Kind::Missing),
+            ("", 404, Kind::Missing),
+            ("InvalidArgument", 400, Kind::Garbage),
+        ] {
+            assert_eq!(kind(code, status), means, "{code} {status}");
+        }
+    }
+
+    #[test]
+    fn ids_that_differ_each_time_are_left_out() {
+        for (message, words) in [
+            ("Access Denied. Request ID: 000a1b", "Access Denied."),
+            ("Müde (RequestId: 1; HostId: 2)", "Müde"),
+            ("Slow down, HostId=/x+y=", "Slow down"),
+            ("Access Denied.", "Access Denied."),
+            ("", ""),
+        ] {
+            assert_eq!(without_ids(message), words);
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::{fmt, path::PathBuf};
 
 use anyhow::{Context, ensure};
+use reqwest::Url;
 
 /// A source as the configuration names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +31,27 @@ pub(super) struct S3Place {
     pub(super) endpoint: Option<String>,
     pub(super) region: Option<String>,
     pub(super) anonymous: bool,
+}
+
+impl S3Place {
+    /// Whether it can be asked with what the environment says, as far as that can be told without asking.
+    ///
+    /// # Errors
+    /// An endpoint that is none, and half a pair of keys: without the other half requests would be anonymous.
+    pub(super) fn check(&self, environment: &Environment) -> anyhow::Result<()> {
+        let variables =
+            [("AWS_ENDPOINT_URL", &environment.endpoint), ("MLFLOW_S3_ENDPOINT_URL", &environment.mlflow_endpoint)];
+        let option = [("endpoint", &self.endpoint)];
+        let used = if self.endpoint.is_some() { &option[..] } else { &variables };
+        for (name, endpoint) in used.iter().filter_map(|(name, endpoint)| Some((name, endpoint.as_deref()?))) {
+            let is_url = Url::parse(endpoint).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+            ensure!(is_url, "{name}: expected http://HOST:PORT or https://HOST, got {:?}", without_user(endpoint));
+        }
+        let (key, secret) = (environment.access_key.is_some(), environment.secret_key.is_some());
+        ensure!(self.anonymous || secret || !key, "AWS_ACCESS_KEY_ID is set, AWS_SECRET_ACCESS_KEY is missing");
+        ensure!(self.anonymous || key || !secret, "AWS_SECRET_ACCESS_KEY is set, AWS_ACCESS_KEY_ID is missing");
+        Ok(())
+    }
 }
 
 /// A model in a registry.
@@ -83,6 +105,12 @@ impl fmt::Debug for Environment {
             .field("tracking", &self.tracking)
             .finish_non_exhaustive()
     }
+}
+
+/// An address as it may be shown: without a name and a password before the host.
+fn without_user(address: &str) -> String {
+    let (scheme, rest) = address.split_at(address.find("://").map_or(0, |at| at + 3));
+    format!("{scheme}{}", rest.rsplit('@').next().unwrap_or_default())
 }
 
 impl Spec {
@@ -151,7 +179,13 @@ impl Spec {
         if let Some(rest) = self.address.strip_prefix("s3://") {
             self.known(&["endpoint", "region", "anonymous"])?;
             let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-            ensure!(!bucket.is_empty(), "source {}: expected s3://bucket/prefix, got {}", self.name, self.address);
+            // No bucket has an `@` in its name: a password is before it, which would be shown as part of the address.
+            ensure!(
+                !bucket.is_empty() && !bucket.contains('@'),
+                "source {}: expected s3://bucket/prefix, got {}",
+                without_user(&self.name),
+                without_user(&self.address)
+            );
             return Ok(Kind::S3(S3Place {
                 bucket: bucket.to_owned(),
                 prefix: prefix.trim_matches('/').to_owned(),
@@ -189,8 +223,8 @@ impl Spec {
         ensure!(
             !self.address.contains("://"),
             "source {}: expected a folder, s3://bucket/prefix or models:/name@alias, got {}",
-            self.name,
-            self.address
+            without_user(&self.name),
+            without_user(&self.address)
         );
         Ok(Kind::Dir(PathBuf::from(&self.address)))
     }
@@ -222,5 +256,57 @@ mod tests {
         {
             assert!(Spec::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        for (text, shown) in [
+            ("ftp://u:secret@h/x", "source ftp://h/x: expected a folder"),
+            ("ftp://u:se/secret@h", "source ftp://h: expected a folder"),
+            ("s3://u:secret@b/x", "expected s3://bucket/prefix, got s3://b/x"),
+        ] {
+            let error = Spec::parse(text).expect_err(text).to_string();
+            assert!(error.contains(shown) && !error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn endpoints_have_a_scheme() {
+        let given = |option: Option<&str>, variable: &str| {
+            let place = S3Place { endpoint: option.map(str::to_owned), ..S3Place::default() };
+            let environment = Environment { endpoint: Some(variable.to_owned()), ..Environment::default() };
+            place.check(&environment).map_err(|error| error.to_string())
+        };
+        assert_eq!(given(None, "http://127.0.0.1:9000"), Ok(()));
+        assert_eq!(given(Some("https://u:secret@minio"), "127.0.0.1:9000"), Ok(()));
+        for (option, variable, told) in [
+            (
+                None,
+                "127.0.0.1:9000",
+                "AWS_ENDPOINT_URL: expected http://HOST:PORT or https://HOST, got \"127.0.0.1:9000\"",
+            ),
+            (Some("minio:9000"), "http://minio:9000", "got \"minio:9000\""),
+            (Some("ftp://u:secret@h"), "http://minio:9000", "got \"ftp://h\""),
+            (Some(""), "http://minio:9000", "endpoint: expected"),
+        ] {
+            let error = given(option, variable).expect_err(variable);
+            assert!(error.contains(told) && !error.contains("secret"), "{error}");
+        }
+    }
+    #[test]
+    fn half_a_pair_of_keys_is_told() {
+        let given = |access_key: Option<&str>, secret_key: Option<&str>, anonymous: bool| {
+            let place = S3Place { anonymous, ..S3Place::default() };
+            let (access_key, secret_key) = (access_key.map(str::to_owned), secret_key.map(str::to_owned));
+            place.check(&Environment { access_key, secret_key, ..Environment::default() })
+        };
+        for (access_key, secret_key, missing) in
+            [(Some("key"), None, "AWS_SECRET_ACCESS_KEY is missing"), (None, Some("s"), "AWS_ACCESS_KEY_ID is missing")]
+        {
+            let error = given(access_key, secret_key, false).expect_err(missing).to_string();
+            assert!(error.contains(missing), "{error}");
+            assert!(given(access_key, secret_key, true).is_ok());
+        }
+        assert!(given(Some("key"), Some("s"), false).is_ok() && given(None, None, false).is_ok());
     }
 }

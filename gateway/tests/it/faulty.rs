@@ -23,6 +23,8 @@ pub enum Fault {
     StallAfter(usize),
     /// The answer to a request without a body comes back with one word in place of another of the same length.
     Reword(&'static str, &'static str),
+    /// It reaches the server after so long.
+    Late(Duration),
     /// What comes back comes in pieces of so many bytes, with pauses.
     Slow(usize),
     /// This happens to requests whose head has this text (or, if it must, to those whose head has it not); others reach
@@ -113,7 +115,10 @@ async fn request(fault: Fault, head: &[u8], client: &mut TcpStream, server: &mut
             let mut rest = [0; 8192];
             while let Ok(1..) = client.read(&mut rest).await {}
         }
-        Fault::None => {
+        Fault::None | Fault::Late(_) => {
+            if let Fault::Late(by) = fault {
+                tokio::time::sleep(by).await;
+            }
             if server.write_all(&closing(head)).await.is_ok() {
                 _ = copy_bidirectional(client, server).await;
             }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::json;
 
 use crate::support::client;
@@ -131,12 +131,16 @@ impl S3 {
         source_at(&self.address, prefix)
     }
 
-    pub async fn put(&self, key: &str, bytes: Vec<u8>) {
-        // The server does not check whose signature it is, but wants one of whoever writes over an object.
+    /// A request of somebody who may do everything: the server does not check whose signature it is.
+    pub fn signed(&self, method: Method, path: &str) -> RequestBuilder {
         let signed =
             "AWS4-HMAC-SHA256 Credential=t/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0";
-        let put = self.client.put(self.url(&format!("models/{key}"))).header("authorization", signed).body(bytes);
-        let put = put.send().await.expect("an answer");
+        self.client.request(method, self.url(path)).header("authorization", signed)
+    }
+
+    pub async fn put(&self, key: &str, bytes: Vec<u8>) {
+        // It wants a signature of whoever writes over an object.
+        let put = self.signed(Method::PUT, &format!("models/{key}")).body(bytes).send().await.expect("an answer");
         assert_eq!(put.status(), StatusCode::OK);
     }
 

@@ -56,6 +56,33 @@ async fn what_is_pushed_to_a_bucket_serves() {
     assert_eq!(sources["sources"][0]["address"], "s3://models/live");
 }
 
+/// The files of a bundle are in the folder of blobs at the prefix it was pushed to, wherever it is looked at from.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_pushed_serves_to_sources_above_and_below_its_prefix() {
+    let s3 = S3::start().await;
+    push(&s3, &flowers("iris", "1"), "team/live");
+    for prefix in ["", "team", "team/live/iris", "team/live/iris/1"] {
+        let cache = TempDir::new().expect("a folder");
+        let gateway = serve(s3.source(prefix), &cache).await;
+        gateway.becomes("iris", "1", "READY", "").await;
+    }
+}
+
+/// Who may read objects but not list them finds the files of what was offered before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_cannot_be_listed_gives_files_that_the_cache_has_lost() {
+    let (s3, cache) = (S3::start().await, TempDir::new().expect("a folder"));
+    push(&s3, &flowers("iris", "1"), "live");
+    let wire = Wire::to(&s3.address).await;
+    let gateway = serve(source_at(&wire.address, "live"), &cache).await;
+    gateway.ready().await;
+    Arc::into_inner(gateway).expect("the only one").stopped().await;
+    fs::remove_dir_all(cache.path().join("files")).expect("removed");
+    wire.fail(Fault::refusal(403, "AccessDenied").on("list-type=2"));
+    let gateway = serve(source_at(&wire.address, "live"), &cache).await;
+    gateway.becomes("iris", "1", "READY", "").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_bundle_is_not_pushed() {
     let s3 = S3::start().await;
@@ -124,7 +151,9 @@ async fn a_store_that_fails_changes_nothing_but_its_state() {
         (Fault::refusal(403, "InvalidAccessKeyId"), "denied"),
         (Fault::refusal(403, "RequestTimeTooSkewed"), "clock_skew"),
         (Fault::refusal(404, "NoSuchBucket"), "missing"),
+        (Fault::refusal(400, "ExpiredToken"), "denied"),
         (Fault::refusal(503, "SlowDown"), "server_error"),
+        (Fault::refusal(429, "TooManyRequests"), "server_error"),
         (Fault::Answer("HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\n<garbage>".into()), "garbage"),
     ] {
         wire.fail(fault);
@@ -215,4 +244,42 @@ async fn a_damaged_cache_is_fetched_again() {
     gateway.becomes("iris", "1", "READY", "").await;
     let sources: Value = gateway.get("/v2/repository/sources").await.json();
     assert_eq!(sources["sources"][0]["state"], "ok");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_blob_is_pushed_again_and_a_file_beside_the_manifest_takes_its_place() {
+    let (s3, cache) = (S3::start().await, TempDir::new().expect("a folder"));
+    let bundle = flowers("iris", "1");
+    push(&s3, &bundle, "live");
+    let model = fs::read(bundle.file("model.onnx")).expect("a model");
+    let blob = format!("live/blobs/{}", sha256(&model));
+    s3.put(&blob, model[..1000].to_vec()).await;
+    let gateway = serve(s3.source("live"), &cache).await;
+    gateway.becomes("iris", "1", "UNAVAILABLE", "model.onnx: wrong digest").await;
+    s3.put("live/iris/1/model.onnx", model.clone()).await;
+    gateway.becomes("iris", "1", "READY", "").await;
+
+    let told = push(&s3, &bundle, "live");
+    assert!(told.contains("model.onnx: 7867 of 7867 bytes") && told.contains("golden.json: there already"), "{told}");
+    let sent = gateway.client.get(s3.url(&format!("models/{blob}"))).send().await.expect("an answer");
+    assert_eq!(sha256(&sent.bytes().await.expect("a body")), sha256(&model));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_lists_no_etags_is_followed() {
+    let (s3, cache) = (S3::start().await, TempDir::new().expect("a folder"));
+    push(&s3, &flowers("iris", "1"), "live");
+    let wire = Wire::to(&s3.address).await;
+    wire.fail(Fault::Reword("ETag>", "None>").on("list-type=2"));
+    let gateway = serve(source_at(&wire.address, "live"), &cache).await;
+    gateway.becomes("iris", "1", "READY", "").await;
+    // In the same place.
+    push(&s3, &flowers("iris", "23"), "live");
+    let manifest = fs::read(flowers("iris", "23").file("bundle.toml")).expect("there");
+    s3.put("live/iris/1/bundle.toml", manifest).await;
+    eventually("it is read again", || async {
+        let sources = gateway.get("/v2/repository/sources").await.json();
+        sources["sources"][0]["problems"].to_string().contains("a second iris version 23")
+    })
+    .await;
 }

@@ -4,9 +4,10 @@ use std::{
     fs,
     process::{Command, Stdio},
     sync::Arc,
+    time::Duration,
 };
 
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -145,6 +146,37 @@ async fn a_bucket_that_is_not_there_is_missing_until_it_is_made() {
     source_becomes(&gateway.client, &gateway.address, "ok").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_never_comes_hides_no_others() {
+    let (s3, cache) = (S3::start().await, TempDir::new().expect("a folder"));
+    push(&s3, &flowers("iris", "1"));
+    push(&s3, &flowers("stuck", "1"));
+    let wire = Wire::to(&s3.address).await;
+    wire.fail(Fault::StallAfter(0).on("get /models/live/stuck/1/bundle.toml"));
+    let gateway = Gateway::sourcing(&[source_at(&wire.address, "live")], cache.path(), |_| {}).await;
+    gateway.becomes("iris", "1", "READY", "").await;
+    let sources = gateway.get("/v2/repository/sources").await.json();
+    assert_eq!(sources["sources"][0]["state"], "ok", "{sources}");
+    assert!(sources["sources"][0]["problems"].to_string().contains("stuck/1/bundle.toml: timeout"), "{sources}");
+}
+
+/// Eight at once, four seconds each: ten rounds, where a look has time for seven.
+#[tokio::test(flavor = "multi_thread")]
+async fn more_manifests_than_one_look_has_time_for_are_read_by_the_next() {
+    let (s3, cache) = (S3::start().await, TempDir::new().expect("a folder"));
+    for number in 0..80 {
+        let manifest = fs::read_to_string(flowers("many", &number.to_string()).file("bundle.toml")).expect("text");
+        s3.put(&format!("late/{number}/bundle.toml"), manifest.into_bytes()).await;
+    }
+    let wire = Wire::to(&s3.address).await;
+    wire.fail(Fault::Late(Duration::from_secs(4)).on("/bundle.toml"));
+    let gateway = Gateway::sourcing(&[source_at(&wire.address, "late")], cache.path(), |_| {}).await;
+    source_becomes(&gateway.client, &gateway.address, "timeout").await;
+    source_becomes(&gateway.client, &gateway.address, "ok").await;
+    let sources = gateway.get("/v2/repository/sources").await.json();
+    assert_eq!(sources["sources"][0]["releases"], 80, "{sources}");
+}
+
 /// Under load, with a new version whose graph comes slowly, ends early, or stops coming.
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_that_are_slow_come_and_bodies_that_stop_are_fetched_again() {
@@ -222,4 +254,75 @@ async fn a_push_that_was_broken_off_goes_on_where_it_was() {
     let output = modelgate_at(&wire.address, &arguments);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stdout).contains("model.onnx: there already"));
+}
+
+/// They go on with one upload, and the first to be done ends it for both.
+#[tokio::test(flavor = "multi_thread")]
+async fn pushes_of_one_file_at_once_all_end_well() {
+    let (s3, bundle) = (S3::start().await, flowers("iris", "1"));
+    let graph = vec![7; 17 << 20];
+    bundle.replace("model.onnx", &graph);
+    let blob = format!("models/live/blobs/{}", sha256(&graph));
+    // The tests' server calls this answer otherwise than S3 and MinIO do.
+    let words = Wire::to(&s3.address).await;
+    words.fail(Fault::Reword("ListPartsResponse", "ListPartsResult  ").on("x-id=listparts"));
+    let wire = Wire::to(&words.address).await;
+    let folder = bundle.path().to_str().expect("text").to_owned();
+    let push = |address: &str| {
+        let (address, folder) = (address.to_owned(), folder.clone());
+        tokio::spawn(async move {
+            let output = modelgate_at(&address, &["push", &folder, "s3://models/live"]);
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        })
+    };
+    wire.fail(Fault::Late(Duration::from_secs(4)).on("partnumber=2"));
+    let slow = push(&wire.address);
+    eventually("an upload was begun", || async {
+        let uploads = s3.signed(Method::GET, "models?uploads").send().await.expect("an answer");
+        uploads.text().await.expect("text").contains(&sha256(&graph))
+    })
+    .await;
+    push(&words.address).await.expect("it ends well");
+    slow.await.expect("it ends well");
+    assert!(s3.has("live/iris/1/bundle.toml").await);
+
+    // An upload that is gone, with nothing left of it, is begun anew.
+    let deleted = s3.signed(Method::DELETE, &blob).send().await.expect("an answer");
+    assert!(deleted.status().is_success());
+    let begun = s3.signed(Method::POST, &format!("{blob}?uploads")).send().await.expect("an answer");
+    let begun = begun.text().await.expect("text");
+    let id = begun.split("<UploadId>").nth(1).and_then(|rest| rest.split('<').next()).expect("an id");
+    wire.fail(Fault::refusal(404, "NoSuchUpload").on(&format!("partnumber=1&uploadid={id}")));
+    push(&wire.address).await.expect("it ends well");
+    let sent = client().get(s3.url(&blob)).send().await.expect("an answer").bytes().await.expect("a body");
+    assert_eq!(sha256(&sent), sha256(&graph));
+}
+
+#[test]
+fn what_no_source_can_use_is_refused_at_the_start() {
+    let cache = TempDir::new().expect("a folder");
+    let start = |source: &str, variable: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_modelgate"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--source", source])
+            .arg("--cache")
+            .arg(cache.path())
+            .env_clear()
+            .env(variable, "key")
+            .output()
+            .expect("the binary runs");
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    for source in ["store=s3://models/live?endpoint=127.0.0.1:20000", "store=models:/iris/1?endpoint=minio"] {
+        let told = start(source, "NOTHING");
+        assert!(told.contains("source store: endpoint: expected http://HOST:PORT or https://HOST"), "{told}");
+    }
+    let told = start("ftp://u:secret@h/x", "NOTHING");
+    assert!(told.contains("got ftp://h/x") && !told.contains("secret"), "{told}");
+    for (set, missing) in
+        [("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID")]
+    {
+        let told = start("store=s3://models/live?endpoint=http://127.0.0.1:1", set);
+        assert!(told.contains(&format!("source store: {set} is set, {missing} is missing")), "{told}");
+    }
 }
