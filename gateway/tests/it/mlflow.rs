@@ -33,6 +33,7 @@ async fn from_training_to_answer() {
     // The first version is behind the tracking server's proxy, the second in the bucket itself.
     assert_eq!(registry.script("train churn a --alias champion"), "1");
     assert_eq!(registry.script("train churn b --experiment direct --artifacts s3://models/direct"), "2");
+    assert_eq!(registry.script("weights product"), "1");
 
     let cache = TempDir::new().expect("a folder");
     let mut command = Command::new(env!("CARGO_BIN_EXE_modelgate"));

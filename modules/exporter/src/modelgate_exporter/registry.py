@@ -84,15 +84,17 @@ class _Flavor:
         from mlflow.models import Model
 
         model = Model() if mlflow_model is None else mlflow_model
-        file = manifest["model"]["file"]
+        version, file = Path(path), manifest["model"]["file"]
         graph = onnx.load(bundle / file)
         mlflow.onnx.save_model(graph, path, mlflow_model=model, **options)
-        shutil.copytree(bundle, Path(path) / FOLDER)
-        # One copy of the graph: the flavours point into the bundle.
+        # One copy of the graph: the flavours point into the bundle. Larger tensors may have been
+        # saved beside, under a name that onnx makes up.
+        for saved in (version / model.flavors["onnx"]["data"], *version.glob("*.data")):
+            saved.unlink()
+        shutil.copytree(bundle, version / FOLDER)
         for flavor in ("onnx", "python_function"):
-            saved = model.flavors[flavor]["data"]
             model.flavors[flavor]["data"] = f"{FOLDER}/{file}"
-            if (Path(path) / saved).is_file():
-                (Path(path) / saved).unlink()
         model.add_flavor(FLAVOR, bundle=FOLDER, bundle_name=manifest["name"])
-        model.save(str(Path(path) / "MLmodel"))
+        model.save(str(version / "MLmodel"))
+        # `mlflow.pyfunc` looks for one beside the graph, too.
+        shutil.copy(version / "MLmodel", (version / FOLDER / file).parent)
