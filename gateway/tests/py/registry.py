@@ -4,7 +4,8 @@ Takes one command a line from standard input, and answers each with a line `= VE
 logs a pipeline whose classes end in the word given; `alias NAME ALIAS VERSION` moves an alias with MLflow's own client,
 `stage NAME STAGE VERSION` gives a version a stage and takes it from the others;
 `weights NAME` logs a bundle whose graph has weights that MLflow would put into a file of their own;
-`bare NAME ALIAS` logs an ONNX graph without a bundle. The tracking server comes from MLFLOW_TRACKING_URI.
+`bare NAME ALIAS` logs an ONNX graph without a bundle, `heavy NAME ALIAS` one with such weights. The tracking server
+comes from MLFLOW_TRACKING_URI.
 """
 
 import argparse
@@ -71,7 +72,8 @@ def product():
     from onnx import TensorProto, helper, numpy_helper
 
     weights = np.arange(1200, dtype=np.float32).reshape(400, 3) / 1000
-    sides = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", size]) for name, size in (("x", 400), ("y", 3))]
+    sides = {"x": 400, "y": 3}.items()
+    sides = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", size]) for name, size in sides]
     node = helper.make_node("MatMul", ["x", "w"], ["y"])
     graph = helper.make_graph([node], "product", sides[:1], sides[1:], [numpy_helper.from_array(weights, "w")])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), weights
@@ -112,10 +114,18 @@ def bare(options):
     model = RandomForestClassifier(5, max_depth=3, random_state=1).fit(rows, (rows[:, 0] > 0.5).astype(int))
     graph = to_onnx(model, rows[:1], options={"zipmap": False})
     assert isinstance(graph, onnx.ModelProto)
+    return logged(graph, options)
+
+
+def heavy(options):
+    return logged(product()[0], options)
+
+
+def logged(graph, options):
     with mlflow.start_run():
         here = {"name": "model"} if mlflow.__version__ >= "3" else {"artifact_path": "model"}
-        logged = mlflow.onnx.log_model(graph, registered_model_name=options.name, **here)
-    version = str(logged.registered_model_version)
+        model = mlflow.onnx.log_model(graph, registered_model_name=options.name, **here)
+    version = str(model.registered_model_version)
     mlflow.MlflowClient().set_registered_model_alias(options.name, options.alias, version)
     return version
 
@@ -144,10 +154,11 @@ def main():
     command = commands.add_parser("weights")
     command.add_argument("name")
     command.set_defaults(run=weights)
-    command = commands.add_parser("bare")
-    command.add_argument("name")
-    command.add_argument("alias")
-    command.set_defaults(run=bare)
+    for name, run in (("bare", bare), ("heavy", heavy)):
+        command = commands.add_parser(name)
+        command.add_argument("name")
+        command.add_argument("alias")
+        command.set_defaults(run=run)
     command = commands.add_parser("alias")
     for argument in ("name", "alias", "version"):
         command.add_argument(argument)
