@@ -1,7 +1,9 @@
 """`log_bundle`: a bundle as a version of a registered MLflow model, which plain MLflow can load as well."""
 
+import hashlib
 import inspect
 import os
+import re
 import shutil
 import tomllib
 from collections.abc import Mapping
@@ -30,16 +32,23 @@ def log_bundle(
 
     `bundle` is a folder that `export` wrote. `registered_model_name` is the bundle's own name if
     left out. `alias` is set on the new version last, so a gateway that follows it finds everything.
-    `tags` are the version's. What else `mlflow.onnx.save_model` takes goes through `options`
-    (`signature`, `input_example`, ...). A run is started if none is active.
+    A bundle whose files are not those that its manifest names is a `ValueError`, and so is an alias
+    that MLflow would refuse; nothing is published then. `tags` are the version's. What else
+    `mlflow.onnx.save_model` takes goes through `options` (`signature`, `input_example`, ...). A run
+    is started if none is active.
     """
-    import mlflow
-    from mlflow.models import Model
-
     folder = Path(bundle)
     manifest = tomllib.loads((folder / "bundle.toml").read_text())
     if "model" not in manifest:
         raise ValueError(f"{folder} has no model: there is nothing for MLflow's onnx flavour")
+    # Nothing is published of what would be refused: a version that is there cannot be taken back.
+    _check_files(folder, manifest)
+    if alias is not None:
+        _check_alias(alias)
+
+    import mlflow
+    from mlflow.models import Model
+
     registered = registered_model_name or manifest["name"]
 
     here = (
@@ -62,6 +71,39 @@ def log_bundle(
     if alias is not None:
         client.set_registered_model_alias(registered, alias, version)
     return version
+
+
+def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Raises `ValueError` unless the files that the manifest names are there, as it says."""
+    model, golden = manifest["model"], manifest.get("golden")
+    files = [(entry["file"], entry["sha256"]) for entry in (model, *model.get("data", ()))]
+    if golden is not None:
+        files.append((golden["file"], golden["sha256"]))
+    for stage in manifest.get("stage", ()):
+        if not stage["module"].startswith("builtin:"):
+            files.append((stage["module"], stage.get("sha256")))
+        if "config" in stage:
+            files.append((stage["config"], stage.get("config_sha256")))
+    for file, expected in files:
+        path = (folder / file).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise ValueError(f"{file}: is not inside the bundle {folder}")
+        if not path.is_file():
+            raise ValueError(f"{file}: the manifest names it, and {folder} has no such file")
+        with path.open("rb") as opened:
+            actual = hashlib.file_digest(opened, "sha256").hexdigest()
+        if actual != expected:
+            raise ValueError(
+                f"{file}: wrong digest: the manifest says sha256 {expected}, the file has {actual}"
+            )
+
+
+def _check_alias(alias: str) -> None:
+    """Raises `ValueError` for what MLflow would refuse, which it does when the version is there."""
+    if not re.fullmatch(r"[\w-]{1,255}", alias):
+        raise ValueError(f"alias {alias!r} must be 1 to 255 letters, digits, '_' or '-'")
+    if re.fullmatch(r"latest|v[0-9]+", alias, re.IGNORECASE):
+        raise ValueError(f"alias {alias!r} is one that MLflow keeps for itself")
 
 
 def _takes_name(log: Any) -> bool:
