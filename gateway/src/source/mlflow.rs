@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context;
+use percent_encoding::percent_decode_str;
 use reqwest::{Client, RequestBuilder, Url};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
@@ -54,10 +55,27 @@ pub(super) struct MlflowSource {
     seen: Mutex<Option<(String, String, Release)>>,
 }
 
+#[cfg_attr(test, derive(Debug, PartialEq, Eq))]
 enum Credentials {
     None,
     Basic(String, String),
     Token(String),
+}
+
+impl Credentials {
+    /// Whichever MLflow's own client would send: those of the address, those of the variables, the token.
+    fn of(server: &Url, environment: &Environment) -> Self {
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let both = |name: String, password: String| {
+            (!name.is_empty() && !password.is_empty()).then_some(Self::Basic(name, password))
+        };
+        let in_variables =
+            || both(environment.username.clone().unwrap_or_default(), environment.password.clone().unwrap_or_default());
+        both(decoded(server.username()), decoded(server.password().unwrap_or_default()))
+            .or_else(in_variables)
+            .or_else(|| environment.token.clone().map(Self::Token))
+            .unwrap_or(Self::None)
+    }
 }
 
 impl std::fmt::Debug for MlflowSource {
@@ -110,17 +128,7 @@ impl MlflowSource {
             Url::parse(&server).ok().filter(|url| matches!(url.scheme(), "http" | "https")).with_context(|| {
                 format!("models:/{}: expected the tracking server's address as http://host:port", at.model)
             })?;
-        let credentials = if let Some(token) = &environment.token {
-            Credentials::Token(token.clone())
-        } else if let Some(name) =
-            environment.username.clone().or_else(|| Some(server.username().to_owned()).filter(|name| !name.is_empty()))
-        {
-            let password =
-                environment.password.clone().or_else(|| server.password().map(str::to_owned)).unwrap_or_default();
-            Credentials::Basic(name, password)
-        } else {
-            Credentials::None
-        };
+        let credentials = Credentials::of(&server, environment);
         // So that no error repeats them. Fails only for addresses that can have none.
         _ = server.set_username("");
         _ = server.set_password(None);
@@ -295,6 +303,25 @@ async fn parsed<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Sourc
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn credentials_are_those_that_mlflow_would_send() {
+        let variables = |name: Option<&str>, password: Option<&str>, token: Option<&str>| {
+            let text = |text: Option<&str>| text.map(str::to_owned);
+            Environment { username: text(name), password: text(password), token: text(token), ..Environment::default() }
+        };
+        let basic = |name: &str, password: &str| Credentials::Basic(name.into(), password.into());
+        let token = || Credentials::Token("t".into());
+        for (address, environment, expected) in [
+            ("http://host", variables(None, None, None), Credentials::None),
+            ("http://host", variables(None, None, Some("t")), token()),
+            ("http://host", variables(Some("n"), Some("p"), Some("t")), basic("n", "p")),
+            ("http://host", variables(Some("n"), None, Some("t")), token()),
+            ("http://jo%40x:p%40s%3As%2F@host", variables(Some("n"), Some("p"), Some("t")), basic("jo@x", "p@s:s/")),
+        ] {
+            assert_eq!(Credentials::of(&Url::parse(address).expect(address), &environment), expected, "{address}");
+        }
+    }
 
     #[test]
     fn names_become_what_requests_can_say() {

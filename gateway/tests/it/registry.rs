@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::{
     faulty::{Fault, Wire},
-    real::{ADMIN, Conversation, Mlflow, S3, Served, python, with_s3},
+    real::{ADMIN, ADMIN_IN_ADDRESS, Conversation, Mlflow, S3, Served, python, with_s3},
     support::{Gateway, client, eventually},
 };
 
@@ -111,13 +111,18 @@ async fn a_registry_with_accounts_is_read_with_the_right_password_only() {
         assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
     let cache = TempDir::new().expect("a folder");
-    let right = [("MLFLOW_TRACKING_USERNAME", ADMIN.0), ("MLFLOW_TRACKING_PASSWORD", ADMIN.1)];
+    // The token is not sent then, as MLflow's own client does not.
+    let right = [
+        ("MLFLOW_TRACKING_USERNAME", ADMIN.0),
+        ("MLFLOW_TRACKING_PASSWORD", ADMIN.1),
+        ("MLFLOW_TRACKING_TOKEN", "of another server"),
+    ];
     let served = follow(&url, &cache, &right);
     answers(&client, &served.address, "leaves-a").await;
     source_becomes(&client, &served.address, "ok").await;
     // In the address, as people write it.
     let cache = TempDir::new().expect("a folder");
-    let served = follow(&url.replace("://", &format!("://{}:{}@", ADMIN.0, ADMIN.1)), &cache, &[]);
+    let served = follow(&url.replace("://", &format!("://{ADMIN_IN_ADDRESS}@")), &cache, &[]);
     answers(&client, &served.address, "leaves-a").await;
 }
 
