@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     bundle::{FileRef, MANIFEST, Manifest, is_inside, is_label},
-    release::{Content, Release},
+    release::{Content, Release, by_version},
     source::{
         artifacts::{Artifacts, Folder, answered, bounded},
         error::{Kind, SourceError},
@@ -181,21 +181,19 @@ impl MlflowSource {
                 let one: OneVersion = self.ask("registered-models/alias", &[("name", model), ("alias", alias)]).await?;
                 Ok(one.model_version.version)
             }
-            VersionRef::Latest => {
-                // A quote in a name ends the filter's string; MLflow allows none.
-                let filter = format!("name='{}'", model.replace('\'', ""));
-                let order = ("order_by", "version_number DESC");
-                let query = [("filter", filter.as_str()), ("max_results", "1"), order];
-                let found: Versions = self.ask("model-versions/search", &query).await?;
-                found.model_versions.into_iter().next().map(|version| version.version).ok_or_else(|| self.none())
-            }
-            VersionRef::Stage(stage) => {
-                let url = self.url("api/2.0/mlflow/registered-models/get-latest-versions");
-                let body = json!({ "name": model, "stages": [stage] });
-                let found: Versions = parsed(self.signed(self.client.post(url).json(&body))).await?;
-                found.model_versions.into_iter().next().map(|version| version.version).ok_or_else(|| self.none())
-            }
+            VersionRef::Latest => self.newest(&[]).await,
+            VersionRef::Stage(stage) => self.newest(&[stage]).await,
         }
+    }
+
+    /// The newest version of all that have one of these stages, or any. As MLflow's own client asks: a search would need the
+    /// model's name in a filter, where no quote can stand.
+    async fn newest(&self, stages: &[&str]) -> Result<String, SourceError> {
+        let url = self.url("api/2.0/mlflow/registered-models/get-latest-versions");
+        let body = json!({ "name": self.model, "stages": stages });
+        let found: Versions = parsed(self.signed(self.client.post(url).json(&body))).await?;
+        let versions = found.model_versions.into_iter().map(|version| version.version);
+        versions.max_by(|a, b| by_version(a, b)).ok_or_else(|| self.none())
     }
 
     fn none(&self) -> SourceError {
