@@ -293,9 +293,16 @@ fn as_label(name: &str) -> String {
 }
 
 async fn parsed<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, SourceError> {
-    let bytes = bounded(answered(request).await?, MAX_ANSWER).await?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| SourceError::new(Kind::Garbage, format!("not the registry's JSON: {error}")))
+    let asked = request.try_clone().and_then(|request| request.build().ok());
+    let answer = answered(request).await?;
+    let is_elsewhere = asked.is_some_and(|asked| asked.url() != answer.url());
+    let bytes = bounded(answer, MAX_ANSWER).await?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        if is_elsewhere {
+            return SourceError::new(Kind::Denied, "it redirects to a page, as where people log in");
+        }
+        SourceError::new(Kind::Garbage, format!("not the registry's JSON: {error}"))
+    })
 }
 
 #[cfg(test)]
