@@ -125,10 +125,10 @@ pub struct ServeArgs {
     pub shipped_code: Option<PathBuf>,
 
     /// Where bundles come from and are looked for again and again: `[NAME=]ADDRESS`, where ADDRESS is a folder of bundles,
-    /// `s3://bucket/prefix` or `models:/name@alias` (`/3`, `/latest`, `/Stage`). May be given several times (in the
-    /// variable: separated by spaces). S3 and MLflow are reached with their usual variables (`AWS_…`, `MLFLOW_…`), or with
+    /// `s3://bucket/prefix` or `models:/name@alias` (`/3`, `/latest`, `/Stage`). May be given several times (in
+    /// `MODELGATE_SOURCE`: separated by spaces; a space in a name is `%20`). S3 and MLflow are reached with their usual variables (`AWS_…`, `MLFLOW_…`), or with
     /// `s3://…?endpoint=URL&region=R&anonymous=true` and `models:/…?tracking=URL` (with the same for its artifacts)
-    #[arg(long, env = "MODELGATE_SOURCE", value_name = "SOURCE", value_delimiter = ' ')]
+    #[arg(long, value_name = "SOURCE")]
     pub source: Vec<String>,
 
     /// Seconds between looks at a source; a folder is also looked at when something changes in it [default: 5]
@@ -274,7 +274,7 @@ impl ServeArgs {
             Some(path) => Self::read(path)?,
             None => Self::default(),
         };
-        let args = self.or(file);
+        let args = self.with_variable().or(file);
         let lifecycle = args.lifecycle()?;
         let admin = args.admin()?;
         let bundles = args.bundle;
@@ -371,6 +371,16 @@ impl ServeArgs {
     fn admin(&self) -> anyhow::Result<Admin> {
         let token = admin_token(self.admin_token.as_ref(), self.admin_token_file.as_deref())?;
         Ok(Admin::new(token.as_ref().map(Secret::expose)))
+    }
+
+    /// With the sources of the variable, if no flag names one. clap would take the flag's value apart at spaces, too.
+    #[expect(clippy::disallowed_methods, reason = "this is config.rs")]
+    fn with_variable(mut self) -> Self {
+        if self.source.is_empty() {
+            let variable = std::env::var("MODELGATE_SOURCE").unwrap_or_default();
+            self.source = variable.split_whitespace().map(str::to_owned).collect();
+        }
+        self
     }
 
     fn read(path: &Path) -> anyhow::Result<Self> {

@@ -25,7 +25,7 @@ mod tests;
 #[cfg(test)]
 mod written;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -123,6 +123,15 @@ impl Model {
     pub fn resident_bytes(&self) -> usize {
         self.plans.resident_bytes()
     }
+}
+
+/// The files beside a graph that hold its larger tensors, as it names them; none if it cannot be read.
+pub fn data_files(onnx: Vec<u8>) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    if let Some(graph) = packed::decode(onnx).ok().and_then(|model| model.graph) {
+        tensors::locations(&graph, &mut names);
+    }
+    names
 }
 
 /// The graph of a file, checked and built, and the names of its outputs.

@@ -30,8 +30,6 @@ pub enum Content {
         manifest: Arc<[u8]>,
         /// Where the source has its files.
         at: String,
-        /// Whether what is there is an ONNX file alone, for which the manifest was made here.
-        bare: bool,
     },
     /// An ONNX file in a source, without a bundle around it.
     Onnx {

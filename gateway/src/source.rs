@@ -119,14 +119,8 @@ impl Source {
             .unwrap_or_else(|_| Err(SourceError::new(Kind::Timeout, format!("no answer within {} s", LOOK.as_secs()))))
     }
 
-    /// Writes a file of a release into `into`; at most `limit` bytes. Without `file`, the release is that one file.
-    pub async fn fetch(
-        &self,
-        at: &str,
-        file: Option<&FileRef>,
-        into: Incoming,
-        limit: u64,
-    ) -> Result<Incoming, SourceError> {
+    /// Writes a file of a release into `into`; at most `limit` bytes.
+    pub async fn fetch(&self, at: &str, file: &FileRef, into: Incoming, limit: u64) -> Result<Incoming, SourceError> {
         match &self.kind {
             SourceKind::Dir(dir) => dir.fetch(at, file, into, limit).await,
             SourceKind::S3(s3) => s3.fetch(at, file, into, limit).await,

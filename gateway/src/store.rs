@@ -57,8 +57,6 @@ struct Line {
     manifest: String,
     at: String,
     #[serde(default)]
-    bare: bool,
-    #[serde(default)]
     is_good: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     instead_of: Option<String>,
@@ -122,13 +120,12 @@ impl Store {
         let remembered: Vec<_> = releases
             .iter()
             .filter_map(|Remembered { release, is_good, instead_of }| match &release.content {
-                Content::Bundle { manifest, at, bare } => Some(Line {
+                Content::Bundle { manifest, at } => Some(Line {
                     model: release.model.clone(),
                     version: release.version.clone(),
                     id: release.id.clone(),
                     manifest: String::from_utf8_lossy(manifest).into_owned(),
                     at: at.clone(),
-                    bare: *bare,
                     is_good: *is_good,
                     instead_of: instead_of.clone(),
                 }),
@@ -154,7 +151,7 @@ impl Store {
                 version: line.version,
                 id: line.id,
                 source: place,
-                content: Content::Bundle { manifest: line.manifest.into_bytes().into(), at: line.at, bare: line.bare },
+                content: Content::Bundle { manifest: line.manifest.into_bytes().into(), at: line.at },
             },
             is_good: line.is_good,
             instead_of: line.instead_of,
@@ -292,13 +289,12 @@ mod tests {
             version: "1".into(),
             id: "abc".into(),
             source: 0,
-            content: Content::Bundle { manifest: b"x".as_slice().into(), at: "p".into(), bare: true },
+            content: Content::Bundle { manifest: b"x".as_slice().into(), at: "p".into() },
         };
         let remembered = Remembered { release, is_good: true, instead_of: Some("b".into()) };
         store.remember("s3/../x", &[remembered]).expect("written");
         let back = store.remembered("s3/../x", 2);
         assert_eq!((back.len(), back[0].release.source, back[0].release.id.as_str()), (1, 2, "abc"));
         assert_eq!((back[0].is_good, back[0].instead_of.as_deref()), (true, Some("b")));
-        assert!(matches!(back[0].release.content, Content::Bundle { bare: true, .. }));
     }
 }

@@ -1,7 +1,7 @@
 //! The tensors of a file, looked at before anything is allocated for them: data in files of its own is put in its place,
 //! and shapes have to be those of the data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tract_onnx::pb::tensor_proto::DataLocation;
 use tract_onnx::pb::{GraphProto, TensorProto};
@@ -25,6 +25,28 @@ pub(super) fn settle(graph: &mut GraphProto, files: &BTreeMap<String, Vec<u8>>) 
         }
     }
     Ok(())
+}
+
+/// Adds the names of the files that tensors of a graph and its subgraphs have their data in.
+pub(super) fn locations(graph: &GraphProto, names: &mut BTreeSet<String>) {
+    let attributes = graph.node.iter().flat_map(|node| &node.attribute);
+    for tensor in graph.initializer.iter().chain(attributes.clone().flat_map(|at| at.t.iter().chain(&at.tensors))) {
+        if tensor.data_location == Some(DataLocation::External as i32) {
+            names.extend(entry(tensor, "location").map(|name| inside(name).to_owned()));
+        }
+    }
+    for graph in attributes.flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs)) {
+        locations(graph, names);
+    }
+}
+
+fn entry<'a>(tensor: &'a TensorProto, key: &str) -> Option<&'a str> {
+    tensor.external_data.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str())
+}
+
+/// As bundles write it.
+fn inside(location: &str) -> &str {
+    location.strip_prefix("./").unwrap_or(location)
 }
 
 fn settle_one(tensor: &mut TensorProto, files: &BTreeMap<String, Vec<u8>>) -> Result<(), ModelError> {
@@ -54,15 +76,13 @@ fn settle_one(tensor: &mut TensorProto, files: &BTreeMap<String, Vec<u8>>) -> Re
 /// The bytes of a tensor in a file of its own.
 fn external<'a>(tensor: &TensorProto, files: &'a BTreeMap<String, Vec<u8>>) -> Result<&'a [u8], ModelError> {
     let fault = |problem: &str| ModelError::Corrupt(format!("tensor '{}': {problem}", tensor.name));
-    let entry =
-        |key: &str| tensor.external_data.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str());
     let number = |key: &str| {
-        let value = entry(key).map(str::parse::<usize>);
+        let value = entry(tensor, key).map(str::parse::<usize>);
         value.transpose().map_err(|_| fault(&format!("the {key} of its data is no number")))
     };
-    let location = entry("location").ok_or_else(|| fault("its data is in a file that is not named"))?;
+    let location = entry(tensor, "location").ok_or_else(|| fault("its data is in a file that is not named"))?;
     // Only what the bundle lists is there, so that no path leads out of it.
-    let file = files.get(location.strip_prefix("./").unwrap_or(location));
+    let file = files.get(inside(location));
     let file = file.ok_or_else(|| fault(&format!("its data is in '{location}', which the bundle does not list")))?;
     let start = number("offset")?.unwrap_or(0);
     let rest = file.get(start..);
@@ -111,9 +131,12 @@ mod tests {
     #[test]
     fn external_data_comes_from_the_bundle_alone() {
         let files = BTreeMap::from([("weights.bin".to_owned(), (0..16).collect::<Vec<u8>>())]);
-        let mut inside = graph(&[("location", "./weights.bin"), ("offset", "4"), ("length", "8")]);
-        settle(&mut inside, &files).unwrap();
-        assert_eq!(inside.initializer[0].raw_data, (4..12).collect::<Vec<u8>>());
+        let mut good = graph(&[("location", "./weights.bin"), ("offset", "4"), ("length", "8")]);
+        let mut names = BTreeSet::new();
+        locations(&good, &mut names);
+        assert!(names.iter().eq(["weights.bin"]));
+        settle(&mut good, &files).unwrap();
+        assert_eq!(good.initializer[0].raw_data, (4..12).collect::<Vec<u8>>());
         for entries in [
             &[("location", "../weights.bin")][..],
             &[("location", "/etc/passwd")],

@@ -125,6 +125,7 @@ pub(super) async fn answered(request: RequestBuilder) -> Result<Response, Source
         StatusCode::NOT_FOUND => Kind::Missing,
         // An alias that is not there.
         StatusCode::BAD_REQUEST if words.starts_with("INVALID_PARAMETER_VALUE") => Kind::Missing,
+        StatusCode::TOO_MANY_REQUESTS => Kind::Server,
         status if status.is_server_error() => Kind::Server,
         _ => Kind::Garbage,
     };
@@ -145,9 +146,12 @@ pub(super) async fn bounded(mut response: Response, most: usize) -> Result<Vec<u
 
 /// What a failure of the HTTP client means. Its words may hold the address with a password, so the address is left out.
 pub(super) fn failed(error: &reqwest::Error) -> SourceError {
+    if error.is_redirect() {
+        return SourceError::new(Kind::Denied, "it redirects without end, as to a page where people log in");
+    }
     let kind = if error.is_timeout() {
         Kind::Timeout
-    } else if error.is_connect() {
+    } else if error.is_connect() || error.is_request() && !is_nonsense(error) {
         Kind::Unreachable
     } else {
         Kind::Garbage
@@ -159,6 +163,12 @@ pub(super) fn failed(error: &reqwest::Error) -> SourceError {
         cause = inner.source();
     }
     SourceError::new(kind, words)
+}
+
+/// Whether an answer came that is not HTTP; else the connection was closed before there was one.
+fn is_nonsense(error: &reqwest::Error) -> bool {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.filter_map(|cause| cause.downcast_ref::<hyper::Error>()).any(hyper::Error::is_parse)
 }
 
 #[cfg(test)]

@@ -112,11 +112,11 @@ impl DirSource {
     pub(super) async fn fetch(
         &self,
         at: &str,
-        file: Option<&FileRef>,
+        file: &FileRef,
         into: Incoming,
         limit: u64,
     ) -> Result<Incoming, SourceError> {
-        let name = file.map_or("model.onnx", |file| file.file.as_str());
+        let name = &file.file;
         if !is_inside(name) {
             return Err(SourceError::new(Kind::Garbage, "expected a relative path inside the bundle, without `..`"));
         }
@@ -124,7 +124,7 @@ impl DirSource {
         let turn = timeout(STALL, Arc::clone(&self.copies).acquire_owned()).await;
         let Ok(Ok(turn)) = turn else { return Err(stalled("other files of this source have not been read")) };
         let copied = Arc::new(AtomicU64::new(0));
-        let copy = Copy { folder: at.into(), name: name.to_owned(), limit, copied: Arc::clone(&copied), _turn: turn };
+        let copy = Copy { folder: at.into(), name: name.clone(), limit, copied: Arc::clone(&copied), _turn: turn };
         let mut copy = aside(move || copy.run(into));
         let mut before = 0;
         loop {

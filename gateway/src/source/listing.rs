@@ -32,7 +32,7 @@ impl Listing {
                     model: parsed.name,
                     version: parsed.version,
                     source,
-                    content: Content::Bundle { manifest: Arc::clone(manifest), at: at.to_owned(), bare: false },
+                    content: Content::Bundle { manifest: Arc::clone(manifest), at: at.to_owned() },
                 });
                 true
             }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context;
+use percent_encoding::percent_decode_str;
 use reqwest::{Client, RequestBuilder, Url};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
@@ -16,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     bundle::{FileRef, MANIFEST, Manifest, is_inside, is_label},
-    release::{Content, Release},
+    release::{Content, Release, by_version},
     source::{
         artifacts::{Artifacts, Folder, answered, bounded},
         error::{Kind, SourceError},
@@ -54,10 +55,27 @@ pub(super) struct MlflowSource {
     seen: Mutex<Option<(String, String, Release)>>,
 }
 
+#[cfg_attr(test, derive(Debug, PartialEq, Eq))]
 enum Credentials {
     None,
     Basic(String, String),
     Token(String),
+}
+
+impl Credentials {
+    /// Whichever MLflow's own client would send: those of the address, those of the variables, the token.
+    fn of(server: &Url, environment: &Environment) -> Self {
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let both = |name: String, password: String| {
+            (!name.is_empty() && !password.is_empty()).then_some(Self::Basic(name, password))
+        };
+        let in_variables =
+            || both(environment.username.clone().unwrap_or_default(), environment.password.clone().unwrap_or_default());
+        both(decoded(server.username()), decoded(server.password().unwrap_or_default()))
+            .or_else(in_variables)
+            .or_else(|| environment.token.clone().map(Self::Token))
+            .unwrap_or(Self::None)
+    }
 }
 
 impl std::fmt::Debug for MlflowSource {
@@ -110,17 +128,7 @@ impl MlflowSource {
             Url::parse(&server).ok().filter(|url| matches!(url.scheme(), "http" | "https")).with_context(|| {
                 format!("models:/{}: expected the tracking server's address as http://host:port", at.model)
             })?;
-        let credentials = if let Some(token) = &environment.token {
-            Credentials::Token(token.clone())
-        } else if let Some(name) =
-            environment.username.clone().or_else(|| Some(server.username().to_owned()).filter(|name| !name.is_empty()))
-        {
-            let password =
-                environment.password.clone().or_else(|| server.password().map(str::to_owned)).unwrap_or_default();
-            Credentials::Basic(name, password)
-        } else {
-            Credentials::None
-        };
+        let credentials = Credentials::of(&server, environment);
         // So that no error repeats them. Fails only for addresses that can have none.
         _ = server.set_username("");
         _ = server.set_password(None);
@@ -173,21 +181,19 @@ impl MlflowSource {
                 let one: OneVersion = self.ask("registered-models/alias", &[("name", model), ("alias", alias)]).await?;
                 Ok(one.model_version.version)
             }
-            VersionRef::Latest => {
-                // A quote in a name ends the filter's string; MLflow allows none.
-                let filter = format!("name='{}'", model.replace('\'', ""));
-                let order = ("order_by", "version_number DESC");
-                let query = [("filter", filter.as_str()), ("max_results", "1"), order];
-                let found: Versions = self.ask("model-versions/search", &query).await?;
-                found.model_versions.into_iter().next().map(|version| version.version).ok_or_else(|| self.none())
-            }
-            VersionRef::Stage(stage) => {
-                let url = self.url("api/2.0/mlflow/registered-models/get-latest-versions");
-                let body = json!({ "name": model, "stages": [stage] });
-                let found: Versions = parsed(self.signed(self.client.post(url).json(&body))).await?;
-                found.model_versions.into_iter().next().map(|version| version.version).ok_or_else(|| self.none())
-            }
+            VersionRef::Latest => self.newest(&[]).await,
+            VersionRef::Stage(stage) => self.newest(&[stage]).await,
         }
+    }
+
+    /// The newest version of all that have one of these stages, or any. As MLflow's own client asks: a search would need the
+    /// model's name in a filter, where no quote can stand.
+    async fn newest(&self, stages: &[&str]) -> Result<String, SourceError> {
+        let url = self.url("api/2.0/mlflow/registered-models/get-latest-versions");
+        let body = json!({ "name": self.model, "stages": stages });
+        let found: Versions = parsed(self.signed(self.client.post(url).json(&body))).await?;
+        let versions = found.model_versions.into_iter().map(|version| version.version);
+        versions.max_by(|a, b| by_version(a, b)).ok_or_else(|| self.none())
     }
 
     fn none(&self) -> SourceError {
@@ -245,7 +251,7 @@ impl MlflowSource {
             let at =
                 if place.is_empty() { folder.address() } else { folder.join(place.trim_end_matches('/')).address() };
             let id = format!("{:x}", Sha256::digest([&bytes[..], version.as_bytes()].concat()));
-            return Ok(release(name(&manifest.name), id, Content::Bundle { manifest: bytes.into(), at, bare: false }));
+            return Ok(release(name(&manifest.name), id, Content::Bundle { manifest: bytes.into(), at }));
         }
         let mlmodel = self.read(&folder.join("MLmodel")).await?;
         let path = onnx_path(&String::from_utf8_lossy(&mlmodel)).filter(|path| is_inside(path)).ok_or_else(|| {
@@ -270,12 +276,11 @@ impl MlflowSource {
     pub(super) async fn fetch(
         &self,
         at: &str,
-        file: Option<&FileRef>,
+        file: &FileRef,
         into: Incoming,
         limit: u64,
     ) -> Result<Incoming, SourceError> {
-        let folder = Folder::parse(at)?;
-        let at = file.map_or_else(|| folder.clone(), |file| folder.join(&file.file));
+        let at = Folder::parse(at)?.join(&file.file);
         self.artifacts.fetch(&at, into, limit, |path| self.proxied(path)).await
     }
 }
@@ -287,14 +292,40 @@ fn as_label(name: &str) -> String {
 }
 
 async fn parsed<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, SourceError> {
-    let bytes = bounded(answered(request).await?, MAX_ANSWER).await?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| SourceError::new(Kind::Garbage, format!("not the registry's JSON: {error}")))
+    let asked = request.try_clone().and_then(|request| request.build().ok());
+    let answer = answered(request).await?;
+    let is_elsewhere = asked.is_some_and(|asked| asked.url() != answer.url());
+    let bytes = bounded(answer, MAX_ANSWER).await?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        if is_elsewhere {
+            return SourceError::new(Kind::Denied, "it redirects to a page, as where people log in");
+        }
+        SourceError::new(Kind::Garbage, format!("not the registry's JSON: {error}"))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn credentials_are_those_that_mlflow_would_send() {
+        let variables = |name: Option<&str>, password: Option<&str>, token: Option<&str>| {
+            let text = |text: Option<&str>| text.map(str::to_owned);
+            Environment { username: text(name), password: text(password), token: text(token), ..Environment::default() }
+        };
+        let basic = |name: &str, password: &str| Credentials::Basic(name.into(), password.into());
+        let token = || Credentials::Token("t".into());
+        for (address, environment, expected) in [
+            ("http://host", variables(None, None, None), Credentials::None),
+            ("http://host", variables(None, None, Some("t")), token()),
+            ("http://host", variables(Some("n"), Some("p"), Some("t")), basic("n", "p")),
+            ("http://host", variables(Some("n"), None, Some("t")), token()),
+            ("http://jo%40x:p%40s%3As%2F@host", variables(Some("n"), Some("p"), Some("t")), basic("jo@x", "p@s:s/")),
+        ] {
+            assert_eq!(Credentials::of(&Url::parse(address).expect(address), &environment), expected, "{address}");
+        }
+    }
 
     #[test]
     fn names_become_what_requests_can_say() {

@@ -27,6 +27,9 @@ use tokio::time::timeout;
 /// Keys listed in one look.
 const MAX_KEYS: usize = 200_000;
 
+/// Keys of what was handed over that are known at once.
+const MAX_GIVEN: usize = 10_000;
+
 /// Manifests read at once.
 const READS: usize = 8;
 
@@ -155,11 +158,10 @@ impl S3Source {
     pub(super) async fn fetch(
         &self,
         at: &str,
-        file: Option<&FileRef>,
+        file: &FileRef,
         into: Incoming,
         limit: u64,
     ) -> Result<Incoming, SourceError> {
-        let Some(file) = file else { return download(self.object(at).await?, into, limit).await };
         let mut places = self.places(at, file);
         // What was handed over and is asked for again was damaged, or lost since: other places have their turn before it.
         let again = |key: &String| self.given.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
@@ -178,7 +180,12 @@ impl S3Source {
                 object => object?,
             };
             let into = download(object, into, limit).await?;
-            self.given.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+            let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+            if given.len() >= MAX_GIVEN {
+                given.clear();
+            }
+            given.insert(key);
+            drop(given);
             return Ok(into);
         }
         Err(missing)

@@ -3,6 +3,7 @@
 use std::{fmt, path::PathBuf};
 
 use anyhow::{Context, ensure};
+use percent_encoding::percent_decode_str;
 use reqwest::Url;
 
 /// A source as the configuration names it.
@@ -187,8 +188,8 @@ impl Spec {
                 without_user(&self.address)
             );
             return Ok(Kind::S3(S3Place {
-                bucket: bucket.to_owned(),
-                prefix: prefix.trim_matches('/').to_owned(),
+                bucket: decoded(bucket)?,
+                prefix: decoded(prefix.trim_matches('/'))?,
                 ..self.s3_options()
             }));
         }
@@ -200,21 +201,24 @@ impl Spec {
                     self.name, self.address
                 )
             };
-            let (model, version) = if let Some((model, alias)) = rest.rsplit_once('@') {
-                (model, VersionRef::Alias(alias.to_owned()))
-            } else {
-                let (model, version) = rest.rsplit_once('/').with_context(expected)?;
-                let version = match version {
-                    "latest" => VersionRef::Latest,
-                    number if number.bytes().all(|byte| byte.is_ascii_digit()) => VersionRef::Number(number.to_owned()),
-                    stage => VersionRef::Stage(stage.to_owned()),
+            // By MLflow's rule: what follows a slash is no alias, so a name may have an `@` there.
+            let (model, version) = if let Some((model, version)) = rest.rsplit_once('/') {
+                let version = match decoded(version)? {
+                    word if word.eq_ignore_ascii_case("latest") => VersionRef::Latest,
+                    word if word.bytes().all(|byte| byte.is_ascii_digit()) => {
+                        VersionRef::Number(word.trim_start_matches('0').to_owned())
+                    }
+                    stage => VersionRef::Stage(stage),
                 };
                 (model, version)
+            } else {
+                let (model, alias) = rest.rsplit_once('@').with_context(expected)?;
+                (model, VersionRef::Alias(decoded(alias)?))
             };
             let empty = VersionRef::Alias(String::new());
             ensure!(!model.is_empty() && version != empty && version != VersionRef::Number(String::new()), expected());
             return Ok(Kind::Mlflow(ModelPlace {
-                model: model.to_owned(),
+                model: decoded(model)?,
                 version,
                 tracking: self.option("tracking"),
                 artifacts: self.s3_options(),
@@ -228,6 +232,12 @@ impl Spec {
         );
         Ok(Kind::Dir(PathBuf::from(&self.address)))
     }
+}
+
+/// Names with spaces, or with what means something in an address, are written with `%20` and the like.
+fn decoded(text: &str) -> anyhow::Result<String> {
+    let decoded = percent_decode_str(text).decode_utf8();
+    Ok(decoded.with_context(|| format!("source: {text:?} is no UTF-8 when decoded"))?.into_owned())
 }
 
 #[cfg(test)]
@@ -250,6 +260,19 @@ mod tests {
             let Ok(Kind::Mlflow(place)) = Spec::parse(text).expect("a model").kind() else { panic!("{text}") };
             assert_eq!((place.model.as_str(), place.version), ("churn", version));
         }
+        for (text, model, version) in [
+            ("models:/user@corp/1", "user@corp", VersionRef::Number("1".into())),
+            ("models:/user@corp/Latest", "user@corp", VersionRef::Latest),
+            ("models:/user@corp@best", "user@corp", VersionRef::Alias("best".into())),
+            ("models:/churn/03", "churn", VersionRef::Number("3".into())),
+            ("models:/my%20model%40home%25@best", "my model@home%", VersionRef::Alias("best".into())),
+            ("models:/my model/1", "my model", VersionRef::Number("1".into())),
+        ] {
+            let Ok(Kind::Mlflow(place)) = Spec::parse(text).expect("a model").kind() else { panic!("{text}") };
+            assert_eq!((place.model.as_str(), place.version), (model, version), "{text}");
+        }
+        let Ok(Kind::S3(place)) = Spec::parse("s3://models/a%20b/c").expect("a bucket").kind() else { panic!() };
+        assert_eq!(place.prefix, "a b/c");
         assert!(matches!(Spec::parse("/srv/a=b").expect("a folder").kind(), Ok(Kind::Dir(_))));
         for bad in
             ["", "x=", "s3://", "models:/churn", "models:/churn@", "ftp://x", "s3://b/p?nonsense=1", "models:/churn/"]

@@ -17,15 +17,16 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
 use tokio::{
     sync::{Semaphore, oneshot},
+    task::spawn_blocking,
     time::timeout,
 };
 
 use crate::{
-    bundle::{Bundle, BundleError, FileRef, Manifest},
+    bundle::{Bundle, BundleError, FileRef, Manifest, is_inside},
     generation::{Generation, Runner},
     golden,
     metrics::Metrics,
-    pace,
+    model, pace,
     parts::Parts,
     release::{Content, Release},
     source::{Kind, Source, SourceError},
@@ -238,15 +239,13 @@ impl Preparer {
         };
         let start = Instant::now();
         if let Content::Onnx { at } = &release.content {
-            let incoming = store.incoming().map_err(local)?;
-            let file = source.fetch(at, None, incoming, self.limits.bundle).await?;
-            self.metrics.lifecycle.fetched_bytes.with_label_values(&[source.name()]).inc_by(file.len());
-            let sha256 = file.finish(None).map_err(unverified)?;
-            let manifest = bare_manifest(&release.model, &release.version, &sha256);
-            release.content = Content::Bundle { manifest: manifest.into_bytes().into(), at: at.clone(), bare: true };
+            let (folder, graph) = at.rsplit_once('/').unwrap_or(("", at));
+            let manifest = self.fetch_graph(store, source, &release, folder, graph).await?;
+            release.content = Content::Bundle { manifest: manifest.into(), at: folder.to_owned() };
+            self.took("fetch", start);
             return Ok(release);
         }
-        let Content::Bundle { manifest, at, bare } = &release.content else { return Ok(release) };
+        let Content::Bundle { manifest, at } = &release.content else { return Ok(release) };
         let files = Manifest::parse(manifest)
             .and_then(|manifest| manifest.files())
             .map_err(|reason| Failure { reason, transient: false })?;
@@ -272,7 +271,7 @@ impl Preparer {
                 let told = |reason: String| Failure { reason: format!("{}: {reason}", file.file), transient: true };
                 let left = budget.load(Ordering::Relaxed);
                 let incoming = store.incoming().map_err(local)?;
-                let fetched = source.fetch(at, (!bare).then_some(&file), incoming, left).await.map_err(|error| {
+                let fetched = source.fetch(at, &file, incoming, left).await.map_err(|error| {
                     match error.kind {
                         // What it went over is what others had left.
                         Kind::TooLarge => told_too_large(&file.file),
@@ -295,6 +294,43 @@ impl Preparer {
         stream::iter(fetches).buffered(FETCHES).try_collect::<()>().await?;
         self.took("fetch", start);
         Ok(release)
+    }
+
+    /// Brings a graph that has no bundle, and the files beside it that hold its larger tensors. Gives a manifest of them.
+    async fn fetch_graph(
+        &self,
+        store: &Store,
+        source: &Source,
+        release: &Release,
+        folder: &str,
+        graph: &str,
+    ) -> Result<Vec<u8>, Failure> {
+        let mut left = self.limits.bundle;
+        // Named by nobody else, so their digests are those of what comes.
+        let mut fetch = async |name: &str| {
+            let told = |reason: String, transient| Failure { reason: format!("{name}: {reason}"), transient };
+            if !is_inside(name) {
+                return Err(told("the graph's data is not beside it".into(), false));
+            }
+            let file = FileRef { file: name.to_owned(), sha256: String::new() };
+            let incoming = store.incoming().map_err(local)?;
+            let fetched = source.fetch(folder, &file, incoming, left).await;
+            let fetched = fetched.map_err(|error| told(error.to_string(), !error.is_final()))?;
+            left -= fetched.len().min(left);
+            self.metrics.lifecycle.fetched_bytes.with_label_values(&[source.name()]).inc_by(fetched.len());
+            fetched.finish(None).map_err(|reason| told(reason, true))
+        };
+        let sha256 = fetch(graph).await?;
+        let (of, digest) = (store.clone(), sha256.clone());
+        #[expect(clippy::disallowed_methods, reason = "one for each release that is fetched, and those are counted")]
+        let named = spawn_blocking(move || of.read(&digest).map(model::data_files)).await;
+        let named = named.map_err(|error| unverified(error.to_string()))?.map_err(unverified)?;
+        let mut data = Vec::new();
+        for name in named {
+            let sha256 = fetch(&name).await?;
+            data.push((name, sha256));
+        }
+        Ok(bare_manifest(release, (graph, &sha256), &data).into_bytes())
     }
 
     /// On a thread where it may take its time. Makes instances for so many threads ahead.
@@ -376,9 +412,16 @@ fn unverified(reason: String) -> Failure {
 }
 
 /// For an ONNX file without a bundle: the graph's own signature, invoked by `predict` alone.
-fn bare_manifest(model: &str, version: &str, sha256: &str) -> String {
+fn bare_manifest(release: &Release, (graph, sha256): (&str, &str), data: &[(String, String)]) -> String {
+    // A name may have quotes.
+    let text = |name: &str| toml::Value::from(name);
+    let entry = |(name, sha256): &(String, String)| format!("{{ file = {}, sha256 = \"{sha256}\" }}", text(name));
+    let data = data.iter().map(entry).collect::<Vec<_>>().join(", ");
     format!(
-        "format = 1\nname = \"{model}\"\nversion = \"{version}\"\ndescription = \"An ONNX graph without a bundle\"\n\
-         [model]\nfile = \"model.onnx\"\nsha256 = \"{sha256}\"\n[[stage]]\nname = \"predict\"\nmodule = \"builtin:predict\"\n"
+        "format = 1\nname = \"{}\"\nversion = \"{}\"\ndescription = \"An ONNX graph without a bundle\"\n[model]\n\
+         file = {}\nsha256 = \"{sha256}\"\ndata = [{data}]\n[[stage]]\nname = \"predict\"\nmodule = \"builtin:predict\"\n",
+        release.model,
+        release.version,
+        text(graph)
     )
 }

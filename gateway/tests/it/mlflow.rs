@@ -27,12 +27,19 @@ async fn predict(client: &Client, address: &str, body: &Value) -> (StatusCode, S
     (status, version, answer.json().await.expect("JSON"))
 }
 
+/// Of a registry, to whatever is asked.
+fn says(status: &str, body: &str) -> Fault {
+    let length = body.len();
+    Fault::Answer(format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn from_training_to_answer() {
     let mut registry = Registry::start().await;
     // The first version is behind the tracking server's proxy, the second in the bucket itself.
     assert_eq!(registry.script("train churn a --alias champion"), "1");
     assert_eq!(registry.script("train churn b --experiment direct --artifacts s3://models/direct"), "2");
+    assert_eq!(registry.script("weights product"), "1");
 
     let cache = TempDir::new().expect("a folder");
     let mut command = Command::new(env!("CARGO_BIN_EXE_modelgate"));
@@ -80,10 +87,12 @@ async fn from_training_to_answer() {
     assert_eq!(registry.script("bare bare best"), "1");
     let wire = Wire::to(registry.mlflow.url.trim_start_matches("http://")).await;
     let tracking = format!("tracking=http://{}&endpoint=http://{}", wire.address, registry.s3.address);
-    let sources = ["models:/bare@best", "models:/churn/1", "models:/churn/latest", "models:/churn@nobody"]
-        .map(|model| format!("{model}?{tracking}"));
+    assert_eq!(registry.script("heavy heavy best"), "1");
+    let sources =
+        ["models:/bare@best", "models:/churn/1", "models:/heavy@best", "models:/churn/latest", "models:/churn@nobody"]
+            .map(|model| format!("{model}?{tracking}"));
     let cache = TempDir::new().expect("a folder");
-    let gateway = Gateway::sourcing(&sources[..2], cache.path(), |_| {}).await;
+    let gateway = Gateway::sourcing(&sources[..3], cache.path(), |_| {}).await;
     // A first look that failed is followed by another one.
     gateway.becomes("bare", "1", "READY", "").await;
     let infer = json!({ "X": [0.9, 0.1, 0.1], "model": "bare" }).to_string();
@@ -91,6 +100,7 @@ async fn from_training_to_answer() {
     assert_eq!((answer.status.as_u16(), answer.header("x-modelgate-version")), (200, "1"), "{}", answer.text);
     assert_eq!(answer.json(), json!({ "prediction": 1 }));
     gateway.becomes("churn", "1", "READY", "").await;
+    gateway.becomes("heavy", "1", "READY", "").await;
     // Fetched again where the local cache has lost it.
     assert_eq!(gateway.post("/v2/repository/models/bare/unload", Vec::new(), &[]).await.status, 200);
     for file in std::fs::read_dir(cache.path().join("files")).expect("a folder").flatten() {
@@ -115,14 +125,22 @@ async fn from_training_to_answer() {
             answers
         }
     });
-    for garbage in
-        ["<html>a proxy's page</html>", "{\"model_version\":{}}", "{\"model_version\":{\"version\":\"../..\"}}"]
-    {
-        wire.fail(Fault::Answer(format!(
-            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{garbage}",
-            garbage.len()
-        )));
-        eventually("it is told", || async { state(&gateway, 0).await == "garbage" }).await;
+    // A page where people log in, behind a redirect, and one that redirects to itself.
+    let page = Wire::to(&registry.s3.address).await;
+    page.fail(says("200 OK", "<html>who are you?</html>"));
+    let redirect = |to: &str| says(&format!("302 Found\r\nLocation: {to}"), "");
+    for (fault, kind) in [
+        (says("200 OK", "<html>a proxy's page</html>"), "garbage"),
+        (says("200 OK", "{\"model_version\":{}}"), "garbage"),
+        (says("200 OK", "{\"model_version\":{\"version\":\"../..\"}}"), "garbage"),
+        (Fault::Answer("not HTTP\r\n\r\n".into()), "garbage"),
+        (Fault::Closed, "unreachable"),
+        (says("429 Too Many Requests", "{}"), "server_error"),
+        (redirect("/login"), "denied"),
+        (redirect(&format!("http://{}/login", page.address)), "denied"),
+    ] {
+        wire.fail(fault);
+        eventually(kind, || async { state(&gateway, 0).await == kind }).await;
         wire.fail(Fault::None);
         eventually("it is over", || async { state(&gateway, 0).await == "ok" }).await;
     }
@@ -130,7 +148,7 @@ async fn from_training_to_answer() {
     assert!(load.await.expect("no wrong answer") > 20);
     Arc::into_inner(gateway).expect("the only one").stopped().await;
     let cache = TempDir::new().expect("a folder");
-    let gateway = Gateway::sourcing(&sources[2..], cache.path(), |_| {}).await;
+    let gateway = Gateway::sourcing(&sources[3..], cache.path(), |_| {}).await;
     eventually("the newest version serves", || async { gateway.app.catalog.version("churn", "2").is_some() }).await;
     eventually("the alias is missing", || async { state(&gateway, 1).await == "missing" }).await;
 }

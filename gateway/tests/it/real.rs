@@ -218,8 +218,9 @@ pub struct Mlflow {
     _process: Process,
 }
 
-/// Who may ask a server with accounts everything.
-pub const ADMIN: (&str, &str) = ("admin", "password-of-the-tests");
+/// Who may ask a server with accounts everything, by a password that an address cannot have as it is.
+pub const ADMIN: (&str, &str) = ("admin", "password@of/the:tests");
+pub const ADMIN_IN_ADDRESS: &str = "admin:password%40of%2Fthe%3Atests";
 
 impl Mlflow {
     pub async fn start(s3: &S3, folder: &Path) -> Self {

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::{
     faulty::{Fault, Wire},
-    real::{ADMIN, Conversation, Mlflow, S3, Served, python, with_s3},
+    real::{ADMIN, ADMIN_IN_ADDRESS, Conversation, Mlflow, S3, Served, python, with_s3},
     support::{Gateway, client, eventually},
 };
 
@@ -54,25 +54,23 @@ impl Registry {
     }
 }
 
-/// A gateway that follows `churn@champion` of this registry, with these variables.
-fn follow(tracking: &str, cache: &TempDir, variables: &[(&str, &str)]) -> Served {
+/// The binary, about to serve from a registry.
+fn serving(tracking: &str, cache: &TempDir) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_modelgate"));
     command
-        .args(["serve", "--source", "churn=models:/churn@champion", "--poll", "0.2", "--listen", "127.0.0.1:0"])
-        .args([
-            "--workers",
-            "1",
-            "--max-instances",
-            "16",
-            "--code-cache",
-            concat!(env!("CARGO_TARGET_TMPDIR"), "/code"),
-        ])
+        .args(["serve", "--poll", "0.2", "--listen", "127.0.0.1:0", "--workers", "1", "--max-instances", "16"])
+        .args(["--code-cache", concat!(env!("CARGO_TARGET_TMPDIR"), "/code")])
         .arg("--cache")
         .arg(cache.path())
         .env("MLFLOW_TRACKING_URI", tracking)
-        .envs(variables.iter().copied())
         .stderr(Stdio::null());
-    Served::start(&mut command)
+    command
+}
+
+/// A gateway that follows `churn@champion` of this registry, with these variables.
+fn follow(tracking: &str, cache: &TempDir, variables: &[(&str, &str)]) -> Served {
+    let mut command = serving(tracking, cache);
+    Served::start(command.args(["--source", "churn=models:/churn@champion"]).envs(variables.iter().copied()))
 }
 
 async fn source_becomes(client: &Client, address: &str, state: &str) {
@@ -111,13 +109,18 @@ async fn a_registry_with_accounts_is_read_with_the_right_password_only() {
         assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
     let cache = TempDir::new().expect("a folder");
-    let right = [("MLFLOW_TRACKING_USERNAME", ADMIN.0), ("MLFLOW_TRACKING_PASSWORD", ADMIN.1)];
+    // The token is not sent then, as MLflow's own client does not.
+    let right = [
+        ("MLFLOW_TRACKING_USERNAME", ADMIN.0),
+        ("MLFLOW_TRACKING_PASSWORD", ADMIN.1),
+        ("MLFLOW_TRACKING_TOKEN", "of another server"),
+    ];
     let served = follow(&url, &cache, &right);
     answers(&client, &served.address, "leaves-a").await;
     source_becomes(&client, &served.address, "ok").await;
     // In the address, as people write it.
     let cache = TempDir::new().expect("a folder");
-    let served = follow(&url.replace("://", &format!("://{}:{}@", ADMIN.0, ADMIN.1)), &cache, &[]);
+    let served = follow(&url.replace("://", &format!("://{ADMIN_IN_ADDRESS}@")), &cache, &[]);
     answers(&client, &served.address, "leaves-a").await;
 }
 
@@ -135,12 +138,39 @@ async fn is_read_with_a_token(registry: &Registry) {
     source_becomes(&client, &served.address, "ok").await;
 }
 
+/// A graph alone, with weights in a file beside it, whose model has a name that no request can say.
+async fn is_served_whatever_its_name(registry: &mut Registry) {
+    assert_eq!(registry.script("heavy \"a quo'te\" best"), "1");
+    let (client, tracking) = (client(), registry.mlflow.url.clone());
+    let row = json!({ "x": vec![1.0; 400], "model": "a_quo_te" });
+    let cache = TempDir::new().expect("a folder");
+    let by_flag = Served::start(serving(&tracking, &cache).args(["--source", "models:/a quo'te/Latest"]));
+    let by_variable = "churn=models:/churn@champion models:/a%20quo'te@best";
+    let cache = TempDir::new().expect("a folder");
+    let by_variable = Served::start(serving(&tracking, &cache).env("MODELGATE_SOURCE", by_variable));
+    for address in [&by_flag.address, &by_variable.address] {
+        eventually("its weights are used", || async {
+            let answer = client.post(format!("http://{address}/predict")).json(&row).send().await.expect("an answer");
+            let answer = answer.json::<Value>().await.expect("JSON");
+            answer["prediction"][0].as_f64().is_some_and(|sum| (sum - 239.4).abs() < 0.01)
+        })
+        .await;
+    }
+    answers(&client, &by_variable.address, "leaves-a").await;
+    // The weights count, too.
+    let cache = TempDir::new().expect("a folder");
+    let source = format!("models:/a quo'te/01?tracking={tracking}");
+    let gateway = Gateway::sourcing(&[source], cache.path(), |args| args.max_bundle = Some("2KiB".into())).await;
+    gateway.becomes("a_quo_te", "1", "UNAVAILABLE", ".data: too_large").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_is_found_by_its_alias_its_number_its_stage_and_as_the_latest() {
     let mut registry = Registry::start().await;
     let tracking = registry.mlflow.url.clone();
     assert_eq!(registry.script("train churn a --alias champion"), "1");
     is_read_with_a_token(&registry).await;
+    is_served_whatever_its_name(&mut registry).await;
     assert_eq!(registry.script("train churn b"), "2");
     registry.script("stage churn Production 1");
     let serve = async |version: &str| {

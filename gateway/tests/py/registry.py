@@ -3,10 +3,14 @@
 Takes one command a line from standard input, and answers each with a line `= VERSION`: `train NAME WORD ...` trains and
 logs a pipeline whose classes end in the word given; `alias NAME ALIAS VERSION` moves an alias with MLflow's own client,
 `stage NAME STAGE VERSION` gives a version a stage and takes it from the others;
-`bare NAME ALIAS` logs an ONNX graph without a bundle. The tracking server comes from MLFLOW_TRACKING_URI.
+`weights NAME` logs a bundle whose graph has weights that MLflow would put into a file of their own;
+`bare NAME ALIAS` logs an ONNX graph without a bundle, `heavy NAME ALIAS` one with such weights. The tracking server
+comes from MLFLOW_TRACKING_URI.
 """
 
 import argparse
+import hashlib
+import json
 import shlex
 import sys
 import tempfile
@@ -44,6 +48,59 @@ def train(options):
     # Plain MLflow loads the same version: the graph alone, on the matrix that the preprocessing gives.
     loaded = mlflow.onnx.load_model(f"models:/{options.name}/{version}")
     assert loaded.graph.input[0].name == "X", loaded.graph.input
+    answers_as_a_function(f"models:/{options.name}/{version}")
+    return version
+
+
+def answers_as_a_function(version):
+    """MLflow's own `pyfunc` gives what the bundle's golden examples say, on the matrix that the preprocessing gives."""
+    from modelgate_exporter import reference
+
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = Path(mlflow.artifacts.download_artifacts(version, dst_path=folder)) / "bundle"
+        golden, tabular = (json.loads((bundle / name).read_text()) for name in ("golden.json", "preprocess.json"))
+    examples = golden["examples"]
+    matrix = reference.transform(tabular, [example["input"] for example in examples])
+    answers = mlflow.pyfunc.load_model(version).predict(matrix.astype(np.float32))
+    assert list(answers["label"]) == [example["output"]["prediction"] for example in examples], answers
+    probabilities = [example["output"]["probabilities"] for example in examples]
+    np.testing.assert_allclose(answers["probabilities"], probabilities, atol=1e-5)
+
+
+def product():
+    """A graph whose weights are raw bytes, as PyTorch writes them."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = np.arange(1200, dtype=np.float32).reshape(400, 3) / 1000
+    sides = {"x": 400, "y": 3}.items()
+    sides = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", size]) for name, size in sides]
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    graph = helper.make_graph([node], "product", sides[:1], sides[1:], [numpy_helper.from_array(weights, "w")])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), weights
+
+
+def weights(options):
+    from modelgate_exporter import log_bundle
+
+    graph, table = product()
+    with tempfile.TemporaryDirectory() as folder, mlflow.start_run():
+        bundle = Path(folder) / "bundle"
+        bundle.mkdir()
+        (bundle / "model.onnx").write_bytes(graph.SerializeToString())
+        digest = hashlib.sha256((bundle / "model.onnx").read_bytes()).hexdigest()
+        (bundle / "bundle.toml").write_text(
+            f'format = 1\nname = "{options.name}"\nversion = "1"\n[model]\nfile = "model.onnx"\nsha256 = "{digest}"\n'
+            '[[stage]]\nname = "predict"\nmodule = "builtin:predict"\n'
+        )
+        version = log_bundle(bundle, options.name)
+        uri = f"models:/{options.name}/{version}"
+        logged = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(Path(folder) / "logged")))
+        files = {str(file.relative_to(logged)) for file in logged.rglob("*") if file.is_file()}
+    # The weights are there once, and MLflow finds them.
+    about = {"MLmodel", "bundle/MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", "registered_model_meta"}
+    assert files - about == {"bundle/bundle.toml", "bundle/model.onnx"}, files
+    answer = mlflow.pyfunc.load_model(uri).predict(np.ones((1, 400), np.float32))
+    np.testing.assert_allclose(answer["y"], table.sum(axis=0, keepdims=True), rtol=1e-5)
     return version
 
 
@@ -57,10 +114,18 @@ def bare(options):
     model = RandomForestClassifier(5, max_depth=3, random_state=1).fit(rows, (rows[:, 0] > 0.5).astype(int))
     graph = to_onnx(model, rows[:1], options={"zipmap": False})
     assert isinstance(graph, onnx.ModelProto)
+    return logged(graph, options)
+
+
+def heavy(options):
+    return logged(product()[0], options)
+
+
+def logged(graph, options):
     with mlflow.start_run():
         here = {"name": "model"} if mlflow.__version__ >= "3" else {"artifact_path": "model"}
-        logged = mlflow.onnx.log_model(graph, registered_model_name=options.name, **here)
-    version = str(logged.registered_model_version)
+        model = mlflow.onnx.log_model(graph, registered_model_name=options.name, **here)
+    version = str(model.registered_model_version)
     mlflow.MlflowClient().set_registered_model_alias(options.name, options.alias, version)
     return version
 
@@ -86,10 +151,14 @@ def main():
     command.add_argument("--experiment", default="proxied")
     command.add_argument("--artifacts")
     command.set_defaults(run=train)
-    command = commands.add_parser("bare")
+    command = commands.add_parser("weights")
     command.add_argument("name")
-    command.add_argument("alias")
-    command.set_defaults(run=bare)
+    command.set_defaults(run=weights)
+    for name, run in (("bare", bare), ("heavy", heavy)):
+        command = commands.add_parser(name)
+        command.add_argument("name")
+        command.add_argument("alias")
+        command.set_defaults(run=run)
     command = commands.add_parser("alias")
     for argument in ("name", "alias", "version"):
         command.add_argument(argument)

@@ -1,7 +1,9 @@
 """`log_bundle`: a bundle as a version of a registered MLflow model, which plain MLflow can load as well."""
 
+import hashlib
 import inspect
 import os
+import re
 import shutil
 import tomllib
 from collections.abc import Mapping
@@ -30,16 +32,23 @@ def log_bundle(
 
     `bundle` is a folder that `export` wrote. `registered_model_name` is the bundle's own name if
     left out. `alias` is set on the new version last, so a gateway that follows it finds everything.
-    `tags` are the version's. What else `mlflow.onnx.save_model` takes goes through `options`
-    (`signature`, `input_example`, ...). A run is started if none is active.
+    A bundle whose files are not those that its manifest names is a `ValueError`, and so is an alias
+    that MLflow would refuse; nothing is published then. `tags` are the version's. What else
+    `mlflow.onnx.save_model` takes goes through `options` (`signature`, `input_example`, ...). A run
+    is started if none is active.
     """
-    import mlflow
-    from mlflow.models import Model
-
     folder = Path(bundle)
     manifest = tomllib.loads((folder / "bundle.toml").read_text())
     if "model" not in manifest:
         raise ValueError(f"{folder} has no model: there is nothing for MLflow's onnx flavour")
+    # Nothing is published of what would be refused: a version that is there cannot be taken back.
+    _check_files(folder, manifest)
+    if alias is not None:
+        _check_alias(alias)
+
+    import mlflow
+    from mlflow.models import Model
+
     registered = registered_model_name or manifest["name"]
 
     here = (
@@ -64,6 +73,39 @@ def log_bundle(
     return version
 
 
+def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Raises `ValueError` unless the files that the manifest names are there, as it says."""
+    model, golden = manifest["model"], manifest.get("golden")
+    files = [(entry["file"], entry["sha256"]) for entry in (model, *model.get("data", ()))]
+    if golden is not None:
+        files.append((golden["file"], golden["sha256"]))
+    for stage in manifest.get("stage", ()):
+        if not stage["module"].startswith("builtin:"):
+            files.append((stage["module"], stage.get("sha256")))
+        if "config" in stage:
+            files.append((stage["config"], stage.get("config_sha256")))
+    for file, expected in files:
+        path = (folder / file).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise ValueError(f"{file}: is not inside the bundle {folder}")
+        if not path.is_file():
+            raise ValueError(f"{file}: the manifest names it, and {folder} has no such file")
+        with path.open("rb") as opened:
+            actual = hashlib.file_digest(opened, "sha256").hexdigest()
+        if actual != expected:
+            raise ValueError(
+                f"{file}: wrong digest: the manifest says sha256 {expected}, the file has {actual}"
+            )
+
+
+def _check_alias(alias: str) -> None:
+    """Raises `ValueError` for what MLflow would refuse, which it does when the version is there."""
+    if not re.fullmatch(r"[\w-]{1,255}", alias):
+        raise ValueError(f"alias {alias!r} must be 1 to 255 letters, digits, '_' or '-'")
+    if re.fullmatch(r"latest|v[0-9]+", alias, re.IGNORECASE):
+        raise ValueError(f"alias {alias!r} is one that MLflow keeps for itself")
+
+
 def _takes_name(log: Any) -> bool:
     """Whether this MLflow is of the third generation, where a logged model has a name."""
     return "name" in inspect.signature(log).parameters
@@ -84,15 +126,17 @@ class _Flavor:
         from mlflow.models import Model
 
         model = Model() if mlflow_model is None else mlflow_model
-        file = manifest["model"]["file"]
+        version, file = Path(path), manifest["model"]["file"]
         graph = onnx.load(bundle / file)
         mlflow.onnx.save_model(graph, path, mlflow_model=model, **options)
-        shutil.copytree(bundle, Path(path) / FOLDER)
-        # One copy of the graph: the flavours point into the bundle.
+        # One copy of the graph: the flavours point into the bundle. Larger tensors may have been
+        # saved beside, under a name that onnx makes up.
+        for saved in (version / model.flavors["onnx"]["data"], *version.glob("*.data")):
+            saved.unlink()
+        shutil.copytree(bundle, version / FOLDER)
         for flavor in ("onnx", "python_function"):
-            saved = model.flavors[flavor]["data"]
             model.flavors[flavor]["data"] = f"{FOLDER}/{file}"
-            if (Path(path) / saved).is_file():
-                (Path(path) / saved).unlink()
         model.add_flavor(FLAVOR, bundle=FOLDER, bundle_name=manifest["name"])
-        model.save(str(Path(path) / "MLmodel"))
+        model.save(str(version / "MLmodel"))
+        # `mlflow.pyfunc` looks for one beside the graph, too.
+        shutil.copy(version / "MLmodel", (version / FOLDER / file).parent)
