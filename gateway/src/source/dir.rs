@@ -6,7 +6,7 @@
 //! Files are touched on threads of their own: a network mount that hangs holds up only whoever waits for it.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs,
     io::{self, Read},
     os::unix::fs::MetadataExt,
@@ -198,6 +198,7 @@ impl Folder {
         let mut manifests = HashMap::new();
         let mut folders = vec![(self.root.clone(), 0)];
         let mut looked = 0;
+        let mut watched = BTreeSet::new();
         while let Some((folder, depth)) = folders.pop() {
             looked += 1;
             if looked > MAX_FOLDERS {
@@ -209,7 +210,7 @@ impl Folder {
                 continue;
             };
             // Before it is read, so that nothing that comes meanwhile is missed.
-            self.watch.add(&folder);
+            watched.extend(self.watch.add(&folder));
             match self.manifest(&folder) {
                 // A bundle's own folders are not looked into for others.
                 Ok(Some(mut seen)) => {
@@ -255,6 +256,7 @@ impl Folder {
             });
             folders.extend(inner.map(|entry| (entry.path(), depth + 1)));
         }
+        self.watch.keep(watched);
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = manifests;
         Ok(listing)
     }

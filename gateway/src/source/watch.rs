@@ -1,8 +1,14 @@
 //! File events of folders, by inotify. They only ever say "look again": what is there is read by looking.
 
-use std::{mem::MaybeUninit, os::fd::OwnedFd, path::Path};
+use std::{
+    collections::BTreeSet,
+    mem::{self, MaybeUninit},
+    os::fd::OwnedFd,
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
 
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use tokio::{io::unix::AsyncFd, sync::OnceCell};
 
 /// Watches any number of folders.
@@ -10,6 +16,8 @@ use tokio::{io::unix::AsyncFd, sync::OnceCell};
 pub(super) struct Watch {
     /// Made on first use: it belongs to an event loop. `None` where the system refuses.
     events: OnceCell<Option<AsyncFd<OwnedFd>>>,
+    /// The system's numbers for the folders.
+    watched: Mutex<BTreeSet<i32>>,
 }
 
 /// What means that a bundle may have come, gone or changed.
@@ -33,10 +41,20 @@ impl Watch {
         self.events.get_or_init(make).await.as_ref()
     }
 
-    /// Watches this folder too, from any thread. Where that fails the poll has to do.
-    pub(super) fn add(&self, folder: &Path) {
-        if let Some(Some(events)) = self.events.get() {
-            _ = inotify::add_watch(events.get_ref(), folder, INTERESTING | WatchFlags::ONLYDIR);
+    /// Watches this folder too, from any thread, and gives the system's number for it. Where that fails the poll has to do.
+    pub(super) fn add(&self, folder: &Path) -> Option<i32> {
+        let events = self.events.get()?.as_ref()?;
+        inotify::add_watch(events.get_ref(), folder, INTERESTING | WatchFlags::ONLYDIR).ok()
+    }
+
+    /// Watches no others any more: a folder that was moved away would be watched where it is.
+    pub(super) fn keep(&self, folders: BTreeSet<i32>) {
+        let Some(Some(events)) = self.events.get() else { return };
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = mem::replace(&mut *watched, folders);
+        for old in before.difference(&watched) {
+            // Gone already with the folder, if that was deleted.
+            _ = inotify::remove_watch(events.get_ref(), *old);
         }
     }
 
@@ -48,8 +66,9 @@ impl Watch {
             let mut seen = false;
             let mut buffer = [MaybeUninit::uninit(); 4096];
             let mut reader = inotify::Reader::new(events.get_ref(), &mut buffer);
-            while reader.next().is_ok() {
-                seen = true;
+            while let Ok(event) = reader.next() {
+                // That a folder is watched no more is no news from it.
+                seen |= event.events() != ReadFlags::IGNORED;
             }
             guard.clear_ready();
             if seen {

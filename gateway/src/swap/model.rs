@@ -178,6 +178,24 @@ impl Model {
         })
     }
 
+    /// Says which versions this source offers that another one has otherwise: only the first source's can be served.
+    pub(super) fn tell_doubles(&self, name: &str, source: usize) {
+        let Some(offered) = self.offers.get(&source) else { return };
+        let others = self.offers.iter().filter(|(key, _)| **key != source).flat_map(|(_, offered)| &offered.ids);
+        let others: Vec<_> = others.filter_map(|id| self.slots.get(id)).collect();
+        for slot in offered.ids.iter().filter_map(|id| self.slots.get(id)) {
+            let is_same = |other: &&Slot| other.release.version == slot.release.version;
+            if others.iter().copied().find(is_same).is_some_and(|other| other.release.id != slot.release.id) {
+                let version = &slot.release.version;
+                tracing::warn!(
+                    model = name,
+                    version,
+                    "two sources have this version, and not the same; one is ignored"
+                );
+            }
+        }
+    }
+
     /// What the sources want first, whatever somebody did by hand.
     pub(super) fn offered_first(&self) -> Option<&String> {
         self.offered().next()

@@ -140,6 +140,7 @@ impl Supervisor {
             }
             if is_other {
                 is_news = true;
+                model.tell_doubles(&name, key);
                 let first = model.offered_first().cloned();
                 // Somebody went back from a release: a source that wants another one is heard again.
                 if model.rolled_back.as_ref().is_some_and(|(from, _)| first.as_ref() != Some(from)) {

@@ -55,6 +55,30 @@ async fn a_newer_version_takes_over_under_load() {
     .await;
 }
 
+/// As tools do that swap a folder in one step.
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_that_are_moved_away_are_not_watched_any_more() {
+    let place_of = Place::new();
+    let away = TempDir::new().expect("a folder");
+    let live = place_of.root.path().join("iris");
+    place(&flowers("iris", "1"), &live);
+    let watches = || {
+        let all = fs::read_dir("/proc/self/fdinfo").expect("Linux").flatten();
+        let texts = all.filter_map(|entry| fs::read_to_string(entry.path()).ok());
+        texts.map(|text| text.lines().filter(|line| line.starts_with("inotify")).count()).sum::<usize>()
+    };
+    let gateway = place_of.serve(|_| {}).await;
+    for version in 2..60 {
+        let next = away.path().join(version.to_string());
+        place(&flowers("iris", &version.to_string()), &next);
+        fs::rename(&live, away.path().join(format!("old-{version}"))).expect("moved");
+        fs::rename(&next, &live).expect("moved");
+        gateway.becomes("iris", &version.to_string(), "READY", "").await;
+    }
+    // Others run in this process beside this one, with some folders each.
+    eventually("few are watched", || async { watches() < 58 }).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_sources_the_newest_version_is_the_default() {
     let (first, second) = (Place::new(), Place::new());
