@@ -244,7 +244,7 @@ impl Catalog {
     /// The names of all models that requests may name, resident or not.
     pub fn names(&self) -> Vec<String> {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
-        let known = live.models.iter().filter(|(_, entry)| !entry.generations.is_empty() || !entry.versions.is_empty());
+        let known = live.models.iter().filter(|(_, entry)| !entry.generations.is_empty() || entry.idle.is_some());
         known.map(|(name, _)| name.clone()).collect()
     }
 
@@ -286,7 +286,10 @@ mod tests {
             reason: String::new(),
             in_reach: version == "1",
         };
-        catalog.set("m", Entry { versions: vec![status("2"), status("1")], ..Entry::default() });
+        catalog.set(
+            "m",
+            Entry { versions: vec![status("2"), status("1")], idle: Some(("2".into(), None)), ..Entry::default() },
+        );
         assert!(matches!(catalog.find(Some("x"), None), Found::NoModel(Some(name)) if name == "x"));
         assert!(matches!(catalog.find(Some("m"), None), Found::Known(_)));
         assert!(matches!(catalog.find(Some("m"), Some("1")), Found::Known(_)));

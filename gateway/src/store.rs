@@ -9,7 +9,7 @@ use std::{
     fs, io,
     io::{Read, Write},
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,10 @@ const REMEMBERED: Duration = Duration::from_hours(24 * 30);
 
 /// Bytes read before others get their turn.
 const PIECE: u64 = 64 << 10;
+
+/// A file that has taken longer than this must have come with [`SLOWEST`] bytes a second: it keeps others waiting.
+const LONG: Duration = Duration::from_mins(1);
+const SLOWEST: u64 = 1 << 10;
 
 /// A folder of files by digest.
 #[derive(Clone, Debug)]
@@ -112,7 +116,14 @@ impl Store {
     pub fn incoming(&self) -> io::Result<Incoming> {
         let path = beside(&self.folder.join("files"));
         let file = fs::File::create_new(&path)?;
-        Ok(Incoming { store: self.clone(), path, file: Some(file), hash: Sha256::new(), bytes: 0 })
+        Ok(Incoming {
+            store: self.clone(),
+            path,
+            file: Some(file),
+            hash: Sha256::new(),
+            bytes: 0,
+            begun: Instant::now(),
+        })
     }
 
     /// Remembers what a source offers, by the source's identity.
@@ -212,13 +223,19 @@ pub struct Incoming {
     file: Option<fs::File>,
     hash: Sha256,
     bytes: u64,
+    begun: Instant,
 }
 
 impl Incoming {
-    /// Adds a piece.
+    /// Adds a piece. [`io::ErrorKind::TimedOut`] where they come too slowly.
     pub fn write(&mut self, piece: &[u8]) -> io::Result<()> {
         self.hash.update(piece);
         self.bytes += piece.len() as u64;
+        let taken = self.begun.elapsed();
+        if taken > LONG && self.bytes < taken.as_secs().saturating_mul(SLOWEST) {
+            let told = format!("only {} bytes came in {} s", self.bytes, taken.as_secs());
+            return Err(io::Error::new(io::ErrorKind::TimedOut, told));
+        }
         self.file.as_mut().map_or_else(|| Err(io::ErrorKind::NotFound.into()), |file| file.write_all(piece))
     }
 
@@ -277,6 +294,20 @@ mod tests {
         for bad in ["../../etc/passwd", "", "AB"] {
             assert!(!store.has(bad) && store.read(bad).is_err());
         }
+    }
+
+    #[test]
+    fn a_file_that_dribbles_is_given_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::at(folder.path()).expect("a store");
+        let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).expect("up for longer");
+        let mut slow = store.incoming().expect("a file");
+        slow.begun = ago(50);
+        slow.write(b"a").expect("not for long yet");
+        slow.begun = ago(100);
+        slow.write(&vec![0; 200 << 10]).expect("fast enough");
+        slow.begun = ago(400);
+        assert_eq!(slow.write(b"b").map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
     }
 
     #[test]

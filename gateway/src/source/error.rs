@@ -78,6 +78,7 @@ impl std::error::Error for SourceError {}
 
 impl From<std::io::Error> for SourceError {
     fn from(error: std::io::Error) -> Self {
-        Self::new(Kind::Local, error.to_string())
+        let kind = if error.kind() == std::io::ErrorKind::TimedOut { Kind::Timeout } else { Kind::Local };
+        Self::new(kind, error.to_string())
     }
 }

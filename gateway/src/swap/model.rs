@@ -253,8 +253,8 @@ impl Model {
             let slot = self.slots.get(id);
             slot.is_some_and(|slot| slot.fetched && slot.failures == 0 && !slot.is_hopeless())
         };
-        let has = !self.serving.is_empty() || self.good.is_some() || !self.resident && self.wanted().iter().any(could);
-        has && !self.unloaded
+        // One that was unloaded by hand is not to be answered for by another.
+        !self.serving.is_empty() || self.good.is_some() || !self.resident && self.wanted().iter().any(could)
     }
 
     /// The ids that should answer, of those that can.

@@ -49,6 +49,10 @@ impl Supervisor {
             return;
         }
         match model.candidate(version) {
+            // Copies are answered to nobody.
+            Some(id) if model.trial.as_ref().is_some_and(|trial| trial.id == id && trial.share == 0) => {
+                waiter.answer(Err(Error::unavailable(name)));
+            }
             Some(id) if !model.unloaded => self.wait(name, &id, waiter),
             _ => waiter.answer(Err(Error::unavailable(name))),
         }

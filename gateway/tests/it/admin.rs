@@ -113,7 +113,11 @@ async fn a_model_is_unloaded_and_loaded() {
     let answer = gateway.predict(row().to_string()).await;
     assert_eq!(answer.status, 503, "{}", answer.text);
     assert_eq!(answer.header("retry-after"), "1");
-    // A newer version does not bring it back: only somebody does.
+    assert_eq!(gateway.get("/listar_modelos").await.json(), json!({ "modelos_disponibles": [] }));
+    // Another model does not answer for it, nor does a newer version bring it back: only somebody does.
+    place(&flowers("lily", "1"), &root.path().join("lily"));
+    gateway.becomes("lily", "1", "READY", "").await;
+    assert_eq!(gateway.predict(row().to_string()).await.status, 503);
     place(&flowers("iris", "2"), &root.path().join("2"));
     gateway.becomes("iris", "2", "UNAVAILABLE", "unloaded").await;
     let loaded = call("load").await;

@@ -89,6 +89,10 @@ async fn copies_are_compared_and_never_returned() {
     eventually("answers differ", || async { gateway.metric(&shadow("different")).await > Some(10.0) }).await;
     assert_eq!(gateway.metric(&shadow("same")).await, Some(0.0));
     assert_eq!(load.answered("2"), 0);
+    // Nor to whoever names it.
+    let infer = json!({ "instances": [row()] }).to_string().into_bytes();
+    let json = [("content-type", "application/json")];
+    assert_eq!(gateway.post("/v1/models/iris/versions/2:predict", infer, &json).await.status, 503);
     // Somebody looks at the counts and wants it all the same.
     let promoted = gateway.post("/v2/repository/models/iris/promote", Vec::new(), &[]).await;
     assert_eq!(promoted.status, 200, "{}", promoted.text);
