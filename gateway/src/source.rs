@@ -80,7 +80,7 @@ impl Source {
             SourceKind::Mlflow(_) => spec.option("tracking").or_else(|| environment.tracking.clone()),
         };
         // Without the credentials in it, which may change.
-        let host = host.as_deref().and_then(|host| host.rsplit(['@', '/']).find(|part| !part.is_empty()));
+        let host = host.as_deref().and_then(|host| host.rsplit('@').next()).map(|host| host.trim_end_matches('/'));
         let identity = format!("{}\n{}\n{}", spec.name, spec.address(), host.unwrap_or_default());
         Ok(Self { name: spec.name.clone(), address: spec.address(), identity, kind })
     }

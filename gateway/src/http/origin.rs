@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::http::{Extensions, HeaderMap, Uri, header, uri::Authority};
+use axum::http::{Extensions, HeaderMap, Request, Uri, Version, header, uri::Authority};
 
 use crate::admin::Caller;
 
@@ -19,8 +19,10 @@ pub(super) fn matters(path: &str) -> bool {
 }
 
 impl Origin {
-    pub(super) fn of(peer: SocketAddr, uri: &Uri, headers: &HeaderMap) -> Self {
-        Self { peer: peer.ip(), is_forwarded: is_forwarded(uri, headers) }
+    pub(super) fn of<B>(peer: SocketAddr, request: &Request<B>) -> Self {
+        // As some proxies speak it to what is behind them, without any header that tells of them.
+        let is_old = request.version() < Version::HTTP_11;
+        Self { peer: peer.ip(), is_forwarded: is_old || is_forwarded(request.uri(), request.headers()) }
     }
 
     /// What is known of a caller by a request's extensions and its `Authorization` header.

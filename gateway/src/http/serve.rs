@@ -86,7 +86,7 @@ impl Routes {
         if let Some(peer) = peer
             && origin::matters(request.uri().path())
         {
-            let origin = Origin::of(peer, request.uri(), request.headers());
+            let origin = Origin::of(peer, &request);
             request.extensions_mut().insert(origin);
         }
         self.router.oneshot(request.map(Body::new)).await

@@ -102,7 +102,9 @@ impl S3Source {
                 break;
             }
         }
-        *self.blobs.lock().unwrap_or_else(PoisonError::into_inner) = Some(blobs);
+        // Cut short, it tells nothing of what is not in it.
+        let is_whole = listed <= MAX_KEYS;
+        *self.blobs.lock().unwrap_or_else(PoisonError::into_inner) = is_whole.then_some(blobs);
         let reads = manifests.into_iter().map(|key| self.manifest(key));
         let read: Vec<_> = stream::iter(reads).buffer_unordered(READS).collect().await;
         let (mut seen, mut good) = (HashMap::new(), HashMap::new());

@@ -64,8 +64,11 @@ impl Supervisor {
                 jobs.push((id, Until::Fetched));
             }
         }
+        let mut begun = BTreeSet::new();
         for (id, until) in jobs {
-            self.start(name, &id, until);
+            if begun.insert(id.clone()) {
+                self.start(name, &id, until);
+            }
         }
     }
 

@@ -231,6 +231,15 @@ impl Model {
         (!is_tried && can).then_some(good)
     }
 
+    /// While the head is not even there to be loaded: the id of what answered last.
+    fn stand_in(&self) -> Option<&String> {
+        let there =
+            |slot: &Slot| slot.live().is_some() || slot.fetched && !matches!(slot.state, SlotState::Failed { .. });
+        let is_there = |id: &String| self.slots.get(id).is_some_and(there);
+        let good = self.good.as_ref().filter(|id| is_there(id))?;
+        self.head().is_some_and(|head| head != *good && !is_there(&head)).then_some(good)
+    }
+
     /// Whether what should answer where no version is named is known to be good, or on its way, and not resident, while
     /// others are.
     pub(super) fn awaits_head(&self) -> bool {
@@ -288,9 +297,9 @@ impl Model {
     /// The release to make resident for a request: of that version, or the preferred one that is not hopeless.
     pub(super) fn candidate(&self, version: Option<&str>) -> Option<String> {
         if version.is_none()
-            && let Some(incumbent) = self.incumbent()
+            && let Some(good) = self.incumbent().or_else(|| self.stand_in())
         {
-            return Some(incumbent.clone());
+            return Some(good.clone());
         }
         let wanted = self.wanted();
         let of_version = |id: &&String| {
@@ -341,7 +350,10 @@ impl Model {
             .iter()
             .filter(|(id, slot)| {
                 let mut kept = self.last_resorts().chain(&self.previous);
-                slot.live().is_none() && !offered.contains(id) && !kept.any(|other| other == *id)
+                slot.live().is_none()
+                    && slot.waiters.is_empty()
+                    && !offered.contains(id)
+                    && !kept.any(|other| other == *id)
             })
             .map(|(id, _)| id.clone())
             .collect()

@@ -94,9 +94,9 @@ impl Poll {
                     Ok(listing) => listing,
                     Err(_) => {
                         // It may hang for long; what is remembered need not wait for that.
-                        if let Some(offer) = cached.take_if(|offer| !offer.releases.is_empty()) {
+                        if let Some(offer) = cached.take_if(|offer| !offer.remembered.is_empty()) {
                             report.from_cache = true;
-                            report.releases = offer.releases.len();
+                            report.releases = offer.remembered.len();
                             self.reports.set(self.place, report.clone());
                             if tell.send(offer).await.is_err() {
                                 return;
@@ -117,8 +117,8 @@ impl Poll {
                     // Down at the start: what it offered when it was last seen, from the local cache.
                     let offer = cached.take();
                     if let Some(offer) = &offer {
-                        report.from_cache = !offer.releases.is_empty();
-                        report.releases = offer.releases.len();
+                        report.from_cache = !offer.remembered.is_empty();
+                        report.releases = offer.remembered.len();
                     }
                     offer
                 }
@@ -142,7 +142,8 @@ impl Poll {
     fn cached(&self, before: &[Remembered]) -> Offer {
         Offer {
             source: self.place,
-            releases: before.iter().map(|remembered| remembered.release.clone()).collect(),
+            // To what somebody went back, the source did not offer.
+            releases: before.iter().filter(|of| of.instead_of.is_none()).map(|of| of.release.clone()).collect(),
             is_chosen: self.source.chooses(),
             spare: Vec::new(),
             remembered: before.to_vec(),

@@ -136,6 +136,14 @@ impl Supervisor {
 
     /// Begins what should begin, and makes what serves what should serve.
     pub(super) fn settle(&mut self, name: &str) {
+        if let Some(model) = self.models.get_mut(name)
+            && let Some((from, to)) = model.rolled_back.clone()
+            && model.good.as_ref() == Some(&from)
+            && model.live(&to).is_some()
+        {
+            // It had to be loaded first.
+            (model.good, model.previous) = (Some(to), Some(from));
+        }
         self.begin(name);
         self.try_out(name);
         let Some(model) = self.models.get_mut(name) else { return };
@@ -164,6 +172,7 @@ impl Supervisor {
                 matches!(slot.state, SlotState::Busy { .. })
                     && !wanted.contains(id)
                     && slot.waiters.is_empty()
+                    && model.incumbent() != Some(*id)
                     && !(model.is_let_down() && model.last_resorts().any(|other| other == *id))
             })
             .map(|(id, _)| id.clone())

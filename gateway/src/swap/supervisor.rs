@@ -83,12 +83,13 @@ impl Supervisor {
         let gated = self.is_gated();
         let known: Vec<String> = self.models.keys().cloned().collect();
         for name in known.iter().filter(|name| !by_model.contains_key(*name)) {
-            if self
-                .models
-                .get_mut(name)
-                .is_some_and(|model| model.offers.remove(&key).is_some_and(|offered| !offered.ids.is_empty()))
-            {
+            let Some(model) = self.models.get_mut(name) else { continue };
+            if model.offers.get(&key).is_none_or(|offered| offered.ids.is_empty() && offer.is_partial) {
+                continue;
+            }
+            if model.offers.remove(&key).is_some_and(|offered| !offered.ids.is_empty()) {
                 is_news = true;
+                self.end_unwanted_trial(name);
                 self.settle_and_tell(name);
             }
         }
@@ -103,7 +104,11 @@ impl Supervisor {
             let ids: Vec<_> = releases.iter().map(|release| release.id.clone()).collect();
             let is_other = model.offers.get(&key).is_none_or(|offered| offered.ids != ids);
             for release in releases {
-                model.slots.entry(release.id.clone()).or_insert_with(|| Slot::new(release));
+                let slot = model.slots.entry(release.id.clone()).or_insert_with(|| Slot::new(release.clone()));
+                // The same, but perhaps not in the same place.
+                if slot.release.source == release.source && !matches!(release.content, Content::Onnx { .. }) {
+                    slot.release = release;
+                }
             }
             if model.good.is_none() {
                 for release in spare.remove(&name).unwrap_or_default() {
@@ -118,7 +123,7 @@ impl Supervisor {
                 }
             }
             let of_model = good.iter().filter(|of| of.release.model == name);
-            for Remembered { release, instead_of, .. } in of_model.filter(|_| model.good.is_none()) {
+            for Remembered { release, instead_of, .. } in of_model {
                 let slot = model.slots.entry(release.id.clone()).or_insert_with(|| Slot::new(release.clone()));
                 slot.fetched |= self.preparer.has(release);
                 if slot.fetched {
@@ -127,10 +132,11 @@ impl Supervisor {
                 }
             }
             if let Some((id, _)) = &restored {
-                model.good = Some(id.clone());
+                model.good.get_or_insert_with(|| id.clone());
             }
             model.offers.insert(key, Offered { ids, is_chosen: offer.is_chosen });
             if let Some((to, Some(from))) = restored
+                && model.good.as_ref() == Some(&to)
                 && model.offered_first() == Some(&from)
             {
                 model.rolled_back = Some((from, to));
@@ -146,11 +152,7 @@ impl Supervisor {
                 if model.rolled_back.as_ref().is_some_and(|(from, _)| first.as_ref() != Some(from)) {
                     model.rolled_back = None;
                 }
-                // A release on trial that nobody wants any more.
-                let wanted = model.wanted();
-                if model.trial.as_ref().is_some_and(|trial| !wanted.contains(&trial.id)) {
-                    self.end_trial(&name);
-                }
+                self.end_unwanted_trial(&name);
             }
             let model = self.models.entry(name.clone()).or_default();
             if offer.changed {
@@ -166,6 +168,15 @@ impl Supervisor {
         if is_news {
             self.remember(offer.source);
             self.clean();
+        }
+    }
+
+    /// A release on trial may be one that nobody wants any more.
+    fn end_unwanted_trial(&mut self, name: &str) {
+        let Some(model) = self.models.get(name) else { return };
+        let wanted = model.wanted();
+        if model.trial.as_ref().is_some_and(|trial| !wanted.contains(&trial.id)) {
+            self.end_trial(name);
         }
     }
 

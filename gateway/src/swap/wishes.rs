@@ -188,8 +188,14 @@ impl Supervisor {
 
     pub(super) fn promote(&mut self, name: &str, why: &str) {
         if let Some(trial) = self.end_trial(name) {
-            if let Some(slot) = self.models.get_mut(name).and_then(|model| model.slots.get_mut(&trial.id)) {
-                slot.proven = true;
+            if let Some(model) = self.models.get_mut(name) {
+                if let Some(slot) = model.slots.get_mut(&trial.id) {
+                    slot.proven = true;
+                }
+                if model.live(&trial.id).is_some() {
+                    // Also where something newer is on its way.
+                    model.previous = model.good.replace(trial.id.clone());
+                }
             }
             count(&self.metrics.lifecycle.releases, &[name, "promoted"]);
             tracing::info!(

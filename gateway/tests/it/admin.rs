@@ -51,6 +51,7 @@ async fn without_a_token_no_other_host_is_answered() {
     assert_eq!(status(format!("POST http://localhost{load} HTTP/1.1\r\nHost: localhost")), "200");
     assert_eq!(status(format!("POST http://evil.example{load} HTTP/1.1\r\nHost: localhost")), "403");
     assert_eq!(status(format!("POST {load} HTTP/1.0")), "403");
+    assert_eq!(status(format!("POST {load} HTTP/1.0\r\nHost: localhost")), "403");
     for (host, expected) in [("localhost", "200"), ("evil.example", "403")] {
         // `:authority`, which takes the place of the header.
         let output = Command::new("curl")

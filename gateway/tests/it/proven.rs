@@ -67,8 +67,7 @@ async fn a_model_that_cannot_answer_is_not_the_default() {
     // First by its name; half copied, and then of no use.
     let bad = flowers("aaa", "1");
     bad.replace("model.onnx", b"none");
-    fs::create_dir(root.path().join("aaa")).expect("made");
-    fs::copy(bad.file("bundle.toml"), root.path().join("aaa/bundle.toml")).expect("copied");
+    begin_to_copy(&bad, &root.path().join("aaa"));
     gateway.becomes("aaa", "1", "UNAVAILABLE", "missing").await;
     assert_eq!(answer(&gateway, None).await, "versicolor-1");
     place(&bad, &root.path().join("aaa"));
@@ -259,6 +258,81 @@ async fn going_back_works_after_the_earlier_one_was_let_go_of_and_outlives_a_sta
     assert_eq!(answer(&gateway, None).await, "versicolor-3");
 }
 
+/// The manifest alone, as where a copy has only begun.
+fn begin_to_copy(bundle: &BundleFolder, at: &Path) {
+    fs::create_dir_all(at).expect("made");
+    fs::copy(bundle.file("bundle.toml"), at.join("bundle.toml")).expect("copied");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_during_a_trial_is_ready_with_what_answered() {
+    let (root, cache) = folders();
+    place(&flowers("iris", "1"), &root.path().join("iris"));
+    let gateway = on(root.path(), cache.path(), gate).await;
+    place(&flowers("iris", "2"), &root.path().join("iris"));
+    is_on_trial(&gateway, "2").await;
+    let gateway = again(gateway, root.path(), cache.path(), gate).await;
+    is_on_trial(&gateway, "2").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn promotion_and_going_back_do_not_wait_for_what_is_on_its_way() {
+    let (root, cache) = folders();
+    place(&flowers("iris", "1"), &root.path().join("1"));
+    let gateway = on(root.path(), cache.path(), |args| {
+        gate(args);
+        args.versions = Some("latest:2".into());
+        args.idle_unload = Some(1.0);
+    })
+    .await;
+    place(&flowers("iris", "2"), &root.path().join("2"));
+    is_on_trial(&gateway, "2").await;
+    begin_to_copy(&flowers("iris", "3"), &root.path().join("3"));
+    gateway.becomes("iris", "3", "UNAVAILABLE", "missing").await;
+    call(&gateway, "iris", "promote").await;
+    eventually("the first is let go of", || async {
+        assert_eq!(answer(&gateway, None).await, "versicolor-2");
+        gateway.metric("modelgate_resident_generations").await == Some(1.0)
+    })
+    .await;
+    call(&gateway, "iris", "rollback").await;
+    for _ in 0..20 {
+        assert_eq!(answer(&gateway, None).await, "versicolor-1");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_let_go_of_answers_while_a_newer_one_cannot_be_had() {
+    let (root, cache) = folders();
+    place(&flowers("iris", "1"), &root.path().join("1"));
+    let gateway = on(root.path(), cache.path(), |args| args.idle_unload = Some(1.0)).await;
+    begin_to_copy(&flowers("iris", "2"), &root.path().join("2"));
+    gateway.becomes("iris", "2", "UNAVAILABLE", "missing").await;
+    for _ in 0..2 {
+        eventually("it is let go of", || async { gateway.metric("modelgate_resident_generations").await == Some(0.0) })
+            .await;
+        assert_eq!(answer(&gateway, None).await, "versicolor-1");
+    }
+    place(&flowers("iris", "2"), &root.path().join("2"));
+    eventually("the newer one answers", || async { answer(&gateway, None).await == "versicolor-2" }).await;
+}
+
+/// Copied beside its place, and then moved there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_that_was_moved_is_fetched_where_it_is() {
+    let (root, cache) = folders();
+    place(&flowers("iris", "1"), &root.path().join("1"));
+    let gateway = on(root.path(), cache.path(), |_| {}).await;
+    let bundle = flowers("iris", "2");
+    begin_to_copy(&bundle, &root.path().join("2.new"));
+    gateway.becomes("iris", "2", "UNAVAILABLE", "missing").await;
+    fs::rename(root.path().join("2.new"), root.path().join("2")).expect("moved");
+    for file in ["model.onnx", "preprocess.json", "predict.json", "golden.json"] {
+        fs::copy(bundle.file(file), root.path().join("2").join(file)).expect("copied");
+    }
+    gateway.becomes("iris", "2", "READY", "").await;
+}
+
 /// Somebody goes back from the second version while the third is half copied.
 #[tokio::test(flavor = "multi_thread")]
 async fn going_back_lets_pass_what_is_on_its_way() {
@@ -273,8 +347,7 @@ async fn going_back_lets_pass_what_is_on_its_way() {
     place(&flowers("iris", "2"), &root.path().join("2"));
     load.hears("2").await;
     let third = flowers("iris", "3");
-    fs::create_dir(root.path().join("3")).expect("made");
-    fs::copy(third.file("bundle.toml"), root.path().join("3/bundle.toml")).expect("copied");
+    begin_to_copy(&third, &root.path().join("3"));
     gateway.becomes("iris", "3", "UNAVAILABLE", "missing").await;
     call(&gateway, "iris", "rollback").await;
     load.hears("1").await;
