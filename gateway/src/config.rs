@@ -148,7 +148,7 @@ pub struct ServeArgs {
     #[arg(long, env = "MODELGATE_MAX_BUNDLE", value_name = "SIZE")]
     pub max_bundle: Option<String>,
 
-    /// The model that answers where none is named [default: the first bundle, else the first by name]
+    /// The model that answers where none is named [default: the first bundle, else the first by name that can answer]
     #[arg(long, env = "MODELGATE_DEFAULT_MODEL", value_name = "NAME")]
     pub default_model: Option<String>,
 
