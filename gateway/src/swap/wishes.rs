@@ -131,7 +131,12 @@ impl Supervisor {
 
     fn reply_when_loaded(&mut self, name: &str, reply: oneshot::Sender<Result<(), Error>>) {
         let (waiter, loaded) = oneshot::channel();
-        self.activate(name, None, Waiter::new(true, waiter));
+        let waiter = Waiter::new(true, waiter);
+        // Requests may be content with what answered last; whoever wants it loaded is not.
+        match self.models.get(name).and_then(|model| model.incumbent().cloned().or_else(|| model.head())) {
+            Some(id) => self.wait(name, &id, waiter),
+            None => self.activate(name, None, waiter),
+        }
         reply_after(loaded, reply);
     }
 
