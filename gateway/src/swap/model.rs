@@ -316,7 +316,7 @@ impl Model {
         let wanted = self.wanted();
         let could = |id: &&String| {
             id.as_str() != failed
-                && self.slots.get(*id).is_some_and(|slot| matches!(slot.state, SlotState::Idle | SlotState::Live(_)))
+                && self.slots.get(*id).is_some_and(|slot| !matches!(slot.state, SlotState::Failed { .. }))
         };
         wanted.iter().chain(self.last_resorts()).find(could).cloned()
     }

@@ -1,12 +1,12 @@
 //! What the supervisor knows, and the step that brings what serves in line with what is wanted.
 
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::mpsc;
@@ -66,6 +66,9 @@ pub(super) struct Supervisor {
     pub(super) silent: HashSet<usize>,
     /// The first bundle on the command line.
     first_given: Option<String>,
+    /// Sources of which something answers that did not before; to be written down.
+    pub(super) unwritten: BTreeSet<usize>,
+    pub(super) written: Instant,
     pub(super) tickets: u64,
     pub(super) done: mpsc::Sender<Done>,
     pub(super) finished: Option<mpsc::Receiver<Done>>,
@@ -107,6 +110,8 @@ impl Supervisor {
             metrics,
             reaper,
             models: BTreeMap::new(),
+            unwritten: BTreeSet::new(),
+            written: Instant::now(),
             tickets: 0,
             done,
             finished: Some(finished),
@@ -142,6 +147,7 @@ impl Supervisor {
             && model.live(&to).is_some()
         {
             // It had to be loaded first.
+            self.unwritten.extend(model.slots.get(&to).map(|slot| slot.release.source));
             (model.good, model.previous) = (Some(to), Some(from));
         }
         self.begin(name);
@@ -156,7 +162,11 @@ impl Supervisor {
             if model.rolled_back.as_ref().is_some_and(|(from, to)| new != *to && new != *from) {
                 model.rolled_back = None;
             }
-            if let Some(old) = model.good.replace(new.clone()).filter(|old| *old != new) {
+            let old = model.good.replace(new.clone());
+            if old.as_ref() != Some(&new) {
+                self.unwritten.extend(model.slots.get(&new).map(|slot| slot.release.source));
+            }
+            if let Some(old) = old.filter(|old| *old != new) {
                 model.previous = model.slots.contains_key(&old).then_some(old);
             }
             if model.previous.as_ref() == Some(&new) {
@@ -266,6 +276,12 @@ impl Supervisor {
         if answers && !self.models.values().any(on_its_way) {
             self.settings.settled.store(true, Ordering::Release);
         }
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.write_down();
     }
 }
 

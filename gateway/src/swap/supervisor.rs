@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    mem,
     time::{Duration, Instant},
 };
 
@@ -27,6 +28,9 @@ use crate::{
 
 /// How often trials are judged, and idle models and failures looked at.
 const TICK: Duration = Duration::from_millis(100);
+
+/// Between two times at which it is written down what answers.
+const WRITING: Duration = Duration::from_secs(1);
 
 /// Releases of a model that are known for the case that none that is wanted can be served.
 const MAX_SPARE: usize = 3;
@@ -112,8 +116,7 @@ impl Supervisor {
             }
             if model.good.is_none() {
                 for release in spare.remove(&name).unwrap_or_default() {
-                    if ids.contains(&release.id) || model.spare.contains(&release.id) || model.spare.len() >= MAX_SPARE
-                    {
+                    if model.spare.contains(&release.id) || model.spare.len() >= MAX_SPARE {
                         continue;
                     }
                     model.spare.push(release.id.clone());
@@ -213,11 +216,9 @@ impl Supervisor {
         store.retain(&used.flatten().map(|file| file.sha256).collect());
     }
 
-    /// Writes down what answers, where no job tells of that.
-    pub(super) fn remember_good(&self, name: &str) {
-        let slot = self.models.get(name).and_then(|model| model.slots.get(model.good.as_ref()?));
-        if let Some(slot) = slot {
-            self.remember(slot.release.source);
+    pub(super) fn write_down(&mut self) {
+        for source in mem::take(&mut self.unwritten) {
+            self.remember(source);
         }
     }
 
@@ -274,9 +275,12 @@ impl Supervisor {
                 Verdict::Withdraw(reason) => self.withdraw(&name, &id, reason),
             }
             self.settle(&name);
-            self.remember_good(&name);
         }
         let now = Instant::now();
+        if now.duration_since(self.written) > WRITING {
+            self.written = now;
+            self.write_down();
+        }
         let due: Vec<_> = self
             .models
             .iter()

@@ -1,7 +1,6 @@
 //! What requests and people ask for.
 
 use std::{
-    collections::BTreeSet,
     sync::{Arc, atomic::Ordering},
     time::Instant,
 };
@@ -115,8 +114,6 @@ impl Supervisor {
             Wish::Promote => match &model.trial {
                 Some(_) => {
                     self.promote(name, "by hand");
-                    self.settle(name);
-                    self.remember_good(name);
                     Ok(())
                 }
                 None => Err(Error::Refused(format!("no release of '{name}' is on trial"))),
@@ -170,11 +167,8 @@ impl Supervisor {
         if let Some(slot) = model.slots.get_mut(&to) {
             (slot.evicted, slot.proven) = (false, true);
         }
-        let sources: BTreeSet<_> = model.slots.values().map(|slot| slot.release.source).collect();
+        self.unwritten.extend(model.slots.values().map(|slot| slot.release.source));
         count(&self.metrics.lifecycle.releases, &[name, "rolled_back"]);
-        for source in sources {
-            self.remember(source);
-        }
         Ok((!is_live).then_some(to))
     }
 
@@ -196,6 +190,7 @@ impl Supervisor {
             if let Some(model) = self.models.get_mut(name) {
                 if let Some(slot) = model.slots.get_mut(&trial.id) {
                     slot.proven = true;
+                    self.unwritten.insert(slot.release.source);
                 }
                 if model.live(&trial.id).is_some() {
                     // Also where something newer is on its way.

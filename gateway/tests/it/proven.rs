@@ -317,6 +317,27 @@ async fn what_was_let_go_of_answers_while_a_newer_one_cannot_be_had() {
     eventually("the newer one answers", || async { answer(&gateway, None).await == "versicolor-2" }).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_answered_on_demand_does_so_after_a_start() {
+    let (root, cache) = folders();
+    let serve = |args: &mut modelgate::config::ServeArgs| args.on_demand = Some(true);
+    place(&flowers("iris", "1"), &root.path().join("1"));
+    let gateway = on(root.path(), cache.path(), serve).await;
+    assert_eq!(answer(&gateway, None).await, "versicolor-1");
+    let gateway = again(gateway, root.path(), cache.path(), serve).await;
+    gateway.becomes("iris", "1", "UNAVAILABLE", "not resident").await;
+    let bad = flowers("iris", "2");
+    bad.replace("golden.json", &fs::read(flowers("iris", "1").file("golden.json")).expect("examples"));
+    place(&bad, &root.path().join("2"));
+    gateway.becomes("iris", "2", "UNAVAILABLE", "not resident").await;
+    assert_eq!(answer(&gateway, None).await, "versicolor-1");
+    // By hand, too: what is wanted is still of no use.
+    for wish in ["unload", "load"] {
+        call(&gateway, "iris", wish).await;
+    }
+    assert_eq!(answer(&gateway, None).await, "versicolor-1");
+}
+
 /// Copied beside its place, and then moved there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bundle_that_was_moved_is_fetched_where_it_is() {
