@@ -162,14 +162,17 @@ impl Preparer {
         }
         let gate = if until == Until::LoadedSoon { &self.activations } else { &self.loads };
         let gone = |_| Failure { reason: "the gateway is going away".into(), transient: true };
-        let _turn = gate.acquire().await.map_err(gone)?;
+        let mut turn = gate.acquire().await.map_err(gone)?;
         room.made(&release).await;
         let mut loaded = self.load_aside(&release, until, threads, &hurry).await;
         if loaded.is_err() && matches!(release.content, Content::Bundle { .. }) && !self.has(&release) {
-            // A damaged file was thrown away: the source may have it.
+            // A damaged file was thrown away: the source may have it. Others have their turn while it comes.
+            drop(turn);
             release = self.fetch(release).await?;
+            turn = gate.acquire().await.map_err(gone)?;
             loaded = self.load_aside(&release, until, threads, &hurry).await;
         }
+        drop(turn);
         Ok(Prepared { release, generation: Some(loaded?) })
     }
 
