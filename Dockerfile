@@ -22,8 +22,10 @@ COPY Cargo.toml Cargo.lock ./
 COPY modules/Cargo.toml modules/
 COPY modules/columns modules/columns
 COPY gateway/Cargo.toml gateway/
-# An empty crate in the gateway's place; its benchmarks are not here, and are not needed.
-RUN mkdir gateway/src && touch gateway/src/lib.rs \
+COPY gateway/crates/onnx/Cargo.toml gateway/crates/onnx/
+COPY gateway/crates/throttle/Cargo.toml gateway/crates/throttle/
+# Empty crates in the place of ours; their benchmarks are not here, and are not needed.
+RUN for crate in gateway gateway/crates/*; do mkdir -p $crate/src && touch $crate/src/lib.rs; done \
     && echo 'fn main() {}' | tee gateway/src/main.rs > gateway/build.rs \
     && sed -i '/^\[\[bench\]\]/,/^$/d' gateway/Cargo.toml \
     && cargo build --locked --profile image --package modelgate \

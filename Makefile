@@ -43,7 +43,7 @@ lint: modules ## Check formats, lints and documents; licences and advisories too
 	cd gateway/fuzz && cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cd modules && cargo clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --package modelgate
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
 	else echo "cargo-deny is not installed; skipping the check of licences and advisories"; fi
 
@@ -67,7 +67,7 @@ conformance: test-venv ## Make the conformance cases and their table again (fetc
 	python3 -m venv target/conformance-venv
 	target/conformance-venv/bin/pip install --quiet -r gateway/tests/conformance/requirements.txt
 	target/conformance-venv/bin/python gateway/tests/conformance/make_cases.py
-	MODELGATE_UPDATE=1 cargo test --locked --lib conformance
+	MODELGATE_UPDATE=1 cargo test --locked --package modelgate-onnx --lib conformance
 
 clean: ## Remove what was built
 	rm -rf target modules/target modules/dist

@@ -11,7 +11,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 use modelgate::allocator;
-use modelgate::model::{Model, ModelLimits};
+use modelgate_onnx::{Model, ModelLimits};
 use modelgate_columns::{Column, Datatype, Writer};
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -7,6 +7,7 @@ mod manifest;
 
 use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
+use modelgate_onnx::Model;
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -18,7 +19,6 @@ pub use self::{
 };
 use crate::{
     batching::Batching,
-    model::Model,
     wasm::{host::Limits, module::Isolation},
 };
 

@@ -11,13 +11,13 @@ use std::{
 };
 
 use modelgate_columns::{Column, Signature};
+use modelgate_onnx::{Model, Session};
 
 use crate::{
     batching::Batching,
     bundle::{Bundle, BundleError, Golden},
     error::Error,
     metrics::{Metrics, ModelMetrics, Outcome},
-    model::{Model, Session},
     parts::Parts,
     shadow::Shadow,
     tally::Tally,

@@ -11,7 +11,6 @@ use crate::{
         decode::{self, DecodeError},
         encode,
     },
-    pace,
     tensor::Batch,
     wasm::instance::ChainError,
 };
@@ -71,7 +70,7 @@ fn compare(generation: &Generation, runner: &mut Runner, group: &[Example], star
 }
 
 fn run(generation: &Generation, runner: &mut Runner, group: &[Example]) -> Result<Batch, String> {
-    pace::give_way();
+    modelgate_throttle::give_way();
     let rows: Vec<_> = group.iter().map(|example| &example.input).collect();
     let body = serde_json::to_vec(&rows).map_err(|error| error.to_string())?;
     let decoded = decode::rows(&body, &generation.signature.inputs, &generation.name, generation.limits.rows);

@@ -1,7 +1,7 @@
 //! modelgate: a serverless-style WASM inference gateway.
 //!
 //! A request's way: [`http`] route → [`json`] decode to a columnar [`tensor`] batch → [`workers`] admission and queue →
-//! one worker runs the stages of a [`generation`] ([`wasm`]; the [`model`] runs natively behind the contract's import) →
+//! one worker runs the stages of a [`generation`] ([`wasm`]; the [model](modelgate_onnx) runs natively behind the contract's import) →
 //! encode.
 
 pub mod admin;
@@ -22,9 +22,7 @@ pub mod grpc;
 pub mod http;
 pub mod json;
 pub mod metrics;
-pub mod model;
 pub mod oip;
-pub mod pace;
 pub mod parts;
 pub mod reaper;
 pub mod release;

@@ -5,9 +5,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
+use modelgate_onnx::{Model, ModelError, ModelLimits};
+
 use crate::{
     bundle::ModelFile,
-    model::{Model, ModelError, ModelLimits},
     wasm::module::Compiler,
 };
 

@@ -18,7 +18,6 @@ use sha2::{Digest, Sha256};
 use crate::{
     beside::beside,
     bundle::{Manifest, is_sha256},
-    pace,
     release::{Content, Release},
 };
 
@@ -98,7 +97,7 @@ impl Store {
             let mut file = fs::File::open(self.path(sha256))?;
             let mut bytes = Vec::with_capacity(usize::try_from(file.metadata()?.len()).unwrap_or(0));
             while Read::take(&mut file, PIECE).read_to_end(&mut bytes)? > 0 {
-                pace::give_way();
+                modelgate_throttle::give_way();
             }
             Ok(bytes)
         };

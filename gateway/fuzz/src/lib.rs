@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arbitrary::Unstructured;
-use modelgate::model::{Model, ModelLimits};
+use modelgate_onnx::{Model, ModelLimits};
 use modelgate_columns::{Column, Datatype, Writer};
 
 /// Bounds that keep one input from taking seconds.

@@ -7,7 +7,6 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use crate::pace;
 
 /// The largest file of a bundle, in bytes.
 pub const MAX_FILE: u64 = 1 << 30;
@@ -47,7 +46,7 @@ impl Files<'_> {
         let mut hash = Sha256::new();
         for piece in bytes.chunks(PIECE) {
             hash.update(piece);
-            pace::give_way();
+            modelgate_throttle::give_way();
         }
         let actual = format!("{:x}", hash.finalize());
         if actual == expected {

@@ -57,7 +57,7 @@ fn scalar(out: &mut Vec<u8>, view: &View<'_>, place: usize) {
         Values::F64(values) => number(out, values, place),
         Values::F16(values) => {
             let wide: Vec<f32> =
-                values.get(place).map(|&bits| tract_onnx::prelude::f16::from_bits(bits).to_f32()).into_iter().collect();
+                values.get(place).map(|&bits| half::f16::from_bits(bits).to_f32()).into_iter().collect();
             number(out, &wide, 0);
         }
         Values::Bytes(values) => {

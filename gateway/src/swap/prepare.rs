@@ -26,7 +26,6 @@ use crate::{
     generation::{Generation, Runner},
     golden,
     metrics::Metrics,
-    model, pace,
     parts::Parts,
     release::{Content, Release},
     source::{Kind, Source, SourceError},
@@ -195,7 +194,7 @@ impl Preparer {
                     if hurry.load(Ordering::Relaxed) { 0 } else { metrics.runs.load(Ordering::Relaxed) }
                 };
                 let most = this.limits.load / REST_SHARE;
-                let (loaded, rested) = pace::resting(served, most, || this.load(&of, threads));
+                let (loaded, rested) = modelgate_throttle::resting(served, most, || this.load(&of, threads));
                 this.metrics.lifecycle.release_seconds.with_label_values(&["rest"]).observe(rested.as_secs_f64());
                 loaded
             } else {
@@ -326,7 +325,7 @@ impl Preparer {
         let sha256 = fetch(graph).await?;
         let (of, digest) = (store.clone(), sha256.clone());
         #[expect(clippy::disallowed_methods, reason = "one for each release that is fetched, and those are counted")]
-        let named = spawn_blocking(move || of.read(&digest).map(model::data_files)).await;
+        let named = spawn_blocking(move || of.read(&digest).map(modelgate_onnx::data_files)).await;
         let named = named.map_err(|error| unverified(error.to_string()))?.map_err(unverified)?;
         let mut data = Vec::new();
         for name in named {
@@ -372,7 +371,7 @@ impl Preparer {
         // Threads that made theirs at the switch would do so while requests wait.
         let mut spare = vec![runner];
         spare.resize_with(threads.min(self.threads), || {
-            pace::give_way();
+            modelgate_throttle::give_way();
             let mut runner = Runner::new(&generation);
             golden::warm(&generation, &mut runner);
             runner

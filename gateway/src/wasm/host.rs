@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use modelgate_columns::Signature;
+use modelgate_onnx::{ComputeError, Session};
 use wasmtime::{
     ResourceLimiter, StoreContextMut,
     component::{Linker, WasmList, WasmStr},
 };
 
 use crate::{
-    model::{ComputeError, Session},
     wasm::{
         contract::{WitError, WitLevel, WitSignature},
         engine::WasmEngine,

@@ -7,10 +7,10 @@ use std::{
 };
 
 use modelgate_columns::validate;
+use modelgate_onnx::Session;
 use wasmtime::{Store, Trap, component::TypedFunc};
 
 use crate::{
-    model::Session,
     wasm::{
         contract::{Problem, WitError},
         engine::{WasmEngine, ticks_until},

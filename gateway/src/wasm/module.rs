@@ -10,6 +10,7 @@ use std::{
 
 use futures_util::FutureExt;
 use modelgate_columns::Signature;
+use modelgate_onnx::Session;
 use sha2::{Digest, Sha256};
 use wasmtime::{
     Engine, Store,
@@ -19,7 +20,6 @@ use wasmtime_wizer::{ComponentInstanceState, Wizer};
 use wit_component::ComponentEncoder;
 
 use crate::{
-    model::Session,
     wasm::{
         cache::CodeCache,
         contract::{WitError, WitSignature},

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::layout::{Narrow, Packed, Scalar, Trees, Wide};
 use super::spec::{Mode, Spec, TreeError};
 use super::walk::{Extreme, SparseVotes, sum};
-use crate::pace::GivingWay;
+use modelgate_throttle::GivingWay;
 
 /// An ensemble of trees that sums votes for classes, from feature values of type `T`.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use std::iter;
 
 use super::super::super::packed::take;
 use super::spec::Mode;
-use crate::pace::GivingWay;
+use modelgate_throttle::GivingWay;
 
 /// Whole numbers.
 #[derive(Clone, Copy, Debug)]

@@ -169,7 +169,7 @@ fn changed_graphs_never_panic_in_our_operators() {
         }
     }));
     WATCHED.set(true);
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/conformance");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/conformance");
     let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "onnx"));
     paths.sort();

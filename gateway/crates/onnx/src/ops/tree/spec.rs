@@ -9,7 +9,7 @@ use std::ops::Range;
 use thiserror::Error;
 
 use super::arrays::{Arrays, RawNode};
-use crate::pace::{GivingWay, give_way};
+use modelgate_throttle::{GivingWay, give_way};
 
 /// Bounds that keep a model file from exhausting the host.
 #[derive(Clone, Copy, Debug)]

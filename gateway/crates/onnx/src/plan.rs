@@ -20,7 +20,7 @@ use tract_onnx::tract_hir::internal::{
 use super::columns;
 use super::error::ModelError;
 use super::ops::KernelOp;
-use crate::pace::give_way;
+use modelgate_throttle::give_way;
 
 /// After so many changes to a graph, and so many more for each of its nodes, nothing more is changed. Of 1,202 graphs of the
 /// tests and of ONNX's own suite none needs more than 256, nor more than six for each node.

@@ -30,7 +30,7 @@ const OURS: [&str; 8] = [
 ];
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/onnx-suite/onnx/backend/test/data/node")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../target/onnx-suite/onnx/backend/test/data/node")
 }
 
 fn tests() -> Vec<PathBuf> {

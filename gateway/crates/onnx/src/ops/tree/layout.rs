@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use super::spec::{Mode, Node as SpecNode, Spec, TreeError};
-use crate::pace::give_way;
+use modelgate_throttle::give_way;
 
 /// A type of feature values.
 pub trait Scalar: Copy + PartialOrd + Send + Sync + std::fmt::Debug + Default + 'static {

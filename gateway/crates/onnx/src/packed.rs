@@ -10,7 +10,7 @@ use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto};
 
 use super::error::ModelError;
-use crate::pace::GivingWay;
+use modelgate_throttle::GivingWay;
 
 /// What the names of operators that are trees begin with.
 const TREES: &[u8] = b"TreeEnsemble";

@@ -45,7 +45,7 @@ impl Array {
 }
 
 fn gateway() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
 fn cases() -> Vec<(String, PathBuf, Case)> {

@@ -27,7 +27,7 @@ struct Output {
 }
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/models")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/models")
 }
 
 fn fixtures() -> Vec<(String, Vec<u8>, Case)> {
