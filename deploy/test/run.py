@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 
+import edge
 import images
 import scenarios
 from engine import ROOT, WORK, Engine, Failed, run, say
@@ -22,6 +23,8 @@ def static_checks():
     """The configurations for the edge, Prometheus, Kubernetes and systemd are valid, and alerts fire when they should"""
     deploy = ROOT / "deploy"
     run("haproxy", "-c", "-f", str(deploy / "haproxy/haproxy.cfg"))
+    for rule in edge.ALL:
+        say(f"     {rule.__doc__.strip()}: {rule()}")
     run("promtool", "check", "rules", *map(str, (deploy / "prometheus/rules").glob("*.yml")))
     run("promtool", "test", "rules", str(deploy / "prometheus/tests/alerts.yml"))
     run(str(ROOT / "gateway/tests/setup.sh"), "deploy")
