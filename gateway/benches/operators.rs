@@ -11,8 +11,8 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 use modelgate::allocator;
-use modelgate_onnx::{Model, ModelLimits};
 use modelgate_columns::{Column, Datatype, Writer};
+use modelgate_onnx::{Model, ModelLimits};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

@@ -18,16 +18,11 @@ use axum::{
     routing::post,
 };
 use modelgate::{
-    batching::Batching,
-    catalog::Catalog,
-    config::ServeArgs,
-    generation::Generation,
-    metrics::Metrics,
-    model::{Model, Session},
-    server::Server,
+    batching::Batching, catalog::Catalog, config::ServeArgs, generation::Generation, metrics::Metrics, server::Server,
     wasm::module::Isolation,
 };
 use modelgate_columns::{Reader, Values};
+use modelgate_onnx::{Model, Session};
 use serde::Deserialize;
 use tokio::net::TcpListener;
 

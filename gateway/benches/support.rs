@@ -9,7 +9,6 @@ use modelgate::{
     bundle::Bundle,
     generation::{Generation, NativeChain},
     metrics::Metrics,
-    model::{ComputeError, Session},
     parts::Parts,
     tensor::Batch,
     wasm::{
@@ -20,6 +19,7 @@ use modelgate::{
     },
 };
 use modelgate_columns::{Column, Reader, Values, Writer};
+use modelgate_onnx::{ComputeError, Session};
 use serde_json::Value;
 
 /// Columns of the demo's matrix.

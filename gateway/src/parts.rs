@@ -7,10 +7,7 @@ use std::{
 
 use modelgate_onnx::{Model, ModelError, ModelLimits};
 
-use crate::{
-    bundle::ModelFile,
-    wasm::module::Compiler,
-};
+use crate::{bundle::ModelFile, wasm::module::Compiler};
 
 /// The parts that are alive. They go with the last generation that uses them.
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arbitrary::Unstructured;
-use modelgate_onnx::{Model, ModelLimits};
 use modelgate_columns::{Column, Datatype, Writer};
+use modelgate_onnx::{Model, ModelLimits};
 
 /// Bounds that keep one input from taking seconds.
 const LIMITS: ModelLimits = ModelLimits { file_bytes: 1 << 20, nodes: 64 };

@@ -7,7 +7,6 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-
 /// The largest file of a bundle, in bytes.
 pub const MAX_FILE: u64 = 1 << 30;
 

@@ -9,11 +9,9 @@ use wasmtime::{
     component::{Linker, WasmList, WasmStr},
 };
 
-use crate::{
-    wasm::{
-        contract::{WitError, WitLevel, WitSignature},
-        engine::WasmEngine,
-    },
+use crate::wasm::{
+    contract::{WitError, WitLevel, WitSignature},
+    engine::WasmEngine,
 };
 
 /// The `wit` package whose imports the host offers.

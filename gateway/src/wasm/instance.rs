@@ -10,13 +10,11 @@ use modelgate_columns::validate;
 use modelgate_onnx::Session;
 use wasmtime::{Store, Trap, component::TypedFunc};
 
-use crate::{
-    wasm::{
-        contract::{Problem, WitError},
-        engine::{WasmEngine, ticks_until},
-        host::{Host, HostStop, Limits},
-        module::Module,
-    },
+use crate::wasm::{
+    contract::{Problem, WitError},
+    engine::{WasmEngine, ticks_until},
+    host::{Host, HostStop, Limits},
+    module::Module,
 };
 
 /// The contract's `process`. Words go in shared, so that the caller may keep them without a copy.

@@ -19,14 +19,12 @@ use wasmtime::{
 use wasmtime_wizer::{ComponentInstanceState, Wizer};
 use wit_component::ComponentEncoder;
 
-use crate::{
-    wasm::{
-        cache::CodeCache,
-        contract::{WitError, WitSignature},
-        engine::{WasmEngine, ticks_until},
-        host::{Host, Limits, linker},
-        instance::{ProcessFunc, describe},
-    },
+use crate::wasm::{
+    cache::CodeCache,
+    contract::{WitError, WitSignature},
+    engine::{WasmEngine, ticks_until},
+    host::{Host, Limits, linker},
+    instance::{ProcessFunc, describe},
 };
 
 /// What `init` may take before it is stopped.
