@@ -1,7 +1,9 @@
 """Frames and helpers that the tests share."""
 
 import hashlib
+import importlib
 import json
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -17,6 +19,7 @@ from modelgate_exporter import export, reference
 from modelgate_exporter.features import plain
 from modelgate_exporter.frame import rows as requests
 
+export_module = importlib.import_module("modelgate_exporter.export")
 CASES: list[dict[str, Any]] = []
 
 
@@ -33,8 +36,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 class Bundle:
     """An exported folder, read as the gateway reads it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = folder = Path(folder)
         self.manifest = tomllib.loads((folder / "bundle.toml").read_text())
         self.tabular = self.json("preprocess.json")
         self.predict = self.json("predict.json")
@@ -57,6 +60,12 @@ class Bundle:
 
     def matrix(self, rows: list[dict[str, Any]]) -> np.ndarray:
         return reference.transform(self.tabular, rows)
+
+
+@pytest.fixture(autouse=True)
+def few_generated_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of tests compare on a few generated rows each; test_precision.py takes them all."""
+    monkeypatch.setattr(export_module, "GENERATED_ROWS", 300)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from modelgate_exporter import export, folder
+from modelgate_exporter import CannotExport, export, folder
 from modelgate_exporter.__main__ import main
 
 
@@ -158,8 +158,9 @@ def test_extra_columns_and_another_order_are_fine(pipeline, frame, tmp_path):
 
 def test_without_onnxruntime(pipeline, frame, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.warns(UserWarning, match="onnxruntime is not installed"):
+    with pytest.raises(CannotExport, match="onnxruntime is not installed"):
         export(pipeline, frame, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_command_line(pipeline, frame, tmp_path, capsys):

@@ -217,7 +217,7 @@ def test_a_graph_that_differs_is_not_written(frame, target, tmp_path, monkeypatc
     monkeypatch.setattr(model, "_send_missing", lambda *_: None)
     data = frame[["age", "height"]]
     told = refused(Pipeline([("tree", DecisionTreeClassifier())]), data, target, tmp_path / "b")
-    assert "cannot export step 'tree': to row" in told and "skl2onnx's graph answers" in told
+    assert "cannot export step 'tree': to row" in told and "the ONNX graph answers" in told
 
 
 def test_a_pipeline_that_is_not_fitted(frame, tmp_path):

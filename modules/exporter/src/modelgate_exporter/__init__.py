@@ -4,9 +4,10 @@
 >>> export(pipeline, sample_frame, "out/", name="churn", version="3")
 """
 
+from .compare import Comparison, Exported
 from .errors import CannotExport
 from .export import export
 from .functions import truncate
 from .registry import log_bundle
 
-__all__ = ["CannotExport", "export", "log_bundle", "truncate"]
+__all__ = ["CannotExport", "Comparison", "Exported", "export", "log_bundle", "truncate"]

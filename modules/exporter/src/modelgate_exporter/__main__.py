@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--overwrite", action="store_true", help="replace the bundle that is there")
     given = parser.parse_args(arguments)
     try:
-        path = export(
+        done = export(
             joblib.load(given.pipeline),
             pd.read_csv(given.sample, dtype=dict.fromkeys(given.text, str)),
             given.out,
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CannotExport, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"wrote {path}; try it with: modelgate check {path}")
+    print(f"wrote {done}\ntry it with: modelgate check {done.folder}")
     return 0
 
 

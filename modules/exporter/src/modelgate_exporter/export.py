@@ -1,9 +1,11 @@
 """`export`: from a fitted pipeline to a bundle that was checked against it."""
 
 import os
+import time
 import warnings
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,18 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from . import folder, reference
-from .errors import CannotExport, step_name
+from . import folder, probe, reference
+from .compare import Comparison, Exported, answer
+from .errors import CannotExport
 from .features import Feature, blocks, plain
 from .frame import datatype, rows, spread
 from .functions import Kind
-from .model import Answers, answers, convert, in_graph, run
+from .model import Answers, Model, answers, convert, encodes, in_graph, run
+from .model import datatypes as model_datatypes
 from .walk import walk
+
+GENERATED_ROWS = 4_000
+"""Rows that are made of the sample's columns, and again beside the values that the model compares with."""
 
 CHECKED_ROWS = 10_000
 """The most rows of the sample that are compared: enough for every category, done in seconds."""
@@ -37,8 +44,10 @@ def export(
     limits: Mapping[str, int | str] | None = None,
     tolerance: float = 1e-5,
     overwrite: bool = False,
-) -> Path:
-    """Writes the bundle of a fitted pipeline into the folder `out`, and returns its path.
+) -> Exported:
+    """Writes the bundle of a fitted pipeline into the folder `out`, and reports what it compared.
+
+    The report stands for the folder's path wherever a path is taken.
 
     `sample_frame` has rows as the pipeline takes them: they give the columns' types, the golden
     examples (`examples` of them, evenly spaced, the first row first) and the rows on which the
@@ -48,6 +57,7 @@ def export(
 
     Raises `CannotExport` if a request could be answered otherwise than by the pipeline.
     """
+    begun = time.monotonic()
     path = Path(out)
     name = path.resolve().name if name is None else name
     folder.checked(name, version, description, limits or {})
@@ -58,29 +68,99 @@ def export(
 
     frame = _frame(pipeline, sample_frame)
     frame = frame.iloc[spread(len(frame), CHECKED_ROWS)].reset_index(drop=True)
-    named = frame.set_axis([str(column) for column in frame.columns], axis=1)
-    datatypes, odd = _datatypes(named)
+    datatypes, odd = _datatypes(_named(frame))
     features, walked = _walk(pipeline, datatypes, odd)
-    tabular = _tabular(features, named, datatypes)
-    cells = rows(named, {entry["name"]: entry["datatype"] for entry in tabular["inputs"]})
-    matrix = _matrix(pipeline, walked, frame, tabular, cells)
-
-    said = answers(pipeline, frame)
     estimator, step = _rest(pipeline, walked)
-    missing = any(entry.get("nullable", False) for entry in tabular["inputs"])
-    model = convert(estimator, step, matrix.shape[1], name, said, missing)
-    agreed = _agreed(said, run(model, matrix), tolerance, step)
-    chosen = _chosen(agreed, said, examples)
+    said = answers(pipeline, frame)
+    made = _Made(pipeline, walked, frame, features, datatypes, name, said, tolerance)
+    tried = [made.tried(kind) for kind in model_datatypes(estimator)]
+    best = _best(tried, tolerance)
+    chosen = _chosen(best.compared.agreed, said, examples)
 
     files = {
-        "model.onnx": model.onnx,
-        "preprocess.json": folder.readable(tabular),
-        "predict.json": folder.readable({"outputs": model.outputs}),
-        "golden.json": folder.readable(_golden(cells, said, chosen, tolerance)),
+        "model.onnx": best.model.onnx,
+        "preprocess.json": folder.readable(best.tabular),
+        "predict.json": folder.readable({"outputs": best.model.outputs}),
+        "golden.json": folder.readable(_golden(best.cells, said, chosen, tolerance)),
     }
     manifest = folder.manifest(name, version, description, limits or {}, files)
     folder.write(path, {"bundle.toml": manifest.encode(), **files}, overwrite)
-    return path
+    return Exported(path, best.compared, best.model.datatype, len(chosen), time.monotonic() - begun)
+
+
+@dataclass(frozen=True)
+class _Try:
+    """An export in one precision that agrees with the pipeline."""
+
+    tabular: dict[str, Any]
+    cells: list[dict[str, Any]]
+    model: Model
+    compared: Comparison
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What is exported, and what it is compared with."""
+
+    pipeline: Any
+    walked: int
+    frame: pd.DataFrame
+    features: list[Feature]
+    datatypes: dict[str, str]
+    name: str
+    said: Answers
+    tolerance: float
+
+    def tried(self, datatype: str) -> _Try | CannotExport:
+        """The export with a matrix of that datatype, or why it differs."""
+        try:
+            return self._tried(datatype)
+        except CannotExport as error:
+            return error
+
+    def _tried(self, datatype: str) -> _Try:
+        named = _named(self.frame)
+        tabular = _tabular(self.features, named, self.datatypes, datatype)
+        kinds = {entry["name"]: entry["datatype"] for entry in tabular["inputs"]}
+        cells = rows(named, kinds)
+        matrix = _matrix(self.pipeline, self.walked, self.frame, tabular, cells)
+        estimator, step = _rest(self.pipeline, self.walked)
+        missing = any(entry.get("nullable", False) for entry in tabular["inputs"])
+        model = convert(estimator, step, matrix.shape[1], self.name, self.said, missing, datatype)
+        compared = Comparison()
+
+        def compare(said: Answers, of: npt.NDArray[Any], what: str, is_sample: bool) -> None:
+            compared.add(said, run(model, of), self.tolerance, step, what, is_sample)
+
+        compare(self.said, matrix, "the sample", True)
+        made = probe.frame(self.frame, tabular, GENERATED_ROWS)
+        said = answers(self.pipeline, made)
+        of = _matrix(self.pipeline, self.walked, made, tabular, rows(_named(made), kinds), "generated row")
+        compare(said, of, "the generated rows", False)
+        near = probe.matrix(estimator, matrix, GENERATED_ROWS)
+        said_near = probe.said(answers, estimator, near)
+        if said_near is not None:
+            compare(said_near, near, "the rows beside thresholds", False)
+        return _Try(tabular, cells, model, compared)
+
+
+def _best(tried: list[_Try | CannotExport], tolerance: float) -> _Try:
+    """The first export whose differences are far from the tolerance, else the one with the smallest.
+
+    Raises the first one's `CannotExport` where none agrees.
+    """
+    good = [one for one in tried if isinstance(one, _Try)]
+    if not good:
+        raise next(one for one in tried if isinstance(one, CannotExport))
+    for one in good:
+        if one.compared.largest <= tolerance / 4:
+            return one
+    return min(good, key=lambda one: one.compared.largest)
+
+
+def _named(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with its columns' names as text, as requests have them."""
+    return frame.set_axis([str(column) for column in frame.columns], axis=1)
 
 
 def _frame(pipeline: Any, sample: Any) -> pd.DataFrame:
@@ -136,6 +216,10 @@ def _walk(
                 raise
             break
         walked += 1
+    final = steps[-1][1]
+    if walked == len(steps) - 1 and encodes(final):
+        # The estimator encodes categories itself, before its trees.
+        features = walk(final._preprocessor, features, (steps[-1][0],))
     for feature in features:
         if feature.column in odd:
             raise odd[feature.column]
@@ -152,7 +236,10 @@ def _text(features: list[Feature]) -> list[str]:
 
 
 def _tabular(
-    features: list[Feature], frame: pd.DataFrame, datatypes: Mapping[str, str]
+    features: list[Feature],
+    frame: pd.DataFrame,
+    datatypes: Mapping[str, str],
+    output: str = "f32",
 ) -> dict[str, Any]:
     """The tabular module's config."""
     inputs = []
@@ -168,7 +255,7 @@ def _tabular(
         inputs.append(entry)
     return {
         "inputs": inputs,
-        "output": {"name": "X", "datatype": "f32"},
+        "output": {"name": "X", "datatype": output},
         "blocks": [plain(block) for block in blocks(features)],
     }
 
@@ -190,31 +277,43 @@ def _matrix(
     frame: pd.DataFrame,
     tabular: dict[str, Any],
     cells: list[dict[str, Any]],
-) -> npt.NDArray[np.float32]:
-    """The config's matrix of the sample, once it is known to be scikit-learn's."""
-    ours: npt.NDArray[np.float32] = reference.transform(tabular, cells)
-    head = Pipeline(pipeline.steps[:walked]) if walked else None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        raw: Any = frame if head is None else head.transform(frame)
+    what: str = "row",
+) -> npt.NDArray[Any]:
+    """The config's matrix of the rows, once it is known to be scikit-learn's."""
+    ours: npt.NDArray[Any] = reference.transform(tabular, cells)
+    raw = _head(pipeline, walked, frame)
     theirs = np.asarray(raw.toarray() if hasattr(raw, "toarray") else raw)
     if theirs.shape != ours.shape:
         raise CannotExport(
             f"the export would be wrong: its matrix is {ours.shape[1]} columns wide, "
             f"scikit-learn's {theirs.shape[1]}; please report this pipeline"
         )
+    single = ours.dtype == np.float32 or theirs.dtype.kind != "f" or theirs.dtype.itemsize < 8
     theirs = theirs.astype(np.float64)
     # Twice the rounding of single precision: scikit-learn computes float32 columns in float32.
-    differ = ~np.isclose(ours, theirs, rtol=2.5e-7, atol=1e-6, equal_nan=True)
+    rtol, atol = (2.5e-7, 1e-6) if single else (1e-13, 1e-13)
+    differ = ~np.isclose(ours, theirs, rtol=rtol, atol=atol, equal_nan=True)
     if differ.any():
         row, place = (int(found) for found in np.argwhere(differ)[0])
         column = reference.sources(tabular)[place]
         raise CannotExport(
-            f"the export would be wrong on column '{column}': in row {row} of the sample "
+            f"the export would be wrong on column '{column}': in {what} {row} "
             f"({cells[row][column]!r}) its matrix column {place} is {ours[row, place]}, "
             f"scikit-learn's {theirs[row, place]}; please report this pipeline"
         )
     return ours
+
+
+def _head(pipeline: Any, walked: int, frame: pd.DataFrame) -> Any:
+    """What the steps that the tabular module does make of the rows."""
+    steps = _steps(pipeline)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        raw: Any = Pipeline(steps[:walked]).transform(frame) if walked else frame
+        final = steps[-1][1]
+        if walked == len(steps) - 1 and encodes(final):
+            raw = final._preprocessor.transform(raw)
+    return raw
 
 
 def _rest(pipeline: Any, walked: int) -> tuple[Any, tuple[str, ...]]:
@@ -226,51 +325,6 @@ def _rest(pipeline: Any, walked: int) -> tuple[Any, tuple[str, ...]]:
     return Pipeline(steps), tuple(name for name, _ in steps)
 
 
-def _agreed(
-    said: Answers, exported: Answers | None, tolerance: float, step: tuple[str, ...]
-) -> list[int]:
-    """The rows on which the ONNX graph answers as scikit-learn: all, but for ties.
-
-    A classifier in single precision may take the other one of two classes that are as likely as
-    each other within the tolerance; any other difference is refused.
-    """
-    count = len(said.prediction)
-    if exported is None:
-        return list(range(count))
-    near = _near(exported.prediction, said.prediction, tolerance)
-    if said.probabilities is not None and exported.probabilities is not None:
-        best = np.sort(said.probabilities, axis=1)
-        tied = best[:, -1] - best[:, -2:].min(axis=1) <= 2 * tolerance
-        same = _near(exported.probabilities, said.probabilities, tolerance)
-        wrong = ~same | (~near & ~tied)
-    else:
-        same, wrong = near, ~near
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise CannotExport(
-            f"cannot export {step_name(step)}: to row {row} of the sample skl2onnx's graph answers "
-            f"{_shown(exported, row)}, scikit-learn {_shown(said, row)} ({int(wrong.sum())} of "
-            f"{count} rows differ by more than {tolerance:g}); use another estimator, "
-            "or allow more with tolerance="
-        )
-    return [int(row) for row in np.flatnonzero(near & same)]
-
-
-def _near(ours: npt.NDArray[Any], theirs: npt.NDArray[Any], tolerance: float) -> npt.NDArray[Any]:
-    if theirs.dtype.kind == "f":
-        near = np.abs(ours - theirs) <= tolerance * np.maximum(1, np.abs(theirs))
-    else:
-        near = np.asarray(ours == theirs)
-    return np.asarray(near.reshape(len(theirs), -1).all(axis=1))
-
-
-def _shown(answers: Answers, row: int) -> str:
-    told = repr(_answer(answers.prediction[row]))
-    if answers.probabilities is not None:
-        told += f" with {np.round(answers.probabilities[row], 6).tolist()}"
-    return told
-
-
 def _chosen(agreed: list[int], said: Answers, wanted: int) -> list[int]:
     """Rows for golden examples: each class in turn, or spread evenly for other estimators."""
     if said.probabilities is None:
@@ -278,7 +332,7 @@ def _chosen(agreed: list[int], said: Answers, wanted: int) -> list[int]:
     seen: Counter[Any] = Counter()
     turns = []
     for row in agreed:
-        label = _answer(said.prediction[row])
+        label = answer(said.prediction[row])
         turns.append((seen[label], row))
         seen[label] += 1
     return [row for _, row in sorted(turns)[:wanted]]
@@ -290,14 +344,8 @@ def _golden(
     """golden.json: rows of the sample with scikit-learn's own answers."""
     examples = []
     for row in chosen:
-        output = {"prediction": _answer(said.prediction[row])}
+        output = {"prediction": answer(said.prediction[row])}
         if said.probabilities is not None:
             output["probabilities"] = [float(value) for value in said.probabilities[row]]
         examples.append({"input": cells[row], "output": output})
     return {"tolerance": tolerance, "examples": examples}
-
-
-def _answer(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return [_answer(inner) for inner in value]
-    return value.item() if hasattr(value, "item") else value

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import onnx
 from skl2onnx import convert_sklearn
 from skl2onnx._supported_operators import sklearn_operator_name_map
-from skl2onnx.common.data_types import FloatTensorType
+from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 from sklearn.base import is_classifier
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
@@ -20,10 +20,12 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
 )
+from sklearn.ensemble._gb import BaseGradientBoosting
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.tree import BaseDecisionTree
 
+from . import trees
 from .errors import CannotExport, step_name
 
 # What the gateway's engine reads. ai.onnx.ml 3 has the tree operators it replaces; 5 has others.
@@ -38,6 +40,8 @@ class Model:
     onnx: bytes
     outputs: list[dict[str, Any]]
     """The predict config's `outputs`."""
+    datatype: str
+    """Of the matrix: `f32` or `f64`."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,11 @@ def in_graph(step: Any) -> bool:
     return not isinstance(step, columnwise) and type(step) in sklearn_operator_name_map
 
 
+def encodes(estimator: Any) -> bool:
+    """Whether a HistGradientBoosting encodes categorical columns before its trees."""
+    return getattr(estimator, "_preprocessor", None) is not None and hasattr(estimator, "_bin_mapper")
+
+
 def answers(pipeline: Any, frame: Any) -> Answers:
     """scikit-learn's own answers."""
     probabilities = None
@@ -67,8 +76,34 @@ def answers(pipeline: Any, frame: Any) -> Answers:
     return Answers(prediction, probabilities)
 
 
+def datatypes(estimator: Any) -> list[str]:
+    """The datatypes that the matrix may have for this estimator, the one to try first in front.
+
+    Single precision where the library computes in it (scikit-learn's forests, trees and
+    GradientBoosting; XGBoost); double where it compares thresholds in double (LightGBM,
+    HistGradientBoosting). All others compute in double, and single is tried first: it is quicker,
+    and kept if the answers agree.
+    """
+    final = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+    try:
+        booster = trees.read(final) if final is estimator else None
+    except trees.Unsupported:
+        booster = None
+    if booster is not None:
+        return ["f64" if booster.ensemble.dtype == np.float64 else "f32"]
+    if isinstance(final, (*FORESTS, BaseDecisionTree, BaseGradientBoosting)):
+        return ["f32"]
+    return ["f32", "f64"]
+
+
 def convert(
-    estimator: Any, path: Sequence[str], width: int, name: str, said: Answers, missing: bool
+    estimator: Any,
+    path: Sequence[str],
+    width: int,
+    name: str,
+    said: Answers,
+    missing: bool,
+    datatype: str = "f32",
 ) -> Model:
     """The estimator, or a pipeline of the steps left, over a matrix `X` of `width` columns.
 
@@ -81,9 +116,12 @@ def convert(
             f"cannot export {step_name(path)} ({type(final).__name__}): it has several targets, "
             "and a bundle has one; fit and export one classifier for each"
         )
-    graph = _graph(estimator, final, path, width, name, classifier=classes is not None)
-    if missing:
-        _send_missing(graph, final)
+    graph = _own_trees(estimator, path, width, name)
+    if graph is None:
+        classifier = classes is not None
+        graph = _graph(estimator, final, path, width, name, classifier, datatype)
+        if missing:
+            _send_missing(graph, final)
     found = graph.graph.output
     if any(value.type.WhichOneof("value") != "tensor_type" for value in found):
         raise CannotExport(
@@ -99,15 +137,36 @@ def convert(
     outputs = [prediction]
     if said.probabilities is not None:
         outputs.append({"name": "probabilities", "from": found[1].name})
-    return Model(graph.SerializeToString(deterministic=True), outputs)
+    return Model(graph.SerializeToString(deterministic=True), outputs, datatype)
+
+
+def _own_trees(
+    estimator: Any, path: Sequence[str], width: int, name: str
+) -> onnx.ModelProto | None:
+    """The graph of a booster whose trees are read here; `None` for what skl2onnx converts."""
+    try:
+        booster = trees.read(estimator)
+    except trees.Unsupported as error:
+        raise CannotExport(
+            f"cannot export {step_name(path)} ({type(estimator).__name__}): {error}; "
+            "train it without that"
+        ) from error
+    return None if booster is None else booster.graph(width, name)
 
 
 def _graph(
-    estimator: Any, final: Any, path: Sequence[str], width: int, name: str, classifier: bool
+    estimator: Any,
+    final: Any,
+    path: Sequence[str],
+    width: int,
+    name: str,
+    classifier: bool,
+    datatype: str,
 ) -> onnx.ModelProto:
+    tensor = FloatTensorType if datatype == "f32" else DoubleTensorType
     kinds: dict[str, Any] = {
         "name": name,
-        "initial_types": [("X", FloatTensorType([None, width]))],
+        "initial_types": [("X", tensor([None, width]))],
         "target_opset": OPSETS,
     }
     no_zipmap = {id(final): {"zipmap": False}}
@@ -157,21 +216,30 @@ def _send_missing(graph: onnx.ModelProto, final: Any) -> None:
         ]
 
 
-def run(model: Model, matrix: npt.NDArray[np.float32]) -> Answers | None:
-    """The export's answers by ONNX Runtime, or None where that is not installed."""
+def run(model: Model, matrix: npt.NDArray[Any]) -> Answers:
+    """The export's answers by ONNX Runtime.
+
+    Raises `CannotExport` where that is not installed: nothing is written that was not compared.
+    """
     try:
         import onnxruntime
-    except ImportError:
-        warnings.warn(
-            "onnxruntime is not installed, so the ONNX graph was not compared with the pipeline; "
-            "`modelgate check` does it with the golden examples",
-            stacklevel=3,
-        )
-        return None
+    except ImportError as error:
+        raise CannotExport(
+            "cannot compare the export with the pipeline: onnxruntime is not installed; "
+            "run pip install onnxruntime, then export again"
+        ) from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.onnx, options, providers=["CPUExecutionProvider"])
-    values = session.run([output["from"] for output in model.outputs], {"X": matrix})
+    try:
+        session = onnxruntime.InferenceSession(
+            model.onnx, options, providers=["CPUExecutionProvider"]
+        )
+        values = session.run([output["from"] for output in model.outputs], {"X": matrix})
+    except Exception as error:  # onnxruntime has an exception of its own for each status
+        reason = " ".join(str(error).split())[:300]
+        raise CannotExport(
+            f"cannot compare the export with the pipeline: ONNX Runtime does not run its graph: {reason}"
+        ) from error
     prediction = np.asarray(values[0])
     if model.outputs[0].get("squeeze"):
         prediction = prediction[:, 0]
