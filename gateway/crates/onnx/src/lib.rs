@@ -8,6 +8,8 @@ mod columns;
 mod conformance;
 #[cfg(test)]
 mod corrected;
+#[cfg(test)]
+mod differential;
 mod error;
 mod fuse;
 mod graph;

@@ -168,7 +168,7 @@ impl Plan {
 /// product cannot be lowered, each time leaving a graph that is larger: one splits axes, the other joins them. Here axes are
 /// joined once, at first. Whatever else may go round in circles ends after a number of steps, with a graph that is as right
 /// as one that is finished.
-fn optimized(mut model: TypedModel) -> TractResult<TypedModel> {
+pub(super) fn optimized(mut model: TypedModel) -> TractResult<TypedModel> {
     let steps = STEPS_PER_NODE.saturating_mul(model.nodes.len()).saturating_add(STEPS);
     Optimizer::declutter().stopping_at(steps).session().optimize(&mut model)?;
     model.prop_consts()?;
