@@ -26,7 +26,7 @@ pub use self::{
     error::{Kind, SourceError},
     listing::Listing,
     push::push,
-    report::{Report, Reports, unix_now},
+    report::{Clash, Report, Reports, unix_now},
     spec::{Environment, Spec},
     tls::http_client,
 };

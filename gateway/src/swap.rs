@@ -154,7 +154,8 @@ pub fn start(
         settled: Arc::clone(&settled),
     };
     let budget = Budget::new(config.memory_budget, place.own_memory);
-    let supervisor = Supervisor::new(settings, budget, preparer, place.catalog, place.metrics, given)?;
+    let supervisor =
+        Supervisor::new(settings, budget, preparer, place.catalog, Arc::clone(&reports), place.metrics, given)?;
     let (messages, inbox) = mpsc::channel(MESSAGES);
     let (stop, stopped) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

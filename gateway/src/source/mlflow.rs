@@ -37,8 +37,8 @@ const PIECE: Duration = Duration::from_secs(20);
 /// Bytes of an answer of the registry.
 const MAX_ANSWER: usize = 4 << 20;
 
-/// The longest name of a model.
-const MAX_NAME: usize = 128;
+/// Bytes of a model's name: MLflow's own limit is 256 characters.
+const MAX_NAME: usize = 1_024;
 
 /// Where a version's bundle may be, in this order.
 const BUNDLES: [&str; 2] = ["bundle/", ""];
@@ -121,6 +121,11 @@ struct DownloadUri {
 
 impl MlflowSource {
     pub(super) fn new(at: ModelPlace, place: usize, environment: &Environment) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            is_name(&at.model),
+            "models:/{}: expected a model's name of at most {MAX_NAME} bytes without control characters",
+            at.model.escape_default()
+        );
         let server = at.tracking.or_else(|| environment.tracking.clone()).with_context(|| {
             format!("models:/{}: set MLFLOW_TRACKING_URI, or append ?tracking=http://host:port", at.model)
         })?;
@@ -222,15 +227,14 @@ impl MlflowSource {
 
     async fn release(&self, version: &str, uri: &str) -> Result<Release, SourceError> {
         let folder = Folder::parse(uri)?;
-        let release = |model: String, id: String, content| Release {
-            model,
+        let release = |id: String, content| Release {
+            // Exactly as the registry has it, so that no two become one.
+            model: self.model.clone(),
             version: version.to_owned(),
             id,
             source: self.place,
             content,
         };
-        // The registry's name where requests can say it, and always its version.
-        let name = |other: &str| if is_label(&self.model, MAX_NAME) { self.model.clone() } else { other.to_owned() };
         for place in BUNDLES {
             // The proxy answers a file that is not there like a store that is down, so it is asked what there is.
             if let Folder::Proxy { path } = &folder.join(place)
@@ -251,7 +255,7 @@ impl MlflowSource {
             let at =
                 if place.is_empty() { folder.address() } else { folder.join(place.trim_end_matches('/')).address() };
             let id = format!("{:x}", Sha256::digest([&bytes[..], version.as_bytes()].concat()));
-            return Ok(release(name(&manifest.name), id, Content::Bundle { manifest: bytes.into(), at }));
+            return Ok(release(id, Content::Bundle { manifest: bytes.into(), at }));
         }
         let mlmodel = self.read(&folder.join("MLmodel")).await?;
         let path = onnx_path(&String::from_utf8_lossy(&mlmodel)).filter(|path| is_inside(path)).ok_or_else(|| {
@@ -259,7 +263,7 @@ impl MlflowSource {
         })?;
         // What is at this address does not change: a version's files are written once.
         let id = format!("{:x}", Sha256::digest(format!("{uri} {version}")));
-        Ok(release(name(&as_label(&self.model)), id, Content::Onnx { at: folder.join(&path).address() }))
+        Ok(release(id, Content::Onnx { at: folder.join(&path).address() }))
     }
 
     /// Whether the artifact proxy has a manifest in this folder.
@@ -285,10 +289,9 @@ impl MlflowSource {
     }
 }
 
-/// A registry's name as requests can say it: `_` for what they cannot.
-fn as_label(name: &str) -> String {
-    let fits = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    name.chars().map(|c| if fits(&c) { c } else { '_' }).take(MAX_NAME).collect()
+/// Whether requests can say a model's name, as it is or percent-encoded.
+fn is_name(name: &str) -> bool {
+    (1..=MAX_NAME).contains(&name.len()) && !name.chars().any(char::is_control)
 }
 
 async fn parsed<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, SourceError> {
@@ -328,9 +331,12 @@ mod tests {
     }
 
     #[test]
-    fn names_become_what_requests_can_say() {
-        assert_eq!(as_label("iris classifier/2"), "iris_classifier_2");
-        assert_eq!(as_label("Überlebende"), "_berlebende");
-        assert!(is_label(&as_label(&"ü".repeat(300)), MAX_NAME));
+    fn names_are_what_requests_can_say() {
+        for good in ["churn", "a b", "模型一", "iris classifier/2", "..", "%41", &"ü".repeat(256)] {
+            assert!(is_name(good), "{good}");
+        }
+        for bad in ["", "a\nb", "\0", &"ü".repeat(513)] {
+            assert!(!is_name(bad), "{bad:?}");
+        }
     }
 }

@@ -33,19 +33,59 @@ pub struct Report {
     pub problems: Vec<String>,
 }
 
+/// A version that two sources have, each with other content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clash {
+    /// Of the version.
+    pub version: String,
+    /// Whose content is served.
+    pub first: usize,
+    /// Whose content is ignored.
+    pub second: usize,
+}
+
 /// The states of all of them.
 #[derive(Debug, Default)]
-pub struct Reports(Mutex<BTreeMap<usize, Report>>);
+pub struct Reports {
+    sources: Mutex<BTreeMap<usize, Report>>,
+    /// By model.
+    clashes: Mutex<BTreeMap<String, Vec<Clash>>>,
+}
 
 impl Reports {
     /// Puts a source's state in place.
     pub fn set(&self, place: usize, report: Report) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(place, report);
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).insert(place, report);
+    }
+
+    /// Puts the clashes of a model in place, and gives those that are new.
+    pub fn set_clashes(&self, model: &str, clashes: Vec<Clash>) -> Vec<Clash> {
+        let mut all = self.clashes.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = if clashes.is_empty() { all.remove(model) } else { all.insert(model.to_owned(), clashes.clone()) };
+        let before = before.unwrap_or_default();
+        clashes.into_iter().filter(|clash| !before.contains(clash)).collect()
+    }
+
+    /// What a source is called; a bundle of the command line belongs to none.
+    pub fn name(&self, place: usize) -> String {
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.get(&place).map_or_else(|| "--bundle".to_owned(), |report| report.name.clone())
     }
 
     /// All of them, in the configuration's order.
     pub fn all(&self) -> Vec<Report> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (model, clashes) in &*self.clashes.lock().unwrap_or_else(PoisonError::into_inner) {
+            for Clash { version, first, second } in clashes {
+                let name = sources.get(first).map_or("--bundle", |report| report.name.as_str()).to_owned();
+                if let Some(report) = sources.get_mut(second) {
+                    let problem =
+                        format!("{model} version {version}: '{name}' has other content of it, which is served");
+                    report.problems.push(problem);
+                }
+            }
+        }
+        sources.into_values().collect()
     }
 }
 

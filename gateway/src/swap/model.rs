@@ -15,6 +15,7 @@ use crate::{
     error::Error,
     generation::Generation,
     release::{Release, by_version},
+    source::Clash,
     swap::{prepare::Until, room::Need, trial::Trial},
 };
 
@@ -63,6 +64,8 @@ pub(super) struct Model {
     pub(super) gated: bool,
     /// A release that gets some requests, or copies of them, before it answers all.
     pub(super) trial: Option<Trial>,
+    /// By version: that another source has other content of it.
+    pub(super) clashing: BTreeMap<String, String>,
 }
 
 /// What one source offers of a model.
@@ -178,22 +181,26 @@ impl Model {
         })
     }
 
-    /// Says which versions this source offers that another one has otherwise: only the first source's can be served.
-    pub(super) fn tell_doubles(&self, name: &str, source: usize) {
-        let Some(offered) = self.offers.get(&source) else { return };
-        let others = self.offers.iter().filter(|(key, _)| **key != source).flat_map(|(_, offered)| &offered.ids);
-        let others: Vec<_> = others.filter_map(|id| self.slots.get(id)).collect();
-        for slot in offered.ids.iter().filter_map(|id| self.slots.get(id)) {
-            let is_same = |other: &&Slot| other.release.version == slot.release.version;
-            if others.iter().copied().find(is_same).is_some_and(|other| other.release.id != slot.release.id) {
-                let version = &slot.release.version;
-                tracing::warn!(
-                    model = name,
-                    version,
-                    "two sources have this version, and not the same; one is ignored"
-                );
+    /// The versions that a source has with other content than one before it: those of the first are served.
+    pub(super) fn clashes(&self) -> Vec<Clash> {
+        let mut first: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
+        let mut clashes = Vec::new();
+        for (key, offered) in &self.offers {
+            // The key counts from the bundles of the command line on, which belong to no source.
+            let source = key.wrapping_sub(1);
+            for id in &offered.ids {
+                let Some(slot) = self.slots.get(id) else { continue };
+                let version = slot.release.version.as_str();
+                match first.get(version) {
+                    Some((other, known)) if known != id && *other != source => {
+                        clashes.push(Clash { version: version.to_owned(), first: *other, second: source });
+                    }
+                    Some(_) => {}
+                    None => _ = first.insert(version, (source, id)),
+                }
             }
         }
+        clashes
     }
 
     /// What the sources want first, whatever somebody did by hand.
@@ -377,7 +384,14 @@ impl Model {
         let left = self.rolled_back.iter().map(|(from, _)| from);
         for id in self.serving.iter().chain(&wanted).chain(others).chain(left) {
             let Some(slot) = self.slots.get(id) else { continue };
-            let status = self.status(id, slot, &wanted);
+            let mut status = self.status(id, slot, &wanted);
+            if let Some(clash) = self.clashing.get(&status.version) {
+                status.reason = [status.reason.as_str(), clash]
+                    .into_iter()
+                    .filter(|text| !text.is_empty())
+                    .collect::<Vec<_>>()
+                    .join("; ");
+            }
             match versions.iter_mut().find(|known| known.version == status.version) {
                 // A version that serves while a newer build of it does not: both belong to the truth.
                 Some(known) if *known != status && !status.reason.is_empty() && known.state == State::Ready => {

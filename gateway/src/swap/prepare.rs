@@ -413,16 +413,15 @@ fn unverified(reason: String) -> Failure {
     Failure { reason, transient: true }
 }
 
-/// For an ONNX file without a bundle: the graph's own signature, invoked by `predict` alone.
+/// For an ONNX file without a bundle: the graph's own signature, invoked by `predict` alone. The release has its name.
 fn bare_manifest(release: &Release, (graph, sha256): (&str, &str), data: &[(String, String)]) -> String {
     // A name may have quotes.
     let text = |name: &str| toml::Value::from(name);
     let entry = |(name, sha256): &(String, String)| format!("{{ file = {}, sha256 = \"{sha256}\" }}", text(name));
     let data = data.iter().map(entry).collect::<Vec<_>>().join(", ");
     format!(
-        "format = 1\nname = \"{}\"\nversion = \"{}\"\ndescription = \"An ONNX graph without a bundle\"\n[model]\n\
+        "format = 1\nname = \"graph\"\nversion = \"{}\"\ndescription = \"An ONNX graph without a bundle\"\n[model]\n\
          file = {}\nsha256 = \"{sha256}\"\ndata = [{data}]\n[[stage]]\nname = \"predict\"\nmodule = \"builtin:predict\"\n",
-        release.model,
         release.version,
         text(graph)
     )

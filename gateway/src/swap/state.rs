@@ -18,6 +18,7 @@ use crate::{
     metrics::{Metrics, lifecycle::count},
     reaper::Reaper,
     release::Release,
+    source::Reports,
     swap::{
         budget::Budget,
         model::{Model, Slot, SlotState},
@@ -59,6 +60,7 @@ pub(super) struct Supervisor {
     pub(super) budget: Budget,
     pub(super) preparer: Arc<Preparer>,
     pub(super) catalog: Arc<Catalog>,
+    pub(super) reports: Arc<Reports>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) reaper: Reaper,
     pub(super) models: BTreeMap<String, Model>,
@@ -85,6 +87,7 @@ impl Supervisor {
         budget: Budget,
         preparer: Preparer,
         catalog: Arc<Catalog>,
+        reports: Arc<Reports>,
         metrics: Arc<Metrics>,
         given: Vec<(Release, Arc<Generation>)>,
     ) -> std::io::Result<Self> {
@@ -107,6 +110,7 @@ impl Supervisor {
             settings,
             preparer: Arc::new(preparer),
             catalog,
+            reports,
             metrics,
             reaper,
             models: BTreeMap::new(),

@@ -93,6 +93,7 @@ impl Supervisor {
             }
             if model.offers.remove(&key).is_some_and(|offered| !offered.ids.is_empty()) {
                 is_news = true;
+                self.tell_clashes(name);
                 self.end_unwanted_trial(name);
                 self.settle_and_tell(name);
             }
@@ -149,7 +150,6 @@ impl Supervisor {
             }
             if is_other {
                 is_news = true;
-                model.tell_doubles(&name, key);
                 let first = model.offered_first().cloned();
                 // Somebody went back from a release: a source that wants another one is heard again.
                 if model.rolled_back.as_ref().is_some_and(|(from, _)| first.as_ref() != Some(from)) {
@@ -166,11 +166,36 @@ impl Supervisor {
                     }
                 }
             }
+            self.tell_clashes(&name);
             self.settle_and_tell(&name);
         }
         if is_news {
             self.remember(offer.source);
             self.clean();
+        }
+    }
+
+    /// Says which versions of a model a source has with other content than one before it: an error of the later source.
+    fn tell_clashes(&mut self, name: &str) {
+        let Some(model) = self.models.get_mut(name) else { return };
+        let clashes = model.clashes();
+        let source = |place| self.reports.name(place);
+        model.clashing = clashes
+            .iter()
+            .map(|clash| {
+                let told =
+                    format!("source '{}' has other content of this version, which is ignored", source(clash.second));
+                (clash.version.clone(), told)
+            })
+            .collect();
+        for clash in self.reports.set_clashes(name, clashes) {
+            tracing::error!(
+                model = name,
+                version = clash.version,
+                served_from = source(clash.first),
+                ignored = source(clash.second),
+                "two sources have this version with different content; the later one's is ignored"
+            );
         }
     }
 

@@ -138,11 +138,11 @@ async fn is_read_with_a_token(registry: &Registry) {
     source_becomes(&client, &served.address, "ok").await;
 }
 
-/// A graph alone, with weights in a file beside it, whose model has a name that no request can say.
+/// A graph alone, with weights in a file beside it, whose model has a name that is more than a word.
 async fn is_served_whatever_its_name(registry: &mut Registry) {
     assert_eq!(registry.script("heavy \"a quo'te\" best"), "1");
     let (client, tracking) = (client(), registry.mlflow.url.clone());
-    let row = json!({ "x": vec![1.0; 400], "model": "a_quo_te" });
+    let row = json!({ "x": vec![1.0; 400], "model": "a quo'te" });
     let cache = TempDir::new().expect("a folder");
     let by_flag = Served::start(serving(&tracking, &cache).args(["--source", "models:/a quo'te/Latest"]));
     let by_variable = "churn=models:/churn@champion models:/a%20quo'te@best";
@@ -157,11 +157,27 @@ async fn is_served_whatever_its_name(registry: &mut Registry) {
         .await;
     }
     answers(&client, &by_variable.address, "leaves-a").await;
+    // Names that differ stay different, letters beyond ASCII included.
+    let names = ["a b", "a_b", "模型一", "模型二"];
+    for name in names {
+        assert_eq!(registry.script(&format!("bare \"{name}\" best")), "1");
+    }
+    let cache = TempDir::new().expect("a folder");
+    let sources: Vec<_> = names.iter().map(|name| format!("models:/{name}@best?tracking={tracking}")).collect();
+    let gateway = Gateway::sourcing(&sources, cache.path(), |_| {}).await;
+    for name in names {
+        gateway.becomes(name, "1", "READY", "").await;
+        let mut url = reqwest::Url::parse(&gateway.url("/v2/models")).expect("a URL");
+        url.path_segments_mut().expect("segments").push(name);
+        let told = gateway.client.get(url).send().await.expect("an answer").json::<Value>().await.expect("JSON");
+        assert_eq!(told["name"], name, "{told}");
+    }
+    assert_eq!(gateway.get("/v1/models").await.json(), json!({ "models": names }));
     // The weights count, too.
     let cache = TempDir::new().expect("a folder");
     let source = format!("models:/a quo'te/01?tracking={tracking}");
     let gateway = Gateway::sourcing(&[source], cache.path(), |args| args.max_bundle = Some("2KiB".into())).await;
-    gateway.becomes("a_quo_te", "1", "UNAVAILABLE", ".data: too_large").await;
+    gateway.becomes("a quo'te", "1", "UNAVAILABLE", ".data: too_large").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
