@@ -42,6 +42,8 @@ pub struct Bundle {
     pub version: String,
     /// One line for people.
     pub description: String,
+    /// Columns that requests may have beside its inputs.
+    pub ignored_columns: Vec<String>,
     /// The sha256 of the manifest, in hex: the bundle's identity.
     pub digest: String,
     /// The ONNX graph.
@@ -221,6 +223,7 @@ impl Bundle {
             name: manifest.name,
             version: manifest.version,
             description: manifest.description,
+            ignored_columns: manifest.ignored_columns,
             digest: format!("{:x}", Sha256::digest(bytes)),
             model,
             stages,

@@ -26,6 +26,8 @@ pub struct Known {
     pub description: String,
     /// What the chain takes and gives; the first output is the prediction.
     pub signature: Signature,
+    /// Columns that requests may have beside those.
+    pub ignored: Vec<String>,
     /// A row with a known answer.
     pub example: Option<Example>,
     /// Rows in one request.
@@ -40,6 +42,7 @@ impl Known {
         Self {
             description: generation.description.clone(),
             signature: generation.signature.clone(),
+            ignored: generation.dropped.clone(),
             example: generation.golden.examples.first().cloned(),
             max_rows: generation.limits.rows,
             deadline: generation.limits.deadline,

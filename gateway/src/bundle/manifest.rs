@@ -20,6 +20,9 @@ const FORMAT: u32 = 1;
 /// The largest manifest taken, in bytes: ten thousand times what a usual one takes.
 pub const MAX_MANIFEST: usize = 1 << 20;
 
+/// Columns that a manifest names only to have them ignored.
+const MAX_IGNORED: usize = 10_000;
+
 /// The modules shipped inside the gateway.
 pub(super) const BUILTIN: [(&str, &[u8]); 2] = [
     ("builtin:tabular", include_bytes!(concat!(env!("OUT_DIR"), "/tabular.wasm"))),
@@ -37,6 +40,9 @@ pub struct Manifest {
     pub version: String,
     #[serde(default)]
     pub(super) description: String,
+    /// Columns that requests may have beside the bundle's inputs: what made it passes over them.
+    #[serde(default)]
+    pub(super) ignored_columns: Vec<String>,
     pub(super) model: Option<ModelEntry>,
     #[serde(default)]
     pub(super) stage: Vec<StageEntry>,
@@ -183,6 +189,10 @@ impl Manifest {
             if !is_label(value, length) {
                 problems.push(format!("{field}: expected 1 to {length} of A-Z a-z 0-9 . _ -, got {value:?}"));
             }
+        }
+        if self.ignored_columns.len() > MAX_IGNORED {
+            let count = self.ignored_columns.len();
+            problems.push(format!("ignored_columns: at most {MAX_IGNORED} are taken, got {count}"));
         }
         if self.stage.is_empty() {
             problems.push("stage: expected at least one [[stage]]".into());

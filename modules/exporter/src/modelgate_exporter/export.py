@@ -83,7 +83,9 @@ def export(
         "predict.json": folder.readable({"outputs": best.model.outputs}),
         "golden.json": folder.readable(_golden(best.cells, said, chosen, tolerance)),
     }
-    manifest = folder.manifest(name, version, description, limits or {}, files)
+    taken = {entry["name"] for entry in best.tabular["inputs"]}
+    ignored = [column for column in datatypes if column not in taken]
+    manifest = folder.manifest(name, version, description, limits or {}, files, ignored)
     folder.write(path, {"bundle.toml": manifest.encode(), **files}, overwrite)
     return Exported(path, best.compared, best.model.datatype, len(chosen), time.monotonic() - begun)
 

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,9 @@ def manifest(
     description: str | None,
     limits: Mapping[str, int | str],
     files: Mapping[str, bytes],
+    ignored: Sequence[str] = (),
 ) -> str:
-    """`bundle.toml` for the four files of an exported bundle."""
+    """`bundle.toml` for the four files of an exported bundle. Requests may have the `ignored` columns too."""
 
     def digest(file: str) -> str:
         return hashlib.sha256(files[file]).hexdigest()
@@ -47,6 +48,8 @@ def manifest(
     head = ["format = 1", f"name = {_toml(name)}", f"version = {_toml(version)}"]
     if description:
         head.append(f"description = {_toml(description)}")
+    if ignored:
+        head.append(f"ignored_columns = [{', '.join(_toml(column) for column in ignored)}]")
     tables = [
         ["[model]", 'file = "model.onnx"', f'sha256 = "{digest("model.onnx")}"'],
         *(
