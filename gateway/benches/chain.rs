@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result};
 use modelgate::{
     generation::{Generation, Runner},
-    json::decode,
+    json::decode::{self, Keys},
     metrics::Metrics,
     tensor::Batch,
     wasm::module::Isolation,
@@ -67,7 +67,12 @@ fn rows(generation: &Generation) -> Result<Vec<Batch>> {
             let names = names.iter().filter_map(|name| Some(name.as_str()?.to_owned()));
             let row: serde_json::Map<_, _> = names.zip(values.iter().cloned()).collect();
             let body = Value::from(row).to_string();
-            let decoded = decode::rows(body.as_bytes(), &generation.signature.inputs, &generation.name, 1);
+            let decoded = decode::rows(
+                body.as_bytes(),
+                generation.inputs(),
+                Keys::Named(&generation.name),
+                generation.policy(false),
+            );
             Ok(decoded.map_err(|error| anyhow::anyhow!("{error:?}"))?.batch)
         })
         .collect()

@@ -110,10 +110,15 @@ impl Shared {
         Ok(generation)
     }
 
-    /// The same for no version in particular, without noting that it is used: whoever calls may find that another model is
-    /// asked for.
-    pub async fn resolve_unused(&self, name: Option<&str>) -> Result<Arc<Generation>, Error> {
-        self.resident(self.catalog.find(name, None), None).await
+    /// Whether the key `model` of a body that nothing else names a model for is a feature: the default model has a column of
+    /// that name. Loads the default model where its columns are not known yet.
+    pub async fn model_key_is_feature(&self) -> bool {
+        if let Some(known) = self.catalog.default_takes_model_key() {
+            return known;
+        }
+        let Some(name) = self.catalog.default_name() else { return false };
+        // A default model that cannot be loaded keeps no other model from being named.
+        self.look(&name, None).await.is_ok_and(|generation| generation.takes_model_key())
     }
 
     /// The generation of a model that is asked about, which is no use of it.

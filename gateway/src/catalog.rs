@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::{
     card::{Card, Known},
     generation::Generation,
+    json::decode::MODEL_KEY,
 };
 
 /// Which generation answers for which model. Reading takes a short lock that is never held across an `.await`.
@@ -234,6 +235,18 @@ impl Catalog {
             (None, None) => None,
         };
         live.models.iter().filter_map(card).collect()
+    }
+
+    /// Whether the default model has a column `model`, as far as that is known without loading it; false without a default
+    /// model. The preferred version decides, whichever version a request gets.
+    pub fn default_takes_model_key(&self) -> Option<bool> {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(entry) = live.default.as_deref().and_then(|name| live.models.get(name)) else { return Some(false) };
+        if let Some(first) = entry.generations.first().filter(|_| !entry.awaits_first) {
+            return Some(first.takes_model_key());
+        }
+        let (_, known) = entry.idle.as_ref()?;
+        Some(known.as_ref()?.signature.inputs.iter().any(|column| column.name == MODEL_KEY))
     }
 
     /// The name of the model that answers where none is named.

@@ -20,9 +20,12 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     bundle::{Bundle, BundleError},
     config::{Secret, ServeArgs, ServeConfig, admin_token, cache_folder},
-    generation::{Generation, Runner},
+    generation::{Generation, MODEL_COLUMN, Runner},
     golden,
-    json::{decode, encode},
+    json::{
+        decode::{self, Keys},
+        encode,
+    },
     metrics::Metrics,
     parts::Parts,
     server::{self, Server},
@@ -240,7 +243,7 @@ fn predict(path: &Path, all: bool) -> anyhow::Result<()> {
     let generation = load(path)?;
     let mut body = Vec::new();
     io::stdin().take(1 << 30).read_to_end(&mut body).context("standard input")?;
-    let decoded = decode::rows(&body, &generation.signature.inputs, &generation.name, generation.limits.rows)
+    let decoded = decode::rows(&body, generation.inputs(), Keys::Given(&generation.name), generation.policy(false))
         .map_err(|error| anyhow::anyhow!(golden::told(&error)))?;
     let deadline = Instant::now() + generation.limits.deadline;
     let answer = Runner::new(&generation)
@@ -274,6 +277,9 @@ fn check(path: &Path) -> ExitCode {
     let problems = match load(path) {
         Ok(generation) => {
             let problems = golden::check(&generation, &mut Runner::new(&generation));
+            if generation.takes_model_key() {
+                say(&format!("note: {MODEL_COLUMN}"));
+            }
             if problems.is_empty() {
                 say(&format!(
                     "{} version {}: good; {} golden examples answered as expected",

@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
 pub use self::{
@@ -23,6 +23,7 @@ pub use self::{
 use crate::{
     admin::Admin,
     bundle::parse_bytes,
+    http::cors::origin,
     release::VersionPolicy,
     source::{Environment, Spec},
     swap::Gate,
@@ -82,7 +83,9 @@ pub struct ServeArgs {
     #[arg(long, env = "MODELGATE_BODY_MEMORY", value_name = "SIZE")]
     pub body_memory: Option<String>,
 
-    /// Seconds within which a request's head must arrive, and a kept-alive connection may stay silent [default: 60]
+    /// Seconds within which a request's head must arrive, and a kept-alive connection may stay silent; longer
+    /// than the 60 s for which most proxies keep theirs, so that none sends a request to a connection being closed
+    /// [default: 75]
     #[arg(long, env = "MODELGATE_HEADER_TIMEOUT", value_name = "SECONDS")]
     pub header_timeout: Option<u64>,
 
@@ -97,6 +100,17 @@ pub struct ServeArgs {
     /// Connections open at once; further ones wait in the kernel's backlog [default: 20000]
     #[arg(long, env = "MODELGATE_MAX_CONNECTIONS", value_name = "N")]
     pub max_connections: Option<NonZeroUsize>,
+
+    /// Origin of web pages that may call the gateway from a browser (`https://app.example.com`), or `*` for any; may be
+    /// given several times (in the variable: separated by commas). Calls that change what is served are for no page
+    /// [default: none]
+    #[arg(long, env = "MODELGATE_CORS_ORIGIN", value_name = "URL", value_delimiter = ',')]
+    pub cors_origin: Vec<String>,
+
+    /// Fields in a `/predict` row that the model does not take: `refuse` answers 422 and names them, `ignore` passes over
+    /// them, as FastAPI does [default: refuse]
+    #[arg(long, env = "MODELGATE_EXTRA_FIELDS", value_name = "POLICY")]
+    pub extra_fields: Option<ExtraFields>,
 
     /// After SIGTERM: seconds to go on serving with readiness false, so that load balancers notice [default: 0]
     #[arg(long, env = "MODELGATE_DRAIN_DELAY", value_name = "SECONDS")]
@@ -211,6 +225,16 @@ pub struct ServeArgs {
     pub max_instances: Option<u32>,
 }
 
+/// What becomes of fields that a model does not take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum ExtraFields {
+    /// They are passed over.
+    Ignore,
+    /// They are errors.
+    Refuse,
+}
+
 /// Limits of the HTTP side.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpConfig {
@@ -226,6 +250,8 @@ pub struct HttpConfig {
     pub write_timeout: Duration,
     /// Open at once.
     pub max_connections: usize,
+    /// Whether fields of `/predict` that are no columns are passed over.
+    pub ignore_extra_fields: bool,
     /// From SIGTERM to the last accept.
     pub drain_delay: Duration,
     /// From there to the end.
@@ -265,6 +291,8 @@ pub struct ServeConfig {
     pub admin: Admin,
     /// Where those calls are answered, if not where all others are.
     pub admin_listen: Option<SocketAddr>,
+    /// Origins of web pages that may call the gateway.
+    pub cors_origins: Vec<String>,
 }
 
 impl ServeArgs {
@@ -303,10 +331,11 @@ impl ServeArgs {
             http: HttpConfig {
                 max_body: bytes("max_body", args.max_body.as_deref(), 64 << 20)?,
                 body_memory: bytes("body_memory", args.body_memory.as_deref(), 512 << 20)?,
-                header_timeout: seconds(args.header_timeout, 60),
+                header_timeout: seconds(args.header_timeout, 75),
                 body_timeout: seconds(args.body_timeout, 30),
                 write_timeout: seconds(args.write_timeout, 30),
                 max_connections: args.max_connections.map_or(20_000, NonZeroUsize::get),
+                ignore_extra_fields: args.extra_fields == Some(ExtraFields::Ignore),
                 drain_delay: seconds(args.drain_delay, 0),
                 drain_timeout: seconds(args.drain_timeout, 30),
                 log_one_in: if share == 0.0 { 0 } else { (1.0 / share).round() as u64 },
@@ -321,6 +350,11 @@ impl ServeArgs {
             lifecycle,
             admin,
             admin_listen: args.admin_listen,
+            cors_origins: args
+                .cors_origin
+                .iter()
+                .map(|text| origin(text).map_err(|problem| anyhow::anyhow!("cors_origin: {problem}")))
+                .collect::<Result<_, _>>()?,
             pool: PoolSize { instances: args.max_instances.unwrap_or(256).max(1), ..PoolSize::default() },
         })
     }
@@ -405,6 +439,8 @@ impl ServeArgs {
             body_timeout: self.body_timeout.or(file.body_timeout),
             write_timeout: self.write_timeout.or(file.write_timeout),
             max_connections: self.max_connections.or(file.max_connections),
+            cors_origin: if self.cors_origin.is_empty() { file.cors_origin } else { self.cors_origin },
+            extra_fields: self.extra_fields.or(file.extra_fields),
             drain_delay: self.drain_delay.or(file.drain_delay),
             drain_timeout: self.drain_timeout.or(file.drain_timeout),
             access_log: self.access_log.or(file.access_log),
@@ -478,6 +514,8 @@ mod tests {
         assert!(config.demo);
         assert_eq!((config.workers.count, config.workers.queue, config.http.max_body), (5, 7, 1 << 20));
         assert_eq!(config.http.log_one_in, 100);
+        // Proxies keep connections for 60 seconds as a rule.
+        assert!(config.http.header_timeout > Duration::from_secs(60));
     }
 
     #[test]

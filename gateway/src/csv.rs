@@ -4,8 +4,9 @@ use modelgate_columns::{Column, Datatype};
 
 use crate::{
     json::decode::{
-        DecodeError,
+        DecodeError, Inputs,
         builder::{Builder, pack},
+        frame::Frame,
     },
     tensor::Batch,
 };
@@ -16,15 +17,20 @@ const MISSING: [&str; 18] = [
     "NULL", "NaN", "None", "n/a", "null",
 ];
 
-/// Decodes a table for a bundle that takes `columns`, which must be of one value a row. Other columns are passed over.
+/// Of these, what says of itself that it is a number.
+const NAN: [&str; 4] = ["NaN", "nan", "-NaN", "-nan"];
+
+/// What pandas reads as an infinity, after its sign.
+const INFINITE: [&str; 4] = ["inf", "Inf", "infinity", "Infinity"];
+
+/// Decodes a table for a bundle that takes `inputs`: columns of one value a row, or one matrix, whose rows the table's are
+/// then. Other columns are passed over.
 ///
 /// # Errors
 /// [`DecodeError::Table`] for the first thing that is wrong, with its line.
-pub fn rows(text: &str, columns: &[Column], max_rows: u32) -> Result<Batch, DecodeError> {
+pub fn rows(text: &str, inputs: Inputs<'_>, max_rows: u32) -> Result<Batch, DecodeError> {
     let wrong = |problem: String| Err(DecodeError::Table(problem));
-    if let Some(column) = columns.iter().find(|column| !column.inner_shape().is_empty()) {
-        return wrong(format!("column '{}' has more than one value a row, which CSV cannot tell", column.name));
-    }
+    let columns = inputs.columns;
     let mut lines = Lines { text: text.strip_prefix('\u{feff}').unwrap_or(text), line: 1 };
     let mut fields = Vec::new();
     if lines.next(&mut fields).map_err(DecodeError::Table)?.is_none() {
@@ -32,20 +38,28 @@ pub fn rows(text: &str, columns: &[Column], max_rows: u32) -> Result<Batch, Deco
     }
     let mut builders: Vec<_> = columns.iter().map(Builder::new).collect();
     let width = fields.len();
-    let mut places: Vec<Option<usize>> = Vec::with_capacity(width);
-    for name in &fields {
-        let place = columns.iter().position(|column| column.name == *name);
-        if place.is_some() && places.contains(&place) {
-            return wrong(format!("column '{name}' is named twice"));
+    let frame = Frame::of(fields.iter().map(String::as_str), inputs).map_err(DecodeError::Table)?;
+    let places = match frame {
+        Frame::Columns(places) => {
+            if let Some(column) = columns.iter().find(|column| !column.inner_shape().is_empty()) {
+                let problem = format!("column '{}' has more than one value a row, which CSV cannot tell", column.name);
+                return wrong(problem);
+            }
+            places
         }
-        places.push(place);
-    }
-    for (place, column) in columns.iter().enumerate() {
-        if !column.nullable && !places.contains(&Some(place)) {
-            return wrong(format!("column '{}' is missing", column.name));
+        Frame::Matrix => {
+            for builder in &mut builders {
+                builder.dims[0] = u64::try_from(width).ok();
+            }
+            vec![Some(0); width]
         }
+    };
+    let mut is_named = vec![false; columns.len()];
+    places.iter().flatten().for_each(|&place| is_named[place] = true);
+    let absent: Vec<_> = (0..columns.len()).filter(|&place| !is_named[place]).collect();
+    if let Some(column) = absent.iter().map(|&place| &columns[place]).find(|column| !column.nullable) {
+        return wrong(format!("column '{}' is missing", column.name));
     }
-    let absent: Vec<_> = (0..columns.len()).filter(|&place| !places.contains(&Some(place))).collect();
     let mut rows = 0u32;
     while let Some(line) = lines.next(&mut fields).map_err(DecodeError::Table)? {
         if rows == max_rows {
@@ -77,7 +91,13 @@ fn put(column: &Column, builder: &mut Builder, field: &str) -> Result<(), String
             builder.push_missing(column);
             return Ok(());
         }
-        return Err("a value is missing, which this column does not take".into());
+        let is_number = NAN.contains(&field);
+        match column.datatype {
+            Datatype::F32 if is_number => builder.push(column, &f32::NAN.to_le_bytes()),
+            Datatype::F64 if is_number => builder.push(column, &f64::NAN.to_le_bytes()),
+            _ => return Err("a value is missing, which this column does not take".into()),
+        }
+        return Ok(());
     }
     let text = field.trim_matches([' ', '\t']);
     macro_rules! number {
@@ -91,7 +111,8 @@ fn put(column: &Column, builder: &mut Builder, field: &str) -> Result<(), String
         }};
     }
     let float = || {
-        let value = text.parse::<f64>().ok().filter(|value| value.is_finite());
+        let is_word = |text: &str| INFINITE.iter().any(|word| text.trim_start_matches(['+', '-']) == *word);
+        let value = text.parse::<f64>().ok().filter(|value| value.is_finite() || is_word(text));
         value.ok_or_else(|| format!("expected a number, got '{}'", shown(field)))
     };
     match column.datatype {
@@ -110,8 +131,9 @@ fn put(column: &Column, builder: &mut Builder, field: &str) -> Result<(), String
         Datatype::I64 => number!(i64),
         Datatype::F64 => builder.push(column, &float()?.to_le_bytes()),
         Datatype::F32 => {
-            let narrow = float()? as f32;
-            if !narrow.is_finite() {
+            let wide = float()?;
+            let narrow = wide as f32;
+            if wide.is_finite() && !narrow.is_finite() {
                 return Err(format!("'{}' is too large for single precision", shown(field)));
             }
             builder.push(column, &narrow.to_le_bytes());
@@ -195,6 +217,11 @@ mod tests {
     use modelgate_columns::Values;
 
     use super::*;
+    use crate::json::decode::NameIndex;
+
+    fn decode(text: &str, columns: &[Column]) -> Result<Batch, DecodeError> {
+        rows(text, Inputs { columns, names: &NameIndex::of(columns) }, 3)
+    }
 
     fn columns() -> Vec<Column> {
         vec![
@@ -207,7 +234,7 @@ mod tests {
     #[test]
     fn what_pandas_writes_is_read() {
         let text = ",kind,n,age\r\n0,\"a, \"\"b\"\"\nc\",1,2.5\r\n\r\n1,d,2.0,\r\n2,e,3\r\n";
-        let (batch, columns) = (rows(text, &columns(), 3).expect("a table"), columns());
+        let (batch, columns) = (decode(text, &columns()).expect("a table"), columns());
         let views = batch.views(&columns).expect("well packed");
         assert!(matches!(views[0].values, Values::I32([1, 2, 3])));
         assert_eq!([0, 1, 2].map(|row| views[1].is_valid(row)), [true, false, false]);
@@ -228,10 +255,33 @@ mod tests {
             ("n,kind\n1.5,a\n", "expected an integer"),
             ("n,kind\n99999999999,a\n", "expected an integer"),
             ("n,kind\n,a\n", "missing"),
-            ("n,kind,age\n1,a,inf\n", "expected a number"),
+            ("n,kind,age\n1,a,1e999\n", "expected a number"),
             ("n,kind\n1,a\n1,a\n1,a\n1,a\n", "TooManyRows"),
         ] {
-            let error = format!("{:?}", rows(text, &columns(), 3).expect_err(text));
+            let error = format!("{:?}", decode(text, &columns()).expect_err(text));
+            assert!(error.contains(words), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_table_of_a_matrix_is_its_values() {
+        for width in [3, -1] {
+            let columns = [Column::new("x", Datatype::F64, [-1, width])];
+            let batch = decode("a,b,c\n1,2.5,inf\n-inf,NaN,3\n", &columns).expect("a table");
+            let views = batch.views(&columns).expect("well packed");
+            let Values::F64([1.0, 2.5, f64::INFINITY, f64::NEG_INFINITY, nan, 3.0]) = views[0].values else {
+                panic!("{:?}", views[0].values)
+            };
+            assert!(nan.is_nan());
+        }
+        let columns = [Column::new("x", Datatype::F64, [-1, 3])];
+        for (text, words) in [
+            ("a,b\n1,2\n", "which is 3"),
+            ("x,b,c\n1,2,3\n", "more than one value"),
+            ("a,b,c\n1,2\n", "line 2, column 'x': a value is missing"),
+            ("a,b,c\n1,2,3,4\n", "Expected 3 fields"),
+        ] {
+            let error = format!("{:?}", decode(text, &columns).expect_err(text));
             assert!(error.contains(words), "{text:?}: {error}");
         }
     }

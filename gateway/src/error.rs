@@ -69,6 +69,9 @@ pub enum Error {
     /// A body over the limit, before or after decompression.
     #[error("the body is over the limit of {0} bytes")]
     BodyTooLarge(usize),
+    /// A request that would take more memory than it may, before or after it is decoded.
+    #[error("{0}")]
+    TooLarge(String),
     /// Too many rows.
     #[error("at most {0} rows are taken in one request")]
     TooManyRows(u32),
@@ -123,7 +126,7 @@ impl Error {
             Self::UnsupportedMediaType(_) | Self::MlflowContentType(_) | Self::UnsupportedCoding(_) => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
-            Self::BodyTooLarge(_) | Self::TooManyRows(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooLarge(_) | Self::TooLarge(_) | Self::TooManyRows(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SlowBody(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Overloaded | Self::NotReady | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Deadline(_) => StatusCode::GATEWAY_TIMEOUT,

@@ -17,6 +17,7 @@ use crate::{
     batching::Batching,
     bundle::{Bundle, BundleError, Golden},
     error::Error,
+    json::decode::{Inputs, NameIndex, Policy},
     metrics::{Metrics, ModelMetrics, Outcome},
     parts::Parts,
     shadow::Shadow,
@@ -42,6 +43,11 @@ const OVERRUN_NS: u64 = 20_000_000;
 /// The same for each row of a large request.
 const OVERRUN_ROW_NS: u64 = OVERRUN_NS / SMALL_REQUEST as u64;
 
+/// What the author of a bundle with a column `model` should know.
+pub const MODEL_COLUMN: &str = "it has a column 'model', which is also the key of a /predict body that names a model: where it \
+                                is the default model, the key is this feature and other models are named by POST \
+                                /predict/NAME, ?model=NAME or the header X-Model; where it is not, name it so too";
+
 /// Numbers generations in this process, from 1.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
@@ -59,6 +65,10 @@ pub struct Generation {
     pub digest: String,
     /// What the chain takes and gives; the first output is the prediction.
     pub signature: Signature,
+    /// Where its inputs are, by name.
+    pub names: NameIndex,
+    /// Columns that requests may have beside its inputs, sorted: the bundle passes over them.
+    pub dropped: Vec<String>,
     /// What a request may use.
     pub limits: Limits,
     /// Whether instances outlive a request.
@@ -142,10 +152,18 @@ impl Generation {
             outputs: modules.last().map(|module| module.signature().outputs.clone()).unwrap_or_default(),
         };
         let labels: Vec<_> = stages.iter().map(String::as_str).collect();
+        let names = NameIndex::of(&signature.inputs);
+        let mut dropped = bundle.ignored_columns;
+        dropped.sort_unstable();
+        if names.model_column().is_some() {
+            tracing::warn!(model = bundle.name, version = bundle.version, "{MODEL_COLUMN}");
+        }
         Ok(Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             metrics: metrics.model(&bundle.name, &bundle.version, &labels),
             name: bundle.name,
+            names,
+            dropped,
             version: bundle.version,
             description: bundle.description,
             digest: bundle.digest,
@@ -171,6 +189,21 @@ impl Generation {
     #[must_use]
     pub fn with_native_chain(self, chain: NativeChain) -> Self {
         Self { id: NEXT.fetch_add(1, Ordering::Relaxed), chain: Chain::Native(chain), ..self }
+    }
+
+    /// What it takes, with the index of its names.
+    pub fn inputs(&self) -> Inputs<'_> {
+        Inputs { columns: &self.signature.inputs, names: &self.names }
+    }
+
+    /// Whether it has a column `model`, which is also the key of `/predict` that names a model.
+    pub fn takes_model_key(&self) -> bool {
+        self.names.model_column().is_some()
+    }
+
+    /// What bodies may hold beside its inputs.
+    pub fn policy(&self, ignores_extra: bool) -> Policy<'_> {
+        Policy { max_rows: self.limits.rows, ignores_extra, dropped: &self.dropped }
     }
 
     /// What requests of that many rows have taken lately; [`Duration::MAX`] where none that large has run yet.

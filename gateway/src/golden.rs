@@ -8,7 +8,7 @@ use crate::{
     bundle::Example,
     generation::{Generation, Runner},
     json::{
-        decode::{self, DecodeError},
+        decode::{self, DecodeError, Keys},
         encode,
     },
     tensor::Batch,
@@ -73,7 +73,7 @@ fn run(generation: &Generation, runner: &mut Runner, group: &[Example]) -> Resul
     modelgate_throttle::give_way();
     let rows: Vec<_> = group.iter().map(|example| &example.input).collect();
     let body = serde_json::to_vec(&rows).map_err(|error| error.to_string())?;
-    let decoded = decode::rows(&body, &generation.signature.inputs, &generation.name, generation.limits.rows);
+    let decoded = decode::rows(&body, generation.inputs(), Keys::Given(&generation.name), generation.policy(false));
     let batch = decoded.map_err(|error| told(&error))?.batch;
     let (rows, start) = (batch.rows, Instant::now());
     let answer = runner.run(generation, batch, start + generation.limits.deadline);
@@ -96,7 +96,7 @@ pub fn told(error: &DecodeError) -> String {
         DecodeError::Empty => "expected at least one row".into(),
         DecodeError::TooManyRows { limit } => format!("at most {limit} rows are taken"),
         DecodeError::Table(problem) => problem.clone(),
-        DecodeError::OtherModel(name) => format!("the rows name another model, '{name}'"),
+        DecodeError::OtherModel { asked, named } => format!("the rows are for '{asked}', and name '{named}'"),
         DecodeError::Fields(errors) => {
             let errors: Vec<_> = errors
                 .iter()

@@ -2,10 +2,12 @@
 
 pub(crate) mod body;
 mod cores;
+pub(crate) mod cors;
 mod direct;
 mod docs;
 mod health;
 mod mlflow;
+pub(crate) mod named;
 mod observe;
 pub mod openapi;
 pub(crate) mod origin;
@@ -28,6 +30,7 @@ use crate::{app::App, error::Error, grpc};
 pub fn router(app: App, with_admin: bool) -> Router {
     let public = Router::new()
         .route("/predict", post(predict::predict))
+        .route("/predict/{model}", post(predict::predict_named))
         .route("/listar_modelos", get(predict::models))
         .route("/healthz", get(health::live))
         .route("/v2/health/live", get(health::live))

@@ -36,6 +36,7 @@ pub struct Server {
     /// For the calls that change what is served, if they have one of their own.
     admin: Option<TcpListener>,
     io: IoConfig,
+    cors: Vec<String>,
     /// What looks after sources and models.
     models: Option<Running>,
 }
@@ -96,6 +97,7 @@ impl Server {
             listener,
             admin,
             io: IoConfig { threads: config.io_threads, spread: config.spread_io },
+            cors: config.cors_origins.clone(),
             models: Some(models),
         })
     }
@@ -114,6 +116,7 @@ impl Server {
             listener,
             admin: None,
             io: IoConfig { threads: config.io_threads, spread: config.spread_io },
+            cors: config.cors_origins.clone(),
             models: None,
         })
     }
@@ -138,11 +141,12 @@ impl Server {
     /// # Errors
     /// I/O threads that cannot be started.
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
-        let Self { app, listener, admin, io, models } = self;
+        let Self { app, listener, admin, io, cors, models } = self;
         app.set_ready(true);
         let stop = stop.shared();
-        let router = http::router(app.clone(), admin.is_none());
-        let public = Routes { router, predict: Some(app.clone()) };
+        let router = http::cors::layered(http::router(app.clone(), admin.is_none()), &cors);
+        // The layer is around the router, so that predictions go through it where there is one.
+        let public = Routes { router, predict: cors.is_empty().then(|| app.clone()) };
         let main = http::serve::serve(listener, public, app.clone(), io, stop.clone());
         match admin {
             Some(admin) => {

@@ -17,8 +17,8 @@ use crate::{
 /// A request that needs no router. Everything about it is as if it had gone through.
 #[derive(Debug)]
 pub(super) enum Direct {
-    /// `POST /predict`
-    Predict,
+    /// `POST /predict` and `POST /predict/{model}`
+    Predict(Option<String>),
     /// `POST /v2/models/{model}/infer`
     Infer(Target),
 }
@@ -31,20 +31,28 @@ impl Direct {
         }
         let path = request.uri().path();
         if path == "/predict" {
-            return Some(Self::Predict);
+            return Some(Self::Predict(None));
+        }
+        // What is escaped is the router's affair, and so are versions.
+        let plain = |model: &str| !model.is_empty() && !model.bytes().any(|byte| matches!(byte, b'/' | b'%'));
+        if let Some(model) = path.strip_prefix("/predict/") {
+            return plain(model).then(|| Self::Predict(Some(model.to_owned())));
         }
         let model = path.strip_prefix("/v2/models/")?.strip_suffix("/infer")?;
-        // What is escaped is the router's affair, and so are versions.
-        let plain = !model.is_empty() && !model.bytes().any(|byte| matches!(byte, b'/' | b'%'));
-        plain.then(|| Self::Infer(Target { model: model.to_owned(), version: None }))
+        plain(model).then(|| Self::Infer(Target { model: model.to_owned(), version: None }))
     }
 
     /// The answer.
     pub(super) async fn answer(self, app: App, request: Request) -> Response {
         match self {
-            Self::Predict => {
-                let answer = |request| async { predict::predict(State(app.clone()), request).await.into_response() };
-                observe::around(&app, "/predict", Some(&app.metrics.predicted), request, answer).await
+            Self::Predict(model) => {
+                let (label, ok) = match &model {
+                    None => ("/predict", Some(&app.metrics.predicted)),
+                    Some(_) => ("/predict/{model}", None),
+                };
+                let answer =
+                    |request| async { predict::answer(app.clone(), model.as_deref(), request).await.into_response() };
+                observe::around(&app, label, ok, request, answer).await
             }
             Self::Infer(target) => {
                 let answer =

@@ -18,7 +18,8 @@ const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 
     img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub(super) async fn openapi(State(app): State<App>) -> Response {
-    let document = openapi::document(&app.catalog.cards(), app.catalog.default_name().as_deref());
+    let default = app.catalog.default_name();
+    let document = openapi::document(&app.catalog.cards(), default.as_deref(), app.http.ignore_extra_fields);
     json_response(StatusCode::OK, document.to_string().into_bytes())
 }
 

@@ -3,7 +3,7 @@
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -12,15 +12,12 @@ use crate::{
     app::App,
     error::Error,
     http::{
-        body,
+        body, named,
         scoring::{self, Reading},
         v2::target::Target,
     },
     json::decode::Dialect,
 };
-
-/// Names a model other than the default one.
-const MODEL: HeaderName = HeaderName::from_static("x-model");
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -41,20 +38,19 @@ async fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
 
-/// For the default model, or the one that `X-Model` names.
+/// For the default model, or the one that `X-Model` or `?model=` names.
 async fn invocations(State(app): State<App>, request: Request) -> Result<Response, Error> {
-    let name = request.headers().get(MODEL).map(|name| String::from_utf8_lossy(name.as_bytes()).into_owned());
-    invoke(app, name.as_deref(), request).await
+    invoke(app, None, request).await
 }
 
 async fn invocations_of(State(app): State<App>, target: Target, request: Request) -> Result<Response, Error> {
     invoke(app, Some(&target.model), request).await
 }
 
-async fn invoke(app: App, name: Option<&str>, request: Request) -> Result<Response, Error> {
+async fn invoke(app: App, path: Option<&str>, request: Request) -> Result<Response, Error> {
     let (head, body) = request.into_parts();
     let reading = reading(&head.headers)?;
-    let generation = app.resolve(name, None).await?;
+    let generation = app.resolve(named::model(path, &head)?.as_deref(), None).await?;
     let body = body::read(&app, &head.headers, body).await.map_err(|error| generation.refused(error))?;
     scoring::answer(&app, &generation, body, reading).await
 }

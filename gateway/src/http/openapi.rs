@@ -13,8 +13,9 @@ use serde_json::{Map, Value, json};
 
 use crate::{card::Card, http::openapi::model::ModelDoc};
 
-/// OpenAPI 3.1 for these models; `default` answers where none is named.
-pub fn document(cards: &[Card], default: Option<&str>) -> Value {
+/// OpenAPI 3.1 for these models; `default` answers where none is named. Rows may have other fields where those are passed
+/// over.
+pub fn document(cards: &[Card], default: Option<&str>, ignores_extra: bool) -> Value {
     let models: Vec<_> = cards
         .iter()
         .map(|card| ModelDoc {
@@ -22,6 +23,7 @@ pub fn document(cards: &[Card], default: Option<&str>) -> Value {
             version: &card.version,
             is_default: default == Some(card.name.as_str()),
             is_resident: card.resident,
+            ignores_extra,
             known: card.known.as_ref(),
         })
         .collect();
@@ -33,6 +35,7 @@ fn describe(models: &[ModelDoc<'_>]) -> Value {
     paths.extend(protocols::paths(models));
     paths.extend(repository::paths());
     paths.insert("/predict".into(), json!({ "post": predict::operation(models) }));
+    paths.insert("/predict/{model}".into(), json!({ "post": predict::operation_of_one(models) }));
     let schemas: Map<_, _> = response::schemas()
         .into_iter()
         .chain(protocols::schemas())

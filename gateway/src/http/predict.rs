@@ -15,11 +15,12 @@ use crate::{
     error::Error,
     generation::Generation,
     http::{
-        body,
+        body, named,
         reply::{self, LARGE_ANSWER, decode_error, json_response},
+        v2::target::Target,
     },
     json::{
-        decode::{self, DecodeError, Decoded},
+        decode::{self, DecodeError, Decoded, Keys, ModelKey, model_key},
         encode,
     },
     tensor::Batch,
@@ -27,30 +28,52 @@ use crate::{
 
 /// One object of features, or a list of them. `?outputs=all` adds every output of the model.
 pub(super) async fn predict(State(app): State<App>, request: Request) -> Result<Response, Error> {
-    let all = match request.uri().query() {
-        None | Some("") => false,
-        Some("outputs=all") => true,
-        Some(other) => {
-            let other: String = other.chars().take(80).collect();
-            return Err(Error::BadRequest(format!("expected ?outputs=all or nothing, got ?{other}")));
-        }
-    };
+    answer(app, None, request).await
+}
+
+/// The same for the model that the path names.
+pub(super) async fn predict_named(State(app): State<App>, target: Target, request: Request) -> Result<Response, Error> {
+    answer(app, Some(&target.model), request).await
+}
+
+/// Answers a request whose path names `model`, if any.
+pub(super) async fn answer(app: App, model: Option<&str>, request: Request) -> Result<Response, Error> {
     let (head, body) = request.into_parts();
+    let all = wants_all(head.uri.query().unwrap_or_default())?;
+    let named = named::model(model, &head)?;
     expect_json(&head.headers)?;
     let body = body::read(&app, &head.headers, body).await?;
 
     let started = Instant::now();
-    let (generation, decoded) = decode(&app, body).await?;
+    let asked = resolve(&app, named.as_deref(), &body).await?;
+    let generation = &asked.generation;
+    let decoded = decode(&app, &asked, body).await?.map_err(|error| generation.refused(decode_error(error)))?;
     let Decoded { batch, list } = decoded;
     generation.metrics.decode_us.inc_by(reply::micros(started));
-    let answer = app.workers.run(&generation, batch, started + generation.limits.deadline).await?;
+    let answer = app.workers.run(generation, batch, started + generation.limits.deadline).await?;
 
     let started = Instant::now();
-    let body = encode(&app, &generation, answer, list, all).await?;
+    let body = encode(&app, generation, answer, list, all).await?;
     generation.metrics.encode_us.inc_by(reply::micros(started));
     let mut response = json_response(StatusCode::OK, body);
-    reply::tell_generation(response.headers_mut(), &generation);
+    reply::tell_generation(response.headers_mut(), generation);
     Ok(response)
+}
+
+/// Whether every output is asked for.
+fn wants_all(query: &str) -> Result<bool, Error> {
+    let mut all = false;
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair {
+            "outputs=all" => all = true,
+            named if named.starts_with("model=") => {}
+            other => {
+                let other: String = other.chars().take(80).collect();
+                return Err(Error::BadRequest(format!("expected ?outputs=all, ?model=NAME or nothing, got ?{other}")));
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// The models that `/predict` takes, as the workshop's service lists them.
@@ -72,67 +95,55 @@ fn expect_json(headers: &HeaderMap) -> Result<(), Error> {
     }
 }
 
-/// The batch, and the generation that the body asks for.
-async fn decode(app: &App, body: Bytes) -> Result<(Arc<Generation>, Decoded), Error> {
-    // The default model reads the body, and where it names another one that is the one that counts as used. A default
-    // model that is not resident is not made so for a body that names another.
-    let generation = match app.catalog.default_model() {
-        Some(_) => app.resolve_unused(None).await?,
-        None => app.resolve(named_model(&body).as_deref(), None).await?,
-    };
-    let decoded = decode_for(app, &generation, body.clone()).await?;
-    match decoded {
-        Ok(decoded) => {
-            generation.tally.used();
-            Ok((generation, decoded))
-        }
-        Err(DecodeError::OtherModel(name)) => {
-            // The other one may have to be loaded first, and this one to make room for it.
-            drop(generation);
-            let generation = app.resolve(Some(&name), None).await?;
-            match decode_for(app, &generation, body).await? {
-                Ok(decoded) => Ok((generation, decoded)),
-                // Rows of one list that name different models.
-                Err(DecodeError::OtherModel(other)) => {
-                    let message = format!("all rows must name the same model, got '{name}' and '{other}'");
-                    Err(generation.refused(Error::BadRequest(message)))
-                }
-                Err(error) => Err(generation.refused(decode_error(error))),
-            }
-        }
-        Err(error) => Err(generation.refused(decode_error(error))),
+/// The generation that a request is for, and how its body is read.
+#[derive(Clone)]
+struct Asked {
+    generation: Arc<Generation>,
+    /// Whether the body's key `model` names the model; else it is a feature.
+    key_names: bool,
+    ignores_extra: bool,
+}
+
+impl Asked {
+    fn decode(&self, body: &[u8]) -> Result<Decoded, DecodeError> {
+        let name = self.generation.name.as_str();
+        let keys = if self.key_names { Keys::Named(name) } else { Keys::Given(name) };
+        decode::rows(body, self.generation.inputs(), keys, self.generation.policy(self.ignores_extra))
     }
 }
 
-/// The model that a body names, as far as that can be told without knowing its fields.
-fn named_model(body: &[u8]) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Named {
-        model: Option<String>,
+/// The model that is named outside of the body; else the one that the body's key names, unless that is a feature of the
+/// default model; else the default model.
+async fn resolve(app: &App, named: Option<&str>, body: &Bytes) -> Result<Asked, Error> {
+    let ignores_extra = app.http.ignore_extra_fields;
+    if let Some(name) = named {
+        return Ok(Asked { generation: app.resolve(Some(name), None).await?, key_names: false, ignores_extra });
     }
-    let first = body.iter().find(|byte| !byte.is_ascii_whitespace())?;
-    let named: Option<Named> = if *first == b'[' {
-        serde_json::from_slice::<Vec<Named>>(body).ok()?.into_iter().next()
+    let key = if body.len() <= body::SMALL {
+        model_key(body)
     } else {
-        serde_json::from_slice(body).ok()
+        let body = body.clone();
+        app.workers.call(move || model_key(&body).into_owned()).await?
     };
-    named?.model
+    match key {
+        ModelKey::Name(name) if !app.model_key_is_feature().await => {
+            Ok(Asked { generation: app.resolve(Some(&name), None).await?, key_names: true, ignores_extra })
+        }
+        // Of a list, other rows may have the key.
+        _ => {
+            let generation = app.resolve(None, None).await?;
+            Ok(Asked { key_names: !generation.takes_model_key(), generation, ignores_extra })
+        }
+    }
 }
 
 /// Here if it is quick, else by a worker.
-async fn decode_for(
-    app: &App,
-    generation: &Arc<Generation>,
-    body: Bytes,
-) -> Result<Result<Decoded, DecodeError>, Error> {
-    let of = |generation: &Generation, body: &[u8]| {
-        decode::rows(body, &generation.signature.inputs, &generation.name, generation.limits.rows)
-    };
+async fn decode(app: &App, asked: &Asked, body: Bytes) -> Result<Result<Decoded, DecodeError>, Error> {
     if body.len() <= body::SMALL {
-        return Ok(of(generation, &body));
+        return Ok(asked.decode(&body));
     }
-    let generation = Arc::clone(generation);
-    app.workers.call(move || of(&generation, &body)).await
+    let asked = asked.clone();
+    app.workers.call(move || asked.decode(&body)).await
 }
 
 async fn encode(

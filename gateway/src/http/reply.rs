@@ -180,7 +180,9 @@ pub(super) fn decode_error(error: DecodeError) -> Error {
         DecodeError::TooManyRows { limit } => Error::TooManyRows(limit),
         DecodeError::Fields(errors) => Error::Fields(errors),
         DecodeError::Table(problem) => Error::BadRequest(problem),
-        DecodeError::OtherModel(name) => Error::unknown_model(&name),
+        DecodeError::OtherModel { asked, named } => Error::BadRequest(format!(
+            "all rows must name the same model: this request is for '{asked}', and a row names '{named}'"
+        )),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct IndexRequest {
-    ready: bool,
+    ready: Option<bool>,
 }
 
 /// Every version that is known, with its state and why; `{"ready": true}` for those that answer.
@@ -37,7 +37,7 @@ pub(super) async fn index(State(app): State<App>, request: Request) -> Result<Re
         .index()
         .into_iter()
         .flat_map(|(name, versions)| versions.into_iter().map(move |status| (name.clone(), status)))
-        .filter(|(_, status)| !wanted.ready || status.state == ModelState::Ready)
+        .filter(|(_, status)| wanted.ready != Some(true) || status.state == ModelState::Ready)
         .map(|(name, status)| {
             json!({ "name": name, "version": status.version, "state": status.state, "reason": status.reason })
         })

@@ -15,7 +15,7 @@ use crate::{
     },
     json::{
         decode::{self, DecodeError, Dialect, Form},
-        encode,
+        encode::{self, Outputs, Style},
     },
     tensor::Batch,
 };
@@ -42,12 +42,17 @@ pub(super) async fn answer(
     let answer = app.workers.run(generation, batch, started + generation.limits.deadline).await?;
 
     let started = Instant::now();
-    let key = match (reading, form) {
-        (Reading::Json(Dialect::TensorFlow), Form::Inputs) => "outputs",
-        _ => "predictions",
+    let (key, outputs) = match (reading, form) {
+        (Reading::Json(Dialect::TensorFlow), Form::Inputs) => ("outputs", Outputs::Columns),
+        (Reading::Json(Dialect::TensorFlow), _) => ("predictions", Outputs::Rows),
+        _ => ("predictions", Outputs::First),
     };
+    // As both servers write them.
+    let style = Style { tokens: true, base64: matches!(reading, Reading::Json(Dialect::TensorFlow)) };
     let size = answer.size();
-    let of = move |generation: &Generation| encode::keyed_predictions(&answer, &generation.signature.outputs, key);
+    let of = move |generation: &Generation| {
+        encode::keyed_predictions(&answer, &generation.signature.outputs, key, outputs, style)
+    };
     let encoded = if size <= LARGE_ANSWER {
         of(generation)
     } else {
@@ -71,15 +76,13 @@ async fn read(app: &App, generation: &Arc<Generation>, body: Bytes, reading: Rea
 }
 
 fn read_now(generation: &Generation, body: &[u8], reading: Reading) -> Result<(Batch, Form), Error> {
-    let (columns, rows) = (&generation.signature.inputs, generation.limits.rows);
     let read: Result<(Batch, Form), DecodeError> = match reading {
-        Reading::Json(dialect) => {
-            decode::scoring(body, columns, rows, dialect).map(|(decoded, form)| (decoded.batch, form))
-        }
+        Reading::Json(dialect) => decode::scoring(body, generation.inputs(), generation.policy(false), dialect)
+            .map(|(decoded, form)| (decoded.batch, form)),
         Reading::Csv => {
             let text = str::from_utf8(body)
                 .map_err(|error| Error::BadRequest(format!("expected UTF-8, got something else: {error}")))?;
-            csv::rows(text, columns, rows).map(|batch| (batch, Form::Records))
+            csv::rows(text, generation.inputs(), generation.limits.rows).map(|batch| (batch, Form::Records))
         }
     };
     read.map_err(decode_error)

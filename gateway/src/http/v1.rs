@@ -1,5 +1,7 @@
 //! TensorFlow Serving's and KServe's first protocol: `:predict`, and what it tells of a model.
 
+mod signature;
+
 use axum::{
     Router,
     extract::{Request, State},
@@ -13,7 +15,7 @@ use crate::{
     app::App,
     error::Error,
     http::{
-        body,
+        body, named,
         reply::json_response,
         scoring::{self, Reading},
         v2::target::Target,
@@ -25,7 +27,9 @@ pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/v1/models", get(list))
         .route("/v1/models/{model}", get(status).post(predict))
+        .route("/v1/models/{model}/metadata", get(metadata))
         .route("/v1/models/{model}/versions/{version}", get(status).post(predict))
+        .route("/v1/models/{model}/versions/{version}/metadata", get(metadata))
 }
 
 async fn list(State(app): State<App>) -> Response {
@@ -50,6 +54,14 @@ async fn status(State(app): State<App>, target: Target) -> Result<Response, Erro
     Ok(json_response(status, body.to_string().into_bytes()))
 }
 
+/// The model's signature, as TensorFlow Serving tells it.
+async fn metadata(State(app): State<App>, target: Target) -> Result<Response, Error> {
+    let version = target.version.as_deref();
+    let known = app.metadata(&target.model, version).await?;
+    let version = app.status(&target.model, version)?.version;
+    Ok(json_response(StatusCode::OK, signature::metadata(&known, &version).to_string().into_bytes()))
+}
+
 /// The last part of the path ends in `:predict`; there is no other verb.
 async fn predict(State(app): State<App>, target: Target, request: Request) -> Result<Response, Error> {
     let Target { model, version } = target;
@@ -57,6 +69,7 @@ async fn predict(State(app): State<App>, target: Target, request: Request) -> Re
     let Some(last) = last.strip_suffix(":predict") else { return Err(Error::NotFound) };
     let (model, version) = if version.is_some() { (model.as_str(), Some(last)) } else { (last, None) };
     let (head, body) = request.into_parts();
+    named::model(Some(model), &head)?;
     let generation = app.resolve(Some(model), version).await?;
     let body = body::read(&app, &head.headers, body).await.map_err(|error| generation.refused(error))?;
     scoring::answer(&app, &generation, body, Reading::Json(Dialect::TensorFlow)).await

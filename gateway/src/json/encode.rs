@@ -1,20 +1,30 @@
 //! Columns to JSON.
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use modelgate_columns::{Column, LayoutError, Values, View};
 use serde_json::Value;
 
-use crate::tensor::Batch;
+use crate::{json::decode::tokens, tensor::Batch};
 
-/// Appends the value of one row of a column: a scalar, or nested lists where the column has inner dimensions. What JSON
-/// cannot say (NaN, infinities, missing values) is null.
-pub fn row_value(out: &mut Vec<u8>, column: &Column, view: &View<'_>, row: usize) {
-    let shape = view.shape(column);
-    nested(out, view, &shape[1..], row.saturating_mul(view.row_size));
+/// How values are written that JSON has no form for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Style {
+    /// NaN and the infinities as Python's `json` writes them; else they are null.
+    pub tokens: bool,
+    /// Bytes that are no text as `{"b64": "…"}`; else what is no UTF-8 in them is replaced.
+    pub base64: bool,
 }
 
-fn nested(out: &mut Vec<u8>, view: &View<'_>, shape: &[usize], start: usize) {
+/// Appends the value of one row of a column: a scalar, or nested lists where the column has inner dimensions. Missing values
+/// are null.
+pub fn row_value(out: &mut Vec<u8>, column: &Column, view: &View<'_>, row: usize, style: Style) {
+    let shape = view.shape(column);
+    nested(out, view, &shape[1..], row.saturating_mul(view.row_size), style);
+}
+
+fn nested(out: &mut Vec<u8>, view: &View<'_>, shape: &[usize], start: usize, style: Style) {
     let Some((&count, inner)) = shape.split_first() else {
-        return scalar(out, view, start);
+        return scalar(out, view, start, style);
     };
     let step: usize = inner.iter().product();
     out.push(b'[');
@@ -22,17 +32,25 @@ fn nested(out: &mut Vec<u8>, view: &View<'_>, shape: &[usize], start: usize) {
         if place > 0 {
             out.push(b',');
         }
-        nested(out, view, inner, start + place * step);
+        nested(out, view, inner, start + place * step, style);
     }
     out.push(b']');
 }
 
-fn scalar(out: &mut Vec<u8>, view: &View<'_>, place: usize) {
+fn scalar(out: &mut Vec<u8>, view: &View<'_>, place: usize, style: Style) {
     fn number<T: Copy + serde::Serialize>(out: &mut Vec<u8>, values: &[T], place: usize) {
         match values.get(place) {
             // Writing a number into memory cannot fail.
             Some(value) => _ = serde_json::to_writer(out, value),
             None => out.extend_from_slice(b"null"),
+        }
+    }
+    fn float<T: Copy + serde::Serialize + Into<f64>>(out: &mut Vec<u8>, values: &[T], place: usize, style: Style) {
+        match values.get(place).map(|&value| value.into()) {
+            Some(value) if style.tokens && !value.is_finite() => {
+                out.extend_from_slice(tokens::name(value).as_bytes());
+            }
+            _ => number(out, values, place),
         }
     }
     if !view.is_valid(place) {
@@ -53,17 +71,25 @@ fn scalar(out: &mut Vec<u8>, view: &View<'_>, place: usize) {
         Values::I16(values) => number(out, values, place),
         Values::I32(values) => number(out, values, place),
         Values::I64(values) => number(out, values, place),
-        Values::F32(values) => number(out, values, place),
-        Values::F64(values) => number(out, values, place),
+        Values::F32(values) => float(out, values, place, style),
+        Values::F64(values) => float(out, values, place, style),
         Values::F16(values) => {
             let wide: Vec<f32> =
                 values.get(place).map(|&bits| half::f16::from_bits(bits).to_f32()).into_iter().collect();
-            number(out, &wide, 0);
+            float(out, &wide, 0, style);
         }
-        Values::Bytes(values) => {
-            let text = String::from_utf8_lossy(values.get(place).unwrap_or_default());
-            _ = serde_json::to_writer(out, &text);
+        Values::Bytes(values) => string(out, values.get(place).unwrap_or_default(), style),
+    }
+}
+
+fn string(out: &mut Vec<u8>, bytes: &[u8], style: Style) {
+    match str::from_utf8(bytes) {
+        Err(_) if style.base64 => {
+            out.extend_from_slice(br#"{"b64":""#);
+            out.extend_from_slice(BASE64_STANDARD.encode(bytes).as_bytes());
+            out.extend_from_slice(br#""}"#);
         }
+        _ => _ = serde_json::to_writer(out, &String::from_utf8_lossy(bytes)),
     }
 }
 
@@ -74,19 +100,19 @@ pub fn flat_values(out: &mut Vec<u8>, view: &View<'_>) {
         if place > 0 {
             out.push(b',');
         }
-        scalar(out, view, place);
+        scalar(out, view, place, Style::default());
     }
     out.push(b']');
 }
 
 /// Appends a list with the value of every row.
-pub fn column_values(out: &mut Vec<u8>, column: &Column, view: &View<'_>) {
+fn column_values(out: &mut Vec<u8>, column: &Column, view: &View<'_>, style: Style) {
     out.push(b'[');
     for row in 0..view.rows {
         if row > 0 {
             out.push(b',');
         }
-        row_value(out, column, view, row);
+        row_value(out, column, view, row, style);
     }
     out.push(b']');
 }
@@ -98,9 +124,9 @@ pub fn predictions(batch: &Batch, columns: &[Column], list: bool, all: bool) -> 
     let mut out = Vec::with_capacity(32 + batch.size());
     let value = |out: &mut Vec<u8>, column: &Column, view: &View<'_>| {
         if list {
-            column_values(out, column, view);
+            column_values(out, column, view, Style::default());
         } else {
-            row_value(out, column, view, 0);
+            row_value(out, column, view, 0, Style::default());
         }
     };
     out.extend_from_slice(if list { br#"{"predictions":"# } else { br#"{"prediction":"# });
@@ -109,40 +135,76 @@ pub fn predictions(batch: &Batch, columns: &[Column], list: bool, all: bool) -> 
         _ => out.extend_from_slice(b"null"),
     }
     if all {
-        out.extend_from_slice(br#","outputs":{"#);
-        for (place, (column, view)) in columns.iter().zip(&views).enumerate() {
-            if place > 0 {
-                out.push(b',');
-            }
-            _ = serde_json::to_writer(&mut out, &column.name);
-            out.push(b':');
-            value(&mut out, column, view);
-        }
-        out.push(b'}');
+        out.extend_from_slice(br#","outputs":"#);
+        object(&mut out, columns, &views, value);
     }
     out.push(b'}');
     Ok(out)
 }
 
-/// `{"<key>": […]}` with the first output of every row.
-pub fn keyed_predictions(batch: &Batch, columns: &[Column], key: &str) -> Result<Vec<u8>, LayoutError> {
+/// Which outputs an answer has, and how they stand in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outputs {
+    /// A list with the first output of every row.
+    First,
+    /// A list of rows; where there are several outputs, each an object with their names.
+    Rows,
+    /// A list of values; where there are several outputs, an object with a list for each.
+    Columns,
+}
+
+/// `{"<key>": …}` with the outputs of every row.
+pub fn keyed_predictions(
+    batch: &Batch,
+    columns: &[Column],
+    key: &str,
+    outputs: Outputs,
+    style: Style,
+) -> Result<Vec<u8>, LayoutError> {
     let views = batch.views(columns)?;
     let mut out = Vec::with_capacity(32 + batch.size());
     out.extend_from_slice(b"{\"");
     out.extend_from_slice(key.as_bytes());
     out.extend_from_slice(b"\":");
-    match (columns.first(), views.first()) {
-        (Some(column), Some(view)) => column_values(&mut out, column, view),
+    match (outputs, columns.first(), views.first()) {
+        (Outputs::Rows, ..) if columns.len() > 1 => {
+            out.push(b'[');
+            for row in 0..views[0].rows {
+                if row > 0 {
+                    out.push(b',');
+                }
+                object(&mut out, columns, &views, |out, column, view| row_value(out, column, view, row, style));
+            }
+            out.push(b']');
+        }
+        (Outputs::Columns, ..) if columns.len() > 1 => {
+            object(&mut out, columns, &views, |out, column, view| column_values(out, column, view, style));
+        }
+        (_, Some(column), Some(view)) => column_values(&mut out, column, view, style),
         _ => out.extend_from_slice(b"[]"),
     }
     out.push(b'}');
     Ok(out)
 }
 
+/// An object with each output by its name.
+fn object(out: &mut Vec<u8>, columns: &[Column], views: &[View<'_>], value: impl Fn(&mut Vec<u8>, &Column, &View<'_>)) {
+    out.push(b'{');
+    for (place, (column, view)) in columns.iter().zip(views).enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        _ = serde_json::to_writer(&mut *out, &column.name);
+        out.push(b':');
+        value(out, column, view);
+    }
+    out.push(b'}');
+}
+
 /// The value of one row as a JSON value.
 pub fn to_value(column: &Column, view: &View<'_>, row: usize) -> Value {
     let mut text = Vec::new();
-    row_value(&mut text, column, view, row);
+    row_value(&mut text, column, view, row, Style::default());
     serde_json::from_slice(&text).unwrap_or_default()
 }
 
@@ -164,5 +226,25 @@ mod tests {
         assert_eq!(text(false, false), r#"{"prediction":2}"#);
         assert_eq!(text(true, false), r#"{"predictions":[2,7]}"#);
         assert_eq!(text(true, true), r#"{"predictions":[2,7],"outputs":{"label":[2,7],"p":[[0.25,0.75],[null,1.0]]}}"#);
+    }
+
+    #[test]
+    fn several_outputs_are_objects_for_those_who_expect_them() {
+        let columns = [Column::scalar("label", Datatype::Bytes), Column::new("p", Datatype::F32, [-1, 2])];
+        let mut writer = Writer::default();
+        writer.fixed(&[0u32, 1, 2]);
+        writer.fixed(b"a\xff");
+        writer.fixed(&[f32::NEG_INFINITY, 0.75, f32::NAN, 1.0]);
+        let batch = Batch { rows: 2, words: writer.finish().into() };
+        let style = Style { tokens: true, base64: true };
+        let text = |columns: &[Column], outputs| {
+            let bytes = keyed_predictions(&batch, columns, "k", outputs, style).expect("packed");
+            String::from_utf8(bytes).expect("text")
+        };
+        let label = r#""label":"a","p":[-Infinity,0.75]},{"label":{"b64":"/w=="},"p":[NaN,1.0]"#;
+        assert_eq!(text(&columns, Outputs::Rows), format!(r#"{{"k":[{{{label}}}]}}"#));
+        let columned = r#"{"k":{"label":["a",{"b64":"/w=="}],"p":[[-Infinity,0.75],[NaN,1.0]]}}"#;
+        assert_eq!(text(&columns, Outputs::Columns), columned);
+        assert_eq!(text(&columns, Outputs::First), r#"{"k":["a",{"b64":"/w=="}]}"#);
     }
 }

@@ -45,6 +45,8 @@ pub struct Cells {
     pub ends: Vec<u32>,
     /// 1 present, 0 missing; empty if none is missing.
     pub validity: Vec<u8>,
+    /// Whether strings may stand for `NaN` and the infinities: see [`tokens`](crate::json::decode::tokens).
+    pub tokens: bool,
 }
 
 /// A batch, and what it took to make it.
@@ -63,7 +65,7 @@ pub struct Packed {
 /// Inputs that are unknown, given twice, missing, or not what the generation takes.
 pub fn pack(inputs: &[Input<'_>], generation: &Generation) -> Result<Packed, Error> {
     let (columns, model) = (generation.signature.inputs.as_slice(), generation.name.as_str());
-    let places = places(inputs, columns, model)?;
+    let places = places(inputs, generation)?;
     let Some((first, column)) = places.iter().zip(columns).find_map(|(&place, column)| Some((&inputs[place?], column)))
     else {
         return Err(Error::BadRequest(format!("expected at least one input for model '{model}', got none")));
@@ -94,16 +96,14 @@ pub fn pack(inputs: &[Input<'_>], generation: &Generation) -> Result<Packed, Err
 }
 
 /// Where each column's input is.
-fn places(inputs: &[Input<'_>], columns: &[Column], model: &str) -> Result<Vec<Option<usize>>, Error> {
+fn places(inputs: &[Input<'_>], generation: &Generation) -> Result<Vec<Option<usize>>, Error> {
+    let (columns, model) = (generation.signature.inputs.as_slice(), generation.name.as_str());
     let mut places = vec![None; columns.len()];
     for (place, input) in inputs.iter().enumerate() {
         // Clients keep the model's order, as a rule.
-        let column = match columns.get(place) {
-            Some(column) if column.name == input.name => Some(place),
-            _ => columns.iter().position(|column| column.name == input.name),
-        };
         let name = || shown(&input.name);
-        match column {
+        match generation.inputs().find(&input.name, place) {
+            None if generation.policy(false).drops(&input.name) => {}
             None => {
                 let known: Vec<_> = columns.iter().take(100).map(|column| column.name.as_str()).collect();
                 return Err(Error::BadRequest(format!(
@@ -206,10 +206,16 @@ impl Packer {
         if cells.count != count {
             return Err(format!("its shape says {count} values, got {}", cells.count));
         }
-        if column.nullable && cells.validity.is_empty() {
-            self.writer.fixed_with::<u8>(count).fill(1);
-        } else if column.nullable {
-            self.writer.validity(&cells.validity);
+        if column.nullable {
+            let validity = self.writer.fixed_with::<u8>(count);
+            if cells.validity.is_empty() {
+                validity.fill(1);
+            } else {
+                validity.copy_from_slice(&cells.validity);
+            }
+            if cells.tokens {
+                mark_missing(validity, column.datatype, &cells.bytes);
+            }
         } else if let Some(place) = cells.validity.iter().position(|&valid| valid == 0) {
             return Err(format!("value {place} is null, which this input does not take"));
         }

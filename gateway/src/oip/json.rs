@@ -5,7 +5,7 @@ use std::fmt;
 use modelgate_columns::Datatype;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::oip::input::Cells;
+use crate::{json::decode::tokens, oip::input::Cells};
 
 /// Levels of lists; more than any tensor has.
 const MAX_DEPTH: usize = 16;
@@ -20,6 +20,8 @@ pub struct Values<'a> {
     pub datatype: Datatype,
     /// As far as known: lists that are nested must agree with it.
     pub shape: Option<&'a [i64]>,
+    /// Whether strings may stand for `NaN` and the infinities.
+    pub tokens: bool,
 }
 
 impl<'de> DeserializeSeed<'de> for Values<'_> {
@@ -29,7 +31,7 @@ impl<'de> DeserializeSeed<'de> for Values<'_> {
         if self.datatype == Datatype::F16 {
             return Err(de::Error::custom("FP16 values cannot be sent as JSON; send them in binary"));
         }
-        let mut cells = Cells::default();
+        let mut cells = Cells { tokens: self.tokens, ..Cells::default() };
         let known = self.shape.map(|shape| shape.iter().map(|&dim| usize::try_from(dim).unwrap_or(0)));
         let count = known.map_or(0, |mut dims| dims.try_fold(1usize, usize::checked_mul).unwrap_or(0));
         cells.bytes.reserve(count.saturating_mul(self.datatype.size().unwrap_or(8)).min(MAX_ROOM));
@@ -195,7 +197,7 @@ impl<'de> Visitor<'de> for Element<'_> {
             Datatype::F64 => self.push(&value.to_le_bytes()),
             Datatype::F32 => {
                 let narrow = value as f32;
-                if narrow.is_finite() {
+                if narrow.is_finite() || !value.is_finite() {
                     self.push(&narrow.to_le_bytes())
                 } else {
                     let place = self.cells.count;
@@ -225,6 +227,11 @@ impl<'de> Visitor<'de> for Element<'_> {
     }
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<(), E> {
+        if self.cells.tokens
+            && let Some(value) = tokens::value(value)
+        {
+            return self.visit_f64(value);
+        }
         if self.datatype != Datatype::Bytes {
             return Err(self.wrong("a string"));
         }
@@ -274,7 +281,9 @@ mod tests {
 
     fn read(datatype: Datatype, shape: &[i64], text: &str) -> Result<Cells, String> {
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        Values { datatype, shape: Some(shape) }.deserialize(&mut deserializer).map_err(|error| error.to_string())
+        Values { datatype, shape: Some(shape), tokens: true }
+            .deserialize(&mut deserializer)
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -285,6 +294,8 @@ mod tests {
         }
         let cells = read(Datatype::Bytes, &[3], r#"["a",null,"\u00e9"]"#).expect("strings");
         assert_eq!((cells.bytes, cells.ends, cells.validity), ("aé".into(), vec![0, 1, 1, 3], vec![1, 0, 1]));
+        let cells = read(Datatype::F64, &[2], "[\"\u{7f}\",\"\u{7f}-\"]").expect("tokens, overwritten");
+        assert_eq!(cells.bytes, [f64::NAN.to_le_bytes(), f64::NEG_INFINITY.to_le_bytes()].concat());
         let cells = read(Datatype::F32, &[2], "[-0.5,3]").expect("floats");
         assert_eq!(cells.bytes, [(-0.5f32).to_le_bytes(), 3f32.to_le_bytes()].concat());
     }
@@ -300,6 +311,7 @@ mod tests {
             (Datatype::U8, &[1], "[300]", "from 0 to 255"),
             (Datatype::I64, &[1], "[1.5]", "an integer"),
             (Datatype::I64, &[1], "[true]", "an integer"),
+            (Datatype::I64, &[1], "[\"\u{7f}\"]", "an integer, got NaN"),
             (Datatype::Bool, &[1], "[1]", "true or false"),
             (Datatype::Bytes, &[1], "[1]", "a string"),
             (Datatype::F64, &[1], "[{}]", "an object"),

@@ -10,6 +10,7 @@ use serde::{
 
 use crate::{
     error::Error,
+    json::decode::OrNull,
     oip::{
         datatype,
         input::{Cells, Data, Input},
@@ -54,7 +55,7 @@ pub struct Requested<'a> {
     #[serde(borrow)]
     pub name: Cow<'a, str>,
     /// How.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub parameters: OutputParameters,
 }
 
@@ -78,16 +79,22 @@ struct InputParameters {
     shared_memory_region: Option<IgnoredAny>,
 }
 
-/// Reads a request. `json` is its JSON part, `binary` what follows.
+/// What is null is as what is left out: clients that write every field of their types write those that are not set so.
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// Reads a request. `json` is its JSON part, `binary` what follows. With `tokens`, the JSON part is
+/// [`rewritten`](crate::json::decode::tokens::rewritten).
 ///
 /// # Errors
 /// [`Error::MalformedJson`] for what is not JSON, [`Error::BadRequest`] for what is not a request.
-pub fn read<'a>(json: &'a [u8], binary: &Rope) -> Result<InferRequest<'a>, Error> {
-    let mut told = parse(json, &[])?;
+pub fn read<'a>(json: &'a [u8], binary: &Rope, tokens: bool) -> Result<InferRequest<'a>, Error> {
+    let mut told = parse(json, Known { inputs: &[], tokens })?;
     // Most clients tell the datatype before the data. For the others it is known now.
     if told.inputs.iter().any(|input| matches!(input.values, Source::Later)) {
         let known: Vec<_> = told.inputs.into_iter().map(|input| (input.datatype, input.shape)).collect();
-        told = parse(json, &known)?;
+        told = parse(json, Known { inputs: &known, tokens })?;
     }
     let mut at = 0usize;
     let mut inputs = Vec::with_capacity(told.inputs.len());
@@ -121,8 +128,16 @@ pub fn read<'a>(json: &'a [u8], binary: &Rope) -> Result<InferRequest<'a>, Error
     Ok(InferRequest { id: told.id, parameters: told.parameters, inputs, outputs: told.outputs })
 }
 
-/// The JSON part. `known` has the datatypes and shapes of the inputs, where an earlier reading found them.
-fn parse<'a>(json: &'a [u8], known: &[(Datatype, Vec<i64>)]) -> Result<ToldRequest<'a>, Error> {
+/// What is known before the JSON part is read.
+#[derive(Clone, Copy)]
+struct Known<'k> {
+    /// The datatypes and shapes of the inputs, where an earlier reading found them.
+    inputs: &'k [(Datatype, Vec<i64>)],
+    tokens: bool,
+}
+
+/// The JSON part.
+fn parse<'a>(json: &'a [u8], known: Known<'_>) -> Result<ToldRequest<'a>, Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let told = deserializer.deserialize_map(RequestVisitor { known });
     told.and_then(|told| deserializer.end().map(|()| told)).map_err(|error| explain(&error))
@@ -179,7 +194,7 @@ enum RequestKey {
 }
 
 struct RequestVisitor<'k> {
-    known: &'k [(Datatype, Vec<i64>)],
+    known: Known<'k>,
 }
 
 impl<'de> Visitor<'de> for RequestVisitor<'_> {
@@ -236,7 +251,7 @@ fn once<T, E: de::Error>(place: &mut Option<T>, name: &'static str, value: T) ->
 
 /// The list of inputs.
 struct Inputs<'k> {
-    known: &'k [(Datatype, Vec<i64>)],
+    known: Known<'k>,
 }
 
 impl<'de> DeserializeSeed<'de> for Inputs<'_> {
@@ -255,7 +270,8 @@ impl<'de> Visitor<'de> for Inputs<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(input) = seq.next_element_seed(InputSeed { known: self.known.get(list.len()) })? {
+        let Known { inputs, tokens } = self.known;
+        while let Some(input) = seq.next_element_seed(InputSeed { known: inputs.get(list.len()), tokens })? {
             if list.len() == MAX_TENSORS {
                 return Err(de::Error::custom(format_args!("at most {MAX_TENSORS} tensors are taken")));
             }
@@ -280,6 +296,7 @@ enum InputKey {
 /// One input.
 struct InputSeed<'k> {
     known: Option<&'k (Datatype, Vec<i64>)>,
+    tokens: bool,
 }
 
 impl<'de> DeserializeSeed<'de> for InputSeed<'_> {
@@ -318,17 +335,19 @@ impl<'de> Visitor<'de> for InputSeed<'_> {
                     once(&mut parameters, "parameters", given)?;
                 }
                 InputKey::Data => {
+                    let tokens = self.tokens;
                     let told = match (kind, self.known) {
-                        (Some(datatype), _) => Some(Values { datatype, shape: shape.as_deref() }),
-                        (None, Some((datatype, shape))) => Some(Values { datatype: *datatype, shape: Some(shape) }),
+                        (Some(datatype), _) => Some(Values { datatype, shape: shape.as_deref(), tokens }),
+                        (None, Some((datatype, shape))) => {
+                            Some(Values { datatype: *datatype, shape: Some(shape), tokens })
+                        }
                         (None, None) => None,
                     };
                     let source = if let Some(seed) = told {
-                        let cells = map.next_value_seed(seed);
-                        Source::Cells(cells.map_err(|error| about(name.as_ref(), &error))?)
+                        let cells = map.next_value_seed(OrNull(seed));
+                        cells.map_err(|error| about(name.as_ref(), &error))?.map(Source::Cells)
                     } else {
-                        map.next_value::<IgnoredAny>()?;
-                        Source::Later
+                        map.next_value::<Option<IgnoredAny>>()?.map(|_| Source::Later)
                     };
                     once(&mut values, "data", source)?;
                 }
@@ -339,7 +358,7 @@ impl<'de> Visitor<'de> for InputSeed<'_> {
         let datatype = kind.ok_or_else(|| about(Some(&name), &"the datatype is missing"))?;
         let shape: Vec<i64> = shape.ok_or_else(|| about(Some(&name), &"the shape is missing"))?;
         let InputParameters { binary_data_size, shared_memory_region } = parameters.unwrap_or_default();
-        let values = match (values, binary_data_size) {
+        let values = match (values.flatten(), binary_data_size) {
             _ if shared_memory_region.is_some() => return Err(about(Some(&name), &"shared memory is not supported")),
             (Some(_), Some(_)) => return Err(about(Some(&name), &"has both \"data\" and \"binary_data_size\"")),
             (Some(values), None) => values,

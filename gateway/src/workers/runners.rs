@@ -131,9 +131,36 @@ impl Held {
     }
 }
 
+/// A request that takes this share of a limit with its own columns leaves a module too little for what it makes of them.
+const LARGE_SHARE: usize = 8;
+
+/// Rows of a request that is large whatever its columns take: modules widen them.
+const MANY_ROWS: u32 = 256;
+
+/// The limit that a large request exceeded by its size: that is not the module's fault.
+fn outgrown(cause: TrapCause, generation: &Generation, batch: &Batch) -> Option<(&'static str, usize)> {
+    let limit = match cause {
+        TrapCause::Memory => ("memory", generation.limits.memory),
+        TrapCause::HostCallBytes => ("host_call_bytes", generation.limits.host_call_bytes),
+        _ => return None,
+    };
+    let is_large = batch.rows >= MANY_ROWS || batch.size() >= limit.1 / LARGE_SHARE;
+    is_large.then_some(limit)
+}
+
 /// Counts and logs what the caller need not know.
-pub(super) fn explain(error: ChainError, generation: &Generation) -> Error {
+pub(super) fn explain(error: ChainError, generation: &Generation, batch: &Batch) -> Error {
     let model = generation.name.as_str();
+    if let ChainError::Trap { cause, detail } = &error
+        && let Some((limit, most)) = outgrown(*cause, generation, batch)
+    {
+        let (rows, bytes) = (batch.rows, batch.size());
+        tracing::info!(model, rows, bytes, limit, detail, "a request is too large for its model's limits");
+        return Error::TooLarge(format!(
+            "{rows} rows at once are too many: the model needs more for them than its limits.{limit} of {most} bytes; send \
+             fewer, or raise the limit in the bundle"
+        ));
+    }
     match error {
         ChainError::Invalid(mut problems) => {
             problems.truncate(MAX_PROBLEMS);

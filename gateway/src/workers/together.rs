@@ -91,7 +91,10 @@ pub(super) fn run(jobs: Vec<Job>, runners: &mut Runners, metrics: &Metrics, budg
                 generation.overran();
                 late.push(job);
             }
-            Some(result) => reply(job, result.map_err(|error| explain(error, &generation))),
+            Some(result) => {
+                let result = result.map_err(|error| explain(error, &generation, &job.batch));
+                reply(job, result);
+            }
             None => late.push(job),
         }
     }
@@ -101,7 +104,8 @@ pub(super) fn run(jobs: Vec<Job>, runners: &mut Runners, metrics: &Metrics, budg
     }
     for job in late.into_iter().filter_map(|job| still_wanted(job, Instant::now())) {
         let result = runners.run(&generation, job.batch.clone(), job.deadline, 1, metrics);
-        reply(job, result.map_err(|error| explain(error, &generation)));
+        let result = result.map_err(|error| explain(error, &generation, &job.batch));
+        reply(job, result);
     }
 }
 

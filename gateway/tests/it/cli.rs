@@ -56,6 +56,16 @@ fn predict_reads_rows_and_prints_the_answer() {
 }
 
 #[test]
+fn check_tells_of_a_column_that_is_called_as_the_key_that_names_a_model() {
+    let cars = crate::naming::cars("cars");
+    let output = run(&["check", &cars.path().to_string_lossy()], "");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let told = text(&output.stdout);
+    assert!(told.contains("note: it has a column 'model'") && told.contains("/predict/NAME"), "{told}");
+    assert!(!text(&run(&["check", "demo"], "").stdout).contains("note"));
+}
+
+#[test]
 fn check_reports_every_problem() {
     let output = run(&["check", "demo"], "");
     assert!(output.status.success(), "{}", text(&output.stderr));

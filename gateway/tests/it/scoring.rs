@@ -110,13 +110,21 @@ async fn tensorflow_clients_are_answered() {
     let lists: serde_json::Map<_, _> = names.into_iter().zip(values.iter().map(|value| json!([value]))).collect();
     let path = "/v1/models/modelo_covertype_vf:predict";
     for (body, expected) in [
-        (json!({ "instances": [row, row] }), json!({ "predictions": [2, 2] })),
-        (json!({ "instances": [values], "signature_name": "serving_default" }), json!({ "predictions": [2] })),
-        (json!({ "inputs": lists }), json!({ "outputs": [2] })),
+        (json!({ "instances": [row, row] }), json!([2, 2])),
+        (json!({ "instances": [values], "signature_name": "serving_default" }), json!([2])),
+        (json!({ "instances": [values], "inputs": null, "signature_name": null }), json!([2])),
     ] {
         let answer = gateway.post(path, body.to_string().into(), &[]).await;
-        assert_eq!((answer.status.as_u16(), answer.json()), (200, expected), "{body}");
+        assert_eq!(answer.status, 200, "{body}: {}", answer.text);
+        // Several outputs: each row is an object of them.
+        let answer = answer.json()["predictions"].clone();
+        let labels: Vec<_> = answer.as_array().expect("rows").iter().map(|row| row["prediction"].clone()).collect();
+        assert_eq!(Value::from(labels), expected, "{body}");
+        assert_eq!(answer[0]["probabilities"].as_array().map(Vec::len), Some(7), "{body}");
     }
+    let answer = gateway.post(path, json!({ "inputs": lists }).to_string().into(), &[]).await.json();
+    assert_eq!(answer["outputs"]["prediction"], json!([2]), "{answer}");
+    assert_eq!(answer["outputs"]["probabilities"][0].as_array().map(Vec::len), Some(7), "{answer}");
     let versioned = gateway
         .post(
             "/v1/models/iris_like/versions/1:predict",
@@ -124,7 +132,20 @@ async fn tensorflow_clients_are_answered() {
             &[],
         )
         .await;
-    assert_eq!(versioned.json(), json!({ "predictions": ["setosa"] }), "{}", versioned.text);
+    assert_eq!(versioned.json()["predictions"][0]["prediction"], "setosa", "{}", versioned.text);
+    for path in ["/v1/models/iris_like/metadata", "/v1/models/iris_like/versions/1/metadata"] {
+        let told = gateway.get(path).await.json();
+        assert_eq!(told["model_spec"], json!({ "name": "iris_like", "signature_name": "", "version": "1" }));
+        let signature = &told["metadata"]["signature_def"]["signature_def"]["serving_default"];
+        let expected = json!({
+            "dtype": "DT_DOUBLE",
+            "tensor_shape": { "dim": [{ "size": "-1", "name": "" }], "unknown_rank": false },
+            "name": "petal_width",
+        });
+        assert_eq!(signature["inputs"]["petal_width"], expected);
+        assert_eq!(signature["outputs"]["prediction"]["dtype"], "DT_STRING");
+    }
+    assert_eq!(gateway.get("/v1/models/nobody/metadata").await.status, 404);
     let status = gateway.get("/v1/models/iris_like").await.json();
     assert_eq!((&status["name"], &status["ready"]), (&"iris_like".into(), &true.into()));
     assert_eq!(status["model_version_status"][0]["state"], "AVAILABLE");

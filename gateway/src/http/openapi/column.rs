@@ -16,6 +16,7 @@ pub(super) fn input(column: &Column) -> Value {
         return json!({ "not": {}, "description": "A 16-bit float cannot be sent as JSON." });
     }
     let mut leaf = leaf(column, column.nullable);
+    lax(column, &mut leaf);
     if column.datatype == Datatype::F32 {
         leaf.insert("minimum".into(), f64::from(f32::MIN).into());
         leaf.insert("maximum".into(), f64::from(f32::MAX).into());
@@ -29,6 +30,29 @@ pub(super) fn input(column: &Column) -> Value {
         text.push(if is_optional(column) { "May be missing." } else { "Its values may be null." }.into());
     }
     described(nested(column, leaf), &text)
+}
+
+/// Text that is read as a number, as an integer and as a boolean.
+const FLOAT_TEXT: &str = "^\\s*[+-]?(\\d+(_\\d+)*\\.?|\\d*\\.\\d+)([eE][+-]?\\d+)?\\s*$";
+const INTEGER_TEXT: &str = "^\\s*[+-]?\\d+(_\\d+)*(\\.0+)?\\s*$";
+const BOOLEAN_TEXT: &str =
+    "^([01tTfFyYnN]|[tT][rR][uU][eE]|[fF][aA][lL][sS][eE]|[yY][eE][sS]|[nN][oO]|[oO][nN]|[oO][fF][fF])$";
+
+/// Adds the forms of a value that are taken beside the one of its type, as pydantic's default mode takes them.
+fn lax(column: &Column, leaf: &mut Map<String, Value>) {
+    let (types, pattern): (&[&str], _) = match column.datatype {
+        Datatype::Bytes => return,
+        Datatype::Bool => (&["boolean", "integer", "string"], BOOLEAN_TEXT),
+        Datatype::F16 | Datatype::F32 | Datatype::F64 => (&["number", "string", "boolean"], FLOAT_TEXT),
+        _ => (&["integer", "string", "boolean"], INTEGER_TEXT),
+    };
+    let null = column.nullable.then_some("null");
+    leaf.insert("type".into(), types.iter().copied().chain(null).collect());
+    leaf.insert("pattern".into(), pattern.into());
+    if column.datatype == Datatype::Bool {
+        leaf.insert("minimum".into(), 0.into());
+        leaf.insert("maximum".into(), 1.into());
+    }
 }
 
 /// What is given. JSON has no NaN and no infinities: they come as null.
@@ -134,11 +158,14 @@ mod tests {
     #[test]
     fn integers_have_their_range_and_floats_may_come_as_null() {
         let count = Column::scalar("count", Datatype::I8);
-        let integer = json!({ "type": "integer", "format": "int8", "minimum": -128, "maximum": 127 });
-        assert_eq!(input(&count), integer);
+        let mut integer = json!({ "type": "integer", "format": "int8", "minimum": -128, "maximum": 127 });
         assert_eq!(output(&count), integer);
+        integer["type"] = json!(["integer", "string", "boolean"]);
+        integer["pattern"] = INTEGER_TEXT.into();
+        assert_eq!(input(&count), integer);
         let score = Column::scalar("score", Datatype::F64);
-        assert_eq!(input(&score), json!({ "type": "number", "format": "double" }));
+        let number = json!({ "type": ["number", "string", "boolean"], "format": "double", "pattern": FLOAT_TEXT });
+        assert_eq!(input(&score), number);
         assert_eq!(output(&score), json!({ "type": ["number", "null"], "format": "double" }));
         assert_eq!(range(Datatype::U64), Some((json!(0), json!(18_446_744_073_709_551_615_u64))));
     }
@@ -178,7 +205,13 @@ mod tests {
                 "type": "array",
                 "minItems": 2,
                 "maxItems": 2,
-                "items": { "type": "array", "items": { "type": ["boolean", "null"] } },
+                "items": {
+                    "type": "array",
+                    "items": {
+                        "type": ["boolean", "integer", "string", "null"],
+                        "minimum": 0, "maximum": 1, "pattern": BOOLEAN_TEXT,
+                    },
+                },
                 "description": "Its values may be null.",
             })
         );

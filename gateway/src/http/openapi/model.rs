@@ -1,9 +1,20 @@
 //! What the document says about one model.
 
+use std::borrow::Cow;
+
 use modelgate_columns::Column;
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
-use crate::{bundle::Example, card::Known, http::openapi::column, wasm::host::Limits};
+use crate::{
+    bundle::{Example, is_label},
+    card::Known,
+    http::openapi::column,
+    wasm::host::Limits,
+};
+
+/// Letters of a model's name that are repeated in the names of its schemas.
+const MAX_COMPONENT: usize = 128;
 
 /// What is said of a model that was not resident yet.
 const UNSEEN: &str = "The first request loads it; from then on its features are known.";
@@ -17,6 +28,8 @@ pub(super) struct ModelDoc<'a> {
     pub(super) is_default: bool,
     /// Whether it answers without being loaded first.
     pub(super) is_resident: bool,
+    /// Whether fields that it does not take are passed over.
+    pub(super) ignores_extra: bool,
     /// `None` until it was resident once.
     pub(super) known: Option<&'a Known>,
 }
@@ -43,8 +56,7 @@ impl<'a> ModelDoc<'a> {
         self.known.map_or("", |known| known.description.as_str())
     }
 
-    /// Its schemas under their names in `components`. A model's name needs no escape there: bundles are held to the same
-    /// letters.
+    /// Its schemas under their names in `components`.
     pub(super) fn schemas(&self) -> [(String, Value); 4] {
         let rows = json!({
             "title": format!("{}: a batch", self.name),
@@ -53,11 +65,12 @@ impl<'a> ModelDoc<'a> {
             "minItems": 1,
             "maxItems": self.max_rows(),
         });
+        let name = self.component();
         [
-            (format!("{}.row", self.name), self.row()),
-            (format!("{}.rows", self.name), rows),
-            (format!("{}.answer", self.name), self.answer(false)),
-            (format!("{}.answers", self.name), self.answer(true)),
+            (format!("{name}.row"), self.row()),
+            (format!("{name}.rows"), rows),
+            (format!("{name}.answer"), self.answer(false)),
+            (format!("{name}.answers"), self.answer(true)),
         ]
     }
 
@@ -106,7 +119,15 @@ impl<'a> ModelDoc<'a> {
     }
 
     fn at(&self, schema: &str) -> String {
-        format!("#/components/schemas/{}.{schema}", self.name)
+        format!("#/components/schemas/{}.{schema}", self.component())
+    }
+
+    /// Its name where component names are of few letters: itself where it has no others, else its digest.
+    fn component(&self) -> Cow<'a, str> {
+        if is_label(self.name, MAX_COMPONENT) {
+            return self.name.into();
+        }
+        format!("{:x}", Sha256::digest(self.name)).into()
     }
 
     /// A feature of that name would hide the key that names the model.
@@ -122,6 +143,10 @@ impl<'a> ModelDoc<'a> {
             if !column::is_optional(column) {
                 required.push(&column.name);
             }
+        }
+        for column in self.known.map_or(&[][..], |known| &known.ignored) {
+            let ignored = json!({ "description": "May be there; the model passes over it." });
+            properties.entry(column.clone()).or_insert(ignored);
         }
         if self.names_model() {
             let text = if self.is_default {
@@ -141,7 +166,7 @@ impl<'a> ModelDoc<'a> {
             "properties": properties,
             "required": required,
             // Whatever it takes, until that is known.
-            "additionalProperties": self.known.is_none(),
+            "additionalProperties": self.known.is_none() || self.ignores_extra,
         })
     }
 

@@ -7,17 +7,45 @@ use crate::http::openapi::{
     response::{header, named, response},
 };
 
-const ABOUT: &str = "One object of features gives one prediction, a list of objects a list of predictions. `model` names \
-    the model, and the default one may go without; all rows of a list are for the same model. GET /listar_modelos lists \
-    the models.";
+const ABOUT: &str = "One object of features gives one prediction, a list of objects a list of predictions. The model is \
+    named by `?model=` or `X-Model`, else by the key `model` unless the default model has a feature of that name, else it is \
+    the default one; all rows of a list are for the same model. GET /listar_modelos lists the models.";
+
+const ABOUT_ONE: &str = "As POST /predict, for the model that the path names: the key `model` is a feature where the model \
+    has one of that name, and may repeat the model's name where it has none.";
 
 /// `POST /predict`.
 pub(super) fn operation(models: &[ModelDoc<'_>]) -> Value {
+    let mut operation = described(models, "predict", "Predict", ABOUT);
+    if let Some(parameters) = operation["parameters"].as_array_mut() {
+        for (name, place) in [("model", "query"), ("X-Model", "header")] {
+            parameters.push(json!({
+                "name": name, "in": place, "description": "Names the model.", "schema": { "type": "string" },
+            }));
+        }
+    }
+    operation
+}
+
+/// `POST /predict/{model}`.
+pub(super) fn operation_of_one(models: &[ModelDoc<'_>]) -> Value {
+    let mut operation = described(models, "predict_model", "Predict with a named model", ABOUT_ONE);
+    if let Some(parameters) = operation["parameters"].as_array_mut() {
+        let mut schema = json!({ "type": "string" });
+        if !models.is_empty() {
+            schema["examples"] = models.iter().map(|model| model.name).collect();
+        }
+        parameters.push(json!({ "name": "model", "in": "path", "required": true, "schema": schema }));
+    }
+    operation
+}
+
+fn described(models: &[ModelDoc<'_>], id: &str, summary: &str, about: &str) -> Value {
     json!({
-        "operationId": "predict",
+        "operationId": id,
         "tags": ["inference"],
-        "summary": "Predict",
-        "description": ABOUT,
+        "summary": summary,
+        "description": about,
         "parameters": [
             {
                 "name": "outputs",

@@ -63,8 +63,9 @@ fn describe(operation: &Operation, path: &str, models: &[ModelDoc<'_>]) -> Value
     }
     if path == "/invocations" {
         let about = "A model other than the default one";
-        parameters
-            .push(json!({ "name": "X-Model", "in": "header", "description": about, "schema": { "type": "string" } }));
+        for (name, place) in [("X-Model", "header"), ("model", "query")] {
+            parameters.push(json!({ "name": name, "in": place, "description": about, "schema": { "type": "string" } }));
+        }
     }
     let words: Vec<_> =
         path.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
@@ -159,6 +160,8 @@ fn operations(models: &[ModelDoc<'_>]) -> Vec<Operation> {
     let statistics =
         || object(&json!({ "model_stats": { "type": "array", "items": { "type": "object" } } }), &["model_stats"]);
     let predictions = |key: &str| object(&json!({ key: { "type": "array" } }), &[key]);
+    // Several outputs in columns are an object of them.
+    let outputs = object(&json!({ "outputs": { "type": ["array", "object"] } }), &["outputs"]);
     let tensors = response("Tensors", json!({ "$ref": "#/components/schemas/InferResponse" }));
     let mut tensors_or_binary = tensors;
     tensors_or_binary["content"]["application/octet-stream"]["schema"] =
@@ -170,7 +173,7 @@ fn operations(models: &[ModelDoc<'_>]) -> Vec<Operation> {
             "examples": examples(models, infer_example),
         },
     }));
-    let either = json!({ "anyOf": [predictions("predictions"), predictions("outputs")] });
+    let either = json!({ "anyOf": [predictions("predictions"), outputs] });
     let mut predict = open(
         "post",
         "/v1/models/{model}:predict",
@@ -250,6 +253,21 @@ fn operations(models: &[ModelDoc<'_>]) -> Vec<Operation> {
         infer,
         open(
             "get",
+            "/v1/models/{model}/metadata",
+            "A model's signature, as TensorFlow Serving tells it",
+            vec![(
+                "200",
+                response(
+                    "The signature",
+                    object(
+                        &json!({ "model_spec": { "type": "object" }, "metadata": { "type": "object" } }),
+                        &["model_spec", "metadata"],
+                    ),
+                ),
+            )],
+        ),
+        open(
+            "get",
             "/v1/models",
             "List the models, resident or not",
             vec![("200", response("Their names", object(&json!({ "models": texts() }), &["models"])))],
@@ -318,8 +336,8 @@ pub(super) fn schemas() -> [(String, Value); 4] {
                 "name": { "type": "string" },
                 "datatype": { "type": "string", "enum": datatypes },
                 "shape": shape,
-                "parameters": { "type": "object" },
-                "data": { "description": "Nested or flat, row-major", "type": "array" },
+                "parameters": { "type": ["object", "null"] },
+                "data": { "description": "Nested or flat, row-major", "type": ["array", "null"] },
             }),
             required,
         )
@@ -327,10 +345,10 @@ pub(super) fn schemas() -> [(String, Value); 4] {
     let inputs = json!({ "type": "array", "items": tensor(&["name", "datatype", "shape"]) });
     let request = object(
         &json!({
-            "id": { "type": "string" },
-            "parameters": { "type": "object" },
+            "id": { "type": ["string", "null"] },
+            "parameters": { "type": ["object", "null"] },
             "inputs": inputs,
-            "outputs": { "type": "array", "items": object(&json!({ "name": { "type": "string" } }), &["name"]) },
+            "outputs": { "type": ["array", "null"], "items": object(&json!({ "name": { "type": "string" } }), &["name"]) },
         }),
         &["inputs"],
     );

@@ -63,6 +63,7 @@ fn document(fixtures: &[Fixture]) -> Value {
         .map(|fixture| Known {
             description: "For a test".into(),
             signature: Signature { inputs: fixture.inputs.clone(), outputs: fixture.outputs.clone() },
+            ignored: Vec::new(),
             example: Some(fixture.example.clone()),
             max_rows: 10_000,
             deadline: Duration::from_secs(5),
@@ -77,6 +78,7 @@ fn document(fixtures: &[Fixture]) -> Value {
             version: "1",
             is_default: place == 0,
             is_resident: true,
+            ignores_extra: false,
             known: Some(known),
         })
         .collect();
@@ -170,7 +172,14 @@ fn the_default_model_may_go_without_its_name_and_others_may_not() {
 
 #[test]
 fn a_model_that_was_never_resident_takes_any_row_that_names_it() {
-    let unseen = |name, is_default| ModelDoc { name, version: "3", is_default, is_resident: false, known: None };
+    let unseen = |name, is_default| ModelDoc {
+        name,
+        version: "3",
+        is_default,
+        is_resident: false,
+        ignores_extra: false,
+        known: None,
+    };
     let document = describe(&[unseen("first", true), unseen("second", false)]);
     let row = &document["components"]["schemas"]["second.row"];
     assert_eq!((&row["required"], &row["additionalProperties"]), (&json!(["model"]), &json!(true)));

@@ -16,10 +16,11 @@ use crate::{
     error::Error,
     generation::Generation,
     http::{
-        body,
+        body, named,
         reply::{self, LARGE_ANSWER},
         v2::target::Target,
     },
+    json::decode::tokens,
     oip::{
         input,
         output::{self, Chosen},
@@ -43,6 +44,7 @@ pub(in crate::http) async fn infer(
     request: Request,
 ) -> Result<Response, Error> {
     let (head, body) = request.into_parts();
+    named::model(Some(&target.model), &head)?;
     let generation = app.resolve(Some(&target.model), target.version.as_deref()).await?;
     let body = body::read_rope(&app, &head.headers, body).await.map_err(|error| generation.refused(error))?;
     let started = Instant::now();
@@ -106,7 +108,16 @@ async fn decode(app: &App, generation: &Arc<Generation>, body: Rope, json: usize
 fn decode_now(app: &App, generation: &Generation, body: &Rope, json: usize) -> Result<Decoded, Error> {
     let head = body.slice(0..json);
     let text = head.joined();
-    let InferRequest { id, parameters, inputs, outputs } = request::read(&text, &body.slice(json..body.len()))?;
+    let binary = body.slice(json..body.len());
+    let rewritten;
+    let InferRequest { id, parameters, inputs, outputs } = match request::read(&text, &binary, false) {
+        // In the data of a tensor, the parser's error is told as one of that tensor.
+        Err(error @ (Error::MalformedJson { .. } | Error::BadRequest(_))) => {
+            rewritten = tokens::rewritten(&text).ok_or(error)?;
+            request::read(&rewritten, &binary, true)?
+        }
+        read => read?,
+    };
     let chosen = output::choose(&outputs, &parameters, generation)?;
     let packed = input::pack(&inputs, generation)?;
     app.metrics.copied_to_columns.inc_by((body.copied() + packed.copied) as u64);

@@ -22,6 +22,17 @@ pub(crate) fn pack(columns: &[Column], builders: Vec<Builder>) -> Vec<u64> {
     writer.finish()
 }
 
+/// Forms of a value that are taken beside those of its JSON type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Forms {
+    /// The body is rewritten: marked strings stand for `NaN` and the infinities (see [`tokens`](super::tokens)).
+    pub(crate) tokens: bool,
+    /// Numbers as text, and 0, 1 and words for booleans, as pydantic's default mode takes them.
+    pub(crate) lax: bool,
+    /// `{"b64": "…"}` for the bytes of a string, as TensorFlow Serving's clients write them.
+    pub(crate) base64: bool,
+}
+
 /// A column as it grows.
 #[derive(Debug)]
 pub(crate) struct Builder {
@@ -35,6 +46,8 @@ pub(crate) struct Builder {
     pub(crate) dims: Vec<Option<u64>>,
     /// The row that set it last, counted from 1.
     pub(crate) seen: u32,
+    /// How values may be written.
+    pub(crate) forms: Forms,
 }
 
 impl Builder {
@@ -45,6 +58,7 @@ impl Builder {
             validity: Vec::new(),
             dims: column.inner_shape().iter().map(|&dim| u64::try_from(dim).ok()).collect(),
             seen: 0,
+            forms: Forms::default(),
         }
     }
 

@@ -2,11 +2,20 @@
 
 use std::{borrow::Cow, fmt};
 
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use modelgate_columns::{Column, Datatype};
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use super::{builder::Builder, state::shorten};
+use super::{
+    builder::Builder,
+    lax,
+    state::{shorten, shorten_to},
+    tokens,
+};
 
 /// A kind and a message, and what came.
 pub(super) type Fault = ((&'static str, Cow<'static, str>), Value);
@@ -63,6 +72,11 @@ impl Cell<'_> {
             Datatype::I32 => narrow!(i32),
             Datatype::I64 => narrow!(i64),
             Datatype::F32 | Datatype::F64 => return self.float(value as f64),
+            Datatype::Bool if self.builder.forms.lax => match value {
+                0 | 1 => self.builder.push(column, &[u8::from(value == 1)]),
+                _ if i64::try_from(value).is_ok() => return Some((NO_BOOLEAN, echo_integer(value))),
+                _ => return Some((self.expected_type(), echo_integer(value))),
+            },
             Datatype::Bool | Datatype::Bytes | Datatype::F16 => {
                 return Some((self.expected_type(), echo_integer(value)));
             }
@@ -72,21 +86,31 @@ impl Cell<'_> {
 
     fn float(self, value: f64) -> Option<Fault> {
         if !self.at_leaf() {
-            return Some((self.expected_type(), value.into()));
+            return Some((self.expected_type(), echo_float(value)));
+        }
+        let is_float = matches!(self.column.datatype, Datatype::F32 | Datatype::F64);
+        if value.is_nan() && is_float && self.column.nullable {
+            // As in a binary tensor.
+            self.builder.push_missing(self.column);
+            return None;
         }
         match self.column.datatype {
             Datatype::F64 => self.builder.push(self.column, &value.to_le_bytes()),
             Datatype::F32 => {
                 let narrow = value as f32;
-                if !narrow.is_finite() {
+                if value.is_finite() && !narrow.is_finite() {
                     let message = "Input should be a finite number within single precision";
                     return Some((("finite_number", message.into()), value.into()));
                 }
                 self.builder.push(self.column, &narrow.to_le_bytes());
             }
-            Datatype::Bool | Datatype::Bytes | Datatype::F16 => return Some((self.expected_type(), value.into())),
+            Datatype::Bool if self.builder.forms.lax && is_whole(value) => return self.integer(value as i128),
+            Datatype::Bool | Datatype::Bytes | Datatype::F16 => return Some((self.expected_type(), echo_float(value))),
+            _ if !value.is_finite() => {
+                return Some((("finite_number", "Input should be a finite number".into()), echo_float(value)));
+            }
             // A whole number written as 3.0 is an integer, as it is for pydantic.
-            _ if value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0 => return self.integer(value as i128),
+            _ if is_whole(value) => return self.integer(value as i128),
             _ => {
                 let message = "Input should be a valid integer, got a number with a fractional part";
                 return Some((("int_from_float", message.into()), value.into()));
@@ -94,6 +118,62 @@ impl Cell<'_> {
         }
         None
     }
+
+    /// Text for a column that holds none.
+    fn text(self, text: &str) -> Option<Fault> {
+        if !self.builder.forms.lax || !self.at_leaf() {
+            return Some((self.expected_type(), shorten(text).into()));
+        }
+        let fault = match self.column.datatype {
+            Datatype::Bool => match lax::boolean(text) {
+                Some(value) => return self.boolean(value),
+                None => NO_BOOLEAN,
+            },
+            Datatype::F32 | Datatype::F64 => match lax::float(text) {
+                Some(value) => return self.float(value),
+                None => NO_NUMBER,
+            },
+            Datatype::Bytes | Datatype::F16 => self.expected_type(),
+            _ => match lax::integer(text) {
+                Some(value) => return self.integer(value),
+                None => NO_INTEGER,
+            },
+        };
+        Some((fault, shorten(text).into()))
+    }
+
+    fn boolean(self, value: bool) -> Option<Fault> {
+        match self.column.datatype {
+            Datatype::Bool if self.at_leaf() => self.builder.push(self.column, &[u8::from(value)]),
+            Datatype::Bytes | Datatype::F16 | Datatype::Bool => return Some((self.expected_type(), value.into())),
+            _ if self.builder.forms.lax && self.at_leaf() => return self.integer(value.into()),
+            _ => return Some((self.expected_type(), value.into())),
+        }
+        None
+    }
+
+    fn string(self, value: &[u8]) {
+        self.builder.push(self.column, value);
+        // A body is bounded far below 4 GiB, so the offsets cannot overflow; saturating keeps it an error, not a wrap.
+        self.builder.ends.push(u32::try_from(self.builder.data.len()).unwrap_or(u32::MAX));
+    }
+}
+
+/// pydantic's kinds and words for text that cannot be read as what it should be.
+const NO_BOOLEAN: (&str, Cow<'static, str>) =
+    ("bool_parsing", Cow::Borrowed("Input should be a valid boolean, unable to interpret input"));
+const NO_INTEGER: (&str, Cow<'static, str>) =
+    ("int_parsing", Cow::Borrowed("Input should be a valid integer, unable to parse string as an integer"));
+const NO_NUMBER: (&str, Cow<'static, str>) =
+    ("float_parsing", Cow::Borrowed("Input should be a valid number, unable to parse string as a number"));
+
+/// Whether a float is an integer, and one that no other integer is rounded to.
+fn is_whole(value: f64) -> bool {
+    value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0
+}
+
+fn echo_float(value: f64) -> Value {
+    if value.is_finite() { value.into() } else { tokens::name(value).into() }
 }
 
 fn echo_integer(value: i128) -> Value {
@@ -127,21 +207,19 @@ impl<'de> Visitor<'de> for Cell<'_> {
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Option<Fault>, E> {
-        if self.column.datatype == Datatype::Bool && self.at_leaf() {
-            self.builder.push(self.column, &[u8::from(value)]);
-            Ok(None)
-        } else {
-            Ok(Some((self.expected_type(), value.into())))
-        }
+        Ok(self.boolean(value))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Option<Fault>, E> {
-        if self.column.datatype != Datatype::Bytes || !self.at_leaf() {
-            return Ok(Some((self.expected_type(), shorten(value).into())));
+        if self.builder.forms.tokens
+            && let Some(value) = tokens::value(value)
+        {
+            return Ok(self.float(value));
         }
-        self.builder.push(self.column, value.as_bytes());
-        // A body is bounded far below 4 GiB, so the offsets cannot overflow; saturating keeps it an error, not a wrap.
-        self.builder.ends.push(u32::try_from(self.builder.data.len()).unwrap_or(u32::MAX));
+        if self.column.datatype != Datatype::Bytes || !self.at_leaf() {
+            return Ok(self.text(value));
+        }
+        self.string(value.as_bytes());
         Ok(None)
     }
 
@@ -186,10 +264,40 @@ impl<'de> Visitor<'de> for Cell<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<Fault>, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Some((self.expected_type(), "{…}".into())))
+        let takes_base64 = self.builder.forms.base64 && self.column.datatype == Datatype::Bytes && self.at_leaf();
+        let mut only = None;
+        if takes_base64 && let Some(key) = map.next_key_seed(Key)? {
+            if key == BASE64_KEY {
+                only = Some(map.next_value_seed(Key)?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+            only = None;
+        }
+        match only.map(|text| BASE64.decode(text.as_bytes())) {
+            Some(Ok(bytes)) => {
+                self.string(&bytes);
+                Ok(None)
+            }
+            Some(Err(error)) => {
+                let message = format!("\"{BASE64_KEY}\" should be base64: {error}");
+                Ok(Some((("base64_decode", message.into()), "{…}".into())))
+            }
+            None => Ok(Some((self.expected_type(), "{…}".into()))),
+        }
     }
 }
+
+/// The key of an object that stands for bytes.
+pub(super) const BASE64_KEY: &str = "b64";
+
+/// The usual alphabet, with or without padding, as TensorFlow Serving takes it.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// A key, borrowed where it has no escapes.
 pub(super) struct Key;
@@ -215,7 +323,10 @@ impl<'de> Visitor<'de> for Key {
 }
 
 /// A value that is only repeated in an error: scalars as they are, structures by their kind.
-pub(super) struct Echo;
+pub(super) struct Echo {
+    /// Characters of a string that are kept.
+    pub(super) most: usize,
+}
 
 impl<'de> DeserializeSeed<'de> for Echo {
     type Value = Value;
@@ -242,7 +353,7 @@ impl<'de> Visitor<'de> for Echo {
         Ok(value.into())
     }
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(shorten(value).into())
+        Ok(shorten_to(value, self.most).into())
     }
     fn visit_unit<E>(self) -> Result<Value, E> {
         Ok(Value::Null)

@@ -7,11 +7,12 @@ use serde_json::Value;
 
 use super::{
     cell::{Cell, Echo, Key},
-    state::{DecodeError, Keys, State},
+    model_key::MODEL_KEY,
+    state::{DecodeError, Keys, MAX_ECHO, State, shorten},
 };
 
-/// The key beside the features that names the model.
-const MODEL_KEY: &str = "model";
+/// Characters of a name that are compared; more than any model's has.
+const MAX_NAME: usize = 1_024;
 
 /// The whole body.
 pub(super) struct Body<'a, 's>(pub(super) &'a mut State<'s>);
@@ -100,18 +101,23 @@ impl<'de> Visitor<'de> for Row<'_, '_> {
                 {
                     state.fault(&key, fault, input);
                 }
-            } else if let Keys::Ignored = state.keys {
-                map.next_value::<IgnoredAny>()?;
-            } else if let Keys::Named(model) = state.keys
+            } else if let Keys::Named(model) | Keys::Given(model) = state.keys
                 && *key == *MODEL_KEY
             {
-                match map.next_value::<Value>()? {
+                match map.next_value_seed(Echo { most: MAX_NAME })? {
+                    Value::Null => {}
                     Value::String(name) if name == model => {}
-                    Value::String(name) => return Err(state.stop(DecodeError::OtherModel(name))),
+                    Value::String(named) => {
+                        return Err(
+                            state.stop(DecodeError::OtherModel { asked: shorten(model), named: shorten(&named) })
+                        );
+                    }
                     other => state.fault(&key, ("string_type", "Input should be a valid string".into()), other),
                 }
+            } else if state.passes_over(&key) {
+                map.next_value::<IgnoredAny>()?;
             } else {
-                let input = map.next_value_seed(Echo)?;
+                let input = map.next_value_seed(Echo { most: MAX_ECHO })?;
                 state.fault(&key, ("extra_forbidden", "Extra inputs are not permitted".into()), input);
             }
         }

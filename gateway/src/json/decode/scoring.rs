@@ -2,17 +2,21 @@
 
 use std::{borrow::Cow, fmt};
 
-use modelgate_columns::Column;
 use serde::{
     Deserialize,
-    de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor},
 };
 
 use super::{
+    builder::Forms,
     cell::Key,
-    row::Row,
-    state::{DecodeError, Decoded, Keys, State, shorten},
+    frame::Frame,
+    names::Inputs,
+    or_null::OrNull,
+    record::Records,
+    state::{DecodeError, Decoded, Keys, Policy, State, shorten},
     table::{ColumnLists, Instances, ListRows},
+    with_tokens,
 };
 
 /// Whose rules hold.
@@ -61,43 +65,48 @@ impl Dialect {
     }
 }
 
-/// Decodes `body` for a bundle that takes `columns`.
+/// Decodes `body` for a bundle that takes `inputs`.
+///
+/// # Errors
+/// What is wrong with it, in the words of the server whose dialect it is.
 pub fn scoring(
     body: &[u8],
-    columns: &[Column],
-    max_rows: u32,
+    inputs: Inputs<'_>,
+    policy: Policy<'_>,
     dialect: Dialect,
 ) -> Result<(Decoded, Form), DecodeError> {
-    let (first, form, names) = attempt(body, columns, max_rows, dialect, None)?;
-    match first {
-        Some(decoded) => Ok((decoded, form)),
-        // The data stood before the columns' names, which are known now.
-        None => match attempt(body, columns, max_rows, dialect, Some(names.unwrap_or_default()))? {
-            (Some(decoded), form, _) => Ok((decoded, form)),
-            (None, ..) => Err(DecodeError::Table("expected \"data\"".into())),
-        },
-    }
+    let forms = Forms { base64: true, ..Forms::default() };
+    with_tokens(body, forms, |body, forms| {
+        let read = |known| attempt(body, inputs, policy, forms, dialect, known);
+        let (first, form, frame) = read(None)?;
+        match first {
+            Some(decoded) => Ok((decoded, form)),
+            // The data stood before the columns' names, which are known now.
+            None => match read(Some(frame.unwrap_or_else(|| Frame::unnamed(inputs.columns))))? {
+                (Some(decoded), form, _) => Ok((decoded, form)),
+                (None, ..) => Err(DecodeError::Table("expected \"data\"".into())),
+            },
+        }
+    })
 }
 
-type Places = Vec<Option<usize>>;
-
-/// The rows, unless they stand before the names of their columns; then these names' places, if there are any.
+/// The rows, unless they stand before the names of their columns; then what these are, if there are any.
 fn attempt(
     body: &[u8],
-    columns: &[Column],
-    max_rows: u32,
+    inputs: Inputs<'_>,
+    policy: Policy<'_>,
+    forms: Forms,
     dialect: Dialect,
-    known: Option<Places>,
-) -> Result<(Option<Decoded>, Form, Option<Places>), DecodeError> {
+    known: Option<Frame>,
+) -> Result<(Option<Decoded>, Form, Option<Frame>), DecodeError> {
     let keys = if dialect == Dialect::Mlflow { Keys::Ignored } else { Keys::Refused };
-    let mut state = State::new(columns, keys, max_rows);
+    let mut state = State::new(inputs, keys, policy, forms);
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let mut seen = Seen { form: None, places: known, later: false };
+    let mut seen = Seen { form: None, frame: known, later: false };
     let envelope = Envelope { state: &mut state, dialect, seen: &mut seen };
     let parsed = envelope.deserialize(&mut deserializer).and_then(|()| deserializer.end());
     if seen.later && state.stop.is_none() && parsed.is_ok() {
-        let places = seen.places.unwrap_or_else(|| (0..columns.len()).map(Some).collect());
-        return Ok((None, Form::Split, Some(places)));
+        return Ok((None, Form::Split, seen.frame));
     }
     let decoded = state.finish(parsed)?;
     match seen.form {
@@ -110,8 +119,8 @@ fn attempt(
 /// What was found on the way.
 struct Seen {
     form: Option<Form>,
-    /// Which column each place of a row is.
-    places: Option<Places>,
+    /// What the columns of `dataframe_split` are, once their names were read.
+    frame: Option<Frame>,
     /// Whether rows were passed over, since their columns' names were not known yet.
     later: bool,
 }
@@ -147,16 +156,11 @@ impl<'de> Visitor<'de> for Envelope<'_, '_> {
                 }
                 continue;
             };
-            if seen.form.is_some() {
+            let before = seen.form;
+            let value = FormValue { state: &mut *state, seen: &mut *seen, form };
+            if map.next_value_seed(OrNull(value))?.is_some() && before.is_some() {
                 let problem = format!("{} Received more than one of them.", dialect.expected());
                 return Err(state.stop(DecodeError::Table(problem)));
-            }
-            seen.form = Some(form);
-            match form {
-                Form::Records => map.next_value_seed(Records(state))?,
-                Form::Split => map.next_value_seed(Split { state, seen })?,
-                Form::Instances => map.next_value_seed(Instances(state))?,
-                Form::Inputs => map.next_value_seed(ColumnLists(state))?,
             }
         }
         if seen.form.is_none() {
@@ -168,33 +172,53 @@ impl<'de> Visitor<'de> for Envelope<'_, '_> {
     }
 }
 
-/// A list of objects.
-struct Records<'a, 's>(&'a mut State<'s>);
+/// The rows in one of the forms.
+struct FormValue<'a, 's> {
+    state: &'a mut State<'s>,
+    seen: &'a mut Seen,
+    form: Form,
+}
 
-impl<'de> DeserializeSeed<'de> for Records<'_, '_> {
+impl<'de> DeserializeSeed<'de> for FormValue<'_, '_> {
     type Value = ();
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
+        let Self { state, seen, form } = self;
+        if seen.form.replace(form).is_some() {
+            // Not to be read into the same columns: that is an error of its own.
+            return IgnoredAny::deserialize(deserializer).map(drop);
+        }
+        match form {
+            Form::Records => Records(state).deserialize(deserializer),
+            Form::Split => Split { state, seen }.deserialize(deserializer),
+            Form::Instances => Instances(state).deserialize(deserializer),
+            Form::Inputs => ColumnLists(state).deserialize(deserializer),
+        }
     }
 }
 
-impl<'de> Visitor<'de> for Records<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of records")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        self.0.list = true;
-        while seq.next_element_seed(Row(self.0))?.is_some() {}
-        Ok(())
-    }
-}
-
-/// A name that may need no copy.
+/// The name of a frame's column: pandas has names that are numbers.
 #[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+#[serde(untagged)]
+enum Name<'a> {
+    #[serde(borrow)]
+    Text(Cow<'a, str>),
+    Whole(i64),
+    Number(f64),
+    Truth(bool),
+    Null(()),
+}
+
+impl Name<'_> {
+    fn text(self) -> String {
+        match self {
+            Self::Text(text) => text.into_owned(),
+            Self::Whole(number) => number.to_string(),
+            Self::Number(number) => number.to_string(),
+            Self::Truth(is_true) => is_true.to_string(),
+            Self::Null(()) => "null".into(),
+        }
+    }
+}
 
 /// `{"columns": […], "data": [[…], …]}`, and an `index` of no interest.
 struct Split<'a, 's> {
@@ -220,23 +244,18 @@ impl<'de> Visitor<'de> for Split<'_, '_> {
         let Self { state, seen } = self;
         let (mut named, mut filled) = (false, false);
         while let Some(key) = map.next_key_seed(Key)? {
-            match (&*key, &seen.places) {
+            match (&*key, &seen.frame) {
                 ("columns", _) if !named => {
                     named = true;
-                    let names = map.next_value::<Vec<Name<'de>>>()?;
-                    let places: Places = names.iter().map(|Name(name)| state.find(name, 0)).collect();
-                    for (place, Name(name)) in names.iter().enumerate() {
-                        if places[place].is_some() && places[..place].contains(&places[place]) {
-                            let problem = format!("column '{}' is named twice", shorten(name));
-                            return Err(state.stop(DecodeError::Table(problem)));
-                        }
-                    }
-                    seen.places = Some(places);
+                    let Some(names) = map.next_value::<Option<Vec<Name<'de>>>>()? else { continue };
+                    let names: Vec<_> = names.into_iter().map(Name::text).collect();
+                    let frame = Frame::of(names.iter().map(String::as_str), state.inputs);
+                    seen.frame = Some(frame.map_err(|problem| state.stop(DecodeError::Table(problem)))?);
                 }
                 ("index", _) => _ = map.next_value::<IgnoredAny>()?,
-                ("data", Some(places)) if !filled => {
+                ("data", Some(frame)) if !filled => {
                     filled = true;
-                    map.next_value_seed(ListRows { state, places })?;
+                    map.next_value_seed(ListRows { state, frame })?;
                 }
                 ("data", None) if !filled => {
                     filled = true;
@@ -259,9 +278,10 @@ impl<'de> Visitor<'de> for Split<'_, '_> {
 
 #[cfg(test)]
 mod tests {
-    use modelgate_columns::{Datatype, Values};
+    use modelgate_columns::{Column, Datatype, Values};
 
     use super::*;
+    use crate::json::decode::NameIndex;
 
     fn columns() -> Vec<Column> {
         vec![
@@ -272,7 +292,12 @@ mod tests {
     }
 
     fn decode(body: &str, dialect: Dialect) -> Result<(Decoded, Form), DecodeError> {
-        scoring(body.as_bytes(), &columns(), 3, dialect)
+        decode_for(&columns(), body, dialect)
+    }
+
+    fn decode_for(columns: &[Column], body: &str, dialect: Dialect) -> Result<(Decoded, Form), DecodeError> {
+        let inputs = Inputs { columns, names: &NameIndex::of(columns) };
+        scoring(body.as_bytes(), inputs, Policy { max_rows: 3, ..Policy::default() }, dialect)
     }
 
     #[test]
@@ -313,7 +338,7 @@ mod tests {
             (&matrix, r#"{"inputs":{"x":[[1,2],[3,4]]}}"#),
             (&plain, r#"{"instances":[1,[3]]}"#),
         ] {
-            let decoded = scoring(body.as_bytes(), columns, 3, Dialect::TensorFlow);
+            let decoded = decode_for(columns, body, Dialect::TensorFlow);
             assert_eq!(decoded.unwrap_or_else(|error| panic!("{body}: {error:?}")).0.batch.rows, 2);
         }
     }
@@ -350,5 +375,82 @@ mod tests {
         }
         let extra = decode(r#"{"instances":[{"n":1,"kind":"a","x":1}]}"#, Dialect::TensorFlow);
         assert!(matches!(extra, Err(DecodeError::Fields(_))), "{extra:?}");
+    }
+
+    #[test]
+    fn a_frame_of_a_matrix_is_its_values() {
+        let fixed = [Column::new("x", Datatype::F32, [-1, 3])];
+        let open = [Column::new("x", Datatype::F32, [-1, -1])];
+        for body in [
+            r#"{"dataframe_split":{"columns":["a","b","c"],"data":[[1,2.5,NaN],[4,5,-Infinity]]}}"#,
+            r#"{"dataframe_split":{"columns":[0,1,2],"data":[[1,2.5,NaN],[4,5,-Infinity]]}}"#,
+            r#"{"dataframe_split":{"columns":null,"index":null,"data":[[1,2.5,NaN],[4,5,-Infinity]]}}"#,
+            r#"{"dataframe_split":{"data":[[1,2.5,NaN],[4,5,-Infinity]]},"instances":null,"params":null}"#,
+            r#"{"inputs":null,"dataframe_split":{"data":[[1,2.5,NaN],[4,5,-Infinity]],"columns":[1.5,true,null]}}"#,
+            r#"{"dataframe_records":[{"a":1,"b":2.5,"c":NaN},{"c":-Infinity,"a":4,"b":5}]}"#,
+            r#"{"dataframe_records":[{"x":[1,2.5,NaN]},{"x":[4,5,-Infinity]}]}"#,
+            r#"{"dataframe_split":{"columns":["x"],"data":[[[1,2.5,NaN]],[[4,5,-Infinity]]]}}"#,
+        ] {
+            for columns in [&fixed, &open] {
+                let (decoded, _) =
+                    decode_for(columns, body, Dialect::Mlflow).unwrap_or_else(|error| panic!("{body}: {error:?}"));
+                let views = decoded.batch.views(columns).expect("well packed");
+                let Values::F32([1.0, 2.5, nan, 4.0, 5.0, f32::NEG_INFINITY]) = views[0].values else {
+                    panic!("{body}: {:?}", views[0].values)
+                };
+                assert!(nan.is_nan(), "{body}");
+            }
+        }
+        for (body, words) in [
+            (r#"{"dataframe_split":{"columns":["a","b"],"data":[[1,2]]}}"#, "which is 3"),
+            (r#"{"dataframe_split":{"columns":["a","b","c"],"data":[[1,2]]}}"#, "list_length"),
+            (r#"{"dataframe_records":[{"a":1,"b":2}]}"#, "which is 3"),
+            (r#"{"dataframe_records":[{"a":1,"b":2,"c":3,"d":4}]}"#, "which is 3"),
+            (r#"{"dataframe_records":[{"a":1,"b":2,"c":3},{"a":1,"b":2,"d":3}]}"#, "'d' is not in the first"),
+            (r#"{"dataframe_records":[{"a":1,"b":2,"c":3},{"a":1,"c":2}]}"#, "missing"),
+            (r#"{"dataframe_records":[{"a":1,"b":2,"b":3,"c":3}]}"#, "duplicate_key"),
+            (r#"{"dataframe_records":[{"a":1,"b":"x","c":3}]}"#, "float_type"),
+            (r#"{"dataframe_split":null}"#, "exactly one"),
+            (r#"{"dataframe_split":null,"inputs":[[1,2,3]],"instances":[[1,2,3]]}"#, "more than one"),
+        ] {
+            let error = format!("{:?}", decode_for(&fixed, body, Dialect::Mlflow).expect_err(body));
+            assert!(error.contains(words), "{body}: {error}");
+        }
+    }
+
+    #[test]
+    fn tensorflow_writes_bytes_and_single_values() {
+        let text = [Column::scalar("x", Datatype::Bytes)];
+        let named = [Column::scalar("b64", Datatype::Bytes)];
+        let pair = [Column::scalar("x", Datatype::Bytes), Column::scalar("n", Datatype::I64)];
+        let of = |columns: &[Column], body: &str| {
+            let (decoded, _) =
+                decode_for(columns, body, Dialect::TensorFlow).unwrap_or_else(|error| panic!("{body}: {error:?}"));
+            let views = decoded.batch.views(columns).expect("well packed");
+            let Values::Bytes(values) = views[0].values else { panic!("not bytes") };
+            values.data().to_vec()
+        };
+        for body in [
+            r#"{"instances":[{"b64":"/wBh"}]}"#,
+            r#"{"instances":[{"x":{"b64":"/wBh"}}]}"#,
+            r#"{"inputs":{"b64":"/wBh"}}"#,
+            r#"{"inputs":{"x":{"b64":"/wBh"}}}"#,
+            r#"{"inputs":{"x":[{"b64":"/wBh"}]},"signature_name":null}"#,
+            r#"{"inputs":[{"b64":"/wBh"}]}"#,
+        ] {
+            assert_eq!(of(&text, body), b"\xff\0a", "{body}");
+        }
+        assert_eq!(of(&named, r#"{"instances":[{"b64":"/wBh"}]}"#), b"/wBh", "a feature of that name");
+        assert_eq!(of(&pair, r#"{"instances":[{"n":1,"x":{"b64":"YQ"}}]}"#), b"a");
+        assert_eq!(of(&text, r#"{"inputs":"abc"}"#), b"abc");
+        for body in [
+            r#"{"instances":[{"x":{"b64":"!"}}]}"#,
+            r#"{"instances":[{"x":{"b64":"YQ","more":1}}]}"#,
+            r#"{"instances":[{"x":{"b64":1}}]}"#,
+        ] {
+            assert!(decode_for(&text, body, Dialect::TensorFlow).is_err(), "{body}");
+        }
+        let number = [Column::scalar("x", Datatype::F32)];
+        assert_eq!(decode_for(&number, r#"{"inputs":3}"#, Dialect::TensorFlow).expect("a value").0.batch.rows, 1);
     }
 }

@@ -6,14 +6,22 @@ use modelgate_columns::Column;
 use serde::de;
 use serde_json::Value;
 
-use super::builder::{Builder, pack};
+use super::{
+    builder::{Builder, Forms, pack},
+    model_key::MODEL_KEY,
+    names::Inputs,
+};
 use crate::tensor::Batch;
 
 /// Field errors told for one request; more of them would not help anybody.
 const MAX_FIELD_ERRORS: usize = 100;
 
+/// What is said of a column that the key naming the model hides.
+const HIDDEN: &str = "Field required: the key 'model' of this body names the model. Name the model in the path (POST \
+                      /predict/NAME), in ?model=NAME or in the header X-Model, then the key is this feature";
+
 /// Characters of a caller's value that an error repeats.
-const MAX_ECHO: usize = 100;
+pub(super) const MAX_ECHO: usize = 100;
 
 /// Why a body is not a batch.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,8 +48,13 @@ pub enum DecodeError {
     Fields(Vec<FieldError>),
     /// A table whose parts do not fit together; the whole text.
     Table(String),
-    /// The body names another model than the one it was decoded for.
-    OtherModel(String),
+    /// A row names another model than the one that the request is for.
+    OtherModel {
+        /// The one that the request is for.
+        asked: String,
+        /// The one that the row names.
+        named: String,
+    },
 }
 
 /// One bad field.
@@ -70,20 +83,50 @@ pub struct Decoded {
 
 /// What becomes of keys that are not columns.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Keys<'s> {
-    /// `model` must be this name; any other is an error.
+pub enum Keys<'s> {
+    /// `model` names the model, which must be this one, and is no column even where there is one of that name. Others are
+    /// errors.
     Named(&'s str),
+    /// This model is named elsewhere: `model` is a column like any other, and where there is none, may repeat the name.
+    /// Others are errors.
+    Given(&'s str),
     /// They are errors.
     Refused,
     /// They are passed over.
     Ignored,
 }
 
+/// What is taken beside the columns, and how much of all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Policy<'s> {
+    /// Rows of one body.
+    pub max_rows: u32,
+    /// Whether fields that are no columns are passed over; else they are errors.
+    pub ignores_extra: bool,
+    /// Columns that the bundle passes over by its own choice, sorted.
+    pub dropped: &'s [String],
+}
+
+impl Policy<'_> {
+    /// Whether a field that is no column is passed over.
+    pub fn passes_over(&self, field: &str) -> bool {
+        self.ignores_extra || self.drops(field)
+    }
+
+    /// Whether the bundle itself passes over this field.
+    pub fn drops(&self, field: &str) -> bool {
+        self.dropped.binary_search_by(|name| name.as_str().cmp(field)).is_ok()
+    }
+}
+
 /// A batch in the making.
 pub(super) struct State<'s> {
     pub(super) columns: &'s [Column],
+    pub(super) inputs: Inputs<'s>,
     pub(super) keys: Keys<'s>,
-    pub(super) max_rows: u32,
+    /// The column `model`, where the key of that name is not its value.
+    pub(super) hidden: Option<usize>,
+    pub(super) policy: Policy<'s>,
     pub(super) builders: Vec<Builder>,
     pub(super) rows: u32,
     pub(super) list: bool,
@@ -93,12 +136,16 @@ pub(super) struct State<'s> {
 }
 
 impl<'s> State<'s> {
-    pub(super) fn new(columns: &'s [Column], keys: Keys<'s>, max_rows: u32) -> Self {
+    pub(super) fn new(inputs: Inputs<'s>, keys: Keys<'s>, policy: Policy<'s>, forms: Forms) -> Self {
+        let columns = inputs.columns;
+        let builder = |column| Builder { forms, ..Builder::new(column) };
         Self {
             columns,
+            inputs,
             keys,
-            max_rows,
-            builders: columns.iter().map(Builder::new).collect(),
+            hidden: if let Keys::Named(_) = keys { inputs.names.model_column() } else { None },
+            policy,
+            builders: columns.iter().map(builder).collect(),
             rows: 0,
             list: false,
             errors: Vec::new(),
@@ -145,8 +192,9 @@ impl<'s> State<'s> {
     }
 
     pub(super) fn begin_row<E: de::Error>(&mut self) -> Result<(), E> {
-        if self.rows >= self.max_rows {
-            return Err(self.stop(DecodeError::TooManyRows { limit: self.max_rows }));
+        let limit = self.policy.max_rows;
+        if self.rows >= limit {
+            return Err(self.stop(DecodeError::TooManyRows { limit }));
         }
         Ok(())
     }
@@ -161,23 +209,36 @@ impl<'s> State<'s> {
                 builder.push_missing(column);
             } else {
                 let name = column.name.clone();
-                self.fault(&name, ("missing", "Field required".into()), Value::Null);
+                let message = if self.hidden == Some(place) { HIDDEN } else { "Field required" };
+                self.fault(&name, ("missing", message.into()), Value::Null);
             }
         }
         self.rows += 1;
     }
 
-    /// The column of that name; the one after the last is tried first, since clients keep their order.
-    pub(super) fn find(&self, name: &str, guess: usize) -> Option<usize> {
-        match self.columns.get(guess) {
-            Some(column) if column.name == name => Some(guess),
-            _ => self.columns.iter().position(|column| column.name == name),
-        }
+    /// Whether strings may come as `{"b64": …}`.
+    pub(super) fn takes_base64(&self) -> bool {
+        self.builders.first().is_some_and(|builder| builder.forms.base64)
+    }
+
+    /// Whether a key that is no column is passed over.
+    pub(super) fn passes_over(&self, key: &str) -> bool {
+        matches!(self.keys, Keys::Ignored) || self.policy.passes_over(key)
+    }
+
+    /// The column whose value a key is; the one after the last is tried first, since clients keep their order.
+    #[inline]
+    pub(super) fn find(&self, key: &str, guess: usize) -> Option<usize> {
+        self.inputs.find(key, guess).filter(|_| self.hidden.is_none() || key != MODEL_KEY)
     }
 }
 
 pub(super) fn shorten(text: &str) -> String {
-    match text.char_indices().nth(MAX_ECHO) {
+    shorten_to(text, MAX_ECHO)
+}
+
+pub(super) fn shorten_to(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }

@@ -1,13 +1,18 @@
 //! Rows as lists of values, and columns as lists of rows.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
-use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use modelgate_columns::Datatype;
+use serde::de::{
+    self, DeserializeSeed, Deserializer, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+    value::BorrowedStrDeserializer,
+};
 
 use super::{
-    cell::{Cell, Key},
+    cell::{BASE64_KEY, Cell, Key},
+    frame::Frame,
     row::Row,
-    state::{DecodeError, Keys, State},
+    state::{DecodeError, State},
 };
 
 /// A list of what each is: objects of features, lists in the columns' order, or, for a bundle of one column, its values.
@@ -28,9 +33,9 @@ impl<'de> Visitor<'de> for Instances<'_, '_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let places: Vec<_> = (0..self.0.columns.len()).map(Some).collect();
+        let frame = Frame::Columns((0..self.0.columns.len()).map(Some).collect());
         self.0.list = true;
-        while seq.next_element_seed(Instance { state: self.0, places: &places })?.is_some() {}
+        while seq.next_element_seed(Instance { state: self.0, frame: &frame })?.is_some() {}
         Ok(())
     }
 }
@@ -38,7 +43,7 @@ impl<'de> Visitor<'de> for Instances<'_, '_> {
 /// One row in any of these forms.
 struct Instance<'a, 's> {
     state: &'a mut State<'s>,
-    places: &'a [Option<usize>],
+    frame: &'a Frame,
 }
 
 impl Instance<'_, '_> {
@@ -87,13 +92,13 @@ impl<'de> Visitor<'de> for Instance<'_, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
-        Row(self.state).visit_map(map)
+        if is_only_bytes(self.state) { OnlyBytes(self.state).visit_map(map) } else { Row(self.state).visit_map(map) }
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<(), A::Error> {
         match self.state.columns {
             [column] if !column.inner_shape().is_empty() => self.value("a list", |cell| cell.visit_seq(seq)),
-            _ => ListRow { state: self.state, places: self.places }.visit_seq(seq),
+            _ => ListRow { state: self.state, frame: self.frame }.visit_seq(seq),
         }
     }
 
@@ -117,10 +122,70 @@ impl<'de> Visitor<'de> for Instance<'_, '_> {
     }
 }
 
-/// Rows that are lists; `places` says which column each place is, if any.
+/// Whether `{"b64": …}` by itself is a value of the only column, and no object of features.
+fn is_only_bytes(state: &State<'_>) -> bool {
+    let [column] = state.columns else { return false };
+    let is_string = column.datatype == Datatype::Bytes && column.inner_shape().iter().all(|&size| size == 1);
+    is_string && column.name != BASE64_KEY && state.takes_base64()
+}
+
+/// A row of an only column of strings: `{"b64": …}`, or an object with the column's name.
+struct OnlyBytes<'a, 's>(&'a mut State<'s>);
+
+impl<'de> Visitor<'de> for OnlyBytes<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with the column's name, or with b64")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Some(first) = map.next_key_seed(Key)? else {
+            self.0.end_row();
+            return Ok(());
+        };
+        if first != BASE64_KEY {
+            return Row(self.0).visit_map(Peeked { first: Some(first), rest: map });
+        }
+        let (Some(column), Some(builder)) = (self.0.columns.first(), self.0.builders.first_mut()) else {
+            return Ok(());
+        };
+        builder.seen = self.0.rows + 1;
+        let cell = Cell { column, builder, depth: 0 };
+        if let Some((fault, input)) = cell.visit_map(Peeked { first: Some(first), rest: map })? {
+            self.0.fault(&column.name, fault, input);
+        }
+        self.0.end_row();
+        Ok(())
+    }
+}
+
+/// An object whose first key was read already.
+pub(super) struct Peeked<'de, A> {
+    pub(super) first: Option<Cow<'de, str>>,
+    pub(super) rest: A,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Peeked<'de, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
+        match self.first.take() {
+            Some(Cow::Borrowed(key)) => seed.deserialize(BorrowedStrDeserializer::new(key)).map(Some),
+            Some(Cow::Owned(key)) => seed.deserialize(key.into_deserializer()).map(Some),
+            None => self.rest.next_key_seed(seed),
+        }
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        self.rest.next_value_seed(seed)
+    }
+}
+
+/// Rows that are lists; `frame` says what their values are.
 pub(super) struct ListRows<'a, 's> {
     pub(super) state: &'a mut State<'s>,
-    pub(super) places: &'a [Option<usize>],
+    pub(super) frame: &'a Frame,
 }
 
 impl<'de> DeserializeSeed<'de> for ListRows<'_, '_> {
@@ -139,7 +204,7 @@ impl<'de> Visitor<'de> for ListRows<'_, '_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         self.state.list = true;
-        while seq.next_element_seed(ListRow { state: self.state, places: self.places })?.is_some() {}
+        while seq.next_element_seed(ListRow { state: self.state, frame: self.frame })?.is_some() {}
         Ok(())
     }
 }
@@ -147,7 +212,7 @@ impl<'de> Visitor<'de> for ListRows<'_, '_> {
 /// One of them.
 struct ListRow<'a, 's> {
     state: &'a mut State<'s>,
-    places: &'a [Option<usize>],
+    frame: &'a Frame,
 }
 
 impl<'de> DeserializeSeed<'de> for ListRow<'_, '_> {
@@ -168,7 +233,19 @@ impl<'de> Visitor<'de> for ListRow<'_, '_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         let state = self.state;
         let mut count = 0;
-        for place in self.places {
+        let places = match (self.frame, state.columns, state.builders.as_mut_slice()) {
+            (Frame::Columns(places), ..) => places,
+            (Frame::Matrix, [column, ..], [builder, ..]) => {
+                builder.seen = state.rows + 1;
+                if let Some((fault, input)) = (Cell { column, builder, depth: 0 }).visit_seq(seq)? {
+                    state.fault(&column.name, fault, input);
+                }
+                state.end_row();
+                return Ok(());
+            }
+            (Frame::Matrix, ..) => return Ok(()),
+        };
+        for place in places {
             let Some(place) = *place else {
                 count += usize::from(seq.next_element::<IgnoredAny>()?.is_some());
                 continue;
@@ -190,8 +267,8 @@ impl<'de> Visitor<'de> for ListRow<'_, '_> {
         while seq.next_element::<IgnoredAny>()?.is_some() {
             count += 1;
         }
-        if count != self.places.len() {
-            let (row, expected) = (state.rows, self.places.len());
+        if count != places.len() {
+            let (row, expected) = (state.rows, places.len());
             let problem = format!("row {row}: expected {expected} values, one for each column, got {count}");
             return Err(state.stop(DecodeError::Table(problem)));
         }
@@ -200,8 +277,24 @@ impl<'de> Visitor<'de> for ListRow<'_, '_> {
     }
 }
 
-/// An object of columns, each a list with a value for each row, or the value of an only row.
+/// An object of columns, each a list with a value for each row, or the value of an only row; for a bundle of one column
+/// also its rows or its value alone.
 pub(super) struct ColumnLists<'a, 's>(pub(super) &'a mut State<'s>);
+
+impl ColumnLists<'_, '_> {
+    /// The value of the only column.
+    fn alone<E: de::Error>(self, put: impl FnOnce(ColumnList<'_, '_>) -> Result<(), E>) -> Result<(), E> {
+        let state = self.0;
+        if state.columns.len() != 1 {
+            let problem = "expected an object of columns, or a list of rows, got a value by itself";
+            return Err(state.stop(DecodeError::Table(problem.into())));
+        }
+        state.list = true;
+        state.begin_row()?;
+        state.builders.iter_mut().for_each(|builder| builder.seen = 1);
+        put(ColumnList { state, place: 0 })
+    }
+}
 
 impl<'de> DeserializeSeed<'de> for ColumnLists<'_, '_> {
     type Value = ();
@@ -221,15 +314,38 @@ impl<'de> Visitor<'de> for ColumnLists<'_, '_> {
         Instances(self.0).visit_seq(seq)
     }
 
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<(), E> {
+        self.alone(|column| column.visit_bool(value))
+    }
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<(), E> {
+        self.alone(|column| column.visit_i64(value))
+    }
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<(), E> {
+        self.alone(|column| column.visit_u64(value))
+    }
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<(), E> {
+        self.alone(|column| column.visit_f64(value))
+    }
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<(), E> {
+        self.alone(|column| column.visit_str(value))
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let state = self.0;
         state.list = true;
         let mut rows: Option<(String, u32)> = None;
         let mut guess = 0;
+        let first = map.next_key_seed(Key)?;
+        if first.as_deref() == Some(BASE64_KEY) && is_only_bytes(state) {
+            state.begin_row()?;
+            state.builders.iter_mut().for_each(|builder| builder.seen = 1);
+            return ColumnList { state, place: 0 }.visit_map(Peeked { first, rest: map });
+        }
+        let mut map = Peeked { first, rest: map };
         while let Some(key) = map.next_key_seed(Key)? {
             let Some(place) = state.find(&key, guess) else {
                 map.next_value::<IgnoredAny>()?;
-                if !matches!(state.keys, Keys::Ignored) {
+                if !state.passes_over(&key) {
                     let problem = format!("unknown column '{}'", super::state::shorten(&key));
                     return Err(state.stop(DecodeError::Table(problem)));
                 }
@@ -337,5 +453,8 @@ impl<'de> Visitor<'de> for ColumnList<'_, '_> {
     }
     fn visit_unit<E: de::Error>(self) -> Result<(), E> {
         self.put(|cell| cell.visit_unit())
+    }
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        self.put(|cell| cell.visit_map(map))
     }
 }

@@ -45,8 +45,7 @@ pub(super) fn write(totals: &BTreeMap<&str, Totals>) -> String {
     let mut rows = String::new();
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
     for (operator, totals) in totals {
-        let refused: Vec<String> =
-            totals.refused.iter().map(|(reason, count)| format!("{count}: {reason}")).collect();
+        let refused: Vec<String> = totals.refused.iter().map(|(reason, count)| format!("{count}: {reason}")).collect();
         for (reason, count) in &totals.exempt {
             *reasons.entry(reason).or_default() += count;
         }

@@ -1,0 +1,172 @@
+//! The key of a body that names the model, read before the body is decoded: which columns the rest is decoded into
+//! depends on it.
+
+use std::borrow::Cow;
+
+use memchr::{memchr2, memmem};
+
+/// The key beside the features that names the model.
+pub const MODEL_KEY: &str = "model";
+
+/// What a body's key `model` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelKey<'b> {
+    /// There is none, or it is null.
+    Absent,
+    /// A name.
+    Name(Cow<'b, str>),
+    /// Something else, which can only be the value of a feature.
+    Value,
+}
+
+impl ModelKey<'_> {
+    /// Without a borrow.
+    pub fn into_owned(self) -> ModelKey<'static> {
+        match self {
+            Self::Absent => ModelKey::Absent,
+            Self::Name(name) => ModelKey::Name(name.into_owned().into()),
+            Self::Value => ModelKey::Value,
+        }
+    }
+}
+
+/// The key of an object, or of the first object of a list. Bodies are not checked here: of one that is no JSON, any
+/// answer will do.
+pub fn model_key(body: &[u8]) -> ModelKey<'_> {
+    let Some((first, rest)) = after_space(body).split_first() else { return ModelKey::Absent };
+    match first {
+        b'{' if !may_have(rest) => ModelKey::Absent,
+        b'{' => last_key(rest).map_or_else(|| search(rest), |name| ModelKey::Name(name.into())),
+        b'[' => after_space(rest).strip_prefix(b"{").map_or(ModelKey::Absent, search),
+        _ => ModelKey::Absent,
+    }
+}
+
+/// Whether the key may be in there, as it is or with letters escaped: all of its letters have codes from U+0060 to U+006F.
+fn may_have(object: &[u8]) -> bool {
+    memmem::find(object, b"\"model\"").is_some() || memmem::find(object, b"\\u006").is_some()
+}
+
+/// The name, where the key is the object's last and its value a plain string, as most clients write it.
+fn last_key(object: &[u8]) -> Option<&str> {
+    let rest = object.trim_ascii_end().strip_suffix(b"}")?.trim_ascii_end().strip_suffix(b"\"")?;
+    let start = memchr::memrchr(b'"', rest)? + 1;
+    let (before, name) = rest.split_at_checked(start)?;
+    let before = before.strip_suffix(b"\"")?.trim_ascii_end().strip_suffix(b":")?.trim_ascii_end();
+    let before = before.strip_suffix(b"\"model\"")?.trim_ascii_end();
+    // After anything else the quotes are those of another string.
+    let is_key = before.last().is_none_or(|&byte| byte == b',');
+    str::from_utf8(name).ok().filter(|name| is_key && !name.contains('\\'))
+}
+
+/// Key by key from the start, no further than to the key.
+fn search(object: &[u8]) -> ModelKey<'_> {
+    let mut rest = after_space(object);
+    loop {
+        let Some((key, after)) = string(rest) else { return ModelKey::Absent };
+        let Some(value) = after_space(after).strip_prefix(b":") else { return ModelKey::Absent };
+        if unescaped(key).is_some_and(|key| key == MODEL_KEY) {
+            return match string(after_space(value)) {
+                Some((name, _)) => unescaped(name).map_or(ModelKey::Absent, ModelKey::Name),
+                None if after_space(value).starts_with(b"null") => ModelKey::Absent,
+                None => ModelKey::Value,
+            };
+        }
+        let Some(next) = after_value(value) else { return ModelKey::Absent };
+        rest = after_space(next);
+    }
+}
+
+/// What follows the comma after a value; `None` at the object's end.
+fn after_value(mut rest: &[u8]) -> Option<&[u8]> {
+    let mut depth = 0usize;
+    loop {
+        let (byte, after) = rest.split_first()?;
+        match byte {
+            b'"' => {
+                rest = string(rest)?.1;
+                continue;
+            }
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.checked_sub(1)?,
+            b',' if depth == 0 => return Some(after),
+            _ => {}
+        }
+        rest = after;
+    }
+}
+
+/// A string as it is written, without its quotes, and what follows it.
+fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let text = bytes.strip_prefix(b"\"")?;
+    let mut at = 0;
+    loop {
+        at += memchr2(b'"', b'\\', text.get(at..)?)?;
+        if text[at] == b'"' {
+            return Some((&text[..at], &text[at + 1..]));
+        }
+        at += 2;
+    }
+}
+
+fn unescaped(raw: &[u8]) -> Option<Cow<'_, str>> {
+    if !raw.contains(&b'\\') {
+        return str::from_utf8(raw).ok().map(Cow::Borrowed);
+    }
+    serde_json::from_slice::<String>(&[b"\"", raw, b"\""].concat()).ok().map(Cow::Owned)
+}
+
+fn after_space(bytes: &[u8]) -> &[u8] {
+    bytes.trim_ascii_start()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_found_wherever_it_stands() {
+        for (body, expected) in [
+            (r#"{"a":1,"model":"m"}"#, Some("m")),
+            ("{\"a\" : 1 , \"model\" : \"m\" } \n", Some("m")),
+            (r#"{"model":"m","a":1}"#, Some("m")),
+            (r#"{"model":"m"}"#, Some("m")),
+            (r#" { "x" : {"model":"inner"}, "y":[{"model":"inner"},"]}"], "model":"m", "z":-1e5 }"#, Some("m")),
+            (r#"{"x":{"model":"inner"}}"#, None),
+            (r#"{"x":[{"model":"inner"}]}"#, None),
+            (r#"{"x":"\",\"model\":\"no\"}"}"#, None),
+            (r#"{"x":"a\\","model":"m"}"#, Some("m")),
+            (r#"{"a":1,"\u006dodel":"m"}"#, Some("m")),
+            (r#"{"a":NaN,"mod\u0065l":"m\u00e9","b":2}"#, Some("mé")),
+            (r#"{"a":1,"model":"a b"}"#, Some("a b")),
+            (r#"{"a":1,"model":"模型一"}"#, Some("模型一")),
+            (r#"{"a":1,"model":"q\"r"}"#, Some("q\"r")),
+            (r#"{"a":1,"model":null}"#, None),
+            (r#"{"a":1,"models":"m"}"#, None),
+            (r#"{"a":"model"}"#, None),
+            (r#"[{"a":1,"model":"m"},{"a":2,"model":"n"}]"#, Some("m")),
+            (r#"[{"a":1},{"a":2,"model":"n"}]"#, None),
+            ("[1]", None),
+            ("{", None),
+            (r#"{"model"#, None),
+            ("", None),
+        ] {
+            let found = match model_key(body.as_bytes()) {
+                ModelKey::Name(name) => Some(name.into_owned()),
+                ModelKey::Absent => None,
+                ModelKey::Value => panic!("{body}"),
+            };
+            assert_eq!(found.as_deref(), expected, "{body}");
+        }
+        assert_eq!(model_key(br#"{"model":7}"#), ModelKey::Value);
+        assert_eq!(model_key(br#"{"model":["m"],"a":1}"#), ModelKey::Value);
+    }
+
+    /// Of two keys of that name, either may be found: the decoder refuses the body.
+    #[test]
+    fn a_plain_name_is_borrowed() {
+        for body in [r#"{"a":1,"model":"m"}"#, r#"{"model":"m","a":1}"#] {
+            assert!(matches!(model_key(body.as_bytes()), ModelKey::Name(Cow::Borrowed("m"))), "{body}");
+        }
+    }
+}
