@@ -1,9 +1,11 @@
 //! The Open Inference Protocol over gRPC, on the same port as everything else: its service, health and reflection.
 
+mod compression;
 mod convert;
 mod health;
 mod service;
 mod status;
+mod stream;
 
 use axum::{
     Router,
@@ -11,6 +13,7 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
+use tonic::codec::CompressionEncoding;
 use tonic_health::pb::health_server::HealthServer;
 
 use self::{
@@ -38,6 +41,7 @@ pub(crate) mod proto {
 /// The services under the paths that gRPC gives them.
 pub(crate) fn routes(app: &App, with_admin: bool) -> Router<App> {
     let mut router = inference(app, with_admin, &["{method}"])
+        .merge(streams(app))
         .route_service("/grpc.health.v1.Health/{method}", HealthServer::new(Health::new(app.clone())));
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -71,11 +75,27 @@ fn inference(app: &App, with_admin: bool, methods: &[&str]) -> Router<App> {
     methods.iter().fold(Router::new(), route).layer(middleware::from_fn_with_state(app.clone(), whole))
 }
 
+/// Streams of requests, which are never read whole.
+fn streams(app: &App) -> Router<App> {
+    let service = GrpcInferenceServiceServer::new(Inference::new(app.clone(), false))
+        .max_decoding_message_size(app.http.max_body)
+        .max_encoding_message_size(usize::MAX)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Deflate);
+    Router::new()
+        .route_service("/inference.GRPCInferenceService/ModelStreamInfer", service)
+        .layer(middleware::from_fn_with_state(app.clone(), stream::bounded))
+}
+
 /// Reads a request whole before it is handled, within the limits that HTTP's bodies have.
 async fn whole(State(app): State<App>, request: Request, next: Next) -> Response {
-    let (head, body) = request.into_parts();
-    match body::read_rope(&app, &head.headers, body).await {
-        Ok(body) => next.run(Request::from_parts(head, body.into_bytes().into())).await,
-        Err(error) => status(&error).into_http::<axum::body::Body>().into_response(),
+    let (mut head, body) = request.into_parts();
+    let body = match body::read_rope(&app, &head.headers, body).await {
+        Ok(body) => compression::inflated(&app, &mut head.headers, body.into_bytes()).await,
+        Err(error) => Err(status(&error)),
+    };
+    match body {
+        Ok(body) => next.run(Request::from_parts(head, body.into())).await,
+        Err(status) => status.into_http::<axum::body::Body>().into_response(),
     }
 }

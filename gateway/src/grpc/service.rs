@@ -1,8 +1,13 @@
 //! The inference service.
 
-use std::time::{Duration, Instant};
+use std::{
+    borrow::Cow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use tonic::{Request, Response, Status, metadata::MetadataMap};
+use tokio::sync::Semaphore;
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use super::{
     convert,
@@ -17,32 +22,35 @@ use super::{
         model_metadata_response::TensorMetadata, repository_index_response::ModelIndex,
     },
     status::status,
+    stream,
 };
 use crate::{
     app::{App, Metadata},
     catalog::State,
     error::Error,
     generation::Generation,
-    http::{origin::Origin, reply},
+    http::{named, origin::Origin, reply},
     oip::{
         describe::{EXTENSIONS, PLATFORM, TritonType},
-        input, output,
+        input, output, shown,
         statistics::{self, ModelStatistics as Statistics},
     },
     swap::Wish,
     workers::{Priority, Terms},
 };
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Inference {
     app: App,
     /// Whether calls that change what is served are taken here.
     with_admin: bool,
+    /// Places for streams.
+    pub(super) streams: Arc<Semaphore>,
 }
 
 impl Inference {
     pub(super) fn new(app: App, with_admin: bool) -> Self {
-        Self { app, with_admin }
+        Self { app, with_admin, streams: Arc::new(Semaphore::new(stream::MAX_STREAMS)) }
     }
 
     /// Changes what is served, for callers who may.
@@ -57,8 +65,15 @@ impl Inference {
         control.wish(model, wish).await
     }
 
-    async fn infer(&self, metadata: &MetadataMap, request: &ModelInferRequest) -> Result<ModelInferResponse, Error> {
-        let generation = self.app.resolve(Some(&request.model_name), named(&request.model_version)).await?;
+    /// Answers a request, within `timeout` where there is one.
+    pub(super) async fn infer(
+        &self,
+        metadata: &MetadataMap,
+        request: &ModelInferRequest,
+        timeout: Option<Duration>,
+    ) -> Result<ModelInferResponse, Error> {
+        let name = model_name(metadata, &request.model_name)?;
+        let generation = self.app.resolve(Some(&name), version_of(&request.model_version)).await?;
         let started = Instant::now();
         let read = || {
             let parameters = convert::parameters(&request.parameters)?;
@@ -67,9 +82,9 @@ impl Inference {
             let binary = crate::oip::request::Parameters { binary_data_output: Some(true), ..parameters };
             let chosen = output::choose(&requested, &binary, &generation)?;
             let inputs = convert::inputs(&request.inputs, &request.raw_input_contents)?;
-            Ok((parameters, chosen, input::pack(&inputs, &generation)?, timeout(metadata)?))
+            Ok((parameters, chosen, input::pack(&inputs, &generation)?))
         };
-        let (parameters, chosen, packed, timeout) = read().map_err(|error| generation.refused(error))?;
+        let (parameters, chosen, packed) = read().map_err(|error| generation.refused(error))?;
         self.app.metrics.copied_to_columns.inc_by(packed.copied as u64);
         generation.metrics.decode_us.inc_by(reply::micros(started));
 
@@ -89,13 +104,25 @@ impl Inference {
     }
 }
 
+/// The model that a request names in its message or in `x-model`.
+fn model_name<'r>(metadata: &'r MetadataMap, in_message: &'r str) -> Result<Cow<'r, str>, Error> {
+    match named::in_header(metadata.as_ref())? {
+        Some(name) if in_message.is_empty() || name == in_message => Ok(name),
+        Some(other) => {
+            let (name, other) = (shown(in_message), shown(&other));
+            Err(Error::BadRequest(format!("a request is for one model: it names '{name}', x-model names '{other}'")))
+        }
+        None => Ok(in_message.into()),
+    }
+}
+
 /// An empty version is none.
-fn named(version: &str) -> Option<&str> {
+fn version_of(version: &str) -> Option<&str> {
     Some(version).filter(|version| !version.is_empty())
 }
 
 /// The deadline that gRPC's own header sets: up to eight digits and a unit.
-fn timeout(metadata: &MetadataMap) -> Result<Option<Duration>, Error> {
+pub(super) fn timeout(metadata: &MetadataMap) -> Result<Option<Duration>, Error> {
     let Some(value) = metadata.get("grpc-timeout") else { return Ok(None) };
     let text = value.to_str().unwrap_or_default();
     let parsed = text.split_at_checked(text.len().saturating_sub(1)).and_then(|(digits, unit)| {
@@ -198,7 +225,8 @@ impl GrpcInferenceService for Inference {
     async fn model_ready(&self, request: Request<ModelReadyRequest>) -> Result<Response<ModelReadyResponse>, Status> {
         let ModelReadyRequest { name, version } = request.into_inner();
         // A model that is unknown is no error here: the client asks whether it may send requests.
-        let ready = self.app.status(&name, named(&version)).is_ok_and(|known| known.in_reach) && self.app.is_ready();
+        let ready =
+            self.app.status(&name, version_of(&version)).is_ok_and(|known| known.in_reach) && self.app.is_ready();
         Ok(Response::new(ModelReadyResponse { ready }))
     }
 
@@ -219,14 +247,25 @@ impl GrpcInferenceService for Inference {
     ) -> Result<Response<ModelMetadataResponse>, Status> {
         let ModelMetadataRequest { name, version } = request.into_inner();
         let Metadata { name, signature, versions } =
-            self.app.metadata(&name, named(&version)).await.map_err(|error| status(&error))?;
+            self.app.metadata(&name, version_of(&version)).await.map_err(|error| status(&error))?;
         let (inputs, outputs) = (tensors(&signature.inputs), tensors(&signature.outputs));
         Ok(Response::new(ModelMetadataResponse { name, versions, platform: PLATFORM.into(), inputs, outputs }))
     }
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Result<Response<ModelInferResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        self.infer(&metadata, &request).await.map(Response::new).map_err(|error| status(&error))
+        let timeout = timeout(&metadata).map_err(|error| status(&error))?;
+        self.infer(&metadata, &request, timeout).await.map(Response::new).map_err(|error| status(&error))
+    }
+
+    type ModelStreamInferStream = stream::Answers;
+
+    async fn model_stream_infer(
+        &self,
+        request: Request<Streaming<ModelInferRequest>>,
+    ) -> Result<Response<stream::Answers>, Status> {
+        let (metadata, _, requests) = request.into_parts();
+        stream::answers(self, metadata, requests).map(Response::new)
     }
 
     async fn model_config(
@@ -234,7 +273,7 @@ impl GrpcInferenceService for Inference {
         request: Request<ModelConfigRequest>,
     ) -> Result<Response<ModelConfigResponse>, Status> {
         let ModelConfigRequest { name, version } = request.into_inner();
-        let generation = self.app.look(&name, named(&version)).await.map_err(|error| status(&error))?;
+        let generation = self.app.look(&name, version_of(&version)).await.map_err(|error| status(&error))?;
         Ok(Response::new(ModelConfigResponse { config: Some(config(&generation)) }))
     }
 
@@ -247,7 +286,7 @@ impl GrpcInferenceService for Inference {
         let all = if name.is_empty() {
             self.app.catalog.live().iter().map(|generation| Statistics::of(generation)).collect()
         } else {
-            self.app.statistics(&name, named(&version)).map_err(|error| status(&error))?
+            self.app.statistics(&name, version_of(&version)).map_err(|error| status(&error))?
         };
         let model_stats = all.into_iter().map(model_statistics).collect();
         Ok(Response::new(ModelStatisticsResponse { model_stats }))

@@ -105,6 +105,17 @@ def triton_grpc(url):
         outputs = [triton.InferRequestedOutput("prediction")]
         result = client.infer(MODEL, tensors(triton, 1), outputs=outputs)
         assert len(result.get_response().outputs) == 1
+        for algorithm in ["gzip", "deflate"]:
+            result = client.infer(MODEL, tensors(triton), compression_algorithm=algorithm)
+            assert (result.as_numpy("prediction") == LABELS).all()
+        triton_stream(client, triton)
+        result = client.infer("", tensors(triton), headers={"x-model": MODEL})
+        assert (result.as_numpy("prediction") == LABELS).all()
+        try:
+            client.infer(MODEL, tensors(triton), headers={"x-model": "nobody"})
+            raise AssertionError("two models in one request")
+        except InferenceServerException as error:
+            assert "INVALID_ARGUMENT" in error.status(), error
         statistics = client.get_inference_statistics(MODEL).model_stats[0]
         assert statistics.inference_count >= ROWS and statistics.inference_stats.success.count >= 2
         assert client.get_model_repository_index().models[0].state == "READY"
@@ -125,6 +136,40 @@ def triton_grpc(url):
             raise AssertionError("anybody may unload models")
         except InferenceServerException as error:
             assert "PERMISSION_DENIED" in error.status(), error
+
+
+def triton_stream(client, triton):
+    """Requests of one stream: answered in order, errors within it, and with a status where the client asks for that."""
+    import queue
+
+    for compression in [None, "gzip", "deflate"]:
+        answers = queue.Queue()
+        client.start_stream(lambda result, error: answers.put((result, error)), compression_algorithm=compression)
+        for number in range(1, 9):
+            client.async_stream_infer(MODEL, tensors(triton, number), request_id=str(number))
+        client.async_stream_infer("nobody", tensors(triton, 1), request_id="9")
+        client.async_stream_infer(MODEL, tensors(triton, 10), request_id="10")
+        for number in range(1, 9):
+            result, error = answers.get(timeout=60)
+            assert error is None, error
+            assert result.get_response().id == str(number), "in order"
+            assert (result.as_numpy("prediction") == LABELS[:number]).all()
+        result, error = answers.get(timeout=60)
+        assert result is None and "nobody" in error.message(), error
+        result, error = answers.get(timeout=60)
+        assert error is None and result.get_response().id == "10", "the stream goes on"
+        client.stop_stream()
+    answers = queue.Queue()
+    client.start_stream(lambda result, error: answers.put((result, error)), headers={"triton_grpc_error": "true"})
+    client.async_stream_infer("nobody", tensors(triton, 1))
+    result, error = answers.get(timeout=60)
+    assert result is None and "NOT_FOUND" in str(error), error
+    client.stop_stream()
+    answers = queue.Queue()
+    client.start_stream(lambda result, error: answers.put((result, error)), stream_timeout=0.2)
+    result, error = answers.get(timeout=60)
+    assert result is None and "DEADLINE_EXCEEDED" in str(error), error
+    client.stop_stream()
 
 
 def grpc_limits(url):
@@ -270,7 +315,10 @@ def kserve(url):
         first = InferenceRESTClient(RESTConfig(protocol="v1", retries=0))
         assert await first.is_server_live(url) and await first.is_model_ready(url, MODEL)
         rows = [dict(zip(DATA["columns"], row)) for row in DATA["rows"][:3]]
-        assert await first.infer(url, {"instances": rows}, model_name=MODEL) == {"predictions": list(LABELS[:3])}
+        # Of a model with several outputs each row is an object of them.
+        predictions = (await first.infer(url, {"instances": rows}, model_name=MODEL))["predictions"]
+        assert [row["prediction"] for row in predictions] == list(LABELS[:3]), predictions
+        assert all(len(row["probabilities"]) == 7 for row in predictions), predictions
         await first.close()
 
     asyncio.run(use())
