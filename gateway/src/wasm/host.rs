@@ -10,7 +10,7 @@ use wasmtime::{
 };
 
 use crate::wasm::{
-    contract::{WitError, WitLevel, WitSignature},
+    contract::{Problem, WitError, WitLevel, WitSignature},
     engine::WasmEngine,
 };
 
@@ -228,6 +228,9 @@ fn compute(
             Ok(Ok(outputs))
         }
         Err(ComputeError::Deadline) => Err(HostStop::Deadline.into()),
+        Err(ComputeError::Invalid { column, row, message }) => {
+            Ok(Err(WitError::InvalidInput(vec![Problem { column, row, message }])))
+        }
         Err(ComputeError::Input(error)) => Ok(Err(WitError::Model(format!("the model's input: {error}")))),
         Err(ComputeError::Model(message)) => Ok(Err(WitError::Model(message))),
     }

@@ -12,7 +12,10 @@ use crate::{
     generation::{Generation, Runner},
     metrics::Metrics,
     tensor::Batch,
-    wasm::instance::{ChainError, TrapCause},
+    wasm::{
+        contract::Problem,
+        instance::{ChainError, TrapCause},
+    },
 };
 
 /// Generations of which a thread keeps instances; beyond that, those longest unused are let go.
@@ -148,6 +151,14 @@ fn outgrown(cause: TrapCause, generation: &Generation, batch: &Batch) -> Option<
     is_large.then_some(limit)
 }
 
+/// A problem's column is one that the caller sent: a column that a stage made of others stands in the message instead.
+fn name_own_column(problem: &mut Problem, generation: &Generation) {
+    let is_own = |name: &String| generation.signature.inputs.iter().any(|column| column.name == *name);
+    if let Some(inner) = problem.column.take_if(|name| !is_own(name)) {
+        problem.message = format!("the model's input '{inner}': {}", problem.message);
+    }
+}
+
 /// Counts and logs what the caller need not know.
 pub(super) fn explain(error: ChainError, generation: &Generation, batch: &Batch) -> Error {
     let model = generation.name.as_str();
@@ -164,6 +175,7 @@ pub(super) fn explain(error: ChainError, generation: &Generation, batch: &Batch)
     match error {
         ChainError::Invalid(mut problems) => {
             problems.truncate(MAX_PROBLEMS);
+            problems.iter_mut().for_each(|problem| name_own_column(problem, generation));
             Error::Problems(problems)
         }
         ChainError::Trap { cause: TrapCause::Deadline, .. } => {

@@ -6,6 +6,7 @@ mod admin;
 mod bad_bundles;
 mod bad_input;
 mod bad_releases;
+mod bad_values;
 mod batching;
 mod cli;
 mod clients;

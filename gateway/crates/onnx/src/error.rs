@@ -43,6 +43,16 @@ pub enum ComputeError {
     /// The packed inputs are not what the signature says.
     #[error(transparent)]
     Input(#[from] LayoutError),
+    /// The caller's values are no input of the graph: an index out of range, a text that is no number.
+    #[error("{message}")]
+    Invalid {
+        /// The input that has the value, if it is known.
+        column: Option<String>,
+        /// The row that has the value, counted from 0, if it is known.
+        row: Option<u32>,
+        /// What is wrong with it.
+        message: String,
+    },
     /// The deadline passed.
     #[error("the deadline passed")]
     Deadline,

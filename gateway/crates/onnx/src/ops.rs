@@ -5,11 +5,15 @@
 
 mod attributes;
 mod binarizer;
+mod compress;
 mod decimal;
 mod dense;
 mod extract;
 mod feature_vectorizer;
+mod gather;
 mod imputer;
+mod integer_conv;
+mod invalid;
 mod kernel;
 mod label;
 mod label_encoder;
@@ -17,14 +21,28 @@ pub mod labels;
 mod layers;
 mod linear;
 mod lookup;
+mod non_zero;
 mod normalizer;
 mod one_hot;
+mod one_hot_depth;
 mod opaque;
+mod pad;
 mod pattern;
+mod pick;
+mod pool;
 pub mod post;
 mod q_linear_mat_mul;
+mod quantize;
+mod recurrent;
 mod regex_full_match;
+mod resize;
+mod reverse_sequence;
+mod scaled_mat_mul;
 mod scaler;
+mod scatter;
+mod settled;
+mod shapes;
+mod slice;
 mod stock;
 mod string_concat;
 mod string_normalizer;
@@ -33,22 +51,31 @@ mod svm;
 mod texts;
 mod tfidf_vectorizer;
 mod tokenizer;
+mod top_k;
 pub mod tree;
 mod values;
+mod window;
 mod zip_map;
 
 use tract_onnx::Onnx;
 use tract_onnx::pb::NodeProto;
 
+pub(super) use self::invalid::InvalidValue;
 use self::kernel::Operator;
 pub(super) use self::kernel::{KernelOp, OWN};
 pub(super) use self::layers::is_plain_gemm;
 
-const OPERATORS: [Operator; 32] = [
+const OPERATORS: [Operator; 69] = [
     binarizer::OPERATOR,
+    compress::OPERATOR,
     extract::OPERATOR,
     feature_vectorizer::OPERATOR,
+    gather::ELEMENTS,
+    gather::GATHER,
+    gather::ND,
     imputer::OPERATOR,
+    integer_conv::CONV_INTEGER,
+    integer_conv::Q_LINEAR_CONV,
     label_encoder::CATEGORY_MAPPER,
     label_encoder::LABEL_ENCODER,
     label::OPERATOR,
@@ -57,13 +84,43 @@ const OPERATORS: [Operator; 32] = [
     layers::MAT_MUL,
     linear::CLASSIFIER,
     linear::REGRESSOR,
+    non_zero::OPERATOR,
     normalizer::OPERATOR,
     one_hot::OPERATOR,
+    one_hot_depth::OPERATOR,
     opaque::EINSUM,
     opaque::MAT_MUL_INTEGER,
+    pad::OPERATOR,
+    pool::AVERAGE,
+    pool::GLOBAL_LP,
+    pool::GLOBAL_MAX,
+    pool::LP,
+    pool::MAX,
     q_linear_mat_mul::OPERATOR,
+    quantize::DEQUANTIZE,
+    quantize::DYNAMIC,
+    quantize::QUANTIZE,
+    recurrent::DYNAMIC_QUANTIZE_LSTM,
+    recurrent::GRU,
+    recurrent::LSTM,
+    recurrent::RNN,
     regex_full_match::OPERATOR,
+    resize::RESIZE,
+    resize::UPSAMPLE,
+    reverse_sequence::OPERATOR,
+    scaled_mat_mul::DYNAMIC,
+    scaled_mat_mul::TO_FLOAT,
     scaler::OPERATOR,
+    scatter::ELEMENTS,
+    scatter::ND,
+    scatter::SCATTER,
+    shapes::CONSTANT_OF_SHAPE,
+    shapes::CONV_TRANSPOSE,
+    shapes::GRID_SAMPLE,
+    shapes::NON_MAX_SUPPRESSION,
+    shapes::SQUEEZE,
+    shapes::TILE,
+    slice::OPERATOR,
     string_concat::OPERATOR,
     string_normalizer::OPERATOR,
     string_split::OPERATOR,
@@ -73,6 +130,7 @@ const OPERATORS: [Operator; 32] = [
     texts::EQUAL,
     tfidf_vectorizer::OPERATOR,
     tokenizer::OPERATOR,
+    top_k::OPERATOR,
     tree::CLASSIFIER,
     tree::ENSEMBLE,
     tree::REGRESSOR,

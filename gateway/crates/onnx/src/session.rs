@@ -11,6 +11,7 @@ use tract_onnx::tract_hir::internal::{
 
 use super::columns;
 use super::error::ComputeError;
+use super::ops::InvalidValue;
 use super::plan::{Plans, RunnablePlan, brief};
 
 /// Runs a model, and keeps what can be kept from one run to the next.
@@ -47,7 +48,7 @@ impl Session {
         if outcome.is_err() {
             (self.many, self.one) = (None, None);
         }
-        outcome
+        outcome.map_err(|error| located(error, &self.plans.signature, rows))
     }
 
     fn run(
@@ -64,6 +65,26 @@ impl Session {
             (None, None) => Err(ComputeError::Model("it has no plan".into())),
         }
     }
+}
+
+/// Why a run ended early: the caller's values, as far as an operator tells, or the model.
+fn failed(error: &TractError) -> ComputeError {
+    match error.downcast_ref::<InvalidValue>() {
+        Some(invalid) => ComputeError::Invalid {
+            column: invalid.column.clone(),
+            row: invalid.row.and_then(|(row, _)| u32::try_from(row).ok()),
+            message: invalid.to_string(),
+        },
+        None => ComputeError::Model(brief(error)),
+    }
+}
+
+/// Names only columns of the signature, and only rows of the batch.
+fn located(error: ComputeError, signature: &Signature, rows: u32) -> ComputeError {
+    let ComputeError::Invalid { column, row, message } = error else { return error };
+    let column = column.filter(|name| signature.inputs.iter().any(|column| column.name == *name));
+    let row = row.filter(|&row| row < rows && column.is_some());
+    ComputeError::Invalid { column, row, message }
 }
 
 fn run(
@@ -91,7 +112,7 @@ fn run(
     if running.op_states.iter().any(Option::is_some) {
         *state = None;
     }
-    outputs.map_err(|error| if late { ComputeError::Deadline } else { fail(error) })
+    outputs.map_err(|error| if late { ComputeError::Deadline } else { failed(&error) })
 }
 
 /// Row by row, for a graph that takes no batches.
@@ -106,7 +127,13 @@ fn run_each(
     let mut gathered: Vec<Vec<TValue>> = Vec::new();
     for row in 0..rows as usize {
         let slices = inputs.iter().map(|tensor| Ok(tensor.slice(0, row, row + 1)?.into()));
-        let outputs = run(state, plan, slices.collect::<TractResult<_>>().map_err(fail)?, deadline)?;
+        let outputs = run(state, plan, slices.collect::<TractResult<_>>().map_err(fail)?, deadline);
+        let outputs = outputs.map_err(|error| match error {
+            ComputeError::Invalid { column, row: Some(0), message } => {
+                ComputeError::Invalid { column, row: u32::try_from(row).ok(), message }
+            }
+            other => other,
+        })?;
         gathered.resize(outputs.len(), Vec::new());
         gathered.iter_mut().zip(outputs).for_each(|(column, output)| column.push(output));
     }

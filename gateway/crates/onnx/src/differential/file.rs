@@ -41,6 +41,23 @@ pub(super) enum Scale {
     Each(Vec<f64>),
 }
 
+fn datum(data_type: i32) -> DatumType {
+    match data_type {
+        2 => DatumType::U8,
+        3 => DatumType::I8,
+        4 => DatumType::U16,
+        5 => DatumType::I16,
+        6 => DatumType::I32,
+        7 => DatumType::I64,
+        9 => DatumType::Bool,
+        10 => DatumType::F16,
+        11 => DatumType::F64,
+        12 => DatumType::U32,
+        13 => DatumType::U64,
+        _ => DatumType::F32,
+    }
+}
+
 struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {
@@ -84,6 +101,11 @@ impl<'a> Bytes<'a> {
             let texts: Vec<String> = (0..count).map(|_| self.text()).collect();
             let shape: Vec<usize> = dims.iter().map(|&dim| dim as usize).collect();
             return tract_ndarray::ArrayD::from_shape_vec(shape, texts).unwrap().into();
+        }
+        if count == 0 {
+            // Without bytes, the loader cannot tell one type from another.
+            let shape: Vec<usize> = dims.iter().map(|&dim| dim as usize).collect();
+            return Tensor::zero_dt(datum(data_type), &shape).unwrap();
         }
         let each = match data_type {
             2 | 3 | 9 => 1,

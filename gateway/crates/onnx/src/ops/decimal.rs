@@ -28,12 +28,17 @@ pub(super) fn write_float(value: f64, digits: usize) -> String {
 
 /// A number, `NaN`, `INF` or `-INF`.
 pub(super) fn read_float(text: &str) -> TractResult<f64> {
-    text.trim().parse().with_context(|| format!("'{text}' is not a number"))
+    text.trim().parse().with_context(|| format!("'{}' is not a number", beginning(text)))
 }
 
 /// A whole number.
 pub(super) fn read_int(text: &str) -> TractResult<i64> {
-    text.trim().parse().with_context(|| format!("'{text}' is not a whole number"))
+    text.trim().parse().with_context(|| format!("'{}' is not a whole number", beginning(text)))
+}
+
+/// As much of a caller's text as an error repeats.
+fn beginning(text: &str) -> String {
+    text.chars().take(64).collect()
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use tract_onnx::model::{ParsingContext, optional_outputs};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
+use super::invalid::{InvalidValue, column_of};
+
 /// The type and shape of an input or output.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Spec {
@@ -58,11 +60,30 @@ pub(super) trait Kernel: fmt::Debug + Send + Sync + 'static {
         Ok(None)
     }
 
+    /// Another that does the same and holds the values of the inputs that are constant, with the places of the inputs
+    /// that it still takes. `values` has the constants, by input.
+    fn absorb(&self, _values: &[Option<Arc<Tensor>>]) -> TractResult<Option<Absorbed>> {
+        Ok(None)
+    }
+
+    /// The inputs whose values it may find [invalid](super::invalid::invalid).
+    fn checks(&self) -> &[usize] {
+        &[]
+    }
+
+    /// Whether it gives sizes that nobody knows before it runs; its outputs' shapes have symbols of its own for these.
+    fn opens_sizes(&self) -> bool {
+        false
+    }
+
     /// Bytes held.
     fn bytes(&self) -> usize {
         0
     }
 }
+
+/// An operator that holds some of its inputs, and the places of those that it still takes.
+pub(super) type Absorbed = (Arc<dyn Kernel>, TVec<usize>);
 
 /// What a builder gives to tract.
 pub(super) type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
@@ -83,6 +104,9 @@ pub(super) struct Operator {
 /// Domain of the operators for classical machine learning.
 pub(super) const ML: &str = "ai.onnx.ml";
 
+/// Domain of ONNX Runtime's own operators.
+pub(super) const MICROSOFT: &str = "com.microsoft";
+
 /// Domain of what we make of several nodes. No file may use it.
 pub(in super::super) const OWN: &str = "modelgate";
 
@@ -92,7 +116,7 @@ pub(super) fn built(node: &NodeProto, kernel: Arc<dyn Kernel>) -> Built {
     // An optional output that nobody wants has no name and no outlet.
     let kept = optional_outputs(node).take(node.output.len()).enumerate();
     let kept = kept.filter_map(|(place, wanted)| wanted.map(|_| place)).collect();
-    Ok((expand(Parsed(KernelOp { kernel, kept })), vec![]))
+    Ok((expand(Parsed(KernelOp { kernel, kept, columns: Arc::new([]) })), vec![]))
 }
 
 /// The node before types and shapes are known.
@@ -118,13 +142,33 @@ impl Expansion for Parsed {
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
-        let facts = inputs.iter().map(|&input| Ok(spec_of(model.outlet_fact(input)?)));
-        let mut op = self.0.clone();
-        if let Some(kernel) = op.kernel.specialise(&facts.collect::<TractResult<TVec<_>>>()?)? {
-            op.kernel = kernel;
-        }
-        model.wire_node(prefix, op, inputs)
+        wire_kernel(self.0.clone(), prefix, model, inputs)
     }
+}
+
+/// Puts a kernel's node into a plan, as good as it can be made for what it gets.
+pub(super) fn wire_kernel(
+    mut op: KernelOp,
+    prefix: &str,
+    model: &mut TypedModel,
+    inputs: &[OutletId],
+) -> TractResult<TVec<OutletId>> {
+    let facts = inputs.iter().map(|&input| Ok(spec_of(model.outlet_fact(input)?)));
+    if let Some(kernel) = op.kernel.specialise(&facts.collect::<TractResult<TVec<_>>>()?)? {
+        op.kernel = kernel;
+    }
+    op.columns = columns(&*op.kernel, model, inputs);
+    model.wire_node(prefix, op, inputs)
+}
+
+/// The graph's inputs behind those inputs of a kernel that it checks.
+fn columns(kernel: &dyn Kernel, model: &TypedModel, inputs: &[OutletId]) -> Arc<[Option<String>]> {
+    let checked = kernel.checks();
+    if checked.is_empty() {
+        return Arc::new([]);
+    }
+    let column = |(place, &input)| checked.contains(&place).then(|| column_of(model, input)).flatten();
+    inputs.iter().enumerate().map(column).collect()
 }
 
 fn spec_of(fact: &TypedFact) -> Spec {
@@ -137,12 +181,19 @@ pub(crate) struct KernelOp {
     kernel: Arc<dyn Kernel>,
     /// Which of its outputs the graph uses.
     kept: TVec<usize>,
+    /// The graph's inputs behind those of its inputs that it checks; to tell callers which value is wrong.
+    columns: Arc<[Option<String>]>,
 }
 
 impl KernelOp {
     /// With one output.
     pub(super) fn new(kernel: Arc<dyn Kernel>) -> Self {
-        Self { kernel, kept: tvec!(0) }
+        Self { kernel, kept: tvec!(0), columns: Arc::new([]) }
+    }
+
+    /// With the outputs that a graph uses.
+    pub(super) fn with_outputs(kernel: Arc<dyn Kernel>, kept: TVec<usize>) -> Self {
+        Self { kernel, kept, columns: Arc::new([]) }
     }
 
     /// Infers the outputs' types and shapes once those of all inputs are known.
@@ -172,7 +223,8 @@ impl KernelOp {
         (Arc::as_ptr(&self.kernel).cast::<()>() as usize, self.kernel.bytes())
     }
 
-    fn outputs(&self, inputs: &[Spec]) -> TractResult<TVec<Spec>> {
+    /// The types and shapes of the outputs that the graph uses.
+    pub(super) fn outputs(&self, inputs: &[Spec]) -> TractResult<TVec<Spec>> {
         self.keep(self.kernel.outputs(inputs).with_context(|| self.kernel.name().to_owned())?)
     }
 
@@ -200,6 +252,10 @@ impl Op for KernelOp {
         self.kernel.name().into()
     }
 
+    fn mints_runtime_symbols(&self) -> bool {
+        self.kernel.opens_sizes()
+    }
+
     op_as_typed_op!();
 }
 
@@ -207,7 +263,11 @@ impl EvalOp for KernelOp {
     op_out_of_plan!();
 
     fn eval(&self, _: &EvalContext<'_>, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        self.keep(self.kernel.eval(&inputs).with_context(|| self.kernel.name().to_owned())?)
+        let computed = self.kernel.eval(&inputs).map_err(|error| match error.downcast::<InvalidValue>() {
+            Ok(invalid) => invalid.located(&self.columns, &inputs).into(),
+            Err(error) => error.context(self.kernel.name()),
+        });
+        self.keep(computed?)
     }
 }
 
@@ -215,6 +275,16 @@ impl TypedOp for KernelOp {
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
         let specs: TVec<_> = inputs.iter().map(|fact| spec_of(fact)).collect();
         Ok(self.outputs(&specs)?.into_iter().map(|spec| spec.datum.fact(spec.shape)).collect())
+    }
+
+    fn declutter(&self, model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
+        let facts = model.node_input_facts(node.id)?;
+        let values: TVec<_> = facts.iter().map(|fact| fact.konst.clone()).collect();
+        let Some((kernel, taken)) = self.kernel.absorb(&values)? else { return Ok(None) };
+        let inputs: TVec<_> = taken.iter().filter_map(|&place| node.inputs.get(place).copied()).collect();
+        let columns = columns(&*kernel, model, &inputs);
+        TypedModelPatch::replace_single_op(model, node, &inputs, Self { kernel, kept: self.kept.clone(), columns })
+            .map(Some)
     }
 
     as_op!();

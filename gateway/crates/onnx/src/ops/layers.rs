@@ -1,7 +1,7 @@
 //! Layers of a network: `MatMul` and `Gemm` with constant weights, and chains of them, which [`fuse`](super::super::fuse)
 //! makes one node each. tract's own, which packs for each call what is multiplied, does the rest.
 
-mod product;
+pub(super) mod product;
 
 use std::sync::Arc;
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tract_onnx::tract_hir::internal::*;
 
 use super::attributes::Attributes;
+use super::invalid::invalid;
 use super::kernel::{Kernel, ML, Operator, Spec, built};
 use super::values::{is_numeric, room, tensor, texts, values};
 
@@ -49,6 +50,10 @@ impl Kernel for OneHot {
         "OneHotEncoder"
     }
 
+    fn checks(&self) -> &[usize] {
+        &[0]
+    }
+
     fn outputs(&self, inputs: &[Spec]) -> TractResult<TVec<Spec>> {
         let [input] = inputs else { bail!("expected 1 input, got {}", inputs.len()) };
         match self.categories {
@@ -68,8 +73,9 @@ impl Kernel for OneHot {
         let mut set = |place: usize, category: Option<&usize>| {
             if let Some(&category) = category {
                 out[place * self.count + category] = 1.0;
-            } else {
-                ensure!(self.zeros, "value {place} is none of the known categories");
+            } else if !self.zeros {
+                let message = "it is none of the categories that the model knows";
+                return Err(invalid(0, Some(place), message.to_owned()));
             }
             Ok(())
         };

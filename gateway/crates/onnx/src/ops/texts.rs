@@ -6,7 +6,8 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::attributes::Attributes;
 use super::decimal::{read_float, read_int, write_float};
-use super::kernel::{Kernel, KernelOp, Operator, Spec};
+use super::invalid::invalid;
+use super::kernel::{Kernel, KernelOp, Operator, Spec, wire_kernel};
 use super::stock::stock;
 use super::string_concat::pairs;
 use super::values::{tensor, texts, values};
@@ -73,7 +74,7 @@ impl Expansion for Either {
             Some(stock) if types.iter().all(|&datum| datum != String::datum_type()) => {
                 stock.wire(prefix, model, inputs)
             }
-            _ => model.wire_node(prefix, KernelOp::new(Arc::clone(&self.texts)), inputs),
+            _ => wire_kernel(KernelOp::new(Arc::clone(&self.texts)), prefix, model, inputs),
         }
     }
 }
@@ -118,27 +119,26 @@ impl Kernel for FromText {
         Ok(tvec!(Spec { datum: self.0, shape: input.shape.clone() }))
     }
 
+    fn checks(&self) -> &[usize] {
+        &[0]
+    }
+
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         let (shape, input) = (inputs[0].shape(), texts(&inputs[0])?);
         Ok(tvec!(match self.0 {
-            DatumType::F64 => {
-                tensor(shape, input.iter().map(|text| read_float(text)).collect::<TractResult<_>>()?)?
-            }
-            DatumType::F32 => {
-                let read = input.iter().map(|text| Ok(read_float(text)? as f32));
-                tensor(shape, read.collect::<TractResult<_>>()?)?
-            }
-            DatumType::I32 => {
-                let read = input.iter().map(|text| Ok(i32::try_from(read_int(text)?)?));
-                tensor(shape, read.collect::<TractResult<_>>()?)?
-            }
-            DatumType::Bool => {
-                let read = input.iter().map(|text| Ok(read_int(text)? != 0));
-                tensor(shape, read.collect::<TractResult<_>>()?)?
-            }
-            _ => tensor(shape, input.iter().map(|text| read_int(text)).collect::<TractResult<_>>()?)?,
+            DatumType::F64 => tensor(shape, read(input, read_float)?)?,
+            DatumType::F32 => tensor(shape, read(input, |text| Ok(read_float(text)? as f32))?)?,
+            DatumType::I32 => tensor(shape, read(input, |text| Ok(i32::try_from(read_int(text)?)?))?)?,
+            DatumType::Bool => tensor(shape, read(input, |text| Ok(read_int(text)? != 0))?)?,
+            _ => tensor(shape, read(input, read_int)?)?,
         }))
     }
+}
+
+/// Reads each text; one that cannot be read is the caller's to mend.
+fn read<T>(texts: &[String], read: impl Fn(&str) -> TractResult<T>) -> TractResult<Vec<T>> {
+    let each = texts.iter().enumerate();
+    each.map(|(position, text)| read(text).map_err(|error| invalid(0, Some(position), error.to_string()))).collect()
 }
 
 #[derive(Debug)]

@@ -17,7 +17,7 @@ const NARROW: usize = 8;
 
 /// Weights, and what is added to and done with the sums.
 #[derive(Debug)]
-pub(super) struct Product {
+pub(in super::super) struct Product {
     inputs: usize,
     outputs: usize,
     /// Panel by panel.
@@ -35,7 +35,7 @@ pub(super) struct Product {
 impl Product {
     /// `weights` by input, or by output; `None` if the lengths contradict each other or there are none. An empty bias is
     /// zeros.
-    pub(super) fn new(
+    pub(in super::super) fn new(
         weights: &[f32],
         (inputs, outputs): (usize, usize),
         by_output: bool,
@@ -71,7 +71,7 @@ impl Product {
         self.outputs
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(in super::super) fn bytes(&self) -> usize {
         size_of_val(self.wide.as_slice()) + size_of_val(self.narrow.as_slice()) + size_of_val(self.bias.as_slice())
     }
 
@@ -82,6 +82,11 @@ impl Product {
         } else {
             many_rows(self, rows, out);
         }
+    }
+
+    /// Multiplies rows, and sums each in the same order whatever their number: a row's sums have the same bits in any batch.
+    pub(in super::super) fn apply_in_order(&self, rows: &[f32], out: &mut [f32]) {
+        many_rows(self, rows, out);
     }
 
     /// Each wide panel, its bias, and its first output.
