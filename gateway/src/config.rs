@@ -515,7 +515,7 @@ mod tests {
         assert_eq!((config.workers.count, config.workers.queue, config.http.max_body), (5, 7, 1 << 20));
         assert_eq!(config.http.log_one_in, 100);
         // Proxies keep connections for 60 seconds as a rule.
-        assert!(config.http.header_timeout > Duration::from_secs(60));
+        assert!(config.http.header_timeout > Duration::from_mins(1));
     }
 
     #[test]

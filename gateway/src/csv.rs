@@ -41,7 +41,8 @@ pub fn rows(text: &str, inputs: Inputs<'_>, max_rows: u32) -> Result<Batch, Deco
     let frame = Frame::of(fields.iter().map(String::as_str), inputs).map_err(DecodeError::Table)?;
     let places = match frame {
         Frame::Columns(places) => {
-            if let Some(column) = columns.iter().find(|column| !column.inner_shape().is_empty()) {
+            let is_list = |column: &&Column| column.inner_shape().iter().any(|&size| size != 1);
+            if let Some(column) = columns.iter().find(is_list) {
                 let problem = format!("column '{}' has more than one value a row, which CSV cannot tell", column.name);
                 return wrong(problem);
             }
@@ -261,6 +262,14 @@ mod tests {
             let error = format!("{:?}", decode(text, &columns()).expect_err(text));
             assert!(error.contains(words), "{text:?}: {error}");
         }
+    }
+
+    #[test]
+    fn columns_of_one_value_a_row_may_be_lists_of_one() {
+        let columns = [Column::new("n", Datatype::I64, [-1, 1]), Column::new("kind", Datatype::Bytes, [-1, 1])];
+        let batch = decode("kind,n\na,1\nb,2\n", &columns).expect("a table");
+        let views = batch.views(&columns).expect("well packed");
+        assert!(matches!(views[0].values, Values::I64([1, 2])));
     }
 
     #[test]

@@ -137,8 +137,8 @@ impl Held {
 /// A request that takes this share of a limit with its own columns leaves a module too little for what it makes of them.
 const LARGE_SHARE: usize = 8;
 
-/// Rows of a request that is large whatever its columns take: modules widen them.
-const MANY_ROWS: u32 = 256;
+/// Rows of a request that may be too large whatever its columns take: modules widen them.
+const MANY_ROWS: u32 = 16;
 
 /// The limit that a large request exceeded by its size: that is not the module's fault.
 fn outgrown(cause: TrapCause, generation: &Generation, batch: &Batch) -> Option<(&'static str, usize)> {

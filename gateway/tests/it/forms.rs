@@ -96,7 +96,7 @@ async fn python_numbers_are_taken_on_every_surface() {
     }
 }
 
-/// MLServer's types, written by pydantic with a null for everything that is not set.
+/// `MLServer`'s types, written by pydantic with a null for everything that is not set.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_null_is_as_good_as_nothing() {
     let bundle = matrix();

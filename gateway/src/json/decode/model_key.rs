@@ -1,9 +1,9 @@
 //! The key of a body that names the model, read before the body is decoded: which columns the rest is decoded into
 //! depends on it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::LazyLock};
 
-use memchr::{memchr2, memmem};
+use memchr::{memchr2, memmem::Finder};
 
 /// The key beside the features that names the model.
 pub const MODEL_KEY: &str = "model";
@@ -35,16 +35,24 @@ impl ModelKey<'_> {
 pub fn model_key(body: &[u8]) -> ModelKey<'_> {
     let Some((first, rest)) = after_space(body).split_first() else { return ModelKey::Absent };
     match first {
-        b'{' if !may_have(rest) => ModelKey::Absent,
-        b'{' => last_key(rest).map_or_else(|| search(rest), |name| ModelKey::Name(name.into())),
+        b'{' => match last_key(rest) {
+            Some(name) => ModelKey::Name(name.into()),
+            None if may_have(rest) => search(rest),
+            None => ModelKey::Absent,
+        },
         b'[' => after_space(rest).strip_prefix(b"{").map_or(ModelKey::Absent, search),
         _ => ModelKey::Absent,
     }
 }
 
-/// Whether the key may be in there, as it is or with letters escaped: all of its letters have codes from U+0060 to U+006F.
+/// The key as it is, and what stands in it where letters are escaped: all of them have codes from U+0060 to U+006F. Made
+/// once, since that takes longer than to search a small body.
+static PLAIN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"model\""));
+static ESCAPED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\\u006"));
+
+/// Whether the key may be in there.
 fn may_have(object: &[u8]) -> bool {
-    memmem::find(object, b"\"model\"").is_some() || memmem::find(object, b"\\u006").is_some()
+    PLAIN.find(object).is_some() || ESCAPED.find(object).is_some()
 }
 
 /// The name, where the key is the object's last and its value a plain string, as most clients write it.
