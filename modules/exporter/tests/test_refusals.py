@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import Bundle
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import KNNImputer, SimpleImputer
@@ -176,7 +177,10 @@ def test_text_that_reaches_the_model(frame, target, tmp_path):
 def test_columns_that_no_request_has(frame, target, tmp_path, values, words):
     frame["odd"] = values
     pipeline = columns(("p", StandardScaler(), ["height"]), ("o", "drop", ["odd"]))
-    export(pipeline.fit(frame, target), frame, tmp_path / "dropped")
+    out = export(pipeline.fit(frame, target), frame, tmp_path / "dropped")
+    # What the pipeline drops, requests may have all the same.
+    ignored = Bundle(out).manifest["ignored_columns"]
+    assert sorted(ignored) == sorted(set(frame.columns) - {"height"})
     pipeline = Pipeline([("model", Lenient())])
     frame = frame[["odd"]]
     told = refused(pipeline, frame, target, tmp_path / "b")

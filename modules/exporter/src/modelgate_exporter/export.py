@@ -84,7 +84,7 @@ def export(
         "golden.json": folder.readable(_golden(best.cells, said, chosen, tolerance)),
     }
     taken = {entry["name"] for entry in best.tabular["inputs"]}
-    ignored = [column for column in datatypes if column not in taken]
+    ignored = [column for column in frame.columns if isinstance(column, str) and column not in taken]
     manifest = folder.manifest(name, version, description, limits or {}, files, ignored)
     folder.write(path, {"bundle.toml": manifest.encode(), **files}, overwrite)
     return Exported(path, best.compared, best.model.datatype, len(chosen), time.monotonic() - begun)
