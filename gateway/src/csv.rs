@@ -51,6 +51,7 @@ pub fn rows(text: &str, inputs: Inputs<'_>, max_rows: u32) -> Result<Batch, Deco
         Frame::Matrix => {
             for builder in &mut builders {
                 builder.dims[0] = u64::try_from(width).ok();
+                builder.forms.nulls = true;
             }
             vec![Some(0); width]
         }
@@ -96,6 +97,7 @@ fn put(column: &Column, builder: &mut Builder, field: &str) -> Result<(), String
         match column.datatype {
             Datatype::F32 if is_number => builder.push(column, &f32::NAN.to_le_bytes()),
             Datatype::F64 if is_number => builder.push(column, &f64::NAN.to_le_bytes()),
+            _ if builder.push_null(column) => {}
             _ => return Err("a value is missing, which this column does not take".into()),
         }
         return Ok(());
@@ -284,10 +286,12 @@ mod tests {
             assert!(nan.is_nan());
         }
         let columns = [Column::new("x", Datatype::F64, [-1, 3])];
+        let batch = decode("a,b,c\n1,,3\n", &columns).expect("pandas writes NaN so");
+        let views = batch.views(&columns).expect("well packed");
+        assert!(matches!(views[0].values, Values::F64([1.0, nan, 3.0]) if nan.is_nan()));
         for (text, words) in [
             ("a,b\n1,2\n", "which is 3"),
             ("x,b,c\n1,2,3\n", "more than one value"),
-            ("a,b,c\n1,2\n", "line 2, column 'x': a value is missing"),
             ("a,b,c\n1,2,3,4\n", "Expected 3 fields"),
         ] {
             let error = format!("{:?}", decode(text, &columns).expect_err(text));

@@ -31,6 +31,8 @@ pub(crate) struct Forms {
     pub(crate) lax: bool,
     /// `{"b64": "…"}` for the bytes of a string, as TensorFlow Serving's clients write them.
     pub(crate) base64: bool,
+    /// Null for a float that is NaN, as pandas writes a frame.
+    pub(crate) nulls: bool,
 }
 
 /// A column as it grows.
@@ -67,6 +69,16 @@ impl Builder {
         if column.nullable {
             self.validity.push(1);
         }
+    }
+
+    /// Pushes NaN where the column is of floats and may have it written as null; tells whether it did.
+    pub(crate) fn push_null(&mut self, column: &Column) -> bool {
+        match column.datatype {
+            Datatype::F32 if self.forms.nulls => self.push(column, &f32::NAN.to_le_bytes()),
+            Datatype::F64 if self.forms.nulls => self.push(column, &f64::NAN.to_le_bytes()),
+            _ => return false,
+        }
+        true
     }
 
     pub(crate) fn push_missing(&mut self, column: &Column) {

@@ -227,6 +227,8 @@ impl<'de> Visitor<'de> for Cell<'_> {
         if self.column.nullable && self.at_leaf() {
             self.builder.push_missing(self.column);
             Ok(None)
+        } else if self.at_leaf() && self.builder.push_null(self.column) {
+            Ok(None)
         } else {
             Ok(Some((self.expected_type(), Value::Null)))
         }

@@ -120,6 +120,7 @@ impl<'de> Visitor<'de> for MatrixRecord<'_, '_> {
                 state.fault(&name, ("duplicate_key", "Field given twice".into()), Value::Null);
                 map.next_value::<IgnoredAny>()?;
             } else if let Some(builder) = state.builders.first_mut() {
+                builder.forms.nulls = true;
                 if let Some((fault, input)) = map.next_value_seed(Cell { column, builder, depth: 1 })? {
                     state.fault(&name, fault, input);
                 }
@@ -131,8 +132,13 @@ impl<'de> Visitor<'de> for MatrixRecord<'_, '_> {
             let problem = wrong_width(column, width, names.in_order.len());
             return Err(state.stop(DecodeError::Table(problem)));
         }
-        for (name, _) in names.in_order.iter().filter(|(_, last)| *last != row) {
-            state.fault(name, ("missing", "Field required".into()), Value::Null);
+        let absent = names.in_order.iter().enumerate().filter(|(_, (_, last))| *last != row);
+        for (place, (name, _)) in absent {
+            if state.builders.first_mut().is_some_and(|builder| builder.push_null(column)) {
+                order.push(place);
+            } else {
+                state.fault(name, ("missing", "Field required".into()), Value::Null);
+            }
         }
         if let Some(builder) = state.builders.first_mut() {
             builder.seen = row;

@@ -237,6 +237,7 @@ impl<'de> Visitor<'de> for ListRow<'_, '_> {
             (Frame::Columns(places), ..) => places,
             (Frame::Matrix, [column, ..], [builder, ..]) => {
                 builder.seen = state.rows + 1;
+                builder.forms.nulls = true;
                 if let Some((fault, input)) = (Cell { column, builder, depth: 0 }).visit_seq(seq)? {
                     state.fault(&column.name, fault, input);
                 }
