@@ -130,6 +130,8 @@ fn after_space(bytes: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
@@ -168,6 +170,58 @@ mod tests {
         }
         assert_eq!(model_key(br#"{"model":7}"#), ModelKey::Value);
         assert_eq!(model_key(br#"{"model":["m"],"a":1}"#), ModelKey::Value);
+    }
+
+    /// A sequence of numbers that look random.
+    struct Sequence(u64);
+
+    impl Sequence {
+        fn below(&mut self, most: u64) -> u64 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) % most
+        }
+
+        fn text(&mut self) -> String {
+            const TEXTS: [&str; 9] =
+                ["model", "a", "\"model\"", "\\", "},{", "é", "mod\u{1}el", "\"model\":\"x\"}", ""];
+            TEXTS[self.below(9) as usize].to_owned()
+        }
+
+        fn value(&mut self, depth: u64) -> Value {
+            match self.below(if depth == 0 { 4 } else { 6 }) {
+                0 => Value::Null,
+                1 => self.below(2_000).into(),
+                2 | 3 => self.text().into(),
+                4 => (0..self.below(4)).map(|_| self.value(depth - 1)).collect(),
+                _ => self.object(depth - 1),
+            }
+        }
+
+        fn object(&mut self, depth: u64) -> Value {
+            Value::Object((0..self.below(5)).map(|_| (self.text(), self.value(depth))).collect())
+        }
+    }
+
+    #[test]
+    fn the_key_is_the_one_that_a_parser_finds() {
+        let mut sequence = Sequence(7);
+        for _ in 0..20_000 {
+            let object = sequence.object(3);
+            let list = sequence.below(4) == 0;
+            let value = if list { Value::Array(vec![object.clone(), sequence.object(1)]) } else { object.clone() };
+            let pretty = sequence.below(2) == 0;
+            let body = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
+            let mut body = body.expect("JSON");
+            if sequence.below(4) == 0 {
+                body = body.replace("\"model\":", "\"m\\u006fdel\":");
+            }
+            let expected = match object.get("model") {
+                None | Some(Value::Null) => ModelKey::Absent,
+                Some(Value::String(name)) => ModelKey::Name(name.as_str().into()),
+                Some(_) => ModelKey::Value,
+            };
+            assert_eq!(model_key(body.as_bytes()), expected, "{body}");
+        }
     }
 
     /// Of two keys of that name, either may be found: the decoder refuses the body.
