@@ -38,6 +38,8 @@ fn grpc(out: &Path) -> Result<(), Box<dyn Error>> {
         .build_client(false)
         // Raw tensors are parts of the message as it came, not copies of them.
         .bytes(".")
+        // Looks at a message before it is decoded.
+        .codec_path("crate::grpc::codec::CheckedCodec")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

@@ -9,7 +9,6 @@ use std::{
 };
 
 use modelgate_columns::Signature;
-use tokio::sync::Semaphore;
 
 use crate::{
     admin::Admin,
@@ -17,14 +16,12 @@ use crate::{
     config::HttpConfig,
     error::Error,
     generation::Generation,
+    memory::{Account, Claim},
     metrics::Metrics,
     oip::statistics::ModelStatistics,
     swap::Control,
     workers::Workers,
 };
-
-/// Bytes that one permit of [`Shared::body_budget`] stands for.
-pub const BODY_PERMIT: usize = 64 << 10;
 
 /// Cheap to clone.
 #[derive(Clone, Debug)]
@@ -45,8 +42,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Limits of the HTTP side.
     pub http: HttpConfig,
-    /// Memory that large bodies may take together, in units of [`BODY_PERMIT`].
-    pub body_budget: Semaphore,
+    /// Memory that requests may take together.
+    pub memory: Arc<Account>,
     ready: AtomicBool,
 }
 
@@ -76,16 +73,19 @@ impl App {
         admin: Admin,
         workers: Workers,
         metrics: Arc<Metrics>,
-        http: HttpConfig,
+        mut http: HttpConfig,
     ) -> Self {
-        let permits = (http.body_memory / BODY_PERMIT).clamp(1, Semaphore::MAX_PERMITS);
+        let memory = Account::new(http.body_memory);
+        metrics.request_memory_capacity.set(i64::try_from(memory.limit()).unwrap_or(i64::MAX));
+        // A larger one could never be read.
+        http.max_body = http.max_body.min(memory.ceiling(usize::MAX, Claim::Arriving));
         Self(Arc::new(Shared {
             catalog: catalog.into(),
             control,
             admin,
             workers,
             metrics,
-            body_budget: Semaphore::new(permits),
+            memory,
             http,
             ready: AtomicBool::new(false),
         }))

@@ -2,6 +2,7 @@
 
 mod aws_profile;
 mod lifecycle;
+mod memory;
 mod secret;
 
 use std::{
@@ -30,6 +31,12 @@ use crate::{
     wasm::engine::PoolSize,
     workers::WorkersConfig,
 };
+
+/// Connections open at once where memory allows it.
+const MAX_CONNECTIONS: usize = 20_000;
+
+/// Bytes of the process's memory for each connection: a head that is still coming takes 64 KiB.
+const MEMORY_OF_CONNECTION: usize = 128 << 10;
 
 /// How `modelgate serve` is told what to do. Every field but `config` may also stand in the TOML file, under the same
 /// name with underscores.
@@ -79,7 +86,9 @@ pub struct ServeArgs {
     #[arg(long, env = "MODELGATE_MAX_BODY", value_name = "SIZE")]
     pub max_body: Option<String>,
 
-    /// Memory for all bodies over 64 KiB that are being read at once; others wait [default: 512MiB]
+    /// Memory for all requests at once, from the first byte of a body to the last byte of its answer; further ones are
+    /// answered 503. Bodies that are still coming may fill half of it, large requests seven eighths [default: 512MiB, or a
+    /// quarter of the memory that the process may use]
     #[arg(long, env = "MODELGATE_BODY_MEMORY", value_name = "SIZE")]
     pub body_memory: Option<String>,
 
@@ -97,9 +106,19 @@ pub struct ServeArgs {
     #[arg(long, env = "MODELGATE_WRITE_TIMEOUT", value_name = "SECONDS")]
     pub write_timeout: Option<u64>,
 
-    /// Connections open at once; further ones wait in the kernel's backlog [default: 20000]
+    /// Connections open at once; further ones may ask for health and metrics and are answered 503 otherwise
+    /// [default: 20000, or as many as memory and open files allow]
     #[arg(long, env = "MODELGATE_MAX_CONNECTIONS", value_name = "N")]
     pub max_connections: Option<NonZeroUsize>,
+
+    /// Connections open at once from one address, of IPv6 from one /64 network; 0 is any number. An edge, and all clients
+    /// behind it, are one address [default: 0]
+    #[arg(long, env = "MODELGATE_MAX_CONNECTIONS_PER_ADDRESS", value_name = "N")]
+    pub max_connections_per_address: Option<usize>,
+
+    /// Seconds after which a connection is closed once its requests in flight are answered; 0 is never [default: 0]
+    #[arg(long, env = "MODELGATE_MAX_CONNECTION_AGE", value_name = "SECONDS")]
+    pub max_connection_age: Option<u64>,
 
     /// Origin of web pages that may call the gateway from a browser (`https://app.example.com`), or `*` for any; may be
     /// given several times (in the variable: separated by commas). Calls that change what is served are for no page
@@ -240,7 +259,7 @@ pub enum ExtraFields {
 pub struct HttpConfig {
     /// Of a body, before and after decompression, in bytes.
     pub max_body: usize,
-    /// Of all large bodies being read at once, in bytes.
+    /// Of all requests at once, in bytes.
     pub body_memory: usize,
     /// For a request's head, and for silence between requests.
     pub header_timeout: Duration,
@@ -250,6 +269,10 @@ pub struct HttpConfig {
     pub write_timeout: Duration,
     /// Open at once.
     pub max_connections: usize,
+    /// Open at once from one address; 0 is any number.
+    pub max_connections_per_address: usize,
+    /// For a connection as a whole.
+    pub max_connection_age: Option<Duration>,
     /// Whether fields of `/predict` that are no columns are passed over.
     pub ignore_extra_fields: bool,
     /// From SIGTERM to the last accept.
@@ -316,6 +339,9 @@ impl ServeArgs {
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let workers = args.workers.map_or(cores, NonZeroUsize::get);
         anyhow::ensure!(workers <= 1024, "workers: at most 1024 are started, got {workers}");
+        let memory = memory::of_process();
+        let body_memory = (memory / 4).clamp(32 << 20, 512 << 20);
+        let body_memory = bytes("body_memory", args.body_memory.as_deref(), body_memory)?;
         let seconds = |value: Option<u64>, default: u64| Duration::from_secs(value.unwrap_or(default));
         Ok(ServeConfig {
             bundles,
@@ -324,17 +350,21 @@ impl ServeArgs {
             workers: WorkersConfig {
                 count: workers,
                 queue: args.queue.map_or(16_384, NonZeroUsize::get),
-                queue_bytes: bytes("queue_memory", args.queue_memory.as_deref(), 256 << 20)?,
+                queue_bytes: bytes("queue_memory", args.queue_memory.as_deref(), body_memory / 2)?,
             },
             io_threads: args.io_threads.map_or(workers, NonZeroUsize::get),
             spread_io: args.spread_io.unwrap_or(true),
             http: HttpConfig {
                 max_body: bytes("max_body", args.max_body.as_deref(), 64 << 20)?,
-                body_memory: bytes("body_memory", args.body_memory.as_deref(), 512 << 20)?,
+                body_memory,
                 header_timeout: seconds(args.header_timeout, 75),
                 body_timeout: seconds(args.body_timeout, 30),
                 write_timeout: seconds(args.write_timeout, 30),
-                max_connections: args.max_connections.map_or(20_000, NonZeroUsize::get),
+                max_connections: args
+                    .max_connections
+                    .map_or_else(|| MAX_CONNECTIONS.min(memory / MEMORY_OF_CONNECTION), NonZeroUsize::get),
+                max_connections_per_address: args.max_connections_per_address.unwrap_or(0),
+                max_connection_age: args.max_connection_age.filter(|&age| age > 0).map(Duration::from_secs),
                 ignore_extra_fields: args.extra_fields == Some(ExtraFields::Ignore),
                 drain_delay: seconds(args.drain_delay, 0),
                 drain_timeout: seconds(args.drain_timeout, 30),
@@ -439,6 +469,8 @@ impl ServeArgs {
             body_timeout: self.body_timeout.or(file.body_timeout),
             write_timeout: self.write_timeout.or(file.write_timeout),
             max_connections: self.max_connections.or(file.max_connections),
+            max_connections_per_address: self.max_connections_per_address.or(file.max_connections_per_address),
+            max_connection_age: self.max_connection_age.or(file.max_connection_age),
             cors_origin: if self.cors_origin.is_empty() { file.cors_origin } else { self.cors_origin },
             extra_fields: self.extra_fields.or(file.extra_fields),
             drain_delay: self.drain_delay.or(file.drain_delay),

@@ -3,10 +3,12 @@
 use modelgate_columns::{Column, Datatype};
 
 use crate::{
+    bounds::Bounds,
+    echo::echo as shown,
     json::decode::{
         DecodeError, Inputs,
         builder::{Builder, pack},
-        frame::Frame,
+        frame::{self, Frame},
     },
     tensor::Batch,
 };
@@ -23,17 +25,21 @@ const NAN: [&str; 4] = ["NaN", "nan", "-NaN", "-nan"];
 /// What pandas reads as an infinity, after its sign.
 const INFINITE: [&str; 4] = ["inf", "Inf", "infinity", "Infinity"];
 
+/// Bytes that rows may add between two looks at their bounds.
+const BYTES_UNSEEN: usize = 1 << 20;
+
 /// Decodes a table for a bundle that takes `inputs`: columns of one value a row, or one matrix, whose rows the table's are
 /// then. Other columns are passed over.
 ///
 /// # Errors
 /// [`DecodeError::Table`] for the first thing that is wrong, with its line.
-pub fn rows(text: &str, inputs: Inputs<'_>, max_rows: u32) -> Result<Batch, DecodeError> {
+pub fn rows<'p>(text: &str, inputs: Inputs<'_>, bounds: impl Into<Bounds<'p>>) -> Result<Batch, DecodeError> {
+    let mut bounds = bounds.into();
     let wrong = |problem: String| Err(DecodeError::Table(problem));
     let columns = inputs.columns;
     let mut lines = Lines { text: text.strip_prefix('\u{feff}').unwrap_or(text), line: 1 };
     let mut fields = Vec::new();
-    if lines.next(&mut fields).map_err(DecodeError::Table)?.is_none() {
+    if lines.next(&mut fields, frame::most_names(columns)).map_err(DecodeError::Table)?.is_none() {
         return wrong("expected a line of column names, got nothing".into());
     }
     let mut builders: Vec<_> = columns.iter().map(Builder::new).collect();
@@ -63,12 +69,16 @@ pub fn rows(text: &str, inputs: Inputs<'_>, max_rows: u32) -> Result<Batch, Deco
         return wrong(format!("column '{}' is missing", column.name));
     }
     let mut rows = 0u32;
-    while let Some(line) = lines.next(&mut fields).map_err(DecodeError::Table)? {
-        if rows == max_rows {
-            return Err(DecodeError::TooManyRows { limit: max_rows });
+    // Bytes that a row takes where nothing of it is told.
+    let a_row: usize = columns.iter().map(Builder::missing_bytes).sum();
+    let look = u32::try_from(BYTES_UNSEEN / a_row.max(1)).unwrap_or(u32::MAX).max(1);
+    let bytes_of = |builders: &[Builder]| -> usize { builders.iter().map(Builder::bytes).sum() };
+    while let Some(line) = lines.next(&mut fields, width).map_err(DecodeError::Table)? {
+        if rows == bounds.rows {
+            return Err(DecodeError::TooManyRows { limit: bounds.rows });
         }
-        if fields.len() > width {
-            return wrong(format!("Expected {width} fields in line {line}, saw {}", fields.len()));
+        if rows > 0 && rows.is_multiple_of(look) {
+            bounds.reach(bytes_of(&builders)).map_err(DecodeError::Excess)?;
         }
         for (place, field) in places.iter().zip(fields.iter().map(String::as_str).chain(std::iter::repeat(""))) {
             let Some(place) = *place else { continue };
@@ -84,6 +94,7 @@ pub fn rows(text: &str, inputs: Inputs<'_>, max_rows: u32) -> Result<Batch, Deco
     if rows == 0 {
         return Err(DecodeError::Empty);
     }
+    bounds.reach(bytes_of(&builders)).map_err(DecodeError::Excess)?;
     Ok(Batch { rows, words: pack(columns, builders).into() })
 }
 
@@ -150,11 +161,6 @@ fn put(column: &Column, builder: &mut Builder, field: &str) -> Result<(), String
     Ok(())
 }
 
-/// A caller's value, shortened.
-fn shown(field: &str) -> String {
-    field.chars().take(100).collect()
-}
-
 /// Reads line by line, quoted fields with line breaks in them as one.
 struct Lines<'a> {
     text: &'a str,
@@ -162,15 +168,28 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// The fields of the next line that is not blank, and its number; `None` at the end.
-    fn next(&mut self, fields: &mut Vec<String>) -> Result<Option<usize>, String> {
+    /// The fields of the next line that is not blank, and its number; `None` at the end. A line of more than `most` fields
+    /// is an error.
+    fn next(&mut self, fields: &mut Vec<String>, most: usize) -> Result<Option<usize>, String> {
         loop {
             if self.text.is_empty() {
                 return Ok(None);
             }
             let line = self.line;
             fields.clear();
-            while self.field(fields)? {}
+            // Those that are too many are counted and not kept.
+            let mut more = 0;
+            loop {
+                let goes_on = self.field(fields)?;
+                more += fields.len().saturating_sub(most);
+                fields.truncate(most);
+                if !goes_on {
+                    break;
+                }
+            }
+            if more > 0 {
+                return Err(format!("Expected {most} fields in line {line}, saw {}", most + more));
+            }
             if !matches!(fields.as_slice(), [only] if only.is_empty()) {
                 return Ok(Some(line));
             }

@@ -3,6 +3,7 @@
 use http::StatusCode;
 
 use crate::{
+    echo::echo,
     json::decode::FieldError,
     metrics::Outcome,
     wasm::{contract::Problem, instance::TrapCause},
@@ -95,23 +96,20 @@ pub enum Error {
     Internal,
 }
 
-/// Characters of a caller's name for something that an error repeats.
-const MAX_ECHO: usize = 128;
-
 impl Error {
     /// Repeats the caller's name, shortened.
     pub fn unknown_model(name: &str) -> Self {
-        Self::UnknownModel(name.chars().take(MAX_ECHO).collect())
+        Self::UnknownModel(echo(name))
     }
 
     /// Repeats the caller's names, shortened.
     pub fn unknown_version(name: &str, version: &str) -> Self {
-        Self::UnknownVersion(name.chars().take(MAX_ECHO).collect(), version.chars().take(MAX_ECHO).collect())
+        Self::UnknownVersion(echo(name), echo(version))
     }
 
     /// Repeats the caller's name, shortened.
     pub fn unavailable(name: &str) -> Self {
-        Self::Unavailable(name.chars().take(MAX_ECHO).collect())
+        Self::Unavailable(echo(name))
     }
 
     /// The status table.

@@ -95,6 +95,7 @@ pub fn told(error: &DecodeError) -> String {
         DecodeError::NotRows(what) => format!("expected an object of features or a list of them, got {what}"),
         DecodeError::Empty => "expected at least one row".into(),
         DecodeError::TooManyRows { limit } => format!("at most {limit} rows are taken"),
+        DecodeError::Excess(excess) => crate::error::Error::from(*excess).to_string(),
         DecodeError::Table(problem) => problem.clone(),
         DecodeError::OtherModel { asked, named } => format!("the rows are for '{asked}', and name '{named}'"),
         DecodeError::Fields(errors) => {

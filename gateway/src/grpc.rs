@@ -1,26 +1,39 @@
 //! The Open Inference Protocol over gRPC, on the same port as everything else: its service, health and reflection.
 
+pub(crate) mod codec;
 mod compression;
 mod convert;
 mod health;
+mod held;
 mod service;
 mod status;
 mod stream;
+mod wire;
 
 use axum::{
     Router,
+    body::Body,
     extract::{Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use tonic::codec::CompressionEncoding;
+use tonic::{Status, codec::CompressionEncoding};
 use tonic_health::pb::health_server::HealthServer;
 
 use self::{
-    health::Health, proto::grpc_inference_service_server::GrpcInferenceServiceServer, service::Inference,
+    compression::PREFIX,
+    health::Health,
+    held::{Held, InTime},
+    proto::grpc_inference_service_server::GrpcInferenceServiceServer,
+    service::Inference,
     status::status,
+    wire::SMALL_MESSAGE,
 };
-use crate::{app::App, http::body};
+use crate::{
+    app::App,
+    http::body,
+    memory::{Claim, Permit},
+};
 
 /// Made from `proto/open_inference.proto`.
 #[expect(
@@ -40,9 +53,11 @@ pub(crate) mod proto {
 
 /// The services under the paths that gRPC gives them.
 pub(crate) fn routes(app: &App, with_admin: bool) -> Router<App> {
-    let mut router = inference(app, with_admin, &["{method}"])
+    let health = HealthServer::new(Health::new(app.clone())).max_decoding_message_size(SMALL_MESSAGE);
+    let health = Router::new().route_service("/grpc.health.v1.Health/{method}", health);
+    let router = inference(app, with_admin, &["{method}"])
         .merge(streams(app))
-        .route_service("/grpc.health.v1.Health/{method}", HealthServer::new(Health::new(app.clone())));
+        .merge(health.layer(middleware::from_fn_with_state(app.clone(), whole)));
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::DESCRIPTION)
@@ -50,13 +65,18 @@ pub(crate) fn routes(app: &App, with_admin: bool) -> Router<App> {
     };
     match (reflection().build_v1(), reflection().build_v1alpha()) {
         (Ok(v1), Ok(v1alpha)) => {
-            router = router
+            let (v1, v1alpha) =
+                (v1.max_decoding_message_size(SMALL_MESSAGE), v1alpha.max_decoding_message_size(SMALL_MESSAGE));
+            let reflection = Router::new()
                 .route_service("/grpc.reflection.v1.ServerReflection/{method}", v1)
                 .route_service("/grpc.reflection.v1alpha.ServerReflection/{method}", v1alpha);
+            router.merge(reflection.layer(middleware::from_fn_with_state(app.clone(), in_time)))
         }
-        (Err(error), _) | (_, Err(error)) => tracing::error!(%error, "gRPC reflection is not offered"),
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::error!(%error, "gRPC reflection is not offered");
+            router
+        }
     }
-    router
 }
 
 /// The calls that change what is served, and what is known, alone.
@@ -87,15 +107,33 @@ fn streams(app: &App) -> Router<App> {
         .layer(middleware::from_fn_with_state(app.clone(), stream::bounded))
 }
 
-/// Reads a request whole before it is handled, within the limits that HTTP's bodies have.
+/// Reads a request whole before it is handled, within the limits that HTTP's bodies have; its permit goes on with the
+/// answer.
 async fn whole(State(app): State<App>, request: Request, next: Next) -> Response {
     let (mut head, body) = request.into_parts();
-    let body = match body::read_rope(&app, &head.headers, body).await {
-        Ok(body) => compression::inflated(&app, &mut head.headers, body.into_bytes()).await,
-        Err(error) => Err(status(&error)),
+    let is_infer = head.uri.path() == "/inference.GRPCInferenceService/ModelInfer";
+    let limit = if is_infer { app.http.max_body } else { SMALL_MESSAGE + PREFIX };
+    let received = async {
+        let received = body::receive_up_to(limit, &app, &head.headers, body).await.map_err(|error| status(&error))?;
+        let (body, permit) = received.into_bytes();
+        let (body, mut permit) = compression::inflated(&app, &mut head.headers, body, permit).await?;
+        if is_infer {
+            let decoded = wire::infer_request(body.get(PREFIX..).unwrap_or_default())?;
+            // The message as it came and as the columns that it becomes, beside what is decoded of it.
+            permit.cover(2 * body.len() + decoded, Claim::Whole).map_err(|error| status(&error))?;
+        }
+        Ok::<_, Status>((body, permit))
     };
-    match body {
-        Ok(body) => next.run(Request::from_parts(head, body.into())).await,
-        Err(status) => status.into_http::<axum::body::Body>().into_response(),
+    match received.await {
+        Ok((body, permit)) => {
+            next.run(Request::from_parts(head, body.into())).await.map(|body| Body::new(Held::new(body, permit)))
+        }
+        Err(status) => status.into_http::<Body>().into_response(),
     }
+}
+
+/// Lets a stream of requests go on for as long as some come.
+async fn in_time(State(app): State<App>, request: Request, next: Next) -> Response {
+    let permit = Permit::new(&app.memory);
+    next.run(request.map(|body| Body::new(InTime::new(body, permit, app.http.body_timeout)))).await
 }

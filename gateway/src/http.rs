@@ -18,6 +18,7 @@ mod scoring;
 pub mod serve;
 mod v1;
 mod v2;
+mod work;
 
 use axum::{
     Router, middleware,

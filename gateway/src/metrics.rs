@@ -103,6 +103,10 @@ pub struct Metrics {
     pub queue_bytes: IntGauge,
     /// How many bytes may wait; one larger piece may, where nothing else waits.
     pub queue_bytes_capacity: IntGauge,
+    /// Bytes that requests take now, from their bodies to their answers; set when it is asked for.
+    pub request_memory: IntGauge,
+    /// How many bytes they may take.
+    pub request_memory_capacity: IntGauge,
     /// Worker threads.
     pub workers: IntGauge,
     /// Runs of chains for requests, of all models; not a series.
@@ -283,6 +287,14 @@ impl Metrics {
             queue_capacity: one("modelgate_queue_capacity", "How much work may wait.")?,
             queue_bytes: one("modelgate_queue_bytes", "Bytes of the work that waits for a worker.")?,
             queue_bytes_capacity: one("modelgate_queue_bytes_capacity", "How many bytes of work may wait.")?,
+            request_memory: one(
+                "modelgate_request_memory_bytes",
+                "Memory that requests take, bodies and answers included.",
+            )?,
+            request_memory_capacity: one(
+                "modelgate_request_memory_capacity_bytes",
+                "How much memory requests may take.",
+            )?,
             workers: one("modelgate_workers", "Worker threads.")?,
             runs: AtomicU64::new(0),
             panics: IntCounter::new("modelgate_panics_total", "Panics of the gateway's own code that were caught.")

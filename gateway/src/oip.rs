@@ -15,12 +15,4 @@ pub fn datatype(name: &str) -> Option<modelgate_columns::Datatype> {
 }
 
 /// A name from outside as errors repeat it.
-pub fn shown(name: &str) -> String {
-    match name.char_indices().nth(MAX_ECHO) {
-        Some((end, _)) => format!("{}…", &name[..end]),
-        None => name.to_owned(),
-    }
-}
-
-/// Characters of a caller's name that an error repeats.
-const MAX_ECHO: usize = 128;
+pub use crate::echo::echo as shown;

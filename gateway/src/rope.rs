@@ -4,12 +4,9 @@ use std::{borrow::Cow, ops::Range};
 
 use bytes::{Bytes, BytesMut};
 
-/// Pieces below this are put together, so that a body sent byte by byte does not cost a list entry for each byte. Copying
-/// them is cheaper than keeping them apart.
+/// Pieces below this are put together. Each would keep the whole buffer that it was read into, and a body sent byte by
+/// byte would cost a list entry for each byte. Copying them is cheaper.
 const SMALL: usize = 4 << 10;
-
-/// So many pieces are kept apart, however small.
-const FEW: usize = 16;
 
 /// Pieces of one text.
 #[derive(Clone, Debug, Default)]
@@ -22,16 +19,16 @@ pub struct Rope {
 }
 
 impl Rope {
-    /// Appends a piece.
+    /// A text of one piece, which is not copied.
+    pub fn whole(piece: Bytes) -> Self {
+        let len = piece.len();
+        Self { pieces: if len > 0 { vec![piece] } else { Vec::new() }, len, ..Self::default() }
+    }
+
+    /// Appends a piece, of which others follow or come before.
     pub fn push(&mut self, piece: Bytes) {
-        if piece.is_empty() {
-            return;
-        }
         self.len += piece.len();
-        // A body that comes in few pieces, whatever their size, is not copied.
-        if self.pieces.len() < FEW && self.tail.is_empty() {
-            self.pieces.push(piece);
-        } else if piece.len() < SMALL {
+        if piece.len() < SMALL {
             self.copied += piece.len();
             self.tail.extend_from_slice(&piece);
         } else {
@@ -40,7 +37,8 @@ impl Rope {
         }
     }
 
-    fn seal(&mut self) {
+    /// Ends what was begun to put small pieces together, so that parts can be taken without copying.
+    pub fn seal(&mut self) {
         if !self.tail.is_empty() {
             self.pieces.push(self.tail.split().freeze());
         }
@@ -116,9 +114,7 @@ impl Rope {
 
 impl From<Bytes> for Rope {
     fn from(bytes: Bytes) -> Self {
-        let mut rope = Self::default();
-        rope.push(bytes);
-        rope
+        Self::whole(bytes)
     }
 }
 
@@ -153,10 +149,10 @@ mod tests {
     }
 
     #[test]
-    fn only_small_pieces_behind_many_others_are_copied() {
-        assert_eq!(of(&[100, 5000, 7]).0.copied(), 0);
-        assert_eq!(of(&[[1; FEW].as_slice(), &[7, 5000, 3]].concat()).0.copied(), 10);
+    fn only_small_pieces_of_several_are_copied() {
+        assert_eq!(Rope::from(Bytes::from_static(b"whole")).copied(), 0);
+        assert_eq!(of(&[5000, 100, 7, 5000]).0.copied(), 107);
         let (rope, whole) = of(&vec![1; 10_000]);
-        assert_eq!((rope.pieces().count(), whole.len()), (FEW + 1, 10_000));
+        assert_eq!((rope.pieces().count(), whole.len()), (1, 10_000));
     }
 }

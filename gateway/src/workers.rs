@@ -29,7 +29,7 @@ pub use self::{
     runners::sweep,
 };
 use self::{
-    queue::{Job, Queue, Work},
+    queue::{Job, Queue, Task, Work},
     runners::Runners,
 };
 use crate::{
@@ -188,16 +188,31 @@ impl Workers {
         Ok(answer)
     }
 
-    /// Runs something slow that is not inference, such as decoding a large body, where it delays no health check.
-    pub async fn call<T: Send + 'static>(&self, task: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    /// Runs something slow that is not inference, such as decoding a large body, where it delays no health check. `size` is
+    /// what it keeps in memory while it waits, in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] at once if the queue is full, [`Error::Deadline`] when the deadline passes; what has not begun
+    /// by then is not run.
+    pub async fn call<T: Send + 'static>(
+        &self,
+        size: usize,
+        deadline: Instant,
+        task: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let passed = Error::Deadline(deadline.saturating_duration_since(Instant::now()).as_millis());
         let (reply, answer) = oneshot::channel();
-        let task = move || {
+        let run = move || {
             if !reply.is_closed() {
                 _ = reply.send(task());
             }
         };
-        self.queue.push(Work::Task(Box::new(task)), Priority::DEFAULT)?;
-        answer.await.map_err(|_| Error::Internal)
+        self.queue.push(Work::Task(Task { size, deadline, run: Box::new(run) }), Priority::DEFAULT)?;
+        match tokio::time::timeout_at(deadline.into(), answer).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(_)) if Instant::now() < deadline => Err(Error::Internal),
+            Ok(Err(_)) | Err(_) => Err(passed),
+        }
     }
 }
 
@@ -262,8 +277,10 @@ fn work(queue: &Queue) {
     while let Some(work) = queue.pop() {
         match work {
             Work::Run(job) => together::run(queue.gather(job), &mut runners, &queue.metrics, None),
+            // Nobody waits any longer.
+            Work::Task(task) if Instant::now() >= task.deadline => drop(task),
             Work::Task(task) => {
-                if catch_unwind(AssertUnwindSafe(task)).is_err() {
+                if catch_unwind(AssertUnwindSafe(task.run)).is_err() {
                     queue.metrics.panics.inc();
                 }
             }

@@ -1,12 +1,16 @@
 //! gRPC's own health service.
 
-use std::{pin::Pin, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{Stream, stream};
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_server};
 
 use crate::app::App;
+
+/// Watches at once, over all connections.
+const MAX_WATCHES: usize = 1_000;
 
 /// How often a watch looks.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -17,11 +21,12 @@ const SERVICES: [&str; 2] = ["", "inference.GRPCInferenceService"];
 #[derive(Debug)]
 pub(super) struct Health {
     app: App,
+    watches: Arc<Semaphore>,
 }
 
 impl Health {
     pub(super) fn new(app: App) -> Self {
-        Self { app }
+        Self { app, watches: Arc::new(Semaphore::new(MAX_WATCHES)) }
     }
 }
 
@@ -46,13 +51,15 @@ impl health_server::Health for Health {
 
     /// The status now, and each time it changes.
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let start = (self.app.clone(), request.into_inner().service, None);
-        let changes = stream::unfold(start, |(app, service, last)| async move {
+        let place = Arc::clone(&self.watches).try_acquire_owned();
+        let place = place.map_err(|_| Status::resource_exhausted("too many watches are open"))?;
+        let start = (self.app.clone(), request.into_inner().service, None, place);
+        let changes = stream::unfold(start, |(app, service, last, place)| async move {
             loop {
                 let now = serving(&app, &service);
                 if last != Some(now) {
                     let answer = HealthCheckResponse { status: now.into() };
-                    return Some((Ok(answer), (app, service, Some(now))));
+                    return Some((Ok(answer), (app, service, Some(now), place)));
                 }
                 tokio::time::sleep(PERIOD).await;
             }

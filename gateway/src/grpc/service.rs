@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     app::{App, Metadata},
+    bounds::Bounds,
     catalog::State,
     error::Error,
     generation::Generation,
@@ -82,7 +83,9 @@ impl Inference {
             let binary = crate::oip::request::Parameters { binary_data_output: Some(true), ..parameters };
             let chosen = output::choose(&requested, &binary, &generation)?;
             let inputs = convert::inputs(&request.inputs, &request.raw_input_contents)?;
-            Ok((parameters, chosen, input::pack(&inputs, &generation)?))
+            let sent = inputs.iter().map(|input| input.data.size()).sum();
+            let packed = input::pack(&inputs, &generation, Bounds::new(&generation.limits, sent, None))?;
+            Ok((parameters, chosen, packed))
         };
         let (parameters, chosen, packed) = read().map_err(|error| generation.refused(error))?;
         self.app.metrics.copied_to_columns.inc_by(packed.copied as u64);

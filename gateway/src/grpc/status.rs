@@ -5,6 +5,17 @@ use tonic::{Code, Status};
 
 use crate::{error::Error, http::reply};
 
+/// Bytes of a message: it goes into a header, and clients bound those.
+const MOST: usize = 2 << 10;
+
+fn cut(mut text: String) -> String {
+    if text.len() > MOST {
+        text.truncate(text.floor_char_boundary(MOST));
+        text.push('…');
+    }
+    text
+}
+
 /// The twin of the status that HTTP's callers get.
 pub(super) fn status(error: &Error) -> Status {
     let code = match error.status() {
@@ -20,5 +31,5 @@ pub(super) fn status(error: &Error) -> Status {
         StatusCode::GATEWAY_TIMEOUT | StatusCode::REQUEST_TIMEOUT => Code::DeadlineExceeded,
         _ => Code::Internal,
     };
-    Status::new(code, reply::told(error))
+    Status::new(code, cut(reply::told(error)))
 }

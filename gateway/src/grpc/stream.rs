@@ -30,7 +30,10 @@ use super::{
     service::Inference,
     status::status,
 };
-use crate::app::App;
+use crate::{
+    app::App,
+    memory::{Claim, Permit},
+};
 
 /// Streams open at once, over all connections.
 pub(super) const MAX_STREAMS: usize = 4_096;
@@ -106,11 +109,17 @@ impl Open {
     }
 }
 
-/// Bounds the time in which each message of a stream must arrive once it has begun. Between two there may be any.
+/// Bounds the time in which each message of a stream must arrive once it has begun, and counts what comes of it. Between
+/// two there may be any time.
 pub(super) async fn bounded(State(app): State<App>, request: Request, next: Next) -> Response {
-    let patience = app.http.body_timeout;
-    next.run(request.map(|body| Body::new(Messages { body, patience, left: Left::default(), late: None }))).await
+    let (patience, max_message) = (app.http.body_timeout, app.http.max_body);
+    let permit = Permit::new(&app.memory);
+    let messages = |body| Messages { body, patience, max_message, permit, came: 0, left: Left::default(), late: None };
+    next.run(request.map(|body| Body::new(messages(body)))).await
 }
+
+/// Bytes that one byte of a compressed message may inflate to: what deflate comes to at most.
+const MAX_RATIO: usize = 1_032;
 
 /// Where in its messages a body is.
 #[derive(Debug, Default)]
@@ -119,6 +128,8 @@ struct Left {
     prefix: Vec<u8>,
     /// Bytes of the message that are still to come.
     message: usize,
+    /// Whether the message, or the last one, is compressed.
+    is_compressed: bool,
 }
 
 impl Left {
@@ -136,7 +147,8 @@ impl Left {
             let step = (PREFIX - self.prefix.len()).min(bytes.len());
             self.prefix.extend_from_slice(&bytes[..step]);
             bytes = &bytes[step..];
-            if let [_, a, b, c, d] = self.prefix[..] {
+            if let [flag, a, b, c, d] = self.prefix[..] {
+                self.is_compressed = flag != 0;
                 self.message = u32::from_be_bytes([a, b, c, d]) as usize;
                 self.prefix.clear();
                 ended |= self.message == 0;
@@ -153,6 +165,11 @@ impl Left {
 struct Messages {
     body: Body,
     patience: Duration,
+    max_message: usize,
+    /// Covers the message that is coming, or was handed over last.
+    permit: Permit,
+    /// Bytes of it.
+    came: usize,
     left: Left,
     /// When the message that has begun is late.
     late: Option<Pin<Box<Sleep>>>,
@@ -167,12 +184,23 @@ impl HttpBody for Messages {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
+        if this.left.is_between() {
+            // Only once the last one's answer is on its way is another message asked for.
+            this.came = 0;
+            _ = this.permit.settle(0);
+        }
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
             if let Some(Ok(frame)) = &frame
                 && let Some(data) = frame.data_ref()
             {
                 if this.left.advance(data) || this.left.is_between() {
                     this.late = None;
+                }
+                this.came += data.len();
+                let ratio = if this.left.is_compressed { MAX_RATIO } else { 1 };
+                let bytes = this.came.saturating_mul(ratio).min(this.max_message);
+                if let Err(error) = this.permit.cover(bytes, Claim::Arriving) {
+                    return Poll::Ready(Some(Err(Box::new(status(&error)))));
                 }
                 if !this.left.is_between() && this.late.is_none() {
                     this.late = Some(Box::pin(sleep(this.patience)));

@@ -1,21 +1,25 @@
 //! Reading a request's body: bounded in size, time and memory, and decompressed.
 
-use std::{io::Read, time::Duration};
+use std::{
+    io::Read,
+    time::{Duration, Instant},
+};
 
 use axum::{
-    body::{Body, Bytes},
+    body::{Body, Bytes, HttpBody},
     http::{HeaderMap, header},
 };
 use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use crate::{
-    app::{App, BODY_PERMIT},
+    app::App,
     error::Error,
+    memory::{Claim, Permit},
     rope::Rope,
 };
 
-/// Bodies up to here are read and decoded at once; larger ones wait for memory and are decoded by a worker.
+/// Bodies up to here are decoded at once, by the thread that reads them; larger ones are decoded by a worker.
 pub(super) const SMALL: usize = 64 << 10;
 
 /// Bytes of a body over the limit that are read and thrown away.
@@ -24,18 +28,65 @@ const MAX_DISCARDED: usize = 64 << 20;
 /// For how long that is done.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The whole body, decompressed, in one piece.
-pub(super) async fn read(app: &App, headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
-    read_rope(app, headers, body).await.map(Rope::into_bytes)
+/// Times its own size to which a compressed body may inflate.
+const MAX_RATIO: usize = 100;
+
+/// Bytes to which every compressed body may inflate.
+const FREE: usize = 1 << 20;
+
+/// Bytes inflated between two looks at the limits.
+const INFLATE_STEP: usize = 256 << 10;
+
+/// Bytes that a small request takes beside its body, while it is read.
+const OVERHEAD: usize = 1 << 10;
+
+/// Bytes that a request takes beside its body, while that is slow to come.
+const UPLOAD: usize = 8 << 10;
+
+/// Within which the first piece of a body is there, unless the client is slow.
+const SOON: Duration = Duration::from_millis(20);
+
+/// Slow bodies that are ended to make room for another at most.
+const MAX_ENDED: usize = 8;
+
+/// For how long a body that is to make room is waited for.
+const MAKE_ROOM: Duration = Duration::from_millis(2);
+
+/// A body that has come, decompressed, and the permit that goes on with what becomes of it.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) body: Rope,
+    pub(crate) permit: Permit,
 }
 
-/// The whole body, decompressed, in the pieces that it came in.
-pub(crate) async fn read_rope(app: &App, headers: &HeaderMap, mut body: Body) -> Result<Rope, Error> {
-    let rope = read_bounded(app, headers, &mut body).await;
-    if matches!(rope, Err(Error::BodyTooLarge(_))) {
+impl Received {
+    /// The body in one piece.
+    pub(crate) fn into_bytes(self) -> (Bytes, Permit) {
+        (self.body.into_bytes(), self.permit)
+    }
+}
+
+/// The whole body, decompressed.
+///
+/// # Errors
+/// A body that is too large, too slow, cut off, or in a coding that is not taken; [`Error::Overloaded`] where the memory for
+/// requests is full.
+pub(crate) async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Received, Error> {
+    receive_up_to(app.http.max_body, app, headers, body).await
+}
+
+/// The same with a limit of its own, in bytes.
+pub(crate) async fn receive_up_to(
+    limit: usize,
+    app: &App,
+    headers: &HeaderMap,
+    mut body: Body,
+) -> Result<Received, Error> {
+    let received = receive_bounded(limit.min(app.http.max_body), app, headers, &mut body).await;
+    if matches!(received, Err(Error::BodyTooLarge(_) | Error::Overloaded)) {
         discard(&mut body).await;
     }
-    rope
+    received
 }
 
 /// Reads on for a while, since a client that is still writing would see its connection break in place of the answer.
@@ -52,53 +103,89 @@ async fn discard(body: &mut Body) {
     _ = tokio::time::timeout(DISCARD_TIMEOUT, read).await;
 }
 
-async fn read_bounded(app: &App, headers: &HeaderMap, body: &mut Body) -> Result<Rope, Error> {
-    let limit = app.http.max_body;
+async fn receive_bounded(limit: usize, app: &App, headers: &HeaderMap, body: &mut Body) -> Result<Received, Error> {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > limit) {
         return Err(Error::BodyTooLarge(limit));
     }
     let coding = Coding::of(headers)?;
-    let read = async {
-        // What a body may become in memory: its length where that is known and final, else the limit.
-        let size = if coding == Coding::Identity { length.unwrap_or(limit) } else { limit };
-        let permit = if size > SMALL {
-            let permits = u32::try_from(size.min(app.http.body_memory) / BODY_PERMIT).unwrap_or(u32::MAX).max(1);
-            Some(app.body_budget.acquire_many(permits).await.map_err(|_| Error::NotReady)?)
-        } else {
-            None
-        };
-        let mut body = Limited::new(body, limit);
-        let mut rope = Rope::default();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| {
-                if error.is::<LengthLimitError>() {
-                    Error::BodyTooLarge(limit)
-                } else {
-                    Error::BadRequest("the body ended early".into())
-                }
-            })?;
-            // Trailers say nothing here.
-            rope.push(frame.into_data().unwrap_or_default());
-        }
-        Ok((rope, permit))
+    let mut permit = Permit::new(&app.memory);
+    let pieces = pieces(body, limit, app.http.body_timeout, &mut permit).await?;
+    if coding == Coding::Identity {
+        return Ok(Received { body: pieces, permit });
+    }
+    // A small body may still be a bomb, so all of them are inflated where it delays no health check.
+    let deadline = Instant::now() + app.http.body_timeout;
+    app.workers.call(pieces.len(), deadline, move || inflate(&pieces.into_bytes(), coding, limit, permit)).await?
+}
+
+/// The pieces of a body, each counted when it comes.
+async fn pieces(body: &mut Body, limit: usize, patience: Duration, permit: &mut Permit) -> Result<Rope, Error> {
+    let mut body = Limited::new(body, limit);
+    let first = match tokio::time::timeout(SOON.min(patience), data(&mut body, limit)).await {
+        Ok(first) => first?,
+        // Nothing has come yet, and the request takes memory all the same.
+        Err(_) => Some(Bytes::new()),
     };
-    let (rope, permit) = tokio::time::timeout(app.http.body_timeout, read)
-        .await
-        .map_err(|_| Error::SlowBody(app.http.body_timeout.as_secs()))??;
-    match coding {
-        Coding::Identity => Ok(rope),
-        // A small body may still be a bomb, so all of them are inflated where it delays no health check.
-        coding => {
-            let inflated = app.workers.call(move || inflate(&rope.into_bytes(), coding, limit)).await?;
-            drop(permit);
-            inflated.map(Rope::from)
-        }
+    let Some(first) = first else { return Ok(Rope::default()) };
+    if body.is_end_stream() && first.len() <= SMALL {
+        // With what it is likely to be decoded to, so that most requests count once.
+        permit.cover(2 * first.len() + OVERHEAD, Claim::Whole)?;
+        return Ok(Rope::whole(first));
+    }
+    let ended = permit.account().upload();
+    let rest = rest(body, first, limit, permit);
+    tokio::select! {
+        biased;
+        read = tokio::time::timeout(patience, rest) => read.map_err(|_| Error::SlowBody(patience.as_secs()))?,
+        _ = ended => Err(Error::Overloaded),
     }
 }
 
+/// A body that comes bit by bit, from its first piece on.
+async fn rest(mut body: Limited<&mut Body>, first: Bytes, limit: usize, permit: &mut Permit) -> Result<Rope, Error> {
+    let mut pieces = Rope::default();
+    let mut next = Some(first);
+    while let Some(piece) = next {
+        cover_upload(permit, UPLOAD + pieces.len() + piece.len()).await?;
+        pieces.push(piece);
+        next = data(&mut body, limit).await?;
+    }
+    pieces.seal();
+    Ok(pieces)
+}
+
+/// Grows, where need be at the cost of a body that has been coming for long.
+async fn cover_upload(permit: &mut Permit, bytes: usize) -> Result<(), Error> {
+    for _ in 0..MAX_ENDED {
+        match permit.cover(bytes, Claim::Arriving) {
+            Err(Error::Overloaded) if permit.account().end_upload() => tokio::time::sleep(MAKE_ROOM).await,
+            covered => return covered,
+        }
+    }
+    permit.cover(bytes, Claim::Arriving)
+}
+
+/// The next piece of a body.
+async fn data(body: &mut Limited<&mut Body>, limit: usize) -> Result<Option<Bytes>, Error> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                Error::BodyTooLarge(limit)
+            } else {
+                Error::BadRequest("the body ended early".into())
+            }
+        })?;
+        // Trailers say nothing here.
+        if let Ok(piece) = frame.into_data() {
+            return Ok(Some(piece));
+        }
+    }
+    Ok(None)
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Coding {
+pub(crate) enum Coding {
     Identity,
     Gzip,
     Deflate,
@@ -116,21 +203,40 @@ impl Coding {
     }
 }
 
-fn inflate(bytes: &[u8], coding: Coding, limit: usize) -> Result<Bytes, Error> {
-    let mut out = Vec::new();
-    let most = limit as u64 + 1;
-    let read = match coding {
-        Coding::Identity => return Ok(Bytes::copy_from_slice(bytes)),
-        Coding::Gzip => MultiGzDecoder::new(bytes).take(most).read_to_end(&mut out),
+/// Inflates a body as far as its limits and the permit allow.
+///
+/// # Errors
+/// What is not of that coding, and what exceeds a limit.
+pub(crate) fn inflate(bytes: &[u8], coding: Coding, limit: usize, mut permit: Permit) -> Result<Received, Error> {
+    let mut decoder: Box<dyn Read + '_> = match coding {
+        Coding::Identity => Box::new(bytes),
+        Coding::Gzip => Box::new(MultiGzDecoder::new(bytes)),
         // "deflate" is a zlib stream by the standard; some clients send it bare.
-        Coding::Deflate if is_zlib(bytes) => ZlibDecoder::new(bytes).take(most).read_to_end(&mut out),
-        Coding::Deflate => DeflateDecoder::new(bytes).take(most).read_to_end(&mut out),
+        Coding::Deflate if is_zlib(bytes) => Box::new(ZlibDecoder::new(bytes)),
+        Coding::Deflate => Box::new(DeflateDecoder::new(bytes)),
     };
-    read.map_err(|error| Error::BadRequest(format!("the body cannot be decompressed: {error}")))?;
-    if out.len() > limit {
-        return Err(Error::BodyTooLarge(limit));
+    let most = bytes.len().saturating_mul(MAX_RATIO).max(FREE);
+    let mut body = Rope::default();
+    loop {
+        let mut piece = Vec::new();
+        let read = decoder.by_ref().take(INFLATE_STEP as u64).read_to_end(&mut piece);
+        read.map_err(|error| Error::BadRequest(format!("the body cannot be decompressed: {error}")))?;
+        if piece.is_empty() {
+            break;
+        }
+        let len = body.len() + piece.len();
+        if len > limit {
+            return Err(Error::BodyTooLarge(limit));
+        }
+        if len > most {
+            return Err(Error::TooLarge(format!("the body inflates to more than {MAX_RATIO} times what was sent")));
+        }
+        permit.cover(bytes.len().saturating_add(len), Claim::Whole)?;
+        body.push(piece.into());
     }
-    Ok(out.into())
+    body.seal();
+    permit.settle(body.len())?;
+    Ok(Received { body, permit })
 }
 
 /// A zlib stream begins with a deflate method and a checksum over its two first bytes (RFC 1950).
@@ -149,6 +255,12 @@ mod tests {
     };
 
     use super::*;
+    use crate::memory::Account;
+
+    fn inflated(bytes: &[u8], coding: Coding, limit: usize) -> Result<Rope, Error> {
+        let permit = Permit::new(&Account::new(64 << 20));
+        inflate(bytes, coding, limit, permit).map(|received| received.body)
+    }
 
     #[test]
     fn every_coding_is_inflated_and_bounded() {
@@ -164,9 +276,26 @@ mod tests {
             (zlib.finish().expect("zlib"), Coding::Deflate),
             (bare.finish().expect("bare"), Coding::Deflate),
         ] {
-            assert_eq!(inflate(&bytes, coding, 10_000).expect("fits"), body);
-            assert!(matches!(inflate(&bytes, coding, 9_999), Err(Error::BodyTooLarge(9_999))));
-            assert!(matches!(inflate(&bytes[..bytes.len() / 2], coding, 10_000), Err(Error::BadRequest(_))));
+            assert_eq!(inflated(&bytes, coding, 10_000).expect("fits").joined(), body);
+            assert!(matches!(inflated(&bytes, coding, 9_999), Err(Error::BodyTooLarge(9_999))));
+            assert!(matches!(inflated(&bytes[..bytes.len() / 2], coding, 10_000), Err(Error::BadRequest(_))));
         }
+    }
+
+    #[test]
+    fn a_body_inflates_to_a_hundred_times_its_size_and_as_far_as_the_permit_goes() {
+        let gzip = |mib: usize| {
+            let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+            gzip.write_all(&vec![0; mib << 20]).expect("into memory");
+            gzip.finish().expect("whole")
+        };
+        assert_eq!(inflated(&gzip(1), Coding::Gzip, 64 << 20).expect("free").len(), 1 << 20);
+        assert!(matches!(inflated(&gzip(2), Coding::Gzip, 64 << 20), Err(Error::TooLarge(_))));
+        // One gzip member after another.
+        assert!(matches!(inflated(&gzip(1).repeat(8), Coding::Gzip, 64 << 20), Err(Error::TooLarge(_))));
+        let account = Account::new(1 << 20);
+        let refused = inflate(&gzip(1), Coding::Gzip, 64 << 20, Permit::new(&account));
+        assert!(matches!(refused, Err(Error::TooLarge(_))), "over what the account ever has for one");
+        assert_eq!(account.used(), 0);
     }
 }

@@ -45,6 +45,7 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
 
 /// Every series, for Prometheus.
 pub(super) async fn metrics(State(app): State<App>) -> Response {
+    app.metrics.request_memory.set(i64::try_from(app.memory.used()).unwrap_or(i64::MAX));
     match app.metrics.render() {
         Ok(text) => {
             let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

@@ -10,6 +10,7 @@ use axum::{
 
 use crate::{
     app::App,
+    echo::echo,
     error::Error,
     http::{
         body, named,
@@ -51,7 +52,7 @@ async fn invoke(app: App, path: Option<&str>, request: Request) -> Result<Respon
     let (head, body) = request.into_parts();
     let reading = reading(&head.headers)?;
     let generation = app.resolve(named::model(path, &head)?.as_deref(), None).await?;
-    let body = body::read(&app, &head.headers, body).await.map_err(|error| generation.refused(error))?;
+    let body = body::receive(&app, &head.headers, body).await.map_err(|error| generation.refused(error))?;
     scoring::answer(&app, &generation, body, reading).await
 }
 
@@ -65,13 +66,13 @@ fn reading(headers: &HeaderMap) -> Result<Reading, Error> {
     for part in parts.filter(|part| !part.is_empty()) {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         if !name.eq_ignore_ascii_case("charset") {
-            unknown.push(name.chars().take(40).collect::<String>());
+            unknown.push(echo(name));
         } else if !value.trim_matches('"').eq_ignore_ascii_case("utf-8") {
             return Err(Error::MlflowContentType("The scoring server only supports UTF-8".into()));
         }
     }
     if !unknown.is_empty() {
-        let unknown = unknown.join(", ");
+        let unknown = echo(&unknown.join(", "));
         return Err(Error::MlflowContentType(format!("Unrecognized content type parameters: {unknown}.")));
     }
     if kind.eq_ignore_ascii_case("application/json") {
@@ -79,7 +80,7 @@ fn reading(headers: &HeaderMap) -> Result<Reading, Error> {
     } else if kind.eq_ignore_ascii_case("text/csv") {
         Ok(Reading::Csv)
     } else {
-        let got: String = value.chars().take(100).collect();
+        let got = echo(value);
         Err(Error::MlflowContentType(format!(
             "This predictor only supports the following content types: Types: ['text/csv', 'application/json']. \
              Got '{got}'."

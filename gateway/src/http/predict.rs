@@ -12,18 +12,20 @@ use serde_json::json;
 
 use crate::{
     app::App,
+    echo::{echo, echo_bytes},
     error::Error,
     generation::Generation,
     http::{
         body, named,
-        reply::{self, LARGE_ANSWER, decode_error, json_response},
+        reply::{self, decode_error, json_response},
         v2::target::Target,
+        work,
     },
     json::{
         decode::{self, DecodeError, Decoded, Keys, ModelKey, model_key},
         encode,
     },
-    tensor::Batch,
+    memory::Permit,
 };
 
 /// One object of features, or a list of them. `?outputs=all` adds every output of the model.
@@ -42,20 +44,25 @@ pub(super) async fn answer(app: App, model: Option<&str>, request: Request) -> R
     let all = wants_all(head.uri.query().unwrap_or_default())?;
     let named = named::model(model, &head)?;
     expect_json(&head.headers)?;
-    let body = body::read(&app, &head.headers, body).await?;
+    let (body, mut permit) = body::receive(&app, &head.headers, body).await?.into_bytes();
 
     let started = Instant::now();
     let asked = resolve(&app, named.as_deref(), &body).await?;
     let generation = &asked.generation;
-    let decoded = decode(&app, &asked, body).await?.map_err(|error| generation.refused(decode_error(error)))?;
+    let decoded = decode(&app, &asked, body, &mut permit).await?;
+    let decoded = decoded.map_err(|error| generation.refused(decode_error(error)))?;
     let Decoded { batch, list } = decoded;
+    permit.settle(batch.size())?;
     generation.metrics.decode_us.inc_by(reply::micros(started));
     let answer = app.workers.run(generation, batch, started + generation.limits.deadline).await?;
 
     let started = Instant::now();
-    let body = encode(&app, generation, answer, list, all).await?;
+    let body = work::encoded(&app, generation, answer, &mut permit, move |generation, answer| {
+        encode::predictions(answer, &generation.signature.outputs, list, all)
+    })
+    .await?;
     generation.metrics.encode_us.inc_by(reply::micros(started));
-    let mut response = json_response(StatusCode::OK, body);
+    let mut response = reply::held(reply::JSON, body, permit)?;
     reply::tell_generation(response.headers_mut(), generation);
     Ok(response)
 }
@@ -68,7 +75,7 @@ fn wants_all(query: &str) -> Result<bool, Error> {
             "outputs=all" => all = true,
             named if named.starts_with("model=") => {}
             other => {
-                let other: String = other.chars().take(80).collect();
+                let other = echo(other);
                 return Err(Error::BadRequest(format!("expected ?outputs=all, ?model=NAME or nothing, got ?{other}")));
             }
         }
@@ -88,28 +95,15 @@ fn expect_json(headers: &HeaderMap) -> Result<(), Error> {
     let kind = value.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
     let is_json = kind.eq_ignore_ascii_case(b"application/json")
         || (kind.len() > 5 && kind[kind.len() - 5..].eq_ignore_ascii_case(b"+json"));
-    if is_json {
-        Ok(())
-    } else {
-        Err(Error::UnsupportedMediaType(String::from_utf8_lossy(&kind[..kind.len().min(80)]).into_owned()))
-    }
+    if is_json { Ok(()) } else { Err(Error::UnsupportedMediaType(echo_bytes(kind))) }
 }
 
 /// The generation that a request is for, and how its body is read.
-#[derive(Clone)]
 struct Asked {
     generation: Arc<Generation>,
     /// Whether the body's key `model` names the model; else it is a feature.
     key_names: bool,
     ignores_extra: bool,
-}
-
-impl Asked {
-    fn decode(&self, body: &[u8]) -> Result<Decoded, DecodeError> {
-        let name = self.generation.name.as_str();
-        let keys = if self.key_names { Keys::Named(name) } else { Keys::Given(name) };
-        decode::rows(body, self.generation.inputs(), keys, self.generation.policy(self.ignores_extra))
-    }
 }
 
 /// The model that is named outside of the body; else the one that the body's key names, unless that is a feature of the
@@ -123,7 +117,8 @@ async fn resolve(app: &App, named: Option<&str>, body: &Bytes) -> Result<Asked, 
         model_key(body)
     } else {
         let body = body.clone();
-        app.workers.call(move || model_key(&body).into_owned()).await?
+        let deadline = Instant::now() + app.http.body_timeout;
+        app.workers.call(body.len(), deadline, move || model_key(&body).into_owned()).await?
     };
     match key {
         ModelKey::Name(name) if !app.model_key_is_feature().await => {
@@ -137,30 +132,17 @@ async fn resolve(app: &App, named: Option<&str>, body: &Bytes) -> Result<Asked, 
     }
 }
 
-/// Here if it is quick, else by a worker.
-async fn decode(app: &App, asked: &Asked, body: Bytes) -> Result<Result<Decoded, DecodeError>, Error> {
-    if body.len() <= body::SMALL {
-        return Ok(asked.decode(&body));
-    }
-    let asked = asked.clone();
-    app.workers.call(move || asked.decode(&body)).await
-}
-
-async fn encode(
+async fn decode(
     app: &App,
-    generation: &Arc<Generation>,
-    answer: Batch,
-    list: bool,
-    all: bool,
-) -> Result<Vec<u8>, Error> {
-    let of = move |generation: &Generation, answer: &Batch| {
-        encode::predictions(answer, &generation.signature.outputs, list, all)
-    };
-    let encoded = if answer.size() <= LARGE_ANSWER {
-        of(generation, &answer)
-    } else {
-        let generation = Arc::clone(generation);
-        app.workers.call(move || of(&generation, &answer)).await?
-    };
-    encoded.map_err(|error| reply::unencodable(generation, &error))
+    asked: &Asked,
+    body: Bytes,
+    permit: &mut Permit,
+) -> Result<Result<Decoded, DecodeError>, Error> {
+    let &Asked { ref generation, key_names, ignores_extra } = asked;
+    work::decoded(app, generation, body.len(), permit, move |generation, bounds| {
+        let name = generation.name.as_str();
+        let keys = if key_names { Keys::Named(name) } else { Keys::Given(name) };
+        decode::rows_within(&body, generation.inputs(), keys, generation.policy(ignores_extra), bounds)
+    })
+    .await
 }

@@ -13,6 +13,7 @@ use crate::{
     error::Error,
     generation::Generation,
     json::decode::{DecodeError, FieldError},
+    memory::Permit,
 };
 
 const GENERATION: HeaderName = HeaderName::from_static("x-modelgate-generation");
@@ -178,6 +179,7 @@ pub(super) fn decode_error(error: DecodeError) -> Error {
         DecodeError::NotRows(what) => Error::NotRows(what),
         DecodeError::Empty => Error::NoRows,
         DecodeError::TooManyRows { limit } => Error::TooManyRows(limit),
+        DecodeError::Excess(excess) => excess.into(),
         DecodeError::Fields(errors) => Error::Fields(errors),
         DecodeError::Table(problem) => Error::BadRequest(problem),
         DecodeError::OtherModel { asked, named } => Error::BadRequest(format!(
@@ -186,8 +188,19 @@ pub(super) fn decode_error(error: DecodeError) -> Error {
     }
 }
 
+/// The content type of most answers.
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// A prediction, whose permit ends when the client has taken it.
+///
+/// # Errors
+/// [`Error::Overloaded`] where the memory for requests is full.
+pub(super) fn held(kind: HeaderValue, body: Vec<u8>, mut permit: Permit) -> Result<Response, Error> {
+    permit.settle(body.len())?;
+    Ok((StatusCode::OK, [(header::CONTENT_TYPE, kind)], permit.bind(body)).into_response())
+}
+
 /// A JSON body.
 pub(super) fn json_response(status: StatusCode, body: Vec<u8>) -> Response {
-    let json = HeaderValue::from_static("application/json");
-    (status, [(header::CONTENT_TYPE, json)], body).into_response()
+    (status, [(header::CONTENT_TYPE, JSON)], body).into_response()
 }

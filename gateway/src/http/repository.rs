@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     app::App,
     catalog::State as ModelState,
+    echo,
     error::Error,
     http::{body, origin::Origin, reply::json_response},
     swap::Wish,
@@ -25,12 +26,13 @@ struct IndexRequest {
 /// Every version that is known, with its state and why; `{"ready": true}` for those that answer.
 pub(super) async fn index(State(app): State<App>, request: Request) -> Result<Response, Error> {
     let (head, body) = request.into_parts();
-    let body = body::read(&app, &head.headers, body).await?;
+    let (body, _permit) = body::receive(&app, &head.headers, body).await?.into_bytes();
     let wanted = if body.trim_ascii().is_empty() {
         IndexRequest::default()
     } else {
-        serde_json::from_slice(&body)
-            .map_err(|error| Error::BadRequest(format!("expected {{\"ready\": true|false}}: {error}")))?
+        serde_json::from_slice(&body).map_err(|error| {
+            Error::BadRequest(format!("expected {{\"ready\": true|false}}: {}", echo::message(&error.to_string())))
+        })?
     };
     let index: Vec<Value> = app
         .catalog

@@ -2,21 +2,24 @@
 
 use std::{sync::Arc, time::Instant};
 
-use axum::{body::Bytes, http::StatusCode, response::Response};
+use axum::{body::Bytes, response::Response};
 
 use crate::{
     app::App,
+    bounds::Bounds,
     csv,
     error::Error,
     generation::Generation,
     http::{
-        body,
-        reply::{self, LARGE_ANSWER, decode_error, json_response},
+        body::Received,
+        reply::{self, decode_error},
+        work,
     },
     json::{
         decode::{self, DecodeError, Dialect, Form},
         encode::{self, Outputs, Style},
     },
+    memory::Permit,
     tensor::Batch,
 };
 
@@ -33,11 +36,14 @@ pub(super) enum Reading {
 pub(super) async fn answer(
     app: &App,
     generation: &Arc<Generation>,
-    body: Bytes,
+    body: Received,
     reading: Reading,
 ) -> Result<Response, Error> {
+    let (body, mut permit) = body.into_bytes();
     let started = Instant::now();
-    let (batch, form) = read(app, generation, body, reading).await.map_err(|error| generation.refused(error))?;
+    let (batch, form) =
+        read(app, generation, body, reading, &mut permit).await.map_err(|error| generation.refused(error))?;
+    permit.settle(batch.size())?;
     generation.metrics.decode_us.inc_by(reply::micros(started));
     let answer = app.workers.run(generation, batch, started + generation.limits.deadline).await?;
 
@@ -49,40 +55,43 @@ pub(super) async fn answer(
     };
     // As both servers write them.
     let style = Style { tokens: true, base64: matches!(reading, Reading::Json(Dialect::TensorFlow)) };
-    let size = answer.size();
-    let of = move |generation: &Generation| {
-        encode::keyed_predictions(&answer, &generation.signature.outputs, key, outputs, style)
-    };
-    let encoded = if size <= LARGE_ANSWER {
-        of(generation)
-    } else {
-        let generation = Arc::clone(generation);
-        app.workers.call(move || of(&generation)).await?
-    };
-    let encoded = encoded.map_err(|error| reply::unencodable(generation, &error))?;
+    let encoded = work::encoded(app, generation, answer, &mut permit, move |generation, answer| {
+        encode::keyed_predictions(answer, &generation.signature.outputs, key, outputs, style)
+    })
+    .await?;
     generation.metrics.encode_us.inc_by(reply::micros(started));
-    let mut response = json_response(StatusCode::OK, encoded);
+    let mut response = reply::held(reply::JSON, encoded, permit)?;
     reply::tell_generation(response.headers_mut(), generation);
     Ok(response)
 }
 
-/// Here if it is quick, else by a worker.
-async fn read(app: &App, generation: &Arc<Generation>, body: Bytes, reading: Reading) -> Result<(Batch, Form), Error> {
-    if body.len() <= body::SMALL {
-        return read_now(generation, &body, reading);
-    }
-    let generation = Arc::clone(generation);
-    app.workers.call(move || read_now(&generation, &body, reading)).await?
+async fn read(
+    app: &App,
+    generation: &Arc<Generation>,
+    body: Bytes,
+    reading: Reading,
+    permit: &mut Permit,
+) -> Result<(Batch, Form), Error> {
+    work::decoded(app, generation, body.len(), permit, move |generation, bounds| {
+        read_now(generation, &body, reading, bounds)
+    })
+    .await?
 }
 
-fn read_now(generation: &Generation, body: &[u8], reading: Reading) -> Result<(Batch, Form), Error> {
+fn read_now(
+    generation: &Generation,
+    body: &[u8],
+    reading: Reading,
+    bounds: Bounds<'_>,
+) -> Result<(Batch, Form), Error> {
+    let inputs = generation.inputs();
     let read: Result<(Batch, Form), DecodeError> = match reading {
-        Reading::Json(dialect) => decode::scoring(body, generation.inputs(), generation.policy(false), dialect)
+        Reading::Json(dialect) => decode::scoring_within(body, inputs, generation.policy(false), dialect, bounds)
             .map(|(decoded, form)| (decoded.batch, form)),
         Reading::Csv => {
             let text = str::from_utf8(body)
                 .map_err(|error| Error::BadRequest(format!("expected UTF-8, got something else: {error}")))?;
-            csv::rows(text, generation.inputs(), generation.limits.rows).map(|batch| (batch, Form::Records))
+            csv::rows(text, inputs, bounds).map(|batch| (batch, Form::Records))
         }
     };
     read.map_err(decode_error)

@@ -24,18 +24,33 @@ use self::{builder::Forms, row::Body, state::State};
 pub use self::{
     model_key::{MODEL_KEY, ModelKey, model_key},
     names::{Inputs, NameIndex},
-    scoring::{Dialect, Form, scoring},
+    scoring::{Dialect, Form, scoring, scoring_within},
     state::{DecodeError, Decoded, FieldError, Keys, Policy},
 };
+use crate::bounds::Bounds;
 
 /// Decodes `body` for a bundle that takes `inputs`. Values are taken as pydantic's default mode takes them.
 ///
 /// # Errors
 /// [`DecodeError::OtherModel`] where the key `model` names another model than `keys` says.
 pub fn rows(body: &[u8], inputs: Inputs<'_>, keys: Keys<'_>, policy: Policy<'_>) -> Result<Decoded, DecodeError> {
+    rows_within(body, inputs, keys, policy, policy.max_rows.into())
+}
+
+/// The same within bounds.
+///
+/// # Errors
+/// Also [`DecodeError::Excess`].
+pub fn rows_within(
+    body: &[u8],
+    inputs: Inputs<'_>,
+    keys: Keys<'_>,
+    policy: Policy<'_>,
+    mut bounds: Bounds<'_>,
+) -> Result<Decoded, DecodeError> {
     let forms = Forms { lax: true, ..Forms::default() };
     with_tokens(body, forms, |body, forms| {
-        let mut state = State::new(inputs, keys, policy, forms);
+        let mut state = State::new(inputs, keys, policy, bounds.reborrow(), forms);
         let mut deserializer = serde_json::Deserializer::from_slice(body);
         let parsed = Body(&mut state).deserialize(&mut deserializer).and_then(|()| deserializer.end());
         state.finish(parsed)
@@ -46,7 +61,7 @@ pub fn rows(body: &[u8], inputs: Inputs<'_>, keys: Keys<'_>, policy: Policy<'_>)
 fn with_tokens<T>(
     body: &[u8],
     forms: Forms,
-    decode: impl Fn(&[u8], Forms) -> Result<T, DecodeError>,
+    mut decode: impl FnMut(&[u8], Forms) -> Result<T, DecodeError>,
 ) -> Result<T, DecodeError> {
     let decoded = decode(body, forms);
     match decoded {

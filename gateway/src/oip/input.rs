@@ -5,8 +5,10 @@ use std::borrow::Cow;
 use modelgate_columns::{Column, Datatype, Writer};
 
 use crate::{
+    bounds::Bounds,
     error::Error,
     generation::Generation,
+    json::decode::builder::Builder,
     oip::{shown, strings},
     rope::Rope,
     tensor::Batch,
@@ -63,7 +65,8 @@ pub struct Packed {
 ///
 /// # Errors
 /// Inputs that are unknown, given twice, missing, or not what the generation takes.
-pub fn pack(inputs: &[Input<'_>], generation: &Generation) -> Result<Packed, Error> {
+pub fn pack<'p>(inputs: &[Input<'_>], generation: &Generation, bounds: impl Into<Bounds<'p>>) -> Result<Packed, Error> {
+    let mut bounds = bounds.into();
     let (columns, model) = (generation.signature.inputs.as_slice(), generation.name.as_str());
     let places = places(inputs, generation)?;
     let Some((first, column)) = places.iter().zip(columns).find_map(|(&place, column)| Some((&inputs[place?], column)))
@@ -71,10 +74,13 @@ pub fn pack(inputs: &[Input<'_>], generation: &Generation) -> Result<Packed, Err
         return Err(Error::BadRequest(format!("expected at least one input for model '{model}', got none")));
     };
     let rows = Shape::of(first, column, model)?.rows;
-    if rows > generation.limits.rows {
-        return Err(Error::TooManyRows(generation.limits.rows));
+    if rows > bounds.rows {
+        return Err(Error::TooManyRows(bounds.rows));
     }
     let bytes: usize = inputs.iter().map(|input| input.data.size()).sum();
+    let absent = columns.iter().zip(&places).filter(|(_, place)| place.is_none()).map(|(column, _)| column);
+    let a_row: usize = absent.map(Builder::missing_bytes).sum();
+    bounds.reach(bytes.saturating_add(a_row.saturating_mul(rows as usize)))?;
     let mut packer = Packer { writer: Writer::with_capacity(bytes / 8 + 4 * columns.len()), copied: 0 };
     for (column, &place) in columns.iter().zip(&places) {
         let Some(input) = place.map(|place| &inputs[place]) else {
@@ -281,7 +287,8 @@ impl Packer {
 }
 
 impl Data {
-    fn size(&self) -> usize {
+    /// Bytes of its values.
+    pub fn size(&self) -> usize {
         match self {
             Self::Cells(cells) => cells.bytes.len() + 4 * cells.ends.len() + cells.validity.len(),
             Self::Raw(raw) => raw.len(),

@@ -39,7 +39,7 @@ pub fn choose(
     }
     for output in outputs {
         let place = columns.iter().position(|column| column.name == output.name).ok_or_else(|| {
-            let known: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
+            let known: Vec<_> = columns.iter().take(100).map(|column| column.name.as_str()).collect();
             Error::BadRequest(format!(
                 "unexpected output '{}' for model '{model}', which gives {}",
                 shown(&output.name),

@@ -1,6 +1,6 @@
 //! An inference request: JSON, and behind it the tensors that are sent in binary.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use modelgate_columns::Datatype;
 use serde::{
@@ -9,6 +9,7 @@ use serde::{
 };
 
 use crate::{
+    echo,
     error::Error,
     json::decode::OrNull,
     oip::{
@@ -20,8 +21,11 @@ use crate::{
     rope::Rope,
 };
 
-/// Tensors of one request; more than any model has.
+/// Tensors of one request, inputs or outputs; more than any model has.
 const MAX_TENSORS: usize = 10_000;
+
+/// Dimensions of a shape; more than any tensor has.
+const MAX_DIMS: usize = 64;
 
 /// What a client asks for.
 #[derive(Debug)]
@@ -146,11 +150,11 @@ fn parse<'a>(json: &'a [u8], known: Known<'_>) -> Result<ToldRequest<'a>, Error>
 /// Syntax is one thing, what it says another.
 fn explain(error: &serde_json::Error) -> Error {
     let text = error.to_string();
-    let message = text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]);
+    let message = echo::message(text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]));
     if error.is_data() {
         Error::BadRequest(format!("{message} (at line {} column {})", error.line(), error.column()))
     } else {
-        Error::MalformedJson { line: error.line(), column: error.column(), message: message.to_owned() }
+        Error::MalformedJson { line: error.line(), column: error.column(), message: message.into_owned() }
     }
 }
 
@@ -176,6 +180,32 @@ enum Source {
     Binary(usize),
     /// They stood before their datatype, and were passed over.
     Later,
+}
+
+/// A list that is refused as soon as it is longer than `N`.
+struct AtMost<const N: usize, T>(Vec<T>);
+
+impl<'de, const N: usize, T: Deserialize<'de>> Deserialize<'de> for AtMost<N, T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List<const N: usize, T>(PhantomData<T>);
+        impl<'de, const N: usize, T: Deserialize<'de>> Visitor<'de> for List<N, T> {
+            type Value = AtMost<N, T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a list of at most {N}")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut list = Vec::new();
+                while let Some(next) = seq.next_element()? {
+                    if list.len() == N {
+                        return Err(de::Error::invalid_length(N + 1, &self));
+                    }
+                    list.push(next);
+                }
+                Ok(AtMost(list))
+            }
+        }
+        deserializer.deserialize_seq(List(PhantomData))
+    }
 }
 
 /// A string, borrowed where it has no escapes.
@@ -217,7 +247,8 @@ impl<'de> Visitor<'de> for RequestVisitor<'_> {
                     once(
                         &mut outputs,
                         "outputs",
-                        map.next_value::<Option<Vec<Requested<'de>>>>()?.unwrap_or_default(),
+                        map.next_value::<Option<AtMost<MAX_TENSORS, Requested<'de>>>>()?
+                            .map_or_else(Vec::new, |list| list.0),
                     )?;
                 }
                 RequestKey::Other => _ = map.next_value::<IgnoredAny>()?,
@@ -329,7 +360,7 @@ impl<'de> Visitor<'de> for InputSeed<'_> {
                     })?;
                     once(&mut kind, "datatype", known)?;
                 }
-                InputKey::Shape => once(&mut shape, "shape", map.next_value::<Vec<i64>>()?)?,
+                InputKey::Shape => once(&mut shape, "shape", map.next_value::<AtMost<MAX_DIMS, i64>>()?.0)?,
                 InputKey::Parameters => {
                     let given = map.next_value::<Option<InputParameters>>()?.unwrap_or_default();
                     once(&mut parameters, "parameters", given)?;

@@ -17,7 +17,7 @@ pub struct WorkersConfig {
     pub count: usize,
     /// Jobs that may wait.
     pub queue: usize,
-    /// Bytes of batches that may wait.
+    /// Bytes of batches and of bodies to be decoded that may wait.
     pub queue_bytes: usize,
 }
 
@@ -57,16 +57,24 @@ pub(super) struct Job {
     pub(super) reply: oneshot::Sender<Result<Batch, Error>>,
 }
 
+/// Work that is not inference, such as decoding a large body.
+pub(super) struct Task {
+    /// Bytes that it keeps while it waits.
+    pub(super) size: usize,
+    pub(super) deadline: Instant,
+    pub(super) run: Box<dyn FnOnce() + Send>,
+}
+
 pub(super) enum Work {
     Run(Job),
-    Task(Box<dyn FnOnce() + Send>),
+    Task(Task),
 }
 
 impl Work {
     fn size(&self) -> usize {
         match self {
             Self::Run(job) => job.batch.size(),
-            Self::Task(_) => 0,
+            Self::Task(task) => task.size,
         }
     }
 }
@@ -223,6 +231,21 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tasks_wait_with_their_size() {
+        let config = WorkersConfig { count: 1, queue: 10, queue_bytes: 100 };
+        let queue = Queue::new(config, Arc::new(Metrics::new().expect("series")));
+        let push = |size| {
+            let task = Task { size, deadline: Instant::now(), run: Box::new(|| {}) };
+            queue.push(Work::Task(task), Priority::DEFAULT)
+        };
+        assert!(push(60).is_ok());
+        assert!(matches!(push(60), Err(Error::Overloaded)));
+        assert!(push(40).is_ok());
+        queue.pop().expect("the first");
+        assert!(push(60).is_ok());
+    }
 
     #[test]
     fn one_goes_first_and_the_default_is_in_the_middle() {

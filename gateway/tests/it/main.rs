@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "one crate, in which the modules use each other")]
 
 mod admin;
+mod amplification;
 mod bad_bundles;
 mod bad_input;
 mod bad_releases;

@@ -210,6 +210,11 @@ impl Served {
         let kib: usize = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("a number");
         kib << 10
     }
+
+    /// Begins to count anew what [`memory`](Self::memory) tells as `VmHWM`.
+    pub fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.process.0.id()), "5").expect("one's own process");
+    }
 }
 
 /// An MLflow tracking server whose artifacts are in that bucket, behind its proxy unless an experiment says otherwise.

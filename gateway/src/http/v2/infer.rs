@@ -7,20 +7,23 @@ use std::{
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
+    http::{HeaderMap, HeaderName, HeaderValue},
+    response::Response,
 };
 
 use crate::{
     app::App,
+    bounds::Bounds,
     error::Error,
     generation::Generation,
     http::{
-        body, named,
-        reply::{self, LARGE_ANSWER},
+        body::{self, Received},
+        named, reply,
         v2::target::Target,
+        work::{self, Size},
     },
     json::decode::tokens,
+    memory::Permit,
     oip::{
         input,
         output::{self, Chosen},
@@ -34,6 +37,8 @@ use crate::{
 /// Tells how much of a body is JSON, where binary tensors follow.
 const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 
+const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
 /// Bytes of binary tensors that cost as much time as one byte of JSON, roughly.
 const BINARY_DISCOUNT: usize = 32;
 
@@ -46,10 +51,12 @@ pub(in crate::http) async fn infer(
     let (head, body) = request.into_parts();
     named::model(Some(&target.model), &head)?;
     let generation = app.resolve(Some(&target.model), target.version.as_deref()).await?;
-    let body = body::read_rope(&app, &head.headers, body).await.map_err(|error| generation.refused(error))?;
+    let received = body::receive(&app, &head.headers, body).await.map_err(|error| generation.refused(error))?;
+    let Received { body, mut permit } = received;
     let started = Instant::now();
     let json = json_length(&head.headers, body.len()).map_err(|error| generation.refused(error))?;
-    let Decoded { batch, chosen, id, timeout, priority } = decode(&app, &generation, body, json).await?;
+    let Decoded { batch, chosen, id, timeout, priority } = decode(&app, &generation, body, json, &mut permit).await?;
+    permit.settle(batch.size())?;
     generation.metrics.decode_us.inc_by(reply::micros(started));
 
     let limit = timeout.map_or(generation.limits.deadline, |timeout| timeout.min(generation.limits.deadline));
@@ -60,11 +67,13 @@ pub(in crate::http) async fn infer(
     })?;
 
     let started = Instant::now();
-    let body = encode(&app, &generation, answer, chosen, id).await?;
+    let body = work::encoded(&app, &generation, answer, &mut permit, move |generation, answer| {
+        output::write(generation, answer, &chosen, id.as_deref())
+    })
+    .await?;
     generation.metrics.encode_us.inc_by(reply::micros(started));
-    let kind = if body.json.is_some() { "application/octet-stream" } else { "application/json" };
-    let mut response =
-        (StatusCode::OK, [(header::CONTENT_TYPE, HeaderValue::from_static(kind))], body.bytes).into_response();
+    let kind = if body.json.is_some() { BINARY } else { reply::JSON };
+    let mut response = reply::held(kind, body.bytes, permit)?;
     if let Some(length) = body.json {
         response.headers_mut().insert(JSON_LENGTH, length.into());
     }
@@ -92,20 +101,29 @@ struct Decoded {
     priority: Priority,
 }
 
-/// Here if it is quick, else by a worker.
-async fn decode(app: &App, generation: &Arc<Generation>, body: Rope, json: usize) -> Result<Decoded, Error> {
-    // What takes long is done where it delays no health check.
-    let work = json + (body.len() - json) / BINARY_DISCOUNT;
-    let decoded = if work <= body::SMALL {
-        decode_now(app, generation, &body, json)
-    } else {
-        let (of, generation) = (app.clone(), Arc::clone(generation));
-        app.workers.call(move || decode_now(&of, &generation, &body, json)).await?
-    };
-    decoded.map_err(|error| generation.refused(error))
+async fn decode(
+    app: &App,
+    generation: &Arc<Generation>,
+    body: Rope,
+    json: usize,
+    permit: &mut Permit,
+) -> Result<Decoded, Error> {
+    let bytes = body.len();
+    let size = Size { bytes, work: json + (bytes - json) / BINARY_DISCOUNT };
+    let of = app.clone();
+    let decode = move |generation: &Generation, bounds: Bounds<'_>| decode_now(&of, generation, body, json, bounds);
+    work::decoded(app, generation, size, permit, decode).await?.map_err(|error| generation.refused(error))
 }
 
-fn decode_now(app: &App, generation: &Generation, body: &Rope, json: usize) -> Result<Decoded, Error> {
+fn decode_now(
+    app: &App,
+    generation: &Generation,
+    body: Rope,
+    json: usize,
+    bounds: Bounds<'_>,
+) -> Result<Decoded, Error> {
+    // JSON alone is put together first, so that its pieces are not kept beside it.
+    let body = if json == body.len() { Rope::whole(body.into_bytes()) } else { body };
     let head = body.slice(0..json);
     let text = head.joined();
     let binary = body.slice(json..body.len());
@@ -119,7 +137,7 @@ fn decode_now(app: &App, generation: &Generation, body: &Rope, json: usize) -> R
         read => read?,
     };
     let chosen = output::choose(&outputs, &parameters, generation)?;
-    let packed = input::pack(&inputs, generation)?;
+    let packed = input::pack(&inputs, generation, bounds)?;
     app.metrics.copied_to_columns.inc_by((body.copied() + packed.copied) as u64);
     Ok(Decoded {
         batch: packed.batch,
@@ -129,22 +147,4 @@ fn decode_now(app: &App, generation: &Generation, body: &Rope, json: usize) -> R
         timeout: parameters.timeout.filter(|&micros| micros > 0).map(Duration::from_micros),
         priority: Priority::of(parameters.priority.unwrap_or(0)),
     })
-}
-
-async fn encode(
-    app: &App,
-    generation: &Arc<Generation>,
-    answer: Batch,
-    chosen: Vec<Chosen>,
-    id: Option<String>,
-) -> Result<output::Body, Error> {
-    let size = answer.size();
-    let of = move |generation: &Generation| output::write(generation, &answer, &chosen, id.as_deref());
-    let encoded = if size <= LARGE_ANSWER {
-        of(generation)
-    } else {
-        let generation = Arc::clone(generation);
-        app.workers.call(move || of(&generation)).await?
-    };
-    encoded.map_err(|error| reply::unencodable(generation, &error))
 }

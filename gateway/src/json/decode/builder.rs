@@ -64,6 +64,11 @@ impl Builder {
         }
     }
 
+    /// Bytes that its values take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.data.len() + 4 * self.ends.len() + self.validity.len()
+    }
+
     pub(crate) fn push(&mut self, column: &Column, bytes: &[u8]) {
         self.data.extend_from_slice(bytes);
         if column.nullable {
@@ -79,6 +84,11 @@ impl Builder {
             _ => return false,
         }
         true
+    }
+
+    /// Bytes that one missing value takes.
+    pub(crate) fn missing_bytes(column: &Column) -> usize {
+        1 + column.datatype.size().unwrap_or(4)
     }
 
     pub(crate) fn push_missing(&mut self, column: &Column) {

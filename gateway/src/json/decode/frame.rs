@@ -3,6 +3,13 @@
 use modelgate_columns::Column;
 
 use super::{builder::Builder, names::Inputs, state::shorten};
+use crate::bounds::OTHER_NAMES;
+
+/// Names that a frame may have: those of the bundle's columns, or a name for each value of its matrix, and some others.
+pub(crate) fn most_names(columns: &[Column]) -> usize {
+    let width = matrix(columns).and_then(|column| usize::try_from(*column.inner_shape().first()?).ok());
+    columns.len().saturating_add(width.unwrap_or(0)).saturating_add(OTHER_NAMES)
+}
 
 /// What the columns of a frame are to the bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -107,10 +107,16 @@ impl<'de> Visitor<'de> for MatrixRecord<'_, '_> {
         let fits = |count: usize| width < 0 || usize::try_from(width) == Ok(count);
         let row = state.rows + 1;
         let mut order = Vec::with_capacity(names.in_order.len());
+        let most = frame::most_names(state.columns);
         while let Some(name) = key {
+            state.go_on()?;
             let place = match names.place(&name, order.len()) {
                 Some(place) => place,
-                None if is_first => names.add(&name),
+                None if is_first && names.in_order.len() < most => names.add(&name),
+                None if is_first => {
+                    let problem = format!("a record has {most} columns at most, got more");
+                    return Err(state.stop(DecodeError::Table(problem)));
+                }
                 None => {
                     let problem = format!("row {}: column '{}' is not in the first record", state.rows, shorten(&name));
                     return Err(state.stop(DecodeError::Table(problem)));

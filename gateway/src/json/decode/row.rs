@@ -87,6 +87,7 @@ impl<'de> Visitor<'de> for Row<'_, '_> {
         let state = self.0;
         let mut guess = 0;
         while let Some(key) = map.next_key_seed(Key)? {
+            state.go_on()?;
             if let Some(place) = state.find(&key, guess) {
                 guess = place + 1;
                 if state.builders[place].seen == state.rows + 1 {

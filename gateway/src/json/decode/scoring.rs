@@ -4,13 +4,13 @@ use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize,
-    de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor},
+    de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
 use super::{
     builder::Forms,
     cell::Key,
-    frame::Frame,
+    frame::{self, Frame},
     names::Inputs,
     or_null::OrNull,
     record::Records,
@@ -18,6 +18,7 @@ use super::{
     table::{ColumnLists, Instances, ListRows},
     with_tokens,
 };
+use crate::bounds::Bounds;
 
 /// Whose rules hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,9 +76,23 @@ pub fn scoring(
     policy: Policy<'_>,
     dialect: Dialect,
 ) -> Result<(Decoded, Form), DecodeError> {
+    scoring_within(body, inputs, policy, dialect, policy.max_rows.into())
+}
+
+/// The same within bounds.
+///
+/// # Errors
+/// Also [`DecodeError::Excess`].
+pub fn scoring_within(
+    body: &[u8],
+    inputs: Inputs<'_>,
+    policy: Policy<'_>,
+    dialect: Dialect,
+    mut bounds: Bounds<'_>,
+) -> Result<(Decoded, Form), DecodeError> {
     let forms = Forms { base64: true, ..Forms::default() };
     with_tokens(body, forms, |body, forms| {
-        let read = |known| attempt(body, inputs, policy, forms, dialect, known);
+        let mut read = |known| attempt(body, inputs, policy, bounds.reborrow(), forms, dialect, known);
         let (first, form, frame) = read(None)?;
         match first {
             Some(decoded) => Ok((decoded, form)),
@@ -95,12 +110,13 @@ fn attempt(
     body: &[u8],
     inputs: Inputs<'_>,
     policy: Policy<'_>,
+    bounds: Bounds<'_>,
     forms: Forms,
     dialect: Dialect,
     known: Option<Frame>,
 ) -> Result<(Option<Decoded>, Form, Option<Frame>), DecodeError> {
     let keys = if dialect == Dialect::Mlflow { Keys::Ignored } else { Keys::Refused };
-    let mut state = State::new(inputs, keys, policy, forms);
+    let mut state = State::new(inputs, keys, policy, bounds, forms);
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let mut seen = Seen { form: None, frame: known, later: false };
     let envelope = Envelope { state: &mut state, dialect, seen: &mut seen };
@@ -220,6 +236,37 @@ impl Name<'_> {
     }
 }
 
+/// The names of a frame's columns, so many at most.
+struct Names {
+    most: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Names {
+    type Value = Vec<String>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<String>, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Names {
+    type Value = Vec<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a list of {} column names at most", self.most)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<String>, A::Error> {
+        let mut names = Vec::new();
+        while let Some(name) = seq.next_element::<Name<'de>>()? {
+            if names.len() == self.most {
+                return Err(de::Error::invalid_length(self.most + 1, &self));
+            }
+            names.push(name.text());
+        }
+        Ok(names)
+    }
+}
+
 /// `{"columns": […], "data": [[…], …]}`, and an `index` of no interest.
 struct Split<'a, 's> {
     state: &'a mut State<'s>,
@@ -247,8 +294,8 @@ impl<'de> Visitor<'de> for Split<'_, '_> {
             match (&*key, &seen.frame) {
                 ("columns", _) if !named => {
                     named = true;
-                    let Some(names) = map.next_value::<Option<Vec<Name<'de>>>>()? else { continue };
-                    let names: Vec<_> = names.into_iter().map(Name::text).collect();
+                    let most = frame::most_names(state.columns);
+                    let Some(names) = map.next_value_seed(OrNull(Names { most }))? else { continue };
                     let frame = Frame::of(names.iter().map(String::as_str), state.inputs);
                     seen.frame = Some(frame.map_err(|problem| state.stop(DecodeError::Table(problem)))?);
                 }

@@ -11,17 +11,24 @@ use super::{
     model_key::MODEL_KEY,
     names::Inputs,
 };
-use crate::tensor::Batch;
+use crate::{
+    bounds::{Bounds, Excess},
+    echo,
+    tensor::Batch,
+};
 
-/// Field errors told for one request; more of them would not help anybody.
+/// Field errors told for one request; decoding ends with the last of them.
 const MAX_FIELD_ERRORS: usize = 100;
+
+/// Values that rows may add between two looks at their bounds.
+const VALUES_UNSEEN: usize = 64 << 10;
 
 /// What is said of a column that the key naming the model hides.
 const HIDDEN: &str = "Field required: the key 'model' of this body names the model. Name the model in the path (POST \
                       /predict/NAME), in ?model=NAME or in the header X-Model, then the key is this feature";
 
 /// Characters of a caller's value that an error repeats.
-pub(super) const MAX_ECHO: usize = 100;
+pub(super) const MAX_ECHO: usize = echo::MOST;
 
 /// Why a body is not a batch.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +51,8 @@ pub enum DecodeError {
         /// How many it allows.
         limit: u32,
     },
+    /// The rows stand for more than a request may.
+    Excess(Excess),
     /// Fields that are missing, unknown or of a wrong type.
     Fields(Vec<FieldError>),
     /// A table whose parts do not fit together; the whole text.
@@ -127,6 +136,9 @@ pub(super) struct State<'s> {
     /// The column `model`, where the key of that name is not its value.
     pub(super) hidden: Option<usize>,
     pub(super) policy: Policy<'s>,
+    pub(super) bounds: Bounds<'s>,
+    /// Rows between two looks at the bounds.
+    look: u32,
     pub(super) builders: Vec<Builder>,
     pub(super) rows: u32,
     pub(super) list: bool,
@@ -136,7 +148,13 @@ pub(super) struct State<'s> {
 }
 
 impl<'s> State<'s> {
-    pub(super) fn new(inputs: Inputs<'s>, keys: Keys<'s>, policy: Policy<'s>, forms: Forms) -> Self {
+    pub(super) fn new(
+        inputs: Inputs<'s>,
+        keys: Keys<'s>,
+        policy: Policy<'s>,
+        bounds: Bounds<'s>,
+        forms: Forms,
+    ) -> Self {
         let columns = inputs.columns;
         let builder = |column| Builder { forms, ..Builder::new(column) };
         Self {
@@ -145,6 +163,8 @@ impl<'s> State<'s> {
             keys,
             hidden: if let Keys::Named(_) = keys { inputs.names.model_column() } else { None },
             policy,
+            bounds,
+            look: u32::try_from(VALUES_UNSEEN / columns.len().max(1)).unwrap_or(u32::MAX).max(1),
             builders: columns.iter().map(builder).collect(),
             rows: 0,
             list: false,
@@ -154,7 +174,7 @@ impl<'s> State<'s> {
     }
 
     /// The rows, once everything was read.
-    pub(super) fn finish(self, parsed: serde_json::Result<()>) -> Result<Decoded, DecodeError> {
+    pub(super) fn finish(mut self, parsed: serde_json::Result<()>) -> Result<Decoded, DecodeError> {
         if let Some(stop) = self.stop {
             return Err(stop);
         }
@@ -169,6 +189,7 @@ impl<'s> State<'s> {
         if !self.errors.is_empty() {
             return Err(DecodeError::Fields(self.errors));
         }
+        self.bounds.reach(self.bytes()).map_err(DecodeError::Excess)?;
         let words = pack(self.columns, self.builders);
         Ok(Decoded { batch: Batch { rows: self.rows, words: words.into() }, list: self.list })
     }
@@ -191,12 +212,42 @@ impl<'s> State<'s> {
         E::custom("stopped")
     }
 
+    /// Whether so many fields are at fault that no more would be told.
+    pub(super) fn go_on<E: de::Error>(&mut self) -> Result<(), E> {
+        if self.errors.len() >= MAX_FIELD_ERRORS {
+            let errors = std::mem::take(&mut self.errors);
+            return Err(self.stop(DecodeError::Fields(errors)));
+        }
+        Ok(())
+    }
+
+    /// Before another row.
     pub(super) fn begin_row<E: de::Error>(&mut self) -> Result<(), E> {
+        self.begin_value()?;
+        if self.rows > 0 && self.rows.is_multiple_of(self.look) {
+            let bytes = self.bytes();
+            self.reach(bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Before another value of a column whose values come one after the other: none of them stands for more than it takes
+    /// of the body.
+    pub(super) fn begin_value<E: de::Error>(&mut self) -> Result<(), E> {
         let limit = self.policy.max_rows;
         if self.rows >= limit {
             return Err(self.stop(DecodeError::TooManyRows { limit }));
         }
-        Ok(())
+        self.go_on()
+    }
+
+    pub(super) fn reach<E: de::Error>(&mut self, bytes: usize) -> Result<(), E> {
+        self.bounds.reach(bytes).map_err(|excess| self.stop(DecodeError::Excess(excess)))
+    }
+
+    /// Bytes of the columns so far.
+    pub(super) fn bytes(&self) -> usize {
+        self.builders.iter().map(Builder::bytes).sum()
     }
 
     pub(super) fn end_row(&mut self) {
@@ -238,10 +289,7 @@ pub(super) fn shorten(text: &str) -> String {
 }
 
 pub(super) fn shorten_to(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
+    echo::cut(text, most).into_owned()
 }
 
 fn shortened(value: Value) -> Value {
@@ -254,8 +302,6 @@ fn shortened(value: Value) -> Value {
 /// The parser's words without the position that it appends.
 pub(super) fn words_of(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    match text.rfind(" at line ") {
-        Some(end) => text[..end].to_owned(),
-        None => text,
-    }
+    let words = text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]);
+    echo::message(words).into_owned()
 }

@@ -9,6 +9,7 @@ use serde::de::{
 };
 
 use super::{
+    builder::Builder,
     cell::{BASE64_KEY, Cell, Key},
     frame::Frame,
     row::Row,
@@ -368,14 +369,17 @@ impl<'de> Visitor<'de> for ColumnLists<'_, '_> {
             }
         }
         state.rows = rows.map_or(0, |(_, rows)| rows);
-        complete(state);
-        Ok(())
+        complete(state)
     }
 }
 
 /// Fills in the columns that did not come, or says that they are missing.
-fn complete(state: &mut State<'_>) {
+fn complete<E: de::Error>(state: &mut State<'_>) -> Result<(), E> {
     let rows = state.rows;
+    let absent = state.columns.iter().zip(&state.builders).filter(|(_, builder)| builder.seen == 0);
+    let a_row: usize = absent.map(|(column, _)| Builder::missing_bytes(column)).sum();
+    let bytes = state.bytes().saturating_add(a_row.saturating_mul(rows as usize));
+    state.reach(bytes)?;
     for place in 0..state.columns.len() {
         let (column, builder) = (&state.columns[place], &mut state.builders[place]);
         if builder.seen > 0 {
@@ -388,7 +392,9 @@ fn complete(state: &mut State<'_>) {
             state.fault(&column.name, ("missing", "Field required".into()), serde_json::Value::Null);
             state.list = true;
         }
+        state.go_on()?;
     }
+    Ok(())
 }
 
 /// One column's rows.
@@ -429,7 +435,7 @@ impl<'de> Visitor<'de> for ColumnList<'_, '_> {
             // One more than is allowed must be seen to be refused.
             let cell = Cell { column, builder: &mut state.builders[place], depth: 0 };
             let Some(fault) = seq.next_element_seed(cell)? else { return Ok(()) };
-            state.begin_row()?;
+            state.begin_value()?;
             if let Some((fault, input)) = fault {
                 state.fault(&column.name, fault, input);
             }

@@ -1,0 +1,175 @@
+//! A body's decoded form takes no more than some times its bytes, whatever it says: measured on a process of its own.
+
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+};
+
+use flate2::{Compression, write::GzEncoder};
+use serde_json::{Value, json};
+
+use crate::{
+    real::Served,
+    support::{client, demo_row, grpc},
+};
+
+const JSON: &str = "application/json";
+const MODEL: &str = "modelo_covertype_vf";
+
+/// What a request may add to the process's memory whatever its size, and for each byte of its body and its answer.
+const FLOOR: usize = 32 << 20;
+const FACTOR: usize = 8;
+
+fn serve() -> Served {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_modelgate"));
+    command
+        .args(["serve", "--demo", "--listen", "127.0.0.1:0", "--workers", "2", "--io-threads", "1"])
+        .args(["--max-instances", "32", "--access-log", "0"])
+        .args(["--code-cache", concat!(env!("CARGO_TARGET_TMPDIR"), "/code")])
+        .stderr(Stdio::null());
+    Served::start(&mut command)
+}
+
+/// `unit` again and again between two texts, up to so many bytes.
+fn filled(before: &str, unit: &str, after: &str, size: usize) -> Vec<u8> {
+    let count = size.saturating_sub(before.len() + after.len()) / unit.len();
+    [before, &unit.repeat(count), after].concat().into_bytes()
+}
+
+fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(body).expect("into memory");
+    gzip.finish().expect("whole")
+}
+
+/// Sends it and gives the status and what it added to the memory at most, beyond what it may.
+async fn excess(served: &Served, path: &str, kind: &str, body: &[u8], is_gzip: bool) -> (u16, isize) {
+    let before = served.memory("VmRSS");
+    served.forget_peak();
+    let url = format!("http://{}{path}", served.address);
+    let mut request = client().post(url).header("content-type", kind);
+    if is_gzip {
+        request = request.header("content-encoding", "gzip");
+    }
+    let sent = if is_gzip { gzip(body) } else { body.to_vec() };
+    let answer = request.body(sent).send().await.expect("an answer");
+    let status = answer.status().as_u16();
+    let answer = answer.bytes().await.expect("all of it").len();
+    let allowed = FLOOR + FACTOR * (body.len() + answer);
+    (status, served.memory("VmHWM") as isize - before as isize - allowed as isize)
+}
+
+/// What stands for many times its own size.
+fn bombs(size: usize) -> Vec<(&'static str, String, &'static str, Vec<u8>)> {
+    let infer = format!("/v2/models/{MODEL}/infer");
+    let nested = size.min(100 << 10);
+    vec![
+        ("a model that is a list", "/predict".into(), JSON, filled(r#"{"model":["#, "0,", "0]}", size)),
+        ("a model of lists", "/predict".into(), JSON, filled(r#"{"model":["#, "[],", "0]}", size)),
+        ("rows of nothing", "/predict".into(), JSON, filled("[", "{},", "{}]", size)),
+        ("keys that are unknown", "/predict".into(), JSON, filled("{", r#""a":1,"#, r#""b":1}"#, size)),
+        ("lists in a field", "/predict".into(), JSON, filled(r#"{"Slope":"#, "[", "", nested)),
+        (
+            "columns without names",
+            "/invocations".into(),
+            JSON,
+            filled(r#"{"dataframe_split":{"columns":["#, r#""","#, r#"""],"data":[]}}"#, size),
+        ),
+        ("rows that are empty", "/invocations".into(), JSON, filled(r#"{"instances":["#, "[],", "[]]}", size)),
+        ("other keys", "/invocations".into(), JSON, filled("{", r#""a":[],"#, r#""b":1}"#, size)),
+        ("a line of commas", "/invocations".into(), "text/csv", filled("", ",", "", size)),
+        ("a row of commas", "/invocations".into(), "text/csv", filled("Slope\n", ",", "", size)),
+        (
+            "a shape",
+            infer.clone(),
+            JSON,
+            filled(r#"{"inputs":[{"name":"a","datatype":"FP32","data":[],"shape":["#, "0,", "0]}]}", size),
+        ),
+        ("inputs of nothing", infer.clone(), JSON, filled(r#"{"inputs":["#, "{},", "{}]}", size)),
+        (
+            "outputs",
+            infer.clone(),
+            JSON,
+            filled(r#"{"inputs":[],"outputs":["#, r#"{"name":""},"#, r#"{"name":""}]}"#, size),
+        ),
+        ("parameters", infer, JSON, filled(r#"{"inputs":[],"parameters":{"#, r#""a":1,"#, r#""b":1}}"#, size)),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_stand_for_much_are_refused_and_take_little() {
+    let served = serve();
+    for mib in [1, 16] {
+        for (what, path, kind, body) in bombs(mib << 20) {
+            for is_gzip in [false, true] {
+                let (status, excess) = excess(&served, &path, kind, &body, is_gzip).await;
+                assert!((400..500).contains(&status), "{what}, {mib} MiB, gzip {is_gzip}: {status}");
+                assert!(excess <= 0, "{what}, {mib} MiB, gzip {is_gzip}: {excess} bytes too many");
+            }
+        }
+    }
+}
+
+/// Bodies that are what they should be, in every form.
+#[tokio::test(flavor = "multi_thread")]
+async fn good_bodies_take_some_times_their_size() {
+    let served = serve();
+    let row = demo_row();
+    let names: Vec<_> = row.as_object().expect("an object").keys().cloned().collect();
+    let values: Vec<_> = names.iter().map(|name| row[name].clone()).collect();
+    let rows = 10_000;
+    let columns: Value =
+        names.iter().zip(&values).map(|(name, value)| (name.clone(), json!(vec![value; rows]))).collect();
+    let line: Vec<_> = values.iter().map(|value| value.to_string()).collect();
+    let csv = format!("{}\n{}", names.join(","), format!("{}\n", line.join(",")).repeat(rows));
+    let tensors: Vec<_> = names
+        .iter()
+        .zip(&values)
+        .map(|(name, value)| {
+            let datatype = if value.is_string() { "BYTES" } else { "FP64" };
+            json!({ "name": name, "datatype": datatype, "shape": [rows], "data": vec![value; rows] })
+        })
+        .collect();
+    for (path, kind, body) in [
+        ("/predict?outputs=all", JSON, json!(vec![row; rows]).to_string()),
+        (
+            "/invocations",
+            JSON,
+            json!({ "dataframe_split": { "columns": names, "data": vec![values; rows] } }).to_string(),
+        ),
+        ("/invocations", JSON, json!({ "inputs": columns }).to_string()),
+        ("/invocations", "text/csv", csv),
+        (&format!("/v2/models/{MODEL}/infer"), JSON, json!({ "inputs": tensors }).to_string()),
+    ] {
+        for is_gzip in [false, true] {
+            // Compressed, they would be a bomb: each row is as the one before.
+            let (status, excess) = excess(&served, path, kind, body.as_bytes(), is_gzip).await;
+            let expected = if is_gzip && body.len() > 1 << 20 { 413 } else { 200 };
+            assert_eq!(status, expected, "{path} {kind} {}, gzip {is_gzip}", body.len());
+            assert!(excess <= 0, "{path} {kind} {}, gzip {is_gzip}: {excess} bytes too many", body.len());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_stand_for_much_are_refused_before_they_are_decoded() {
+    let served = serve();
+    let model = [&[0x0a, MODEL.len() as u8][..], MODEL.as_bytes()].concat();
+    let size = 4 << 20;
+    for (what, unit, method) in [
+        ("inputs", &[0x2a, 0][..], "ModelInfer"),
+        ("outputs", &[0x32, 0], "ModelInfer"),
+        ("parameters", &[0x22, 0], "ModelInfer"),
+        ("raw contents", &[0x3a, 0], "ModelInfer"),
+        ("parameters of a load", &[0x1a, 0], "RepositoryModelLoad"),
+        ("a name", &[0x0a, 0], "ModelMetadata"),
+    ] {
+        let message = [&model[..], &unit.repeat(size / unit.len())].concat();
+        let before = served.memory("VmRSS");
+        served.forget_peak();
+        let (status, _) = grpc(&served.address, method, &message, &[]);
+        assert_eq!(status, "8", "{what}: RESOURCE_EXHAUSTED");
+        let added = served.memory("VmHWM").saturating_sub(before);
+        assert!(added <= FLOOR + FACTOR * message.len(), "{what}: {added} bytes");
+    }
+}
