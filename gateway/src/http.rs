@@ -1,6 +1,8 @@
 //! The public HTTP surface: every route and layer, in order.
 
+mod activity;
 pub(crate) mod body;
+mod connection;
 mod cores;
 pub(crate) mod cors;
 mod direct;
@@ -11,6 +13,7 @@ pub(crate) mod named;
 mod observe;
 pub mod openapi;
 pub(crate) mod origin;
+mod places;
 mod predict;
 pub(crate) mod reply;
 mod repository;

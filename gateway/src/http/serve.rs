@@ -14,20 +14,11 @@ use std::{
 };
 
 use axum::{Router, body::Body, http::Request, response::Response};
-use hyper::{
-    body::Incoming,
-    server::conn::{http1, http2},
-    service::service_fn,
-};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-};
-use prometheus::IntGauge;
+use hyper::body::Incoming;
 use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
+    sync::{mpsc, oneshot, watch},
     time::{sleep, timeout},
 };
 use tower::ServiceExt;
@@ -36,30 +27,14 @@ use crate::{
     app::App,
     config::HttpConfig,
     http::{
+        connection::{self, Accepted},
         cores,
         direct::Direct,
         origin::{self, Origin},
+        places::{Place, Places},
     },
     workers,
 };
-
-/// Header lines taken in one request.
-const MAX_HEADERS: usize = 100;
-
-/// How an HTTP/2 connection begins, where the client knows that it is understood (RFC 9113); gRPC's clients do.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0";
-
-/// Requests in flight on one HTTP/2 connection.
-const MAX_STREAMS: u32 = 256;
-
-/// Bytes of one HTTP/2 request that may be on their way without an acknowledgement.
-const WINDOW: u32 = 1 << 20;
-
-/// How soon to look again at a connection that has sent too little to tell its protocol.
-const PEEK_AGAIN: Duration = Duration::from_millis(2);
-
-/// Bytes that a request's head may take, and of a body that are read ahead.
-const READ_BUFFER: usize = 64 << 10;
 
 /// Accepted connections that may wait for an I/O thread to take them up.
 const BACKLOG: usize = 256;
@@ -77,7 +52,11 @@ pub struct Routes {
 }
 
 impl Routes {
-    async fn answer(self, mut request: Request<Incoming>, peer: Option<SocketAddr>) -> Result<Response, Infallible> {
+    pub(super) async fn answer(
+        self,
+        mut request: Request<Incoming>,
+        peer: Option<SocketAddr>,
+    ) -> Result<Response, Infallible> {
         if let Some(app) = self.predict
             && let Some(direct) = Direct::of(&request)
         {
@@ -118,7 +97,8 @@ pub async fn serve(
     let threads = (0..io.threads)
         .map(|number| IoThread::start(number, io, routes.clone(), &app))
         .collect::<io::Result<Vec<_>>>()?;
-    let places = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
+    let mut places =
+        Places::new(config.max_connections, config.max_connections_per_address, app.metrics.connections.clone());
     let stop = async {
         stop.await;
         app.set_ready(false);
@@ -128,11 +108,13 @@ pub async fn serve(
     tokio::pin!(stop);
     let accept = async {
         for thread in threads.iter().cycle() {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
-            let Ok(stream) = accept(&listener, &config).await.into_std() else { continue };
-            let open = Open { gauge: app.metrics.connections.clone(), _place: place };
-            open.gauge.inc();
-            if thread.connections.send((stream, open)).await.is_err() {
+            let (stream, place) = loop {
+                let (stream, peer) = accept(&listener, &config).await;
+                if let (Ok(stream), Some(place)) = (stream.into_std(), places.take(peer)) {
+                    break (stream, place);
+                }
+            };
+            if thread.connections.send((stream, place)).await.is_err() {
                 tracing::error!("an I/O thread is gone");
             }
         }
@@ -155,11 +137,11 @@ pub async fn serve(
 }
 
 /// The next connection, prepared.
-async fn accept(listener: &TcpListener, config: &HttpConfig) -> TcpStream {
+async fn accept(listener: &TcpListener, config: &HttpConfig) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => match prepare(&stream, config) {
-                Ok(()) => return stream,
+            Ok((stream, peer)) => match prepare(&stream, config) {
+                Ok(()) => return (stream, peer),
                 Err(error) => tracing::debug!(%error, "a connection could not be prepared"),
             },
             Err(error) if is_of_one_connection(&error) => {}
@@ -185,21 +167,9 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// One open connection: in the gauge, and of those that may be open at once.
-struct Open {
-    gauge: IntGauge,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.gauge.dec();
-    }
-}
-
 /// A thread with an event loop. Dropping `connections` makes it drain.
 struct IoThread {
-    connections: mpsc::Sender<(StdTcpStream, Open)>,
+    connections: mpsc::Sender<(StdTcpStream, Place)>,
     /// How many connections were cut at the end.
     drained: oneshot::Receiver<usize>,
     thread: JoinHandle<()>,
@@ -232,74 +202,26 @@ impl IoThread {
 }
 
 /// Serves connections until no more will come, then drains them. Gives how many it had to cut.
-async fn run(mut incoming: mpsc::Receiver<(StdTcpStream, Open)>, routes: Routes, config: HttpConfig) -> usize {
-    let graceful = GracefulShutdown::new();
-    // Dropped at the end, for connections that have not said anything yet.
-    let (open_end, ending) = watch::channel(());
-    while let Some((stream, open)) = incoming.recv().await {
-        let peer = stream.peer_addr().ok();
+async fn run(mut incoming: mpsc::Receiver<(StdTcpStream, Place)>, routes: Routes, config: HttpConfig) -> usize {
+    let (end, ending) = watch::channel(());
+    // Each connection holds one until it ends.
+    let open = Arc::new(());
+    let (last, mut ended) = mpsc::channel::<()>(1);
+    while let Some((stream, mut place)) = incoming.recv().await {
         let Ok(stream) = TcpStream::from_std(stream) else { continue };
-        let routes = routes.clone();
-        let service = service_fn(move |request: Request<Incoming>| routes.clone().answer(request, peer));
-        let (watcher, mut ending) = (graceful.watcher(), ending.clone());
+        let accepted = Accepted { stream, reserved: place.reserved.take(), ending: ending.clone() };
+        let held = (place, Arc::clone(&open), last.clone());
+        let served = connection::serve(accepted, routes.clone(), config);
         tokio::spawn(async move {
-            let protocol = tokio::select! {
-                protocol = timeout(config.header_timeout, is_http2(&stream)) => protocol,
-                _ = ending.changed() => return,
-            };
-            let served = match protocol {
-                Ok(Ok(true)) => {
-                    let connection = http2::Builder::new(TokioExecutor::new())
-                        .timer(TokioTimer::new())
-                        .max_concurrent_streams(MAX_STREAMS)
-                        .max_header_list_size(READ_BUFFER as u32)
-                        .initial_stream_window_size(WINDOW)
-                        .initial_connection_window_size(2 * WINDOW)
-                        .keep_alive_interval(Some(config.header_timeout))
-                        .serve_connection(TokioIo::new(stream), service);
-                    watcher.watch(connection).await
-                }
-                Ok(Ok(false)) => {
-                    let connection = http1::Builder::new()
-                        .timer(TokioTimer::new())
-                        .header_read_timeout(config.header_timeout)
-                        .max_headers(MAX_HEADERS)
-                        .max_buf_size(READ_BUFFER)
-                        .serve_connection(TokioIo::new(stream), service);
-                    watcher.watch(connection).await
-                }
-                // Gone, or silent for too long.
-                Ok(Err(_)) | Err(_) => Ok(()),
-            };
-            // Clients that send no HTTP, or go away, are not this server's failures.
-            if let Err(error) = served {
-                tracing::debug!(%error, "a connection ended early");
-            }
-            drop(open);
+            served.await;
+            drop(held);
         });
     }
-    drop(open_end);
-    let open = graceful.count();
-    match timeout(config.drain_timeout, graceful.shutdown()).await {
-        Ok(()) => 0,
-        Err(_) => open,
-    }
-}
-
-/// Whether a connection begins as HTTP/2 does; looks at its first bytes and leaves them.
-async fn is_http2(stream: &TcpStream) -> io::Result<bool> {
-    let mut first = [0; PREFACE.len()];
-    loop {
-        let count = stream.peek(&mut first).await?;
-        let seen = first.get(..count).unwrap_or_default();
-        // A client that closes at once is left to HTTP/1, which ends it.
-        if count == 0 || !PREFACE.starts_with(seen) {
-            return Ok(false);
-        }
-        if count == PREFACE.len() {
-            return Ok(true);
-        }
-        // What has come stays readable, so there is nothing to wait for but time.
-        sleep(PEEK_AGAIN).await;
+    _ = end.send(());
+    drop(last);
+    let left = Arc::strong_count(&open) - 1;
+    match timeout(config.drain_timeout, ended.recv()).await {
+        Ok(_) => 0,
+        Err(_) => left,
     }
 }

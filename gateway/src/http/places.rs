@@ -1,0 +1,171 @@
+//! Who may be connected: so many in all, so many from one address, and a few more that may only ask how the gateway is.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use prometheus::IntGauge;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+/// Connections beside those that may be open at once, for health checks and metrics.
+const RESERVE: usize = 32;
+
+/// What is left of the files that the process may open for everything that is no connection.
+const OTHER_FILES: usize = 256;
+
+/// Decides about connections.
+#[derive(Debug)]
+pub(super) struct Places {
+    free: Arc<Semaphore>,
+    by_address: Option<ByAddress>,
+    /// Of the reserve, the oldest first: ended to make room for another.
+    reserved: VecDeque<oneshot::Sender<()>>,
+    gauge: IntGauge,
+}
+
+#[derive(Clone, Debug)]
+struct ByAddress {
+    most: usize,
+    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// One open connection. Dropping it frees its place.
+#[derive(Debug)]
+pub(super) struct Place {
+    gauge: IntGauge,
+    _permit: Option<OwnedSemaphorePermit>,
+    address: Option<(ByAddress, IpAddr)>,
+    /// Ends with an error where a connection of the reserve has to make room.
+    pub(super) reserved: Option<oneshot::Receiver<()>>,
+}
+
+impl Places {
+    /// `per_address` is how many may come from one address; 0 is any number.
+    pub(super) fn new(most: usize, per_address: usize, gauge: IntGauge) -> Self {
+        let most = most.min(files().saturating_sub(OTHER_FILES + RESERVE).max(1));
+        let by_address = (per_address > 0).then(|| ByAddress { most: per_address, open: Arc::default() });
+        Self {
+            free: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
+            by_address,
+            reserved: VecDeque::new(),
+            gauge,
+        }
+    }
+
+    /// A place for a connection from there; `None` where too many come from there.
+    pub(super) fn take(&mut self, peer: SocketAddr) -> Option<Place> {
+        let address = match &self.by_address {
+            Some(by_address) => {
+                let network = network(peer.ip());
+                if !by_address.enter(network) {
+                    return None;
+                }
+                Some((by_address.clone(), network))
+            }
+            None => None,
+        };
+        let permit = Arc::clone(&self.free).try_acquire_owned().ok();
+        let reserved = permit.is_none().then(|| self.reserve());
+        self.gauge.inc();
+        Some(Place { gauge: self.gauge.clone(), _permit: permit, address, reserved })
+    }
+
+    fn reserve(&mut self) -> oneshot::Receiver<()> {
+        self.reserved.retain(|connection| !connection.is_closed());
+        if self.reserved.len() >= RESERVE {
+            self.reserved.pop_front();
+        }
+        let (connection, end) = oneshot::channel();
+        self.reserved.push_back(connection);
+        end
+    }
+}
+
+impl ByAddress {
+    fn enter(&self, address: IpAddr) -> bool {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(address).or_default();
+        // An entry that was made just now counts none, so that there is room for one.
+        let fits = *count < self.most;
+        *count += usize::from(fits);
+        fits
+    }
+
+    fn leave(&self, address: IpAddr) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&address);
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.gauge.dec();
+        if let Some((by_address, address)) = &self.address {
+            by_address.leave(*address);
+        }
+    }
+}
+
+/// Clients of IPv6 have a network of 2⁶⁴ addresses each.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address => address,
+    }
+}
+
+/// How many files the process may open. Raises that as far as it may itself.
+fn files() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    let most = if raised.is_ok() { limit.maximum } else { limit.current };
+    most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(text: &str) -> SocketAddr {
+        SocketAddr::new(text.parse().expect("an address"), 1)
+    }
+
+    fn places(most: usize, per_address: usize) -> Places {
+        Places::new(most, per_address, IntGauge::new("open", "open").expect("a gauge"))
+    }
+
+    #[test]
+    fn one_address_takes_no_more_than_its_share() {
+        let mut places = places(100, 2);
+        let first = places.take(peer("2001:db8::1")).expect("a place");
+        let _second = places.take(peer("2001:db8::2")).expect("a place");
+        assert!(places.take(peer("2001:db8::3")).is_none(), "the same network");
+        let _other = places.take(peer("192.0.2.1")).expect("another address");
+        drop(first);
+        places.take(peer("2001:db8::3")).expect("a place is free again");
+    }
+
+    #[test]
+    fn the_reserve_makes_room_for_the_newest() {
+        let mut places = places(1, 0);
+        let first = places.take(peer("192.0.2.1")).expect("a place");
+        assert!(first.reserved.is_none());
+        let mut reserved: Vec<_> = (0..=RESERVE).map(|_| places.take(peer("192.0.2.1")).expect("a place")).collect();
+        let mut is_ended = |place: usize| {
+            let end = reserved[place].reserved.as_mut().expect("of the reserve");
+            end.try_recv() == Err(oneshot::error::TryRecvError::Closed)
+        };
+        assert_eq!((is_ended(0), is_ended(1), is_ended(RESERVE)), (true, false, false));
+        drop((first, reserved));
+        assert_eq!(places.gauge.get(), 0);
+        assert!(places.take(peer("192.0.2.1")).expect("a place").reserved.is_none());
+    }
+}
