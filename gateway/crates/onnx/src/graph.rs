@@ -27,15 +27,6 @@ pub(super) fn check<'a>(onnx: &Onnx, model: &'a ModelProto, node_limit: usize) -
             unknown.entry(problem).or_default().push(node_name(node));
         }
     }
-    // tract's answers are silently wrong where a Softmax is quantised.
-    for node in nodes.iter().filter(|node| node.op_type == "Softmax") {
-        let quantises = |other: &&NodeProto| {
-            other.op_type == "QuantizeLinear" && other.input.first().is_some_and(|input| node.output.contains(input))
-        };
-        if nodes.iter().any(quantises) {
-            unknown.entry("Softmax between quantised values".to_owned()).or_default().push(node_name(node));
-        }
-    }
     if !unknown.is_empty() {
         return Err(ModelError::Unsupported(list(&unknown)));
     }

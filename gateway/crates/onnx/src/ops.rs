@@ -6,6 +6,7 @@
 mod attributes;
 mod binarizer;
 mod compress;
+mod conv_transpose;
 mod decimal;
 mod dense;
 mod extract;
@@ -68,6 +69,7 @@ pub(super) use self::layers::is_plain_gemm;
 const OPERATORS: [Operator; 69] = [
     binarizer::OPERATOR,
     compress::OPERATOR,
+    conv_transpose::OPERATOR,
     extract::OPERATOR,
     feature_vectorizer::OPERATOR,
     gather::ELEMENTS,
@@ -115,7 +117,6 @@ const OPERATORS: [Operator; 69] = [
     scatter::ND,
     scatter::SCATTER,
     shapes::CONSTANT_OF_SHAPE,
-    shapes::CONV_TRANSPOSE,
     shapes::GRID_SAMPLE,
     shapes::NON_MAX_SUPPRESSION,
     shapes::SQUEEZE,

@@ -86,7 +86,7 @@ def convolutions(rng):
             for kernel in ((3, 3), (2, 2), (1, 3)):
                 for extra in ({}, {"pads": (1, 1, 1, 1)}, {"pads": (0, 1, 1, 0)}, {"strides": (2, 2)}, {"strides": (3, 2), "output_padding": (1, 1)},
                               {"dilations": (2, 1)}, {"strides": (2, 2), "auto_pad": "SAME_UPPER"}, {"strides": (2, 2), "auto_pad": "SAME_LOWER"},
-                              {"strides": (2, 2), "output_shape": (10, 9)}, {"auto_pad": "VALID", "strides": (2, 1)}, {"kernel_shape": kernel},
+                              {"strides": (2, 2), "output_shape": (10, 9)}, {"strides": (2, 3), "output_shape": (9, 10), "auto_pad": "SAME_UPPER"}, {"strides": (2, 3), "output_shape": (9, 10), "auto_pad": "SAME_LOWER"}, {"auto_pad": "VALID", "strides": (2, 1)}, {"kernel_shape": kernel},
                               {"strides": (2, 2), "pads": (1, 1, 1, 1), "output_padding": (1, 0)}):
                     args = [Arg(F32, (None, channels, 5, 4)), weights(channels, outputs // group, *kernel)]
                     attrs = {"group": group if group > 1 else None, **extra}

@@ -163,7 +163,7 @@ impl Kernel for TiledTexts {
     }
 }
 
-/// `NonMaxSuppression`, `ConvTranspose` and `GridSample` are tract's where these are right.
+/// `NonMaxSuppression` and `GridSample` are tract's where these are right.
 pub(super) const NON_MAX_SUPPRESSION: Operator = Operator {
     domain: "",
     name: "NonMaxSuppression",
@@ -209,13 +209,6 @@ impl Expansion for Checked {
         self.stock.wire(prefix, model, inputs)
     }
 }
-
-pub(super) const CONV_TRANSPOSE: Operator = Operator {
-    domain: "",
-    name: "ConvTranspose",
-    attributes: &["auto_pad", "dilations", "group", "kernel_shape", "output_padding", "pads", "strides"],
-    build: |ctx, node| Ok((Box::new(stock(ctx, node)?), vec![])),
-};
 
 pub(super) const GRID_SAMPLE: Operator = Operator {
     domain: "",

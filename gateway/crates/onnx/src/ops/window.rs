@@ -156,9 +156,24 @@ pub(super) struct Run {
     /// What it meets; each output after it meets a stride further on.
     pub(super) image: usize,
     pub(super) count: usize,
+    /// Which of the window's taps it is.
+    pub(super) tap: usize,
 }
 
 impl Sizes {
+    /// From all that there is to know.
+    pub(super) fn new(
+        image: &[usize],
+        kernel: &[usize],
+        outputs: &[usize],
+        before: TVec<usize>,
+        strides: TVec<usize>,
+        dilations: TVec<usize>,
+    ) -> Self {
+        let after = tvec!(0; image.len());
+        Self { image: image.into(), kernel: kernel.into(), outputs: outputs.into(), before, after, strides, dilations }
+    }
+
     /// How far apart the values are that neighbouring outputs meet.
     pub(super) fn step(&self) -> usize {
         self.strides.last().copied().unwrap_or(1)
@@ -166,9 +181,10 @@ impl Sizes {
 
     /// All that windows meet, tap by tap.
     pub(super) fn runs(&self) -> TractResult<Vec<Run>> {
-        let mut runs = Vec::new();
+        let (mut runs, mut number) = (Vec::new(), 0);
         let Some(last) = self.image.len().checked_sub(1) else { return Ok(runs) };
         each_coordinate(&self.kernel, |tap| {
+            number += 1;
             each_coordinate(&self.outputs[..last], |at| {
                 let place = |axis: usize, output: usize| {
                     let place = output * self.strides[axis] + tap[axis] * self.dilations[axis];
@@ -183,7 +199,7 @@ impl Sizes {
                 if let (Some(outer), Some((output, image))) = (outer, inside.next()) {
                     let row = at.iter().zip(&self.outputs).fold(0, |row, (&at, &size)| row * size + at);
                     let output = row * self.outputs[last] + output;
-                    runs.push(Run { output, image: outer * self.image[last] + image, count });
+                    runs.push(Run { output, image: outer * self.image[last] + image, count, tap: number - 1 });
                 }
                 Ok(())
             })

@@ -10,7 +10,7 @@ use super::activation::Activation;
 use super::cell::Kind;
 use super::sequence::{Direction, Layout, Quantized, Run, States};
 use super::{ATTRIBUTES, Settings, Slots};
-use crate::ops::kernel::{Kernel, MICROSOFT, Operator, Spec, built};
+use crate::ops::kernel::{Absorbed, Kernel, MICROSOFT, Operator, Spec, built};
 use crate::ops::quantize::{quantization, quantize};
 use crate::ops::values::{tensor, values};
 
@@ -23,16 +23,21 @@ pub(in super::super) const OPERATOR: Operator = Operator {
         let slots = std::array::from_fn(|_| found.next().flatten());
         let settings = Settings::new(node, Kind::Lstm)?;
         ensure!(settings.layout == Layout::TimeFirst, "layout 1 is not known");
-        built(node, Arc::new(QuantizedLstm { settings, slots }))
+        built(node, Arc::new(QuantizedLstm { settings, slots, ready: None }))
     },
 };
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct QuantizedLstm {
     settings: Settings,
     /// X, W, R, B, lengths, initial h and c, P as for an LSTM; then scale and zero point of W, and of R.
     slots: [Option<usize>; 12],
+    /// The weights, if they are constant; not among the slots then.
+    ready: Option<Arc<[Direction<f32>]>>,
 }
+
+/// The inputs that are weights.
+const WEIGHTS: [usize; 8] = [1, 2, 3, 7, 8, 9, 10, 11];
 
 impl QuantizedLstm {
     fn common(&self) -> Slots {
@@ -92,8 +97,12 @@ impl Kernel for QuantizedLstm {
     }
 
     fn outputs(&self, inputs: &[Spec]) -> TractResult<TVec<Spec>> {
-        let (x, r) = (self.get(inputs, 0)?, self.get(inputs, 2)?);
+        let x = self.get(inputs, 0)?;
         ensure!(x.datum == f32::datum_type(), "values of type {:?} are not supported", x.datum);
+        if let Some(directions) = &self.ready {
+            return self.settings.results(x, &super::hidden(directions).to_dim());
+        }
+        let r = self.get(inputs, 2)?;
         let hidden = r.shape.get(1).with_context(|| format!("R has the shape {:?}", r.shape))?;
         self.settings.results(x, hidden)
     }
@@ -102,20 +111,46 @@ impl Kernel for QuantizedLstm {
         let common = self.common();
         let x = self.get(inputs, 0)?;
         let &[time, batch, features] = x.shape() else { bail!("expected three dimensions, got {:?}", x.shape()) };
-        let directions = self.directions(inputs)?;
+        let made;
+        let directions: &[Direction<f32>] = match &self.ready {
+            Some(directions) => directions,
+            None => {
+                made = self.directions(inputs)?;
+                &made
+            }
+        };
         let lengths = common.values::<i64>(inputs, super::LENGTHS)?;
         let initial = States { h: common.values::<f32>(inputs, super::H)?, c: common.values::<f32>(inputs, super::C)? };
         let values = values::<f32>(x)?;
         let lengths = lengths.as_deref();
         let run = Run { x: &values, time, batch, features, layout: Layout::TimeFirst, lengths, initial: &initial };
-        let results = run.all(&directions)?;
-        let (count, hidden) = (directions.len(), super::hidden(&directions));
+        let results = run.all(directions)?;
+        let (count, hidden) = (directions.len(), super::hidden(directions));
         let state = [count, batch, hidden];
         Ok(tvec!(
             tensor(&[time, count, batch, hidden], results.sequence)?,
             tensor(&state, results.h)?,
             tensor(&state, results.c)?,
         ))
+    }
+
+    fn absorb(&self, known: &[Option<Arc<Tensor>>]) -> TractResult<Option<Absorbed>> {
+        let weights = WEIGHTS.map(|which| self.slots[which]);
+        let is_known = |&slot: &usize| known.get(slot).is_some_and(Option::is_some);
+        if self.ready.is_some() || !weights.iter().flatten().all(is_known) {
+            return Ok(None);
+        }
+        let nothing = || Arc::new(Tensor::default());
+        let inputs = known.iter().map(|value| value.clone().unwrap_or_else(nothing).into_tvalue());
+        let ready = Some(self.directions(&inputs.collect::<Vec<TValue>>())?.into());
+        let taken: TVec<usize> = (0..known.len()).filter(|&place| !weights.contains(&Some(place))).collect();
+        let moved = |slot: Option<usize>| slot.and_then(|slot| taken.iter().position(|&place| place == slot));
+        let absorbed = Self { settings: self.settings.clone(), slots: self.slots.map(moved), ready };
+        Ok(Some((Arc::new(absorbed), taken)))
+    }
+
+    fn bytes(&self) -> usize {
+        self.ready.iter().flat_map(|directions| directions.iter()).map(Direction::bytes).sum()
     }
 }
 
