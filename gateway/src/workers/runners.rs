@@ -175,7 +175,9 @@ pub(super) fn explain(error: ChainError, generation: &Generation, batch: &Batch)
     match error {
         ChainError::Invalid(mut problems) => {
             problems.truncate(MAX_PROBLEMS);
-            problems.iter_mut().for_each(|problem| name_own_column(problem, generation));
+            for problem in &mut problems {
+                name_own_column(problem, generation);
+            }
             Error::Problems(problems)
         }
         ChainError::Trap { cause: TrapCause::Deadline, .. } => {

@@ -24,6 +24,7 @@ pub(crate) fn pack(columns: &[Column], builders: Vec<Builder>) -> Vec<u64> {
 
 /// Forms of a value that are taken beside those of its JSON type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each form is taken or not, whatever the others")]
 pub(crate) struct Forms {
     /// The body is rewritten: marked strings stand for `NaN` and the infinities (see [`tokens`](super::tokens)).
     pub(crate) tokens: bool,
