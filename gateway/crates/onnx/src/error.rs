@@ -19,6 +19,9 @@ pub enum ModelError {
         /// How many may be.
         limit: usize,
     },
+    /// What it would compute or hold before it runs, or for one row, with the operator and the node.
+    #[error("the model asks for too much: {0}")]
+    Constants(String),
     /// Operators that nobody has, with the names of the nodes.
     #[error("the model needs operators that are not supported: {0}")]
     Unsupported(String),

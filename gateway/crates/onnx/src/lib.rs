@@ -3,6 +3,7 @@
 //! tract runs neural networks and the glue between operators; [`ops`] has our own operators for the rest. Everything
 //! that crosses this interface is a packed column.
 
+mod bounds;
 mod columns;
 #[cfg(test)]
 mod conformance;
@@ -83,7 +84,12 @@ impl Model {
             return Err(ModelError::TooLarge { what: "bytes", found, limit: limits.file_bytes });
         }
         // tract asserts things about graphs that a file may contradict. Nothing outlives such a panic.
-        let loaded = catch_unwind(AssertUnwindSafe(|| Self::load_unguarded(onnx, data, limits)));
+        let (loaded, refused) =
+            bounds::within(found, || catch_unwind(AssertUnwindSafe(|| Self::load_unguarded(onnx, data, limits))));
+        if let Some(refused) = refused {
+            // Whatever the engine made of it: what it does without that node is not the model.
+            return Err(ModelError::Constants(refused));
+        }
         loaded.unwrap_or_else(|_| Err(ModelError::Corrupt("the engine panicked on it".into())))
     }
 
@@ -145,6 +151,7 @@ fn read(
     // Declared output types and inner shapes are hints that converters get wrong, the batch dimension above all.
     let mut framework = tract_onnx::onnx().with_ignore_output_types(true).with_ignore_value_info(true);
     ops::register(&mut framework);
+    bounds::bound(&mut framework);
     let mut proto = packed::decode(onnx)?;
     if let Some(graph) = &mut proto.graph {
         tensors::settle(graph, &data)?;

@@ -17,6 +17,7 @@ use tract_onnx::tract_hir::internal::{
     TractError, TractResult, TypedModel, TypedSimplePlan,
 };
 
+use super::bounds;
 use super::columns;
 use super::error::ModelError;
 use super::ops::KernelOp;
@@ -169,8 +170,10 @@ impl Plan {
 /// joined once, at first. Whatever else may go round in circles ends after a number of steps, with a graph that is as right
 /// as one that is finished.
 pub(super) fn optimized(mut model: TypedModel) -> TractResult<TypedModel> {
+    bounds::check(&model)?;
     let steps = STEPS_PER_NODE.saturating_mul(model.nodes.len()).saturating_add(STEPS);
     Optimizer::declutter().stopping_at(steps).session().optimize(&mut model)?;
+    bounds::check(&model)?;
     model.prop_consts()?;
     merge_consecutive_same_role_axes(&mut model)?;
     let mut lowering = Optimizer::codegen().stopping_at(steps);
