@@ -20,6 +20,7 @@ use crate::{
     metrics::Metrics,
     oip::statistics::ModelStatistics,
     swap::Control,
+    wasm::module::Isolation,
     workers::Workers,
 };
 
@@ -56,6 +57,8 @@ pub struct Metadata {
     pub signature: Signature,
     /// Its versions that answer.
     pub versions: Vec<String>,
+    /// Whether its module instances outlive a request.
+    pub isolation: Isolation,
 }
 
 impl Deref for App {
@@ -137,11 +140,21 @@ impl Shared {
         if let Some((idle, known)) = self.catalog.idle(name)
             && version.is_none_or(|version| version == idle)
         {
-            return Ok(Metadata { name: name.to_owned(), signature: known.signature.clone(), versions: vec![idle] });
+            return Ok(Metadata {
+                name: name.to_owned(),
+                signature: known.signature.clone(),
+                versions: vec![idle],
+                isolation: known.isolation,
+            });
         }
         let generation = self.look(name, version).await?;
         let versions = self.catalog.versions(name).iter().map(|of| of.version.clone()).collect();
-        Ok(Metadata { name: generation.name.clone(), signature: generation.signature.clone(), versions })
+        Ok(Metadata {
+            name: generation.name.clone(),
+            signature: generation.signature.clone(),
+            versions,
+            isolation: generation.isolation,
+        })
     }
 
     /// What is known of a version; where none is named, of the one that a request would get. Loads nothing.

@@ -2,6 +2,8 @@
 //!
 //! `modules/BUNDLE.md` describes the format. Reading collects every problem, so that an author sees all of them at once.
 
+pub mod beneath;
+mod ceilings;
 mod files;
 mod manifest;
 
@@ -12,9 +14,14 @@ use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use self::{files::Files, manifest::BUILTIN};
+use self::{
+    beneath::{Beneath, Links},
+    files::Files,
+    manifest::BUILTIN,
+};
 pub use self::{
-    files::{MAX_FILE, is_inside, read_inside},
+    ceilings::Ceilings,
+    files::{MAX_FILE, is_inside, read_beneath, read_inside},
     manifest::{FileRef, MANIFEST, MAX_MANIFEST, Manifest, is_label, is_sha256, parse_bytes},
 };
 use crate::{
@@ -103,6 +110,13 @@ pub struct Stage {
     pub config: Vec<u8>,
 }
 
+impl Stage {
+    /// Whether its module came with the bundle, not with the gateway.
+    pub fn is_custom(&self) -> bool {
+        !self.module.starts_with("builtin:")
+    }
+}
+
 /// Rows with known answers.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -145,7 +159,9 @@ impl From<String> for BundleError {
 impl Bundle {
     /// Reads the bundle in this folder.
     pub fn read(folder: &Path) -> Result<Self, BundleError> {
-        let files = Files::Folder(folder);
+        let open = Beneath::open(folder, Links::Inside)
+            .map_err(|error| format!("{MANIFEST}: {}: {error}", folder.display()))?;
+        let files = Files::Folder(&open);
         Self::build(&files.read(MANIFEST)?, &files, &|_| None)
     }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use modelgate_columns::Signature;
 
-use crate::{bundle::Example, generation::Generation};
+use crate::{bundle::Example, generation::Generation, wasm::module::Isolation};
 
 /// A model in a list of models.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub struct Known {
     pub max_rows: u32,
     /// Of one request.
     pub deadline: Duration,
+    /// Whether its instances outlive a request.
+    pub isolation: Isolation,
 }
 
 impl Known {
@@ -46,6 +48,7 @@ impl Known {
             example: generation.golden.examples.first().cloned(),
             max_rows: generation.limits.rows,
             deadline: generation.limits.deadline,
+            isolation: generation.isolation,
         }
     }
 }

@@ -12,14 +12,15 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    audit,
     bundle::{Bundle, BundleError},
-    config::{Secret, ServeArgs, ServeConfig, admin_token, cache_folder},
+    config::{Secret, ServeArgs, ServeConfig, admin_token, bundle_cache_folder, cache_folder},
     generation::{Generation, MODEL_COLUMN, Runner},
     golden,
     json::{
@@ -29,11 +30,12 @@ use crate::{
     metrics::Metrics,
     parts::Parts,
     server::{self, Server},
+    trust::Trust,
     wasm::{
         cache::CodeCache,
         engine::{PoolSize, WasmEngine},
         instance::ChainError,
-        module::Compiler,
+        module::{Compiler, Isolation},
     },
 };
 
@@ -87,22 +89,13 @@ enum Command {
         to: String,
     },
     /// Make a running gateway go back to the release that answered before; with a release on trial, withdraw that
-    Rollback {
-        /// The model
-        model: String,
-        /// The gateway's address for such calls, as HOST:PORT or http://HOST:PORT; without it the one of --listen
-        #[arg(long, env = "MODELGATE_ADMIN_LISTEN", value_name = "ADDR")]
-        address: Option<String>,
-        /// Where a gateway listens that has no address for such calls alone
-        #[arg(long, default_value = "127.0.0.1:8080", env = "MODELGATE_LISTEN", value_name = "ADDR")]
-        listen: String,
-        /// Its admin token
-        #[arg(long, env = "MODELGATE_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
-        token: Option<Secret>,
-        /// File with that token
-        #[arg(long, env = "MODELGATE_ADMIN_TOKEN_FILE", value_name = "FILE")]
-        token_file: Option<PathBuf>,
-    },
+    Rollback(AdminArgs),
+    /// End a trial in a running gateway: the release answers all from now on
+    Promote(AdminArgs),
+    /// Make a model resident in a running gateway, and try again what failed
+    Load(AdminArgs),
+    /// Unload a model in a running gateway until it is loaded again
+    Unload(AdminArgs),
     /// Ask a running gateway whether it is ready; for images without curl
     Healthcheck {
         /// The gateway's address
@@ -112,6 +105,49 @@ enum Command {
         #[arg(long)]
         live: bool,
     },
+}
+
+/// How a running gateway is reached for calls that change what is served: at --address if it is given, else on its Unix
+/// socket, else with a token where it listens.
+#[derive(Args, Debug)]
+struct AdminArgs {
+    /// The model
+    model: String,
+    /// The gateway's Unix socket for such calls [default: `admin-HOST-PORT.sock` in the folder of --cache, with this
+    /// machine's name and the port of --listen]
+    #[arg(long, env = "MODELGATE_ADMIN_SOCKET", value_name = "PATH")]
+    socket: Option<String>,
+    /// The folder of the gateway's cache for bundles, where that socket is by default [default: `bundles` in the user's
+    /// cache folder]
+    #[arg(long, env = "MODELGATE_CACHE", value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// The gateway's address for such calls alone, as HOST:PORT or http://HOST:PORT
+    #[arg(long, env = "MODELGATE_ADMIN_LISTEN", value_name = "ADDR")]
+    address: Option<String>,
+    /// Where the gateway listens, for one that has no address for such calls alone
+    #[arg(long, default_value = "127.0.0.1:8080", env = "MODELGATE_LISTEN", value_name = "ADDR")]
+    listen: String,
+    /// Its admin token
+    #[arg(long, env = "MODELGATE_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    token: Option<Secret>,
+    /// File with that token
+    #[arg(long, env = "MODELGATE_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl AdminArgs {
+    fn call(self, call: &str) -> anyhow::Result<()> {
+        let token = admin_token(self.token.as_ref(), self.token_file.as_deref())?;
+        let way = remote::Way::find(
+            self.address.as_deref(),
+            self.socket.as_deref(),
+            self.cache.or_else(bundle_cache_folder).as_deref(),
+            &self.listen,
+            token.is_some(),
+        )?;
+        say(&remote::call(&self.model, call, &way, token.as_ref())?);
+        Ok(())
+    }
 }
 
 impl Cli {
@@ -124,11 +160,10 @@ impl Cli {
             Command::Inspect { bundle } => inspect(&bundle),
             Command::Compile { folder } => compile(&folder),
             Command::Push { bundle, to } => remote::push(&bundle, &to, &mut |line| say(&line)),
-            Command::Rollback { model, address, listen, token, token_file } => {
-                admin_token(token.as_ref(), token_file.as_deref())
-                    .and_then(|token| remote::rollback(&model, address.as_deref().unwrap_or(&listen), token.as_ref()))
-                    .map(|line| say(&line))
-            }
+            Command::Rollback(args) => args.call("rollback"),
+            Command::Promote(args) => args.call("promote"),
+            Command::Load(args) => args.call("load"),
+            Command::Unload(args) => args.call("unload"),
             Command::Healthcheck { address, live } => healthcheck(&address, live),
         };
         match done {
@@ -154,7 +189,8 @@ fn complain(text: &str) {
 fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let started = Instant::now();
     let config = args.resolve()?;
-    let filter = EnvFilter::try_new(&config.log).with_context(|| format!("log: not a filter: {:?}", config.log))?;
+    let filter = EnvFilter::try_new(audit::filtered(&config.log))
+        .with_context(|| format!("log: not a filter: {:?}", config.log))?;
     // Logs go to standard error, so that standard output is free for the lines a person reads at the start.
     tracing_subscriber::fmt()
         .json()
@@ -189,6 +225,9 @@ fn greet(config: &ServeConfig, address: SocketAddr, server: &Server, started: In
     for generation in server.app().catalog.all() {
         say(&format!("  model    {} version {}", generation.name, generation.version));
     }
+    if let Some(path) = server.admin_socket() {
+        say(&format!("  admin    {}", path.display()));
+    }
     say(&format!("  docs     http://{host}/docs\n  metrics  http://{host}/metrics"));
     if let Some(generation) = server.app().catalog.default_model()
         && let Some(example) = generation.golden.examples.first()
@@ -217,8 +256,13 @@ fn read(path: &Path) -> Result<Bundle, BundleError> {
 
 /// Loads one bundle as `serve` would, without its golden examples.
 fn load(path: &Path) -> Result<Generation, BundleError> {
-    let cache = cache_folder().and_then(|folder| CodeCache::at(&folder).ok()).unwrap_or_else(CodeCache::off);
-    load_with(cache, read(path)?)
+    load_bundle(read(path)?)
+}
+
+fn load_bundle(bundle: Bundle) -> Result<Generation, BundleError> {
+    let cache =
+        cache_folder().and_then(|folder| CodeCache::at(&folder, Trust::Verified).ok()).unwrap_or_else(CodeCache::off);
+    load_with(cache, bundle)
 }
 
 fn load_with(cache: CodeCache, bundle: Bundle) -> Result<Generation, BundleError> {
@@ -229,7 +273,7 @@ fn load_with(cache: CodeCache, bundle: Bundle) -> Result<Generation, BundleError
 
 /// The demo's modules are those that come with the gateway.
 fn compile(folder: &Path) -> anyhow::Result<()> {
-    let cache = CodeCache::at(folder).with_context(|| folder.display().to_string())?;
+    let cache = CodeCache::at(folder, Trust::Verified).with_context(|| folder.display().to_string())?;
     load_with(cache, Bundle::demo()?)?;
     let entries = fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
     anyhow::ensure!(!entries.is_empty(), "{}: nothing could be written", folder.display());
@@ -274,13 +318,25 @@ fn failed(error: ChainError) -> String {
 }
 
 fn check(path: &Path) -> ExitCode {
-    let problems = match load(path) {
-        Ok(generation) => {
+    let loaded = read(path).and_then(|bundle| {
+        let custom: Vec<_> = bundle.stages.iter().filter(|stage| stage.is_custom()).map(|of| of.name.clone()).collect();
+        Ok((load_bundle(bundle)?, custom))
+    });
+    let problems = match loaded {
+        Ok((generation, custom)) => {
             let problems = golden::check(&generation, &mut Runner::new(&generation));
             if generation.takes_model_key() {
                 say(&format!("note: {MODEL_COLUMN}"));
             }
             if problems.is_empty() {
+                for stage in custom.iter().filter(|_| generation.isolation == Isolation::Worker) {
+                    say(&format!(
+                        "note: stage '{stage}' brings its own module, and its instances are kept between requests \
+                         (isolation = \"worker\"): the module can hand one client's values to the next. With isolation = \
+                         \"request\" in [run] it cannot; the gateway's --isolation-floor request makes that hold for \
+                         every bundle"
+                    ));
+                }
                 say(&format!(
                     "{} version {}: good; {} golden examples answered as expected",
                     generation.name,

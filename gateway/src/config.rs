@@ -7,7 +7,7 @@ mod secret;
 
 use std::{
     net::SocketAddr,
-    num::NonZeroUsize,
+    num::{NonZeroU32, NonZeroU64, NonZeroUsize},
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -22,13 +22,14 @@ pub use self::{
     secret::Secret,
 };
 use crate::{
-    admin::Admin,
-    bundle::parse_bytes,
+    admin::{Admin, is_loopback},
+    bundle::{Ceilings, parse_bytes},
     http::cors::origin,
     release::VersionPolicy,
     source::{Environment, Spec},
     swap::Gate,
-    wasm::engine::PoolSize,
+    trust::Trust,
+    wasm::{engine::PoolSize, module::Isolation},
     workers::WorkersConfig,
 };
 
@@ -225,8 +226,9 @@ pub struct ServeArgs {
     #[arg(long, env = "MODELGATE_SHADOW", value_name = "SHARE")]
     pub shadow: Option<f64>,
 
-    /// Token that calls which change what is served must bring (`Authorization: Bearer …`). Without one they are
-    /// answered only on the loopback interface. Better given in the variable or a file than as a flag
+    /// Token that calls which change what is served must bring (`Authorization: Bearer …`). Without one they are never
+    /// answered at --listen, only at --admin-socket and --admin-listen. Better given in the variable or a file than as a
+    /// flag
     #[arg(long, env = "MODELGATE_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub admin_token: Option<Secret>,
 
@@ -234,9 +236,41 @@ pub struct ServeArgs {
     #[arg(long, env = "MODELGATE_ADMIN_TOKEN_FILE", value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,
 
-    /// Address and port for those calls alone; they are then not answered on the other one
+    /// Address and port for calls that change what is served, alone; they are then not answered at --listen. Without a
+    /// token this must be a loopback address, and callers may come through no proxy and no web page
     #[arg(long, env = "MODELGATE_ADMIN_LISTEN", value_name = "ADDR")]
     pub admin_listen: Option<SocketAddr>,
+
+    /// Unix socket for calls that change what is served, open to this user and root alone, who need no token; `off` for
+    /// none [default: `admin-HOST-PORT.sock` in the folder of --cache, with this machine's name and the port of --listen]
+    #[arg(long, env = "MODELGATE_ADMIN_SOCKET", value_name = "PATH")]
+    pub admin_socket: Option<String>,
+
+    /// The longest deadline that a bundle's manifest may ask for, in milliseconds; one that asks for more is refused
+    /// [default: 3600000]
+    #[arg(long, env = "MODELGATE_MAX_DEADLINE", value_name = "MILLISECONDS")]
+    pub max_deadline: Option<NonZeroU64>,
+
+    /// The most rows in one request that a bundle's manifest may ask for; one that asks for more is refused
+    /// [default: 4294967295]
+    #[arg(long, env = "MODELGATE_MAX_ROWS", value_name = "N")]
+    pub max_rows: Option<NonZeroU32>,
+
+    /// The most linear memory that a bundle's manifest may ask for, for the modules of one worker; one that asks for more
+    /// is refused [default: no limit]
+    #[arg(long, env = "MODELGATE_MAX_MODULE_MEMORY", value_name = "SIZE")]
+    pub max_module_memory: Option<String>,
+
+    /// The least isolation between requests: `worker` leaves it to each bundle, `request` gives every request module
+    /// instances of its own whatever its bundle says, so that no module can hand one client's values to the next. It costs
+    /// some 15 µs a request and turns micro-batching off [default: worker]
+    #[arg(long, env = "MODELGATE_ISOLATION_FLOOR", value_name = "ISOLATION")]
+    pub isolation_floor: Option<Isolation>,
+
+    /// Believe what is in the folders of --code-cache, --cache and --admin-socket without looking at who may write to
+    /// them: for a volume that only this process can reach, such as a Kubernetes emptyDir [default: false]
+    #[arg(long, env = "MODELGATE_TRUST_CACHE", num_args = 0..=1, default_missing_value = "true")]
+    pub trust_cache: Option<bool>,
 
     /// Module instances alive at once, over all workers and models; each reserves (does not use) 4 GiB of address space
     /// [default: 256]
@@ -316,6 +350,32 @@ pub struct ServeConfig {
     pub admin_listen: Option<SocketAddr>,
     /// Origins of web pages that may call the gateway.
     pub cors_origins: Vec<String>,
+    /// Where those calls are answered without a token.
+    pub admin_socket: SocketPlace,
+    /// What bundles may ask for.
+    pub ceilings: Ceilings,
+    /// Whether the folders of the caches are looked at.
+    pub trust: Trust,
+}
+
+/// Where the Unix socket for calls that change what is served is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SocketPlace {
+    /// Nowhere.
+    Off,
+    /// At this path, or the gateway does not start.
+    At(PathBuf),
+    /// In this folder, under a name by machine and port; the gateway does without where it cannot be.
+    In(PathBuf),
+}
+
+/// The default name of that socket: a cache may be shared by gateways in several containers, and on several machines.
+pub fn socket_name(port: u16) -> String {
+    let uname = rustix::system::uname();
+    let machine = uname.nodename().to_string_lossy();
+    // The path of a socket holds some 100 bytes.
+    let machine: String = machine.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(24).collect();
+    format!("admin-{machine}-{port}.sock")
 }
 
 impl ServeArgs {
@@ -328,6 +388,18 @@ impl ServeArgs {
         let args = self.with_variable().or(file);
         let lifecycle = args.lifecycle()?;
         let admin = args.admin()?;
+        if let Some(address) = args.admin_listen
+            && !admin.has_token()
+        {
+            anyhow::ensure!(
+                is_loopback(address.ip()),
+                "admin_listen: {address} is not a loopback address: name one (127.0.0.1:PORT), or set an admin token \
+                 (--admin-token-file)"
+            );
+        }
+        let admin_socket = args.admin_socket(lifecycle.store.as_deref());
+        let ceilings = args.ceilings()?;
+        let trust = args.trust();
         let bundles = args.bundle;
         let demo = args.demo.unwrap_or(false);
         anyhow::ensure!(
@@ -385,6 +457,9 @@ impl ServeArgs {
                 .iter()
                 .map(|text| origin(text).map_err(|problem| anyhow::anyhow!("cors_origin: {problem}")))
                 .collect::<Result<_, _>>()?,
+            admin_socket,
+            ceilings,
+            trust,
             pool: PoolSize { instances: args.max_instances.unwrap_or(256).max(1), ..PoolSize::default() },
         })
     }
@@ -415,7 +490,8 @@ impl ServeArgs {
             poll,
             versions: VersionPolicy::parse(self.versions.as_deref().unwrap_or("latest"))
                 .map_err(|problem| anyhow::anyhow!("versions: {problem}"))?,
-            store: self.cache.clone().or_else(|| Some(cache_folder()?.join("bundles"))),
+            store: self.cache.clone().or_else(bundle_cache_folder),
+            trust: self.trust(),
             max_bundle: bytes("max_bundle", self.max_bundle.as_deref(), 2 << 30)? as u64,
             default_model: self.default_model.clone(),
             on_demand: self.on_demand.unwrap_or(memory_budget.is_some()),
@@ -435,6 +511,28 @@ impl ServeArgs {
     fn admin(&self) -> anyhow::Result<Admin> {
         let token = admin_token(self.admin_token.as_ref(), self.admin_token_file.as_deref())?;
         Ok(Admin::new(token.as_ref().map(Secret::expose)))
+    }
+
+    fn admin_socket(&self, cache: Option<&Path>) -> SocketPlace {
+        match (self.admin_socket.as_deref(), cache) {
+            (Some("off"), _) | (None, None) => SocketPlace::Off,
+            (Some(path), _) => SocketPlace::At(path.into()),
+            (None, Some(folder)) => SocketPlace::In(folder.to_owned()),
+        }
+    }
+
+    fn ceilings(&self) -> anyhow::Result<Ceilings> {
+        let most = Ceilings::default();
+        Ok(Ceilings {
+            deadline: self.max_deadline.map_or(most.deadline, |millis| Duration::from_millis(millis.get())),
+            rows: self.max_rows.map_or(most.rows, NonZeroU32::get),
+            memory: bytes("max_module_memory", self.max_module_memory.as_deref(), most.memory)?,
+            isolation: self.isolation_floor.unwrap_or(most.isolation),
+        })
+    }
+
+    fn trust(&self) -> Trust {
+        if self.trust_cache.unwrap_or(false) { Trust::Assumed } else { Trust::Verified }
     }
 
     /// With the sources of the variable, if no flag names one. clap would take the flag's value apart at spaces, too.
@@ -497,6 +595,12 @@ impl ServeArgs {
             admin_token: self.admin_token.or(file.admin_token),
             admin_token_file: self.admin_token_file.or(file.admin_token_file),
             admin_listen: self.admin_listen.or(file.admin_listen),
+            admin_socket: self.admin_socket.or(file.admin_socket),
+            max_deadline: self.max_deadline.or(file.max_deadline),
+            max_rows: self.max_rows.or(file.max_rows),
+            max_module_memory: self.max_module_memory.or(file.max_module_memory),
+            isolation_floor: self.isolation_floor.or(file.isolation_floor),
+            trust_cache: self.trust_cache.or(file.trust_cache),
             max_instances: self.max_instances.or(file.max_instances),
         }
     }
@@ -517,6 +621,11 @@ pub fn cache_folder() -> Option<PathBuf> {
     let absolute = |name| std::env::var(name).ok().map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
     Some(cache.join("modelgate"))
+}
+
+/// Where files of bundles are kept by default; none if there is no home.
+pub fn bundle_cache_folder() -> Option<PathBuf> {
+    Some(cache_folder()?.join("bundles"))
 }
 
 /// The admin token, given as it is or in a file.
@@ -556,6 +665,11 @@ mod tests {
         assert!(nothing.to_string().contains("--bundle"), "{nothing}");
         let size = ServeArgs { demo: Some(true), max_body: Some("big".into()), ..ServeArgs::default() };
         assert!(size.resolve().expect_err("a bad size").to_string().contains("max_body"));
+        let open =
+            ServeArgs { demo: Some(true), admin_listen: Some(([0, 0, 0, 0], 9000).into()), ..ServeArgs::default() };
+        assert!(open.clone().resolve().expect_err("open to all").to_string().contains("not a loopback address"));
+        let token = Some("t".parse().expect("a token"));
+        assert!(ServeArgs { admin_token: token, ..open }.resolve().is_ok());
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("modelgate.toml");
         std::fs::write(&path, "wrokers = 3\n").expect("written");

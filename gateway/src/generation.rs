@@ -120,6 +120,8 @@ impl Generation {
     /// # Errors
     /// Everything that is wrong with it, as far as one thing does not hide another.
     pub fn load(mut bundle: Bundle, parts: &Parts, metrics: &Metrics) -> Result<Self, BundleError> {
+        // Before anything of it is loaded.
+        parts.ceilings.settle(&mut bundle)?;
         let mut problems = Vec::new();
         let compiler = &parts.compiler;
         let model = match bundle.model.take().map(|file| parts.model(file)).transpose() {

@@ -30,6 +30,7 @@ use self::{
     wire::SMALL_MESSAGE,
 };
 use crate::{
+    admin::Door,
     app::App,
     http::body,
     memory::{Claim, Permit},
@@ -51,11 +52,11 @@ pub(crate) mod proto {
     pub(crate) const DESCRIPTION: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/open_inference.bin"));
 }
 
-/// The services under the paths that gRPC gives them.
-pub(crate) fn routes(app: &App, with_admin: bool) -> Router<App> {
+/// The services under the paths that gRPC gives them; calls that change what is served where a door for them is named.
+pub(crate) fn routes(app: &App, door: Option<Door>) -> Router<App> {
     let health = HealthServer::new(Health::new(app.clone())).max_decoding_message_size(SMALL_MESSAGE);
     let health = Router::new().route_service("/grpc.health.v1.Health/{method}", health);
-    let router = inference(app, with_admin, &["{method}"])
+    let router = inference(app, door, &["{method}"])
         .merge(streams(app))
         .merge(health.layer(middleware::from_fn_with_state(app.clone(), whole)));
     let reflection = || {
@@ -80,13 +81,13 @@ pub(crate) fn routes(app: &App, with_admin: bool) -> Router<App> {
 }
 
 /// The calls that change what is served, and what is known, alone.
-pub(crate) fn admin_routes(app: &App) -> Router<App> {
-    inference(app, true, &["RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload"])
+pub(crate) fn admin_routes(app: &App, door: Door) -> Router<App> {
+    inference(app, Some(door), &["RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload"])
 }
 
 /// These methods of the inference service.
-fn inference(app: &App, with_admin: bool, methods: &[&str]) -> Router<App> {
-    let service = GrpcInferenceServiceServer::new(Inference::new(app.clone(), with_admin))
+fn inference(app: &App, door: Option<Door>, methods: &[&str]) -> Router<App> {
+    let service = GrpcInferenceServiceServer::new(Inference::new(app.clone(), door))
         .max_decoding_message_size(app.http.max_body)
         .max_encoding_message_size(usize::MAX);
     let route = |router: Router<App>, method: &&str| {
@@ -97,7 +98,7 @@ fn inference(app: &App, with_admin: bool, methods: &[&str]) -> Router<App> {
 
 /// Streams of requests, which are never read whole.
 fn streams(app: &App) -> Router<App> {
-    let service = GrpcInferenceServiceServer::new(Inference::new(app.clone(), false))
+    let service = GrpcInferenceServiceServer::new(Inference::new(app.clone(), None))
         .max_decoding_message_size(app.http.max_body)
         .max_encoding_message_size(usize::MAX)
         .accept_compressed(CompressionEncoding::Gzip)

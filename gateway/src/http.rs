@@ -12,6 +12,7 @@ mod mlflow;
 pub(crate) mod named;
 mod observe;
 pub mod openapi;
+pub(crate) mod operate;
 pub(crate) mod origin;
 mod places;
 mod predict;
@@ -19,18 +20,20 @@ pub(crate) mod reply;
 mod repository;
 mod scoring;
 pub mod serve;
+pub mod socket;
 mod v1;
 mod v2;
 mod work;
 
 use axum::{
-    Router, middleware,
+    Extension, Router, middleware,
     routing::{get, post},
 };
 
-use crate::{app::App, error::Error, grpc};
+use crate::{admin::Door, app::App, error::Error, grpc};
 
-/// Everything that is answered; without the calls that change what is served where those have a port of their own.
+/// Everything that is answered; without the calls that change what is served where those have a port of their own. Here
+/// they are for bearers of the admin token alone.
 pub fn router(app: App, with_admin: bool) -> Router {
     let public = Router::new()
         .route("/predict", post(predict::predict))
@@ -42,31 +45,32 @@ pub fn router(app: App, with_admin: bool) -> Router {
         .merge(v2::routes())
         .merge(v1::routes())
         .merge(mlflow::routes())
-        .merge(grpc::routes(&app, with_admin))
+        .merge(grpc::routes(&app, with_admin.then_some(Door::Public)))
         .route("/v2/repository/index", post(repository::index))
         .route("/metrics", get(health::metrics))
         .route("/openapi.json", get(docs::openapi))
         .route("/docs", get(docs::page))
         .route("/", get(health::root));
-    finish(if with_admin { public.merge(admin()) } else { public }, app)
+    finish(if with_admin { public.merge(admin(Door::Public)) } else { public }, app)
 }
 
-/// The calls that change what is served, alone, over REST and gRPC, with health beside them.
-pub fn admin_router(app: App) -> Router {
+/// The calls that change what is served, alone, over REST and gRPC, with health beside them, at this door.
+pub fn admin_router(app: App, door: Door) -> Router {
     let health = Router::new()
         .route("/v2/health/live", get(health::live))
         .route("/v2/repository/index", post(repository::index));
-    let calls = admin().merge(grpc::admin_routes(&app));
+    let calls = admin(door).merge(grpc::admin_routes(&app, door));
     finish(health.merge(calls), app)
 }
 
-fn admin() -> Router<App> {
+fn admin(door: Door) -> Router<App> {
     Router::new()
         .route("/v2/repository/sources", get(repository::sources))
         .route("/v2/repository/models/{model}/load", post(repository::load))
         .route("/v2/repository/models/{model}/unload", post(repository::unload))
         .route("/v2/repository/models/{model}/rollback", post(repository::rollback))
         .route("/v2/repository/models/{model}/promote", post(repository::promote))
+        .layer(Extension(door))
 }
 
 fn finish(router: Router<App>, app: App) -> Router {

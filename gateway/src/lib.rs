@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod allocator;
 pub mod app;
+pub mod audit;
 pub mod batching;
 pub mod beside;
 pub mod bounds;
@@ -37,5 +38,6 @@ pub mod store;
 pub mod swap;
 pub mod tally;
 pub mod tensor;
+pub mod trust;
 pub mod wasm;
 pub mod workers;

@@ -7,20 +7,31 @@ use std::{
 
 use modelgate_onnx::{Model, ModelError, ModelLimits};
 
-use crate::{bundle::ModelFile, wasm::module::Compiler};
+use crate::{
+    bundle::{Ceilings, ModelFile},
+    wasm::module::Compiler,
+};
 
 /// The parts that are alive. They go with the last generation that uses them.
 #[derive(Debug)]
 pub struct Parts {
     /// Compiles modules, and knows those that are alive.
     pub compiler: Compiler,
+    /// What bundles may ask for.
+    pub ceilings: Ceilings,
     models: Mutex<HashMap<String, Weak<Model>>>,
 }
 
 impl Parts {
     /// None yet.
     pub fn new(compiler: Compiler) -> Self {
-        Self { compiler, models: Mutex::default() }
+        Self { compiler, ceilings: Ceilings::default(), models: Mutex::default() }
+    }
+
+    /// The same under these ceilings.
+    #[must_use]
+    pub fn under(self, ceilings: Ceilings) -> Self {
+        Self { ceilings, ..self }
     }
 
     /// A model that is loaded, by what tells it from others.

@@ -1,26 +1,30 @@
 //! From a configuration to a running server, and its orderly end.
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc};
+use std::{future::Future, io, net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::Context;
 use futures_util::FutureExt;
 use tokio::net::TcpListener;
 
 use crate::{
+    admin::Door,
     app::App,
+    audit::{self, Change},
     bundle::{Bundle, BundleError},
     catalog::Catalog,
-    config::ServeConfig,
+    config::{ServeConfig, SocketPlace, socket_name},
     generation::{Generation, Runner},
     golden,
     http::{
         self,
         serve::{IoConfig, Routes},
+        socket::AdminSocket,
     },
     metrics::Metrics,
     parts::Parts,
     release::{Content, Release},
     swap::{self, Place, Running},
+    trust::Trust,
     wasm::{cache::CodeCache, engine::WasmEngine, module::Compiler},
     workers::Workers,
 };
@@ -35,6 +39,8 @@ pub struct Server {
     listener: TcpListener,
     /// For the calls that change what is served, if they have one of their own.
     admin: Option<TcpListener>,
+    /// For the same calls, without a token.
+    socket: Option<AdminSocket>,
     io: IoConfig,
     cors: Vec<String>,
     /// What looks after sources and models.
@@ -53,8 +59,9 @@ impl Server {
             Some(address) => Some(bind(address).await?),
             None => None,
         };
+        let socket = admin_socket(&config.admin_socket, listener.local_addr()?.port(), config.trust)?;
         let metrics = Arc::new(Metrics::new()?);
-        let parts = Arc::new(Parts::new(compiler(config)?));
+        let parts = Arc::new(Parts::new(compiler(config)?).under(config.ceilings));
         let threads = config.workers.count + config.io_threads;
         let own_memory = swap::resident_memory().unwrap_or(0);
         let mut given: Vec<(Release, Arc<Generation>)> = Vec::new();
@@ -96,6 +103,7 @@ impl Server {
             app,
             listener,
             admin,
+            socket,
             io: IoConfig { threads: config.io_threads, spread: config.spread_io },
             cors: config.cors_origins.clone(),
             models: Some(models),
@@ -115,6 +123,7 @@ impl Server {
             app,
             listener,
             admin: None,
+            socket: None,
             io: IoConfig { threads: config.io_threads, spread: config.spread_io },
             cors: config.cors_origins.clone(),
             models: None,
@@ -131,6 +140,11 @@ impl Server {
         self.admin.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
+    /// The Unix socket where it takes calls that change what is served without a token.
+    pub fn admin_socket(&self) -> Option<&Path> {
+        self.socket.as_ref().map(AdminSocket::path)
+    }
+
     /// What the handlers share.
     pub fn app(&self) -> &App {
         &self.app
@@ -140,21 +154,29 @@ impl Server {
     ///
     /// # Errors
     /// I/O threads that cannot be started.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
-        let Self { app, listener, admin, io, cors, models } = self;
+    pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+        let Self { app, listener, admin, socket, io, cors, models } = self;
         app.set_ready(true);
         let stop = stop.shared();
+        let drain = app.http.drain_timeout;
+        let answer_socket = socket.map(|socket| {
+            tokio::spawn(socket.serve(http::admin_router(app.clone(), Door::Socket), stop.clone(), drain))
+        });
         let router = http::cors::layered(http::router(app.clone(), admin.is_none()), &cors);
         // The layer is around the router, so that predictions go through it where there is one.
         let public = Routes { router, predict: cors.is_empty().then(|| app.clone()) };
         let main = http::serve::serve(listener, public, app.clone(), io, stop.clone());
         match admin {
             Some(admin) => {
-                let routes = Routes { router: http::admin_router(app.clone()), predict: None };
+                let routes = Routes { router: http::admin_router(app.clone(), Door::Listener), predict: None };
                 let admin = http::serve::serve(admin, routes, app, IoConfig { threads: 1, spread: false }, stop);
                 tokio::try_join!(main, admin)?;
             }
             None => main.await?,
+        }
+        if let Some(answer_socket) = answer_socket {
+            // It catches no panic of its own, and there is nothing to do about one here.
+            _ = answer_socket.await;
         }
         drop(models);
         Ok(())
@@ -165,17 +187,43 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }
 
+/// The socket for calls that change what is served, and a line in the log that says where it is.
+fn admin_socket(place: &SocketPlace, port: u16, trust: Trust) -> anyhow::Result<Option<AdminSocket>> {
+    let socket = match place {
+        SocketPlace::Off => None,
+        SocketPlace::At(path) => {
+            Some(AdminSocket::bind(path, trust).with_context(|| format!("admin_socket: {}", path.display()))?)
+        }
+        SocketPlace::In(folder) => {
+            let path = folder.join(socket_name(port));
+            AdminSocket::bind(&path, trust)
+                .inspect_err(|error| {
+                    tracing::warn!(
+                        path = %path.display(),
+                        %error,
+                        "no admin socket: calls that change what is served need --admin-socket, --admin-listen or a token"
+                    );
+                })
+                .ok()
+        }
+    };
+    if let Some(socket) = &socket {
+        tracing::info!(path = %socket.path().display(), "the admin socket answers calls that change what is served");
+    }
+    Ok(socket)
+}
+
 /// The compiler that this configuration asks for. A cache folder that cannot be used costs start-up time, no more.
 pub fn compiler(config: &ServeConfig) -> anyhow::Result<Compiler> {
     let cache = match &config.code_cache {
-        Some(folder) => CodeCache::at(folder).unwrap_or_else(|error| {
+        Some(folder) => CodeCache::at(folder, config.trust).unwrap_or_else(|error| {
             tracing::warn!(folder = %folder.display(), %error, "compiled modules are not cached");
             CodeCache::off()
         }),
         None => CodeCache::off(),
     };
     let cache = match &config.shipped_code {
-        Some(folder) => cache.clone().and_shipped(folder).unwrap_or_else(|error| {
+        Some(folder) => cache.clone().and_shipped(folder, config.trust).unwrap_or_else(|error| {
             tracing::warn!(folder = %folder.display(), %error, "the modules that came with the gateway are compiled anew");
             cache
         }),
@@ -209,6 +257,8 @@ fn live(
     generation.measure(&runner, threads);
     let model_bytes = generation.model.as_ref().map_or(0, |model| model.resident_bytes());
     metrics.live(&generation.name, &generation.version, generation.id, &generation.digest, model_bytes);
+    let change = Change { from: None, to: Some(&generation.version) };
+    audit::decided("loaded", &generation.name, change, "named on the command line");
     tracing::info!(
         model = generation.name,
         version = generation.version,

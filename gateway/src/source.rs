@@ -12,6 +12,7 @@ mod mlmodel;
 mod push;
 mod report;
 mod s3;
+mod s3_bound;
 mod s3_client;
 mod spec;
 mod tls;

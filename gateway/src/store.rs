@@ -4,6 +4,8 @@
 //! Beside the files stands, for each source, the last set of releases that it offered: a gateway that starts while the
 //! source is down serves those.
 
+pub mod attempts;
+
 use std::{
     collections::HashSet,
     fs, io,
@@ -15,10 +17,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use self::attempts::Attempts;
 use crate::{
     beside::beside,
     bundle::{Manifest, is_sha256},
     release::{Content, Release},
+    trust::Trust,
 };
 
 /// A file that nothing refers to is kept for so long: another gateway may be about to use it.
@@ -38,6 +42,8 @@ const SLOWEST: u64 = 1 << 10;
 #[derive(Clone, Debug)]
 pub struct Store {
     folder: PathBuf,
+    /// What is being loaded, and what processes died of.
+    pub attempts: Attempts,
 }
 
 /// A release that a source offered in an earlier life.
@@ -66,11 +72,13 @@ struct Line {
 }
 
 impl Store {
-    /// Uses `folder`, making it if it is not there.
-    pub fn at(folder: &Path) -> io::Result<Self> {
-        fs::create_dir_all(folder.join("files"))?;
-        fs::create_dir_all(folder.join("sources"))?;
-        Ok(Self { folder: folder.to_owned() })
+    /// Uses `folder`, making it if it is not there. Refuses one that others may write to, or may put another one in the
+    /// place of: what is remembered there says what is served.
+    pub fn at(folder: &Path, trust: Trust) -> io::Result<Self> {
+        for inner in ["files", "sources"] {
+            trust.make(&folder.join(inner))?;
+        }
+        Ok(Self { folder: folder.to_owned(), attempts: Attempts::at(folder, trust)? })
     }
 
     fn path(&self, sha256: &str) -> PathBuf {
@@ -254,7 +262,8 @@ impl Incoming {
         if let Some(expected) = expected
             && actual != expected
         {
-            return Err(format!("wrong digest: the manifest says sha256 {expected}, the file has {actual}"));
+            // Told to everyone: what a source gave may be something that its author cannot read.
+            return Err(format!("wrong digest: the manifest says sha256 {expected}, the file has another"));
         }
         drop(self.file.take());
         fs::rename(&self.path, self.store.path(&actual)).map_err(|error| format!("the local cache: {error}"))?;
@@ -276,7 +285,7 @@ mod tests {
     #[test]
     fn only_whole_files_with_the_right_digest_are_kept() {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = Store::at(folder.path()).expect("a store");
+        let store = Store::at(folder.path(), Trust::Verified).expect("a store");
         let digest = format!("{:x}", Sha256::digest(b"hello"));
         let mut half = store.incoming().expect("a file");
         half.write(b"hel").expect("written");
@@ -298,7 +307,7 @@ mod tests {
     #[test]
     fn a_file_that_dribbles_is_given_up() {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = Store::at(folder.path()).expect("a store");
+        let store = Store::at(folder.path(), Trust::Verified).expect("a store");
         let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).expect("up for longer");
         let mut slow = store.incoming().expect("a file");
         slow.begun = ago(50);
@@ -312,7 +321,7 @@ mod tests {
     #[test]
     fn the_last_set_is_remembered() {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = Store::at(folder.path()).expect("a store");
+        let store = Store::at(folder.path(), Trust::Verified).expect("a store");
         assert!(store.remembered("s3/../x", 0).is_empty());
         let release = Release {
             model: "m".into(),

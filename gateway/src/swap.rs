@@ -49,7 +49,7 @@ use crate::{
     parts::Parts,
     release::Release,
     source::{Report, Reports, Source},
-    store::Store,
+    store::{Store, attempts::Attempts},
 };
 
 /// Questions that may wait for the supervisor.
@@ -69,6 +69,8 @@ pub struct Control {
 pub struct Running {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    /// What is still being loaded at the end is no death.
+    attempts: Option<Attempts>,
 }
 
 impl Drop for Running {
@@ -77,6 +79,9 @@ impl Drop for Running {
         if let Some(thread) = self.thread.take() {
             // It catches no panic of its own, and there is nothing to do about one here.
             _ = thread.join();
+        }
+        if let Some(attempts) = &self.attempts {
+            attempts.end();
         }
     }
 }
@@ -110,7 +115,7 @@ pub fn start(
     let store = match (&config.store, config.sources.is_empty()) {
         (_, true) => None,
         (Some(folder), false) => Some(
-            Store::at(folder)
+            Store::at(folder, config.trust)
                 .with_context(|| format!("the cache for bundles, {}, cannot be used", folder.display()))?,
         ),
         (None, false) => anyhow::bail!("a source needs a local cache for its bundles: name a folder with --cache"),
@@ -140,6 +145,7 @@ pub fn start(
     for poll in &polls {
         reports.set(poll.place, poll.report());
     }
+    let attempts = store.as_ref().map(|store| store.attempts.clone());
     let limits = Limits { bundle: config.max_bundle, load: config.load_timeout };
     let preparer = Preparer::new(sources, store, place.parts, Arc::clone(&place.metrics), limits, place.threads);
     let settled = Arc::new(AtomicBool::new(false));
@@ -176,7 +182,7 @@ pub fn start(
         runtime.shutdown_background();
     })?;
     let control = Control { messages, reports, settled, patience: config.activation_timeout };
-    Ok((control, Running { stop: Some(stop), thread: Some(thread) }))
+    Ok((control, Running { stop: Some(stop), thread: Some(thread), attempts }))
 }
 
 impl Control {

@@ -7,6 +7,8 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
+use crate::bundle::beneath::{Beneath, Links};
+
 /// The largest file of a bundle, in bytes.
 pub const MAX_FILE: u64 = 1 << 30;
 
@@ -15,7 +17,8 @@ const PIECE: usize = 64 << 10;
 
 /// Gives a file's bytes by its name in the manifest and its digest there.
 pub(super) enum Files<'a> {
-    Folder(&'a Path),
+    /// A folder that the operator names.
+    Folder(&'a Beneath),
     Embedded(&'a [(&'a str, &'a [u8])]),
     /// By digest alone.
     Stored(&'a dyn Fn(&str) -> Result<Vec<u8>, String>),
@@ -25,7 +28,7 @@ impl Files<'_> {
     /// One sentence says what is wrong.
     pub(super) fn read(&self, file: &str) -> Result<Vec<u8>, String> {
         match self {
-            Self::Folder(folder) => read_inside(folder, file).map_err(|error| format!("{file}: {error}")),
+            Self::Folder(folder) => read_beneath(folder, file, MAX_FILE).map_err(|error| format!("{file}: {error}")),
             Self::Embedded(files) => files
                 .iter()
                 .find(|(name, _)| *name == file)
@@ -49,10 +52,14 @@ impl Files<'_> {
         }
         let actual = format!("{:x}", hash.finalize());
         if actual == expected {
-            Ok(bytes)
-        } else {
-            Err(format!("{file}: wrong digest: the manifest says sha256 {expected}, the file has {actual}"))
+            return Ok(bytes);
         }
+        let has = match self {
+            // Told to everyone, who may ask for the digest of something that they may not read.
+            Self::Stored(_) => "another",
+            Self::Folder(_) | Self::Embedded(_) => actual.as_str(),
+        };
+        Err(format!("{file}: wrong digest: the manifest says sha256 {expected}, the file has {has}"))
     }
 }
 
@@ -65,25 +72,22 @@ pub fn is_inside(file: &str) -> bool {
         && Path::new(file).components().all(|part| matches!(part, Component::Normal(_)))
 }
 
-/// Reads a file that is really inside the folder: no `..`, no absolute path, no link out of it.
+/// Reads a file that is really inside a folder that the operator names: no `..`, no absolute path, no link out of it.
 pub fn read_inside(folder: &Path, file: &str) -> Result<Vec<u8>, String> {
+    let folder = Beneath::open(folder, Links::Inside).map_err(|error| error.to_string())?;
+    read_beneath(&folder, file, MAX_FILE)
+}
+
+/// Reads a file of at most `limit` bytes in a folder that is open.
+pub fn read_beneath(folder: &Beneath, file: &str, limit: u64) -> Result<Vec<u8>, String> {
     if !is_inside(file) {
         return Err("expected a relative path inside the bundle, without `..`".into());
     }
-    let folder = folder.canonicalize().map_err(|error| error.to_string())?;
-    let path = folder.join(file).canonicalize().map_err(|error| error.to_string())?;
-    if !path.starts_with(&folder) {
-        return Err("is a link that leaves the bundle".into());
-    }
-    // Before it is opened: a pipe would keep whoever opens it until somebody writes to it.
-    if !std::fs::metadata(&path).map_err(|error| error.to_string())?.is_file() {
-        return Err("is not a file".into());
-    }
-    let file = std::fs::File::open(&path).map_err(|error| error.to_string())?;
+    let file = folder.file(Path::new(file)).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(format!("is larger than {MAX_FILE} bytes"));
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > limit {
+        return Err(format!("is larger than {limit} bytes"));
     }
     Ok(bytes)
 }

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     batching::BatchingEntry,
-    bundle::files::is_inside,
+    bundle::{ceilings::MAX_DEADLINE, files::is_inside},
     wasm::{host::Limits, module::Isolation},
 };
 
@@ -235,12 +235,16 @@ impl LimitsEntry {
         };
         let deadline = match self.deadline_ms {
             Some(0) => return Err("[limits] deadline_ms: expected 1 or more, got 0".into()),
-            Some(millis) if millis > 3_600_000 => {
-                return Err(format!("[limits] deadline_ms: expected an hour (3600000) at most, got {millis}"));
-            }
             Some(millis) => Duration::from_millis(millis),
             None => default.deadline,
         };
+        if deadline > MAX_DEADLINE {
+            let most = MAX_DEADLINE.as_millis();
+            return Err(format!(
+                "[limits] deadline_ms: expected an hour ({most}) at most, got {}",
+                deadline.as_millis()
+            ));
+        }
         Ok(Limits {
             memory: bytes("memory", &self.memory, default.memory)?,
             deadline,

@@ -1,13 +1,18 @@
 //! Commands that talk to something elsewhere: a bucket, or a running gateway.
 
-use std::{net::IpAddr, path::Path, time::Duration};
+use std::{
+    net::IpAddr,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context;
 use reqwest::Url;
 use serde_json::Value;
 
 use crate::{
-    config::{Secret, environment},
+    config::{Secret, environment, socket_name},
     source,
 };
 
@@ -19,33 +24,81 @@ pub(super) fn push(folder: &Path, to: &str, tell: &mut dyn FnMut(String)) -> any
     run(source::push(folder, to, &environment()?, tell))
 }
 
-/// Asks a gateway to go back to the release that answered before. Gives what answers now.
-pub(super) fn rollback(model: &str, address: &str, token: Option<&Secret>) -> anyhow::Result<String> {
-    let mut url = base(address)?;
+/// How a gateway is reached for calls that change what is served.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Its Unix socket, where no token is needed.
+    Socket(PathBuf),
+    /// An address.
+    Address(String),
+}
+
+impl Way {
+    /// The address for such calls if one is given; the socket if one is named, or if one answers at its default place in
+    /// `cache`; else where the gateway listens, if there is a token for it.
+    pub(super) fn find(
+        address: Option<&str>,
+        socket: Option<&str>,
+        cache: Option<&Path>,
+        listen: &str,
+        has_token: bool,
+    ) -> anyhow::Result<Self> {
+        if let Some(address) = address {
+            return Ok(Self::Address(address.to_owned()));
+        }
+        if let Some(socket) = socket.filter(|socket| *socket != "off") {
+            return Ok(Self::Socket(socket.into()));
+        }
+        let port = base(listen)?.port_or_known_default();
+        let default = cache.zip(port).map(|(cache, port)| cache.join(socket_name(port)));
+        if let Some(path) = default.as_ref().filter(|path| UnixStream::connect(path).is_ok()) {
+            return Ok(Self::Socket(path.clone()));
+        }
+        anyhow::ensure!(
+            has_token,
+            "no gateway answers on its admin socket{}: name the socket (--socket), or set its admin token (--token-file)",
+            default.map_or_else(String::new, |path| format!(" {}", path.display()))
+        );
+        Ok(Self::Address(listen.to_owned()))
+    }
+}
+
+/// Makes a call that changes what a gateway serves of a model. Gives what answers now.
+pub(super) fn call(model: &str, call: &str, way: &Way, token: Option<&Secret>) -> anyhow::Result<String> {
+    let (mut url, shown) = match way {
+        // The host says nothing on a socket.
+        Way::Socket(path) => (base("localhost")?, path.display().to_string()),
+        Way::Address(address) => (base(address)?, address.clone()),
+    };
     if let Ok(mut segments) = url.path_segments_mut() {
-        segments.pop_if_empty().extend(["v2", "repository", "models", model, "rollback"]);
+        segments.pop_if_empty().extend(["v2", "repository", "models", model, call]);
     }
     run(async {
-        let client = source::http_client().timeout(PATIENCE).no_proxy().build()?;
-        let mut request = client.post(url);
-        if let Some(token) = token {
+        let mut client = source::http_client().timeout(PATIENCE).no_proxy();
+        if let Way::Socket(path) = way {
+            client = client.unix_socket(path.clone());
+        }
+        let mut request = client.build()?.post(url);
+        if let (Way::Address(_), Some(token)) = (way, token) {
             request = request.bearer_auth(token.expose());
         }
-        let answer = request.send().await.with_context(|| format!("no answer at {address}"))?;
+        let answer = request.send().await.with_context(|| format!("no answer at {shown}"))?;
         let status = answer.status();
         let body: Value = serde_json::from_slice(&answer.bytes().await?).unwrap_or_default();
         anyhow::ensure!(
             status.is_success(),
-            "{address} answered {status}: {}",
+            "{shown} answered {status}: {}",
             body["error"].as_str().unwrap_or("nothing that is understood")
         );
-        let version = body["version"].as_str().unwrap_or("?");
-        Ok(format!("{model} version {version} (generation {}) answers now", body["generation"]))
+        Ok(match body["version"].as_str() {
+            Some(version) => format!("{model} version {version} (generation {}) answers now", body["generation"]),
+            None => format!("no version of {model} answers now"),
+        })
     })
 }
 
-/// `HOST:PORT`, with or without `http://` before it. Where a gateway listens on every address, it is reached at this
-/// machine's own, which is the one that it answers such calls at.
+/// `HOST:PORT`, with or without `http://` before it. A gateway that listens on every address is reached at this machine's
+/// own.
 fn base(address: &str) -> anyhow::Result<Url> {
     let text = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
     let expected = || format!("expected HOST:PORT or http://HOST:PORT, got {address:?}");
@@ -78,5 +131,21 @@ mod tests {
             assert_eq!(base(address).expect("an address").as_str(), expected, "{address}");
         }
         assert!(base("").is_err());
+    }
+
+    #[test]
+    fn the_socket_is_found_by_itself_and_an_address_wins() {
+        let cache = tempfile::tempdir().expect("a folder");
+        let find =
+            |address, socket, has_token| Way::find(address, socket, Some(cache.path()), "0.0.0.0:8081", has_token);
+        assert_eq!(find(Some("a:1"), Some("/s"), true).expect("a way"), Way::Address("a:1".into()));
+        assert_eq!(find(None, Some("/s"), true).expect("a way"), Way::Socket("/s".into()));
+        assert_eq!(find(None, Some("off"), true).expect("a way"), Way::Address("0.0.0.0:8081".into()));
+        assert!(find(None, None, false).expect_err("no way").to_string().contains("--socket"));
+        let path = cache.path().join(socket_name(8081));
+        let listener = std::os::unix::net::UnixListener::bind(&path).expect("bound");
+        assert_eq!(find(None, None, true).expect("a way"), Way::Socket(path));
+        drop(listener);
+        assert!(find(None, None, false).is_err(), "nobody answers on it any more");
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     release::VersionPolicy,
     source::{Environment, Spec},
     swap::Gate,
+    trust::Trust,
 };
 
 /// Where bundles come from, and what becomes of them.
@@ -22,6 +23,8 @@ pub struct LifecycleConfig {
     pub versions: VersionPolicy,
     /// Where their files are kept.
     pub store: Option<PathBuf>,
+    /// Whether that folder is looked at.
+    pub trust: Trust,
     /// The largest, in bytes.
     pub max_bundle: u64,
     /// The model that answers where none is named.

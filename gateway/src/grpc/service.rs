@@ -25,12 +25,13 @@ use super::{
     stream,
 };
 use crate::{
+    admin::Door,
     app::{App, Metadata},
     bounds::Bounds,
     catalog::State,
     error::Error,
     generation::Generation,
-    http::{named, origin::Origin, reply},
+    http::{named, operate, origin::Origin, reply},
     oip::{
         describe::{EXTENSIONS, PLATFORM, TritonType},
         input, output, shown,
@@ -43,27 +44,25 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct Inference {
     app: App,
-    /// Whether calls that change what is served are taken here.
-    with_admin: bool,
+    /// Where calls that change what is served come in; `None` where they are not taken.
+    door: Option<Door>,
     /// Places for streams.
     pub(super) streams: Arc<Semaphore>,
 }
 
 impl Inference {
-    pub(super) fn new(app: App, with_admin: bool) -> Self {
-        Self { app, with_admin, streams: Arc::new(Semaphore::new(stream::MAX_STREAMS)) }
+    pub(super) fn new(app: App, door: Option<Door>) -> Self {
+        Self { app, door, streams: Arc::new(Semaphore::new(stream::MAX_STREAMS)) }
     }
 
     /// Changes what is served, for callers who may.
     async fn wish<T>(&self, request: &Request<T>, model: &str, wish: Wish) -> Result<(), Error> {
-        if !self.with_admin {
+        let Some(door) = self.door else {
             return Err(Error::Forbidden("calls that change what is served have a port of their own"));
-        }
-        let authorization = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
-        self.app.admin.allow(&Origin::caller(request.extensions(), authorization)).map_err(Error::Forbidden)?;
-        let control = self.app.control.as_ref();
-        let control = control.ok_or_else(|| Error::Refused("what is served here never changes".into()))?;
-        control.wish(model, wish).await
+        };
+        let text = |name| request.metadata().get(name).and_then(|value| value.to_str().ok());
+        let caller = Origin::caller(door, request.extensions(), text("authorization"));
+        operate::change(&self.app, &caller, text("x-request-id").unwrap_or_default(), model, wish).await
     }
 
     /// Answers a request, within `timeout` where there is one.
@@ -249,10 +248,12 @@ impl GrpcInferenceService for Inference {
         request: Request<ModelMetadataRequest>,
     ) -> Result<Response<ModelMetadataResponse>, Status> {
         let ModelMetadataRequest { name, version } = request.into_inner();
-        let Metadata { name, signature, versions } =
+        let Metadata { name, signature, versions, isolation } =
             self.app.metadata(&name, version_of(&version)).await.map_err(|error| status(&error))?;
         let (inputs, outputs) = (tensors(&signature.inputs), tensors(&signature.outputs));
-        Ok(Response::new(ModelMetadataResponse { name, versions, platform: PLATFORM.into(), inputs, outputs }))
+        let properties = [("isolation".to_owned(), isolation.name().to_owned())].into();
+        let platform = PLATFORM.into();
+        Ok(Response::new(ModelMetadataResponse { name, versions, platform, inputs, outputs, properties }))
     }
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Result<Response<ModelInferResponse>, Status> {

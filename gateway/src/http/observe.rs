@@ -19,9 +19,14 @@ use axum::{
 use futures_util::future::FutureExt;
 use prometheus::IntCounter;
 
-use crate::{app::App, error::Error, http::reply};
+use crate::{
+    app::App,
+    error::Error,
+    http::{origin, reply},
+};
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The header with a request's id, in both directions.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The longest id taken from a caller.
 const MAX_ID: usize = 128;
@@ -43,12 +48,16 @@ pub(super) async fn around<F: Future<Output = Response>>(
     app: &App,
     label: &str,
     ok: Option<&IntCounter>,
-    request: Request,
+    mut request: Request,
     run: impl FnOnce(Request) -> F,
 ) -> Response {
     let start = Instant::now();
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let id = request_id(&request, number);
+    if origin::matters(request.uri().path()) {
+        // The audit log tells it, also where the caller brought none.
+        request.headers_mut().insert(REQUEST_ID, id.clone());
+    }
     let method = request.method().clone();
     let uri = request.uri().clone();
 

@@ -2,14 +2,20 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::http::{Extensions, HeaderMap, Request, Uri, Version, header, uri::Authority};
+use axum::{
+    extract::ConnectInfo,
+    http::{Extensions, HeaderMap, Request, Uri, Version, header, uri::Authority},
+};
 
-use crate::admin::Caller;
+use crate::{
+    admin::{Caller, Door, Peer, is_loopback},
+    http::socket::Process,
+};
 
-/// Whose connection a request came on, and whether that is the caller's; set where [`matters`] says so.
+/// The TCP connection that a request came on, and whether it is the caller's; set where [`matters`] says so.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin {
-    peer: IpAddr,
+    peer: SocketAddr,
     is_forwarded: bool,
 }
 
@@ -22,14 +28,18 @@ impl Origin {
     pub(super) fn of<B>(peer: SocketAddr, request: &Request<B>) -> Self {
         // As some proxies speak it to what is behind them, without any header that tells of them.
         let is_old = request.version() < Version::HTTP_11;
-        Self { peer: peer.ip(), is_forwarded: is_old || is_forwarded(request.uri(), request.headers()) }
+        Self { peer, is_forwarded: is_old || is_forwarded(request.uri(), request.headers()) }
     }
 
-    /// What is known of a caller by a request's extensions and its `Authorization` header.
-    pub(crate) fn caller<'a>(extensions: &Extensions, authorization: Option<&'a str>) -> Caller<'a> {
+    /// What is known of a caller at this door by a request's extensions and its `Authorization` header.
+    pub(crate) fn caller<'a>(door: Door, extensions: &Extensions, authorization: Option<&'a str>) -> Caller<'a> {
         let origin = extensions.get::<Self>();
+        let process = extensions
+            .get::<ConnectInfo<Process>>()
+            .map(|info| Peer::Process { user: info.0.user, process: info.0.process });
         Caller {
-            peer: origin.map(|origin| origin.peer),
+            door,
+            peer: process.or(origin.map(|origin| Peer::Address(origin.peer))),
             authorization,
             is_forwarded: origin.is_none_or(|origin| origin.is_forwarded),
         }
@@ -52,7 +62,7 @@ fn is_forwarded(uri: &Uri, headers: &HeaderMap) -> bool {
 
 /// Whether a proxy or a browser adds this header.
 fn is_added(name: &str) -> bool {
-    const ADDED: [&str; 11] = [
+    const ADDED: [&str; 15] = [
         "forwarded",
         "x-real-ip",
         "via",
@@ -62,17 +72,21 @@ fn is_added(name: &str) -> bool {
         "x-cluster-client-ip",
         "x-envoy-external-address",
         "fastly-client-ip",
+        "x-original-for",
+        "x-proxyuser-ip",
+        "l5d-client-id",
         "origin",
+        "referer",
         "sec-fetch-site",
     ];
-    name.starts_with("x-forwarded") || ADDED.contains(&name)
+    name.starts_with("x-forwarded") || name.starts_with("x_forwarded") || ADDED.contains(&name)
 }
 
 fn is_local(host: &Authority) -> bool {
     let name = host.host();
     let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
     name.strip_suffix('.').unwrap_or(name).eq_ignore_ascii_case("localhost")
-        || address.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+        || address.parse::<IpAddr>().is_ok_and(is_loopback)
 }
 
 #[cfg(test)]

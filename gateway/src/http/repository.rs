@@ -2,18 +2,19 @@
 
 use axum::{
     extract::{Path, Request, State},
-    http::{StatusCode, header},
+    http::{StatusCode, header, request::Parts},
     response::Response,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
+    admin::{Caller, Door},
     app::App,
     catalog::State as ModelState,
     echo,
     error::Error,
-    http::{body, origin::Origin, reply::json_response},
+    http::{body, observe::REQUEST_ID, operate, origin::Origin, reply::json_response},
     swap::Wish,
 };
 
@@ -49,7 +50,8 @@ pub(super) async fn index(State(app): State<App>, request: Request) -> Result<Re
 
 /// How each source is doing.
 pub(super) async fn sources(State(app): State<App>, request: Request) -> Result<Response, Error> {
-    allow(&app, &request)?;
+    let (head, _) = request.into_parts();
+    operate::look(&app, &caller(&head)?, request_id(&head), "sources")?;
     let reports = app.control.as_ref().map(crate::swap::Control::reports).unwrap_or_default();
     Ok(json_response(StatusCode::OK, json!({ "sources": reports }).to_string().into_bytes()))
 }
@@ -80,11 +82,9 @@ async fn wish(
     request: Request,
     wish: Wish,
 ) -> Result<Response, Error> {
-    allow(&app, &request)?;
     // Its body, if any, says nothing that is needed.
-    drop(request);
-    let control = app.control.as_ref().ok_or_else(|| Error::Refused("what is served here never changes".into()))?;
-    control.wish(&name, wish).await?;
+    let (head, _) = request.into_parts();
+    operate::change(&app, &caller(&head)?, request_id(&head), &name, wish).await?;
     let mut answer = Map::new();
     answer.insert("name".into(), name.clone().into());
     if let Some(generation) = app.catalog.get(&name) {
@@ -94,7 +94,12 @@ async fn wish(
     Ok(json_response(StatusCode::OK, Value::from(answer).to_string().into_bytes()))
 }
 
-fn allow(app: &App, request: &Request) -> Result<(), Error> {
-    let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    app.admin.allow(&Origin::caller(request.extensions(), authorization)).map_err(Error::Forbidden)
+fn caller(head: &Parts) -> Result<Caller<'_>, Error> {
+    let door = head.extensions.get::<Door>().copied().ok_or(Error::Internal)?;
+    let authorization = head.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    Ok(Origin::caller(door, &head.extensions, authorization))
+}
+
+fn request_id(head: &Parts) -> &str {
+    head.headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default()
 }

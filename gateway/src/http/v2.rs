@@ -13,7 +13,7 @@ use axum::{
 use serde_json::json;
 
 use crate::{
-    app::{App, Metadata},
+    app::App,
     error::Error,
     http::{reply::json_response, v2::target::Target},
     oip::{
@@ -46,8 +46,8 @@ async fn server() -> Response {
 }
 
 async fn metadata(State(app): State<App>, target: Target) -> Result<Response, Error> {
-    let Metadata { name, signature, versions } = app.metadata(&target.model, target.version.as_deref()).await?;
-    Ok(json_response(StatusCode::OK, describe::metadata(&name, &signature, &versions).to_string().into_bytes()))
+    let metadata = app.metadata(&target.model, target.version.as_deref()).await?;
+    Ok(json_response(StatusCode::OK, describe::metadata(&metadata).to_string().into_bytes()))
 }
 
 /// 200 while requests for the model should be sent here, also where the first one loads it, else 503. An unknown model is

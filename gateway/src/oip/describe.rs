@@ -1,9 +1,9 @@
 //! What the protocol tells of a model: its metadata, and its configuration in Triton's terms.
 
-use modelgate_columns::{Column, Datatype, Signature};
+use modelgate_columns::{Column, Datatype};
 use serde_json::{Map, Value, json};
 
-use crate::{generation::Generation, oip::input};
+use crate::{app::Metadata, generation::Generation, oip::input};
 
 /// Extensions of the protocol that are offered.
 pub const EXTENSIONS: [&str; 5] =
@@ -43,17 +43,18 @@ impl From<Datatype> for TritonType {
 }
 
 /// The model's metadata.
-pub fn metadata(name: &str, signature: &Signature, versions: &[String]) -> Value {
+pub fn metadata(of: &Metadata) -> Value {
     let tensors = |columns: &[Column]| {
         let tensor = |column: &Column| json!({ "name": column.name, "datatype": column.datatype.protocol_name(), "shape": column.shape });
         columns.iter().map(tensor).collect::<Vec<_>>()
     };
     json!({
-        "name": name,
-        "versions": versions,
+        "name": of.name,
+        "versions": of.versions,
         "platform": PLATFORM,
-        "inputs": tensors(&signature.inputs),
-        "outputs": tensors(&signature.outputs),
+        "inputs": tensors(&of.signature.inputs),
+        "outputs": tensors(&of.signature.outputs),
+        "properties": { "isolation": of.isolation.name() },
     })
 }
 
@@ -93,7 +94,7 @@ pub fn config(generation: &Generation) -> Value {
         "input": inputs,
         "output": outputs,
         "model_transaction_policy": { "decoupled": false },
-        "parameters": {},
+        "parameters": { "isolation": { "string_value": generation.isolation.name() } },
     });
     if generation.batching.is_on() {
         let delay = u64::try_from(generation.batching.max_delay.as_micros()).unwrap_or(u64::MAX);

@@ -147,7 +147,10 @@ pub(super) async fn bounded(mut response: Response, most: usize) -> Result<Vec<u
 /// What a failure of the HTTP client means. Its words may hold the address with a password, so the address is left out.
 pub(super) fn failed(error: &reqwest::Error) -> SourceError {
     if error.is_redirect() {
-        return SourceError::new(Kind::Denied, "it redirects without end, as to a page where people log in");
+        return SourceError::new(
+            Kind::Denied,
+            "it redirects to another host, or without end, as to a page where people log in",
+        );
     }
     let kind = if error.is_timeout() {
         Kind::Timeout

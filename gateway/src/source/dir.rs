@@ -7,7 +7,6 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    fs,
     io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -25,7 +24,11 @@ use tokio::{
 };
 
 use crate::{
-    bundle::{FileRef, MANIFEST, MAX_MANIFEST, is_inside, read_inside},
+    bundle::{
+        FileRef, MANIFEST, MAX_MANIFEST,
+        beneath::{Beneath, Links},
+        is_inside,
+    },
     source::{
         error::{Kind, SourceError},
         listing::Listing,
@@ -124,7 +127,10 @@ impl DirSource {
         let turn = timeout(STALL, Arc::clone(&self.copies).acquire_owned()).await;
         let Ok(Ok(turn)) = turn else { return Err(stalled("other files of this source have not been read")) };
         let copied = Arc::new(AtomicU64::new(0));
-        let copy = Copy { folder: at.into(), name: name.clone(), limit, copied: Arc::clone(&copied), _turn: turn };
+        let inner = Path::new(at).strip_prefix(&self.folder.root).map(Path::to_owned);
+        let Ok(inner) = inner else { return Err(SourceError::new(Kind::Missing, "it is not in this folder")) };
+        let (root, name) = (self.folder.root.clone(), name.clone());
+        let copy = Copy { root, inner, name, limit, copied: Arc::clone(&copied), _turn: turn };
         let mut copy = aside(move || copy.run(into));
         let mut before = 0;
         loop {
@@ -153,7 +159,10 @@ fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHa
 
 /// A file on its way into the local cache.
 struct Copy {
-    folder: PathBuf,
+    /// The source's folder, which the operator names.
+    root: PathBuf,
+    /// The bundle's folder in it.
+    inner: PathBuf,
     name: String,
     limit: u64,
     /// Bytes so far; shared with whoever waits for it.
@@ -164,16 +173,9 @@ struct Copy {
 impl Copy {
     fn run(self, mut into: Incoming) -> Result<Incoming, SourceError> {
         let missing = |error: io::Error| SourceError::new(Kind::Missing, error.to_string());
-        let folder = self.folder.canonicalize().map_err(missing)?;
-        let path = folder.join(&self.name).canonicalize().map_err(missing)?;
-        if !path.starts_with(&folder) {
-            return Err(SourceError::new(Kind::Missing, "is a link that leaves the bundle"));
-        }
-        // Before it is opened: a pipe would keep whoever opens it until somebody writes to it.
-        if !fs::metadata(&path).map_err(missing)?.is_file() {
-            return Err(SourceError::new(Kind::Missing, "is not a file"));
-        }
-        let mut from = fs::File::open(&path).map_err(missing)?;
+        let root = Beneath::open(&self.root, Links::None).map_err(missing)?;
+        let bundle = root.folder(&self.inner).map_err(missing)?;
+        let mut from = bundle.file(Path::new(&self.name)).map_err(missing)?;
         let mut piece = vec![0; PIECE];
         loop {
             let count = from.read(&mut piece)?;
@@ -196,22 +198,33 @@ impl Folder {
     fn list(&self) -> Result<Listing, SourceError> {
         let mut listing = Listing::default();
         let mut manifests = HashMap::new();
-        let mut folders = vec![(self.root.clone(), 0)];
+        let root = Beneath::open(&self.root, Links::None).map_err(|error| self.unreadable(&error))?;
+        let mut folders = vec![(PathBuf::new(), 0)];
         let mut looked = 0;
         let mut watched = BTreeSet::new();
-        while let Some((folder, depth)) = folders.pop() {
+        while let Some((inner, depth)) = folders.pop() {
             looked += 1;
             if looked > MAX_FOLDERS {
-                listing.problems.push(format!("at most {MAX_FOLDERS} folders are looked at"));
+                listing.tell(format!("at most {MAX_FOLDERS} folders are looked at"));
                 break;
             }
+            if listing.is_full() {
+                break;
+            }
+            let folder = self.root.join(&inner);
             let Some(at) = folder.to_str() else {
-                listing.problems.push(format!("{}: a name that is not UTF-8", folder.display()));
+                listing.tell(format!("{}: a name that is not UTF-8", folder.display()));
                 continue;
             };
             // Before it is read, so that nothing that comes meanwhile is missed.
             watched.extend(self.watch.add(&folder));
-            match self.manifest(&folder) {
+            let open = match root.folder(&inner) {
+                Ok(open) => open,
+                Err(error) if depth == 0 => return Err(self.unreadable(&error)),
+                // Gone since it was listed, or another thing.
+                Err(_) => continue,
+            };
+            match self.manifest(&folder, &open) {
                 // A bundle's own folders are not looked into for others.
                 Ok(Some(mut seen)) => {
                     if listing.add(self.place, &seen.manifest, at) {
@@ -224,7 +237,7 @@ impl Folder {
                 }
                 Ok(None) => {}
                 Err(problem) => {
-                    listing.problems.push(format!("{}: {problem}", folder.display()));
+                    listing.tell(format!("{}: {problem}", folder.display()));
                     if let Some(seen) = self.seen(&folder) {
                         if let Some(good) = &seen.good {
                             listing.add(self.place, good, at);
@@ -234,45 +247,52 @@ impl Folder {
                     }
                 }
             }
-            let entries = match fs::read_dir(&folder) {
+            let entries = match open.entries() {
                 Ok(entries) => entries,
-                Err(error) if depth == 0 => {
-                    let kind = match error.kind() {
-                        io::ErrorKind::NotFound => Kind::Missing,
-                        io::ErrorKind::PermissionDenied => Kind::Denied,
-                        _ => Kind::Local,
-                    };
-                    return Err(SourceError::new(kind, format!("{}: {error}", folder.display())));
-                }
-                // Gone since it was listed.
+                Err(error) if depth == 0 => return Err(self.unreadable(&error)),
                 Err(_) => continue,
             };
             if depth == DEPTH {
                 continue;
             }
-            let inner = entries.flatten().filter(|entry| {
-                // Hidden folders are where tools put what is not finished.
-                !entry.file_name().as_encoded_bytes().starts_with(b".") && entry.path().is_dir()
-            });
-            folders.extend(inner.map(|entry| (entry.path(), depth + 1)));
+            // Hidden folders are where tools put what is not finished.
+            for entry in
+                entries.into_iter().filter(|entry| entry.is_folder && !entry.name.as_encoded_bytes().starts_with(b"."))
+            {
+                if entry.is_link {
+                    listing.tell(format!("{}: is a link, which is not followed", folder.join(entry.name).display()));
+                } else {
+                    folders.push((inner.join(entry.name), depth + 1));
+                }
+            }
         }
         self.watch.keep(watched);
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = manifests;
         Ok(listing)
     }
 
-    /// The folder's manifest, read again only if it changed.
-    fn manifest(&self, folder: &Path) -> Result<Option<Seen>, String> {
-        let path = folder.join(MANIFEST);
-        let meta = match fs::metadata(&path) {
-            Ok(meta) => meta,
+    fn unreadable(&self, error: &io::Error) -> SourceError {
+        let kind = match error.kind() {
+            io::ErrorKind::NotFound => Kind::Missing,
+            io::ErrorKind::PermissionDenied => Kind::Denied,
+            _ => Kind::Local,
+        };
+        SourceError::new(kind, format!("{}: {error}", self.root.display()))
+    }
+
+    /// The manifest of a folder that is open, read again only if it changed.
+    fn manifest(&self, folder: &Path, open: &Beneath) -> Result<Option<Seen>, String> {
+        let mut file = match open.file(Path::new(MANIFEST)) {
+            Ok(file) => file,
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return Ok(None);
             }
             Err(error) => return Err(format!("{MANIFEST}: {error}")),
         };
+        let meta = file.metadata().map_err(|error| format!("{MANIFEST}: {error}"))?;
+        let too_large = |has: u64| format!("{MANIFEST}: at most {MAX_MANIFEST} bytes are taken, it has {has}");
         if meta.len() > MAX_MANIFEST as u64 {
-            return Err(format!("{MANIFEST}: at most {MAX_MANIFEST} bytes are taken, it has {}", meta.len()));
+            return Err(too_large(meta.len()));
         }
         let stamp = Stamp {
             modified: (meta.mtime(), meta.mtime_nsec()),
@@ -289,7 +309,12 @@ impl Folder {
         {
             return Ok(Some(old.clone()));
         }
-        let manifest = read_inside(folder, MANIFEST).map_err(|problem| format!("{MANIFEST}: {problem}"))?;
+        let mut manifest = Vec::new();
+        let read = file.by_ref().take(MAX_MANIFEST as u64 + 1).read_to_end(&mut manifest);
+        read.map_err(|error| format!("{MANIFEST}: {error}"))?;
+        if manifest.len() > MAX_MANIFEST {
+            return Err(too_large(manifest.len() as u64));
+        }
         Ok(Some(Seen { stamp, manifest: manifest.into(), good: old.and_then(|old| old.good) }))
     }
 

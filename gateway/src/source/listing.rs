@@ -9,6 +9,13 @@ use crate::{
     release::{Content, Release},
 };
 
+/// Bytes of all manifests of one source: they stay in memory.
+const MAX_MANIFESTS: usize = 64 << 20;
+
+/// Problems that are told of one look, and characters of each.
+const MAX_PROBLEMS: usize = 1000;
+const MAX_WORDS: usize = 600;
+
 /// What a source offers.
 #[derive(Debug, Default)]
 pub struct Listing {
@@ -16,11 +23,14 @@ pub struct Listing {
     pub releases: Vec<Release>,
     /// What was found but is no release, a sentence each.
     pub problems: Vec<String>,
+    /// Bytes of the manifests so far.
+    pub(super) taken: usize,
 }
 
 impl Listing {
     /// Adds the bundle with this manifest, or what is wrong with it. `at` is where its files are. Tells whether it is one.
     pub(super) fn add(&mut self, source: usize, manifest: &Arc<[u8]>, at: &str) -> bool {
+        self.taken = self.taken.saturating_add(manifest.len());
         let parsed = Manifest::parse(manifest).and_then(|parsed| match parsed.problems() {
             problems if problems.is_empty() => parsed.files().map(|_| parsed),
             problems => Err(problems.join("; ")),
@@ -37,10 +47,31 @@ impl Listing {
                 true
             }
             Err(problem) => {
-                self.problems.push(format!("{at}: {problem}"));
+                self.tell(format!("{at}: {problem}"));
                 false
             }
         }
+    }
+
+    /// Tells of something that is no release.
+    pub(super) fn tell(&mut self, mut problem: String) {
+        if let Some((end, _)) = problem.char_indices().nth(MAX_WORDS) {
+            problem.truncate(end);
+        }
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(problem);
+        }
+    }
+
+    /// Whether the source has more manifests than are taken; says so once.
+    pub(super) fn is_full(&mut self) -> bool {
+        let is_full = self.taken > MAX_MANIFESTS;
+        if is_full {
+            self.tell(format!(
+                "at most {MAX_MANIFESTS} bytes of manifests are taken; what comes after them is ignored"
+            ));
+        }
+        is_full
     }
 
     /// Where two have the same model and version, keeps the first by place, and says so.

@@ -222,7 +222,7 @@ impl MlflowSource {
                 release
             }
         };
-        Ok(Listing { releases: vec![release], problems: Vec::new() })
+        Ok(Listing { releases: vec![release], ..Listing::default() })
     }
 
     async fn release(&self, version: &str, uri: &str) -> Result<Release, SourceError> {

@@ -27,6 +27,12 @@ use tokio::time::timeout;
 /// Keys listed in one look.
 const MAX_KEYS: usize = 200_000;
 
+/// Bytes of a key; S3 has no longer ones.
+const MAX_KEY: usize = 1 << 10;
+
+/// Bytes of the keys that are kept of one look.
+const MAX_KEY_BYTES: usize = 32 << 20;
+
 /// Keys of what was handed over that are known at once.
 const MAX_GIVEN: usize = 10_000;
 
@@ -76,40 +82,45 @@ impl S3Source {
     pub(super) async fn list(&self) -> Result<Listing, SourceError> {
         let (mut manifests, mut bad) = (Vec::new(), Vec::new());
         let mut blobs = HashSet::new();
-        let mut listed = 0;
+        let (mut listed, mut kept) = (0, 0);
         let mut listing = Listing::default();
         let mut pages = self.client.list_objects_v2().bucket(&self.bucket).prefix(&self.prefix).into_paginator().send();
         while let Some(page) = pages.next().await {
             for object in page.map_err(|error| explain(&error))?.contents.unwrap_or_default() {
                 listed += 1;
-                let Some(key) = object.key else { continue };
+                let Some(key) = object.key.filter(|key| key.len() <= MAX_KEY) else { continue };
                 let Some(rest) = key.strip_prefix(&self.prefix) else { continue };
                 if is_blob(&key) {
+                    kept += key.len();
                     blobs.insert(key);
                 } else if rest == MANIFEST || rest.ends_with(&format!("/{MANIFEST}")) {
                     if object.size.and_then(|size| usize::try_from(size).ok()).is_some_and(|size| size > MAX_MANIFEST) {
-                        listing.problems.push(format!("{key}: at most {MAX_MANIFEST} bytes are taken"));
+                        listing.tell(format!("{key}: at most {MAX_MANIFEST} bytes are taken"));
                         bad.push(key);
                     } else {
                         // Not every server lists ETags.
                         let other = || format!("{:?} {:?}", object.size, object.last_modified);
-                        manifests.push((key, object.e_tag.unwrap_or_else(other)));
+                        let tag = object.e_tag.unwrap_or_else(other);
+                        kept += key.len() + tag.len();
+                        manifests.push((key, tag));
                     }
                 }
             }
-            if listed > MAX_KEYS {
-                listing.problems.push(format!("at most {MAX_KEYS} objects are looked at"));
+            if listed > MAX_KEYS || kept > MAX_KEY_BYTES {
+                listing.tell(format!("at most {MAX_KEYS} objects with {MAX_KEY_BYTES} bytes of names are looked at"));
                 break;
             }
         }
         // Cut short, it tells nothing of what is not in it.
-        let is_whole = listed <= MAX_KEYS;
+        let is_whole = listed <= MAX_KEYS && kept <= MAX_KEY_BYTES;
         *self.blobs.lock().unwrap_or_else(PoisonError::into_inner) = is_whole.then_some(blobs);
         let reads = manifests.into_iter().map(|key| self.manifest(key));
-        let read: Vec<_> = stream::iter(reads).buffer_unordered(READS).collect().await;
+        let mut reads = stream::iter(reads).buffer_unordered(READS);
         let (mut seen, mut good) = (HashMap::new(), HashMap::new());
         let at = |key: &str| key.strip_suffix(MANIFEST).unwrap_or_default().to_owned();
-        for (key, manifest) in read {
+        while !listing.is_full()
+            && let Some((key, manifest)) = reads.next().await
+        {
             match manifest {
                 Ok(bytes) => {
                     if listing.add(self.place, &bytes, &at(&key.0)) {
@@ -120,11 +131,12 @@ impl S3Source {
                     seen.insert(key, bytes);
                 }
                 Err(error) => {
-                    listing.problems.push(format!("{}: {error}", key.0));
+                    listing.tell(format!("{}: {error}", key.0));
                     bad.push(key.0);
                 }
             }
         }
+        drop(reads);
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
         let mut last = self.good.lock().unwrap_or_else(PoisonError::into_inner);
         for key in bad {

@@ -16,6 +16,7 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use crate::{
     source::{
         error::{Kind, SourceError},
+        s3_bound::Bounded,
         spec::{Environment, S3Place},
     },
     store::Incoming,
@@ -42,6 +43,7 @@ pub(super) fn client(place: &S3Place, environment: &Environment, endpoint: Optio
         .region(Region::new(region))
         .http_client(http)
         .timeout_config(timeouts)
+        .interceptor(Bounded)
         // Bodies that stop coming are noticed below, and told as what they are.
         .stalled_stream_protection(StalledStreamProtectionConfig::enabled().download_enabled(false).build())
         .retry_config(RetryConfig::standard().with_max_attempts(2))

@@ -9,6 +9,7 @@ use std::{
 use modelgate_columns::Column;
 
 use crate::{
+    audit::{self, Change},
     card::Known,
     error::Error,
     generation::Generation,
@@ -83,7 +84,14 @@ impl Supervisor {
         };
         let Some(slot) = self.models.get_mut(name).and_then(|model| model.slots.get_mut(id)) else { return };
         let hurry = Arc::new(AtomicBool::new(!slot.waiters.is_empty()));
-        let job = Arc::clone(&self.preparer).prepare(slot.release.clone(), until, threads, room, Arc::clone(&hurry));
+        let job = Arc::clone(&self.preparer).prepare(
+            slot.release.clone(),
+            until,
+            threads,
+            room,
+            Arc::clone(&hurry),
+            slot.proven,
+        );
         let (done, model, of) = (self.done.clone(), name.to_owned(), id.to_owned());
         let task = tokio::spawn(async move {
             let result = job.await;
@@ -150,6 +158,9 @@ impl Supervisor {
         let waiters = std::mem::take(&mut slot.waiters);
         let model_bytes = generation.model.as_ref().map_or(0, |model| model.resident_bytes());
         self.metrics.live(name, &generation.version, generation.id, &generation.digest, model_bytes);
+        let from = old.as_ref().map(|old| old.version.as_str());
+        let asked = if until == Until::LoadedSoon { "a request asked for it" } else { "a source offers it" };
+        audit::decided("loaded", name, Change { from, to: Some(&generation.version) }, asked);
         if is_untried {
             self.end_trial(name);
         } else if until == Until::LoadedSoon {
@@ -222,6 +233,9 @@ impl Supervisor {
         if is_news {
             let outcome = if failure.transient { "unfetched" } else { "refused" };
             count(&self.metrics.lifecycle.releases, &[name, outcome]);
+            let from = model.good.as_ref().and_then(|good| model.version(good));
+            let action = if failure.transient { "not_loaded" } else { "refused" };
+            audit::decided(action, name, Change { from, to: Some(&version) }, &reason);
             tracing::warn!(model = name, version, reason, "a release cannot serve; what is served stays");
         }
         if !waiters.is_empty() {

@@ -208,6 +208,11 @@ impl Model {
         self.offered().next()
     }
 
+    /// The version of a release that is known.
+    pub(super) fn version(&self, id: &str) -> Option<&str> {
+        self.slots.get(id).map(|slot| slot.release.version.as_str())
+    }
+
     pub(super) fn live(&self, id: &str) -> Option<&Arc<Generation>> {
         self.slots.get(id)?.live()
     }

@@ -29,7 +29,10 @@ use crate::{
     parts::Parts,
     release::{Content, Release},
     source::{Kind, Source, SourceError},
-    store::Store,
+    store::{
+        Store,
+        attempts::{Attempt, Attempts, NotBegun},
+    },
     swap::room::Asks,
     workers,
 };
@@ -154,6 +157,7 @@ impl Preparer {
         threads: usize,
         room: Asks,
         hurry: Arc<AtomicBool>,
+        is_proven: bool,
     ) -> Result<Prepared, Failure> {
         let mut release = self.fetch(release).await?;
         if until == Until::Fetched {
@@ -163,16 +167,34 @@ impl Preparer {
         let gone = |_| Failure { reason: "the gateway is going away".into(), transient: true };
         let mut turn = gate.acquire().await.map_err(gone)?;
         room.made(&release).await;
-        let mut loaded = self.load_aside(&release, until, threads, &hurry).await;
+        let mut loaded = self.load_aside(&release, until, threads, &hurry, is_proven).await;
         if loaded.is_err() && matches!(release.content, Content::Bundle { .. }) && !self.has(&release) {
             // A damaged file was thrown away: the source may have it. Others have their turn while it comes.
             drop(turn);
             release = self.fetch(release).await?;
             turn = gate.acquire().await.map_err(gone)?;
-            loaded = self.load_aside(&release, until, threads, &hurry).await;
+            loaded = self.load_aside(&release, until, threads, &hurry, is_proven).await;
         }
         drop(turn);
         Ok(Prepared { release, generation: Some(loaded?) })
+    }
+
+    /// Writes down that a release from a source is about to be loaded, unless a process died of it.
+    fn attempt(&self, release: &Release, is_proven: bool) -> Result<Option<(Attempts, Attempt)>, Failure> {
+        let Some(store) = self.store.as_ref().filter(|_| matches!(release.content, Content::Bundle { .. })) else {
+            return Ok(None);
+        };
+        match store.attempts.begin(release, is_proven) {
+            Ok(attempt) => Ok(Some((store.attempts.clone(), attempt))),
+            Err(NotBegun::Died(deaths)) => Err(Failure {
+                reason: format!(
+                    "a gateway ended while it loaded this release ({deaths} so far), so it is not tried again by itself: \
+                     load it by hand, or change the bundle"
+                ),
+                transient: false,
+            }),
+            Err(NotBegun::Local(error)) => Err(local(error)),
+        }
     }
 
     /// On a thread of its own.
@@ -182,11 +204,13 @@ impl Preparer {
         until: Until,
         threads: usize,
         hurry: &Arc<AtomicBool>,
+        is_proven: bool,
     ) -> Result<Generation, Failure> {
+        let attempt = self.attempt(release, is_proven)?;
         let (reply, answer) = oneshot::channel();
         let (this, of, hurry) = (Arc::clone(self), release.clone(), Arc::clone(hurry));
         let spawned = thread::Builder::new().name("loader".into()).stack_size(workers::STACK).spawn(move || {
-            _ = reply.send(if until == Until::Loaded {
+            let loaded = if until == Until::Loaded {
                 // Of this thread only, on Linux. Without the right to, it competes as an equal.
                 _ = rustix::process::setpriority_process(None, NICE);
                 let metrics = Arc::clone(&this.metrics);
@@ -199,7 +223,15 @@ impl Preparer {
                 loaded
             } else {
                 this.load(&of, threads)
-            });
+            };
+            // Also where nobody waits for it any more.
+            if let Some((attempts, attempt)) = attempt {
+                drop(attempt);
+                if loaded.is_ok() {
+                    attempts.forget(&of.id);
+                }
+            }
+            _ = reply.send(loaded);
         });
         if let Err(error) = spawned {
             return Err(Failure { reason: format!("no thread could be started: {error}"), transient: true });

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
+    audit::{self, Change},
     generation::Generation,
     metrics::lifecycle::count,
     swap::{
@@ -183,6 +184,7 @@ impl Supervisor {
             model.resident = false;
         }
         count(&self.metrics.lifecycle.evictions, &[reason]);
+        audit::decided("evicted", name, Change { from: model.version(id), to: None }, reason);
         if let Some(slot) = model.slots.get_mut(id) {
             slot.evicted = true;
         }

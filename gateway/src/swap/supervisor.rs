@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use crate::{
+    audit::{self, Change},
     bundle::Manifest,
     error::Error,
     metrics::lifecycle::count,
@@ -220,6 +221,8 @@ impl Supervisor {
             && old.id != new.id
         {
             count(&self.metrics.lifecycle.releases, &[name, "switched"]);
+            let change = Change { from: Some(&old.version), to: Some(&new.version) };
+            audit::decided("switched", name, change, "resident already, and offered again");
             tracing::info!(
                 model = name,
                 version = new.version,

@@ -8,6 +8,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use crate::{
+    audit::{self, Change},
     error::Error,
     generation::Generation,
     metrics::lifecycle::count,
@@ -33,6 +34,18 @@ pub enum Wish {
     RollBack,
     /// End a trial: the release answers all from now on.
     Promote,
+}
+
+impl Wish {
+    /// The call's name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Load => "load",
+            Self::Unload => "unload",
+            Self::RollBack => "rollback",
+            Self::Promote => "promote",
+        }
+    }
 }
 
 impl Supervisor {
@@ -89,6 +102,9 @@ impl Supervisor {
                 for slot in model.slots.values_mut() {
                     slot.evicted = false;
                     if matches!(slot.state, SlotState::Failed { .. }) {
+                        if let Some(store) = &self.preparer.store {
+                            store.attempts.forget(&slot.release.id);
+                        }
                         slot.state = SlotState::Idle;
                         slot.note.clear();
                     }
@@ -169,6 +185,10 @@ impl Supervisor {
         }
         self.unwritten.extend(model.slots.values().map(|slot| slot.release.source));
         count(&self.metrics.lifecycle.releases, &[name, "rolled_back"]);
+        if let Some(model) = self.models.get(name) {
+            let change = Change { from: model.version(&from), to: model.version(&to) };
+            audit::decided("rolled_back", name, change, if is_live { "done" } else { "once it is loaded" });
+        }
         Ok((!is_live).then_some(to))
     }
 
@@ -198,6 +218,8 @@ impl Supervisor {
                 }
             }
             count(&self.metrics.lifecycle.releases, &[name, "promoted"]);
+            let to = self.models.get(name).and_then(|model| model.version(&trial.id));
+            audit::decided("promoted", name, Change { from: Some(&trial.against().version), to }, why);
             tracing::info!(
                 model = name,
                 release = trial.id,
@@ -209,8 +231,11 @@ impl Supervisor {
     }
 
     pub(super) fn withdraw(&mut self, name: &str, id: &str, reason: String) {
-        self.end_trial(name);
+        let trial = self.end_trial(name);
         count(&self.metrics.lifecycle.releases, &[name, "withdrawn"]);
+        let from = self.models.get(name).and_then(|model| model.version(id));
+        let to = trial.as_ref().map(|trial| trial.against().version.as_str());
+        audit::decided("withdrawn", name, Change { from, to }, &reason);
         tracing::warn!(model = name, release = id, reason, "a release on trial was withdrawn");
         // First out of the catalog, then released.
         if let Some(slot) = self.models.get_mut(name).and_then(|model| model.slots.get_mut(id)) {

@@ -10,14 +10,14 @@ use std::{
     fs,
     hash::{DefaultHasher, Hash, Hasher},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 
-use crate::{beside::beside, wasm::engine::WasmEngine};
+use crate::{beside::beside, trust::Trust, wasm::engine::WasmEngine};
 
 /// Bytes of the digest at the end of an entry.
 const DIGEST: usize = 32;
@@ -38,17 +38,17 @@ impl CodeCache {
         Self { folder: None, shipped: None }
     }
 
-    /// Uses `folder`, making it (readable by its owner only) if it is not there. Refuses one that others may write to.
-    pub fn at(folder: &Path) -> io::Result<Self> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        private(folder)?;
+    /// Uses `folder`, making it (readable by its owner only) if it is not there. Refuses one that others may write to, or
+    /// may put another one in the place of.
+    pub fn at(folder: &Path, trust: Trust) -> io::Result<Self> {
+        trust.make(folder)?;
         Ok(Self { folder: Some(folder.to_owned()), shipped: None })
     }
 
     /// Reads what is not there from `folder` as well, which is never written to. Refuses one that is not there or that
     /// others may write to.
-    pub fn and_shipped(mut self, folder: &Path) -> io::Result<Self> {
-        private(folder)?;
+    pub fn and_shipped(mut self, folder: &Path, trust: Trust) -> io::Result<Self> {
+        trust.check(folder)?;
         self.shipped = Some(folder.to_owned());
         Ok(self)
     }
@@ -83,20 +83,9 @@ impl CodeCache {
 #[expect(unsafe_code, reason = "wasmtime cannot verify machine code; see the comment")]
 fn deserialize(engine: &WasmEngine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: `code` was written by `Component::serialize` of this same version and engine configuration (both are in
-    // the entry's name, and wasmtime checks them again), into a folder that only its owner may write to: this user, or
-    // whoever installed this program. Its digest was verified just before.
+    // the entry's name, and wasmtime checks them again), into a folder that belongs to this user or root and that nobody else can
+    // write to or replace, or that the operator vouches for (`--trust-cache`). Its digest was verified just before.
     unsafe { Component::deserialize(engine.inner(), code) }
-}
-
-/// Whether only its owner may write to `folder`.
-fn private(folder: &Path) -> io::Result<()> {
-    if fs::metadata(folder)?.mode() & 0o022 != 0 {
-        return Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            format!("{} may be written to by others: make it mode 0700, or name another folder", folder.display()),
-        ));
-    }
-    Ok(())
 }
 
 fn entry_name(engine: &WasmEngine, key: &[&[u8]]) -> String {
@@ -175,8 +164,8 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().expect("a folder");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).expect("opened");
-        assert!(CodeCache::at(folder.path()).is_err());
-        assert!(CodeCache::off().and_shipped(folder.path()).is_err());
+        assert!(CodeCache::at(folder.path(), Trust::Verified).is_err());
+        assert!(CodeCache::off().and_shipped(folder.path(), Trust::Verified).is_err());
     }
 
     #[test]
@@ -185,13 +174,15 @@ mod tests {
         let shipped = tempfile::tempdir().expect("a folder");
         let key: [&[u8]; 1] = [b"an empty component"];
         let make = || Ok(b"\0asm\x0d\0\x01\0".to_vec());
-        CodeCache::at(shipped.path())
+        CodeCache::at(shipped.path(), Trust::Verified)
             .map(|cache| cache.component(&engine, &key, make))
             .expect("a folder")
             .expect("wasm");
 
         let own = tempfile::tempdir().expect("a folder");
-        let cache = CodeCache::at(own.path()).and_then(|cache| cache.and_shipped(shipped.path())).expect("folders");
+        let cache = CodeCache::at(own.path(), Trust::Verified)
+            .and_then(|cache| cache.and_shipped(shipped.path(), Trust::Verified))
+            .expect("folders");
         let never = || Err(wasmtime::format_err!("compiled though it was there"));
         cache.component(&engine, &key, never).expect("taken");
         assert_eq!(fs::read_dir(own.path()).expect("there").count(), 0, "what is shipped is not kept twice");

@@ -38,15 +38,27 @@ const IMPORTS: [&str; 3] = ["modelgate:module/types@1.", "modelgate:module/model
 
 type InitFunc = TypedFunc<(Vec<u8>,), (Result<WitSignature, WitError>,)>;
 
-/// Whether instances outlive a request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+/// Whether instances outlive a request. The greater isolates more.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, serde::Deserialize, serde::Serialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Isolation {
-    /// A worker's instances are kept between requests.
+    /// A worker's instances are kept between requests: a module can hand one client's values to the next.
     #[default]
     Worker,
     /// Each request gets fresh ones, in the state that `init` left.
     Request,
+}
+
+impl Isolation {
+    /// Its name in manifests and metadata.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Worker => "worker",
+            Self::Request => "request",
+        }
+    }
 }
 
 /// One stage of a bundle, compiled: a module with its configuration.

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     process::{Child, Command, Output, Stdio},
     time::Instant,
 };
@@ -99,6 +99,9 @@ fn mistakes_are_explained() {
         (vec!["serve", "--demo", "--listen", "nowhere"], "nowhere"),
         (vec!["serve", "--demo", "--config", "/nonexistent.toml"], "/nonexistent.toml"),
         (vec!["serve", "--bundle", "/nonexistent"], "bundle.toml"),
+        (vec!["serve", "--demo", "--admin-listen", "0.0.0.0:9000"], "not a loopback address"),
+        (vec!["serve", "--demo", "--listen", "127.0.0.1:0", "--admin-socket", "/proc/admin.sock"], "/proc/admin.sock"),
+        (vec!["rollback", "iris", "--cache", "/nonexistent"], "--socket"),
         (vec!["healthcheck", "127.0.0.1:1"], "127.0.0.1:1"),
         (vec!["frobnicate"], "frobnicate"),
     ] {
@@ -144,9 +147,50 @@ fn rollback_finds_the_address_and_the_token_in_the_variables() {
         assert_eq!(text(&output.stdout), "iris version 1 (generation 3) answers now\n", "{}", text(&output.stderr));
     }
     let help = text(&run(&["rollback", "--help"], "").stdout);
-    for words in ["MODELGATE_ADMIN_LISTEN", "MODELGATE_ADMIN_TOKEN_FILE", "MODELGATE_LISTEN"] {
+    for words in ["MODELGATE_ADMIN_SOCKET", "MODELGATE_ADMIN_LISTEN", "MODELGATE_ADMIN_TOKEN_FILE", "MODELGATE_LISTEN"]
+    {
         assert!(help.contains(words), "{words} is not in\n{help}");
     }
+}
+
+/// By the folder of its cache alone, as somebody does in the gateway's container.
+#[test]
+fn the_admin_socket_is_found_by_itself() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cache = folder.path().join("bundles").display().to_string();
+    let child = modelgate(&["serve", "--demo", "--listen", "127.0.0.1:0", "--cache", &cache])
+        .env("MODELGATE_MAX_INSTANCES", "32")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut served = Served(child);
+    let mut lines = BufReader::new(served.0.stdout.take().expect("piped")).lines().map(|line| line.expect("text"));
+    let first = lines.next().expect("a line");
+    let address = first.split("http://").nth(1).and_then(|rest| rest.split(' ').next()).expect("an address").to_owned();
+    let socket = lines.find_map(|line| line.strip_prefix("  admin    ").map(str::to_owned)).expect("its path is told");
+    assert!(socket.starts_with(&cache), "{socket}");
+    let call = |call: &str| run(&[call, "modelo_covertype_vf", "--listen", &address, "--cache", &cache], "");
+    assert_eq!(text(&call("unload").stdout), "no version of modelo_covertype_vf answers now\n");
+    let loaded = call("load");
+    assert!(text(&loaded.stdout).starts_with("modelo_covertype_vf version 1 (generation "), "{}", text(&loaded.stderr));
+    let refused = call("promote");
+    assert!(!refused.status.success() && text(&refused.stderr).contains("on trial"), "{}", text(&refused.stderr));
+
+    // Killed, it leaves the socket behind; the next one takes its place.
+    served.0.kill().expect("killed");
+    served.0.wait().expect("ended");
+    let mut log = String::new();
+    served.0.stderr.take().expect("piped").read_to_string(&mut log).expect("text");
+    let audit: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let told = |action: &str| audit.iter().find(|line| line["target"] == "audit" && line["action"] == action);
+    let unload = told("unload").expect("an audit line");
+    assert_eq!((&unload["who"], &unload["from"], &unload["result"]), (&"socket".into(), &"1".into(), &"done".into()));
+    assert!(unload["peer"].as_str().is_some_and(|peer| peer.contains("uid ")), "{unload}");
+    assert!(unload["request_id"].as_str().is_some_and(|id| id.len() == 16), "{unload}");
+    assert_eq!(told("load").expect("an audit line")["to"], "1");
+    assert!(told("promote").expect("an audit line")["result"].as_str().is_some_and(|words| words.contains("on trial")));
+    assert!(fs::symlink_metadata(&socket).is_ok());
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod proven;
 mod real;
 mod registry;
 mod residency;
+mod rules;
 mod scoring;
 mod sources;
 mod stores;

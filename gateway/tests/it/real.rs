@@ -11,7 +11,7 @@ use std::{
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::json;
 
-use crate::support::client;
+use crate::support::{client, operator};
 
 /// Python imports for seconds on a busy machine before a server listens.
 const START: Duration = Duration::from_mins(4);
@@ -190,17 +190,20 @@ pub fn modelgate_at(address: &str, args: &[&str]) -> Output {
 /// The binary serving, with what it needs in its environment.
 pub struct Served {
     pub address: String,
+    /// For calls that change what is served, on its Unix socket.
+    pub operator: Client,
     process: Process,
 }
 
 impl Served {
     pub fn start(command: &mut Command) -> Self {
         let mut process = Process::start(command.stdout(Stdio::piped()));
-        let mut lines = BufReader::new(process.0.stdout.take().expect("piped")).lines();
-        let first = lines.next().expect("a line").expect("text");
+        let mut lines = BufReader::new(process.0.stdout.take().expect("piped")).lines().map(|line| line.expect("text"));
+        let first = lines.next().expect("a line");
         let address =
             first.split("http://").nth(1).and_then(|rest| rest.split(' ').next()).expect("an address").to_owned();
-        Self { address, process }
+        let socket = lines.find_map(|line| line.strip_prefix("  admin    ").map(PathBuf::from)).expect("a socket");
+        Self { address, operator: operator(&socket), process }
     }
 
     /// A line of what the system tells of it, in bytes: `VmRSS` for its resident memory, `VmHWM` for the most it ever had.

@@ -73,14 +73,14 @@ fn follow(tracking: &str, cache: &TempDir, variables: &[(&str, &str)]) -> Served
     Served::start(command.args(["--source", "churn=models:/churn@champion"]).envs(variables.iter().copied()))
 }
 
-async fn source_becomes(client: &Client, address: &str, state: &str) {
+async fn source_becomes(operator: &Client, address: &str, state: &str) {
     eventually(&format!("the registry is {state}"), || async {
-        let sources = client.get(format!("http://{address}/v2/repository/sources")).send().await.expect("an answer");
+        let sources = operator.get(format!("http://{address}/v2/repository/sources")).send().await.expect("an answer");
         sources.json::<Value>().await.expect("JSON")["sources"][0]["state"] == state
     })
     .await;
     let up = format!("modelgate_source_up{{source=\"churn\"}} {}", u8::from(state == "ok"));
-    let metrics = client.get(format!("http://{address}/metrics")).send().await.expect("an answer");
+    let metrics = client().get(format!("http://{address}/metrics")).send().await.expect("an answer");
     assert!(metrics.text().await.expect("text").contains(&up), "{up}");
 }
 
@@ -104,7 +104,7 @@ async fn a_registry_with_accounts_is_read_with_the_right_password_only() {
     {
         let cache = TempDir::new().expect("a folder");
         let served = follow(&url, &cache, variables);
-        source_becomes(&client, &served.address, "denied").await;
+        source_becomes(&served.operator, &served.address, "denied").await;
         let ready = client.get(format!("http://{}/v2/health/ready", served.address)).send().await.expect("an answer");
         assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
@@ -117,7 +117,7 @@ async fn a_registry_with_accounts_is_read_with_the_right_password_only() {
     ];
     let served = follow(&url, &cache, &right);
     answers(&client, &served.address, "leaves-a").await;
-    source_becomes(&client, &served.address, "ok").await;
+    source_becomes(&served.operator, &served.address, "ok").await;
     // In the address, as people write it.
     let cache = TempDir::new().expect("a folder");
     let served = follow(&url.replace("://", &format!("://{ADMIN_IN_ADDRESS}@")), &cache, &[]);
@@ -131,11 +131,11 @@ async fn is_read_with_a_token(registry: &Registry) {
     let url = format!("http://{}", wire.address);
     let cache = TempDir::new().expect("a folder");
     let served = follow(&url, &cache, &[("MLFLOW_TRACKING_TOKEN", "another-token")]);
-    source_becomes(&client, &served.address, "denied").await;
+    source_becomes(&served.operator, &served.address, "denied").await;
     drop(served);
     let served = follow(&url, &cache, &[("MLFLOW_TRACKING_TOKEN", "token-of-the-tests")]);
     answers(&client, &served.address, "leaves-a").await;
-    source_becomes(&client, &served.address, "ok").await;
+    source_becomes(&served.operator, &served.address, "ok").await;
 }
 
 /// A graph alone, with weights in a file beside it, whose model has a name that is more than a word.
@@ -207,5 +207,5 @@ async fn a_version_is_found_by_its_alias_its_number_its_stage_and_as_the_latest(
     answers(&client(), &by_number.0.address, "leaves-a").await;
     // A stage that no version has.
     let nobody = serve("Staging").await.0;
-    source_becomes(&client(), &nobody.address, "missing").await;
+    source_becomes(&nobody.operator, &nobody.address, "missing").await;
 }

@@ -46,13 +46,13 @@ fn follow(source: &str, cache: &TempDir, variables: &[(&str, &str)]) -> Served {
     Served::start(&mut command)
 }
 
-async fn source_becomes(client: &Client, address: &str, state: &str) {
+async fn source_becomes(operator: &Client, address: &str, state: &str) {
     eventually(&format!("the store is {state}"), || async {
-        let sources = client.get(format!("http://{address}/v2/repository/sources")).send().await.expect("an answer");
+        let sources = operator.get(format!("http://{address}/v2/repository/sources")).send().await.expect("an answer");
         sources.json::<Value>().await.expect("JSON")["sources"][0]["state"] == state
     })
     .await;
-    let metrics = client.get(format!("http://{address}/metrics")).send().await.expect("an answer");
+    let metrics = client().get(format!("http://{address}/metrics")).send().await.expect("an answer");
     let (metrics, up) = (metrics.text().await.expect("text"), u8::from(state == "ok"));
     assert!(metrics.contains(&format!("modelgate_source_up{{source=\"store\"}} {up}")), "{state}");
     assert!(
@@ -103,7 +103,7 @@ async fn a_store_that_checks_who_asks_is_read_with_the_right_credentials_only() 
         let cache = TempDir::new().expect("a folder");
         let variables: Vec<_> = variables.into_iter().map(|(name, value)| (name, value.as_str())).collect();
         let served = follow(&source, &cache, &variables);
-        source_becomes(&client, &served.address, state).await;
+        source_becomes(&served.operator, &served.address, state).await;
         let status = if state == "ok" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         eventually("it is ready, or not", || async {
             let ready = client.get(format!("http://{}/v2/health/ready", served.address)).send().await;
@@ -115,7 +115,7 @@ async fn a_store_that_checks_who_asks_is_read_with_the_right_credentials_only() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn anonymous_requests_are_not_signed_and_others_are_with_their_token() {
-    let (s3, client) = (S3::start().await, client());
+    let s3 = S3::start().await;
     push(&s3, &flowers("iris", "1"));
     let wire = Wire::to(&s3.address).await;
     let keys = [("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret"), ("AWS_SESSION_TOKEN", "the-token")];
@@ -131,7 +131,7 @@ async fn anonymous_requests_are_not_signed_and_others_are_with_their_token() {
         wire.fail(fault);
         let cache = TempDir::new().expect("a folder");
         let served = follow(&source, &cache, &keys);
-        source_becomes(&client, &served.address, state).await;
+        source_becomes(&served.operator, &served.address, state).await;
     }
 }
 
@@ -140,10 +140,10 @@ async fn a_bucket_that_is_not_there_is_missing_until_it_is_made() {
     let (s3, cache) = (S3::start().await, TempDir::new().expect("a folder"));
     let source = format!("store=s3://later/live?endpoint=http://{}&anonymous=true", s3.address);
     let gateway = Gateway::sourcing(&[source], cache.path(), |_| {}).await;
-    source_becomes(&gateway.client, &gateway.address, "missing").await;
+    source_becomes(&gateway.operator, &gateway.address, "missing").await;
     assert_eq!(gateway.get("/v2/health/ready").await.status, 503);
     assert_eq!(gateway.client.put(s3.url("later")).send().await.expect("an answer").status(), StatusCode::OK);
-    source_becomes(&gateway.client, &gateway.address, "ok").await;
+    source_becomes(&gateway.operator, &gateway.address, "ok").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,8 +171,8 @@ async fn more_manifests_than_one_look_has_time_for_are_read_by_the_next() {
     let wire = Wire::to(&s3.address).await;
     wire.fail(Fault::Late(Duration::from_secs(4)).on("/bundle.toml"));
     let gateway = Gateway::sourcing(&[source_at(&wire.address, "late")], cache.path(), |_| {}).await;
-    source_becomes(&gateway.client, &gateway.address, "timeout").await;
-    source_becomes(&gateway.client, &gateway.address, "ok").await;
+    source_becomes(&gateway.operator, &gateway.address, "timeout").await;
+    source_becomes(&gateway.operator, &gateway.address, "ok").await;
     let sources = gateway.get("/v2/repository/sources").await.json();
     assert_eq!(sources["sources"][0]["releases"], 80, "{sources}");
 }
@@ -212,7 +212,7 @@ async fn bodies_that_are_slow_come_and_bodies_that_stop_are_fetched_again() {
     gateway.becomes("iris", "4", "UNAVAILABLE", "model.onnx: timeout").await;
     load.hears("3").await;
     // The source itself is well: it was looked at all the while.
-    source_becomes(&gateway.client, &gateway.address, "ok").await;
+    source_becomes(&gateway.operator, &gateway.address, "ok").await;
     wire.fail(Fault::None);
     load.hears("4").await;
     load.end().await;

@@ -24,6 +24,11 @@ pub fn client() -> Client {
     modelgate::source::http_client().build().expect("a client")
 }
 
+/// A client that speaks through a Unix socket.
+pub fn operator(socket: &Path) -> Client {
+    modelgate::source::http_client().unix_socket(socket.to_owned()).build().expect("a client")
+}
+
 /// A running gateway; dropping it drains it.
 pub struct Gateway {
     pub address: String,
@@ -32,6 +37,10 @@ pub struct Gateway {
     pub app: App,
     /// Where it takes calls that change what is served, if not at `address`.
     pub admin: Option<String>,
+    /// For such calls, on its Unix socket.
+    pub operator: Client,
+    /// With that socket.
+    sockets: TempDir,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -95,22 +104,44 @@ impl Gateway {
         Self::start(args).await
     }
 
-    async fn start(args: ServeArgs) -> Self {
+    async fn start(mut args: ServeArgs) -> Self {
+        let sockets = TempDir::new().expect("a folder");
+        let socket = args.admin_socket.get_or_insert_with(|| sockets.path().join("admin.sock").display().to_string());
+        let operator = operator(Path::new(socket));
         let server = Server::start(&args.resolve().expect("a configuration")).await.expect("a server");
         let address = server.address().expect("an address").to_string();
         let admin = server.admin_address().map(|address| address.to_string());
         let app = server.app().clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move { server.run(async move { _ = stopped.await }).await.expect("it serves") });
-        Self { address, client: client(), app, admin, stop: Some(stop), task }
+        Self { address, client: client(), app, admin, operator, sockets, stop: Some(stop), task }
     }
 
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
+    /// Where the Unix socket is, unless the test chose another place.
+    pub fn socket(&self) -> PathBuf {
+        self.sockets.path().join("admin.sock")
+    }
+
+    /// Calls that only an operator may make go through the socket.
+    fn client_for(&self, path: &str) -> &Client {
+        let is_admin = ["/v2/repository/models/", "/v2/repository/sources"].iter().any(|call| path.starts_with(call));
+        if is_admin { &self.operator } else { &self.client }
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
-        read(self.client.get(self.url(path))).await
+        read(self.client_for(path).get(self.url(path))).await
+    }
+
+    /// On the port for everyone, whatever the path.
+    pub async fn public_post(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let request = headers
+            .iter()
+            .fold(self.client.post(self.url(path)), |request, (name, value)| request.header(*name, *value));
+        read(request).await
     }
 
     /// A JSON text to `/predict`.
@@ -121,7 +152,7 @@ impl Gateway {
     pub async fn post(&self, path: &str, body: Vec<u8>, headers: &[(&str, &str)]) -> Answer {
         let request = headers
             .iter()
-            .fold(self.client.post(self.url(path)), |request, (name, value)| request.header(*name, *value));
+            .fold(self.client_for(path).post(self.url(path)), |request, (name, value)| request.header(*name, *value));
         read(request.body(body)).await
     }
 

@@ -153,8 +153,13 @@ fn operations(models: &[ModelDoc<'_>]) -> Vec<Operation> {
             "name": text(), "versions": texts(), "platform": text(),
             "inputs": { "type": "array", "items": { "$ref": "#/components/schemas/TensorMetadata" } },
             "outputs": { "type": "array", "items": { "$ref": "#/components/schemas/TensorMetadata" } },
+            "properties": object(
+                &json!({ "isolation": { "description": "Whether module instances outlive a request", "type": "string",
+                    "enum": ["worker", "request"] } }),
+                &["isolation"],
+            ),
         }),
-        &["name", "versions", "platform", "inputs", "outputs"],
+        &["name", "versions", "platform", "inputs", "outputs", "properties"],
     );
     let ready = || object(&json!({ "name": text(), "ready": { "type": "boolean" } }), &["name", "ready"]);
     let statistics =

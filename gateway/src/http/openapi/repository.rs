@@ -62,7 +62,7 @@ fn operation(id: &str, summary: &str, answer: Value, is_guarded: bool) -> Value 
     });
     if is_guarded {
         operation["responses"]["403"] =
-            error("Needs the admin token; without one configured, a caller on this machine");
+            error("Needs the admin token; without one configured, the admin socket or listener");
     }
     operation
 }

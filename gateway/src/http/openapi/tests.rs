@@ -4,7 +4,12 @@ use modelgate_columns::{Column, Datatype, Signature};
 use serde_json::{Value, json};
 
 use super::{describe, model::ModelDoc};
-use crate::{bundle::Example, card::Known, error::Error, wasm::instance::TrapCause};
+use crate::{
+    bundle::Example,
+    card::Known,
+    error::Error,
+    wasm::{instance::TrapCause, module::Isolation},
+};
 
 struct Fixture {
     name: &'static str,
@@ -67,6 +72,7 @@ fn document(fixtures: &[Fixture]) -> Value {
             example: Some(fixture.example.clone()),
             max_rows: 10_000,
             deadline: Duration::from_secs(5),
+            isolation: Isolation::Worker,
         })
         .collect();
     let models: Vec<_> = fixtures
