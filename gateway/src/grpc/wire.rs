@@ -213,7 +213,7 @@ mod tests {
     fn what_takes_many_times_its_bytes_is_refused() {
         let exhausted = Some(Code::ResourceExhausted);
         for (field, count) in [(0x2a, 1 << 20), (0x32, 1 << 20), (0x22, 1 << 20), (0x3a, 1 << 20)] {
-            assert_eq!(code(&[field, 0].repeat(count)), exhausted, "field {:#x}", field);
+            assert_eq!(code(&[field, 0].repeat(count)), exhausted, "field {field:#x}");
         }
         let lists = [
             InferTensorContents { int64_contents: vec![1; 4 << 20], ..Default::default() },

@@ -151,12 +151,9 @@ async fn health_answers_when_all_places_are_taken() {
     assert!(answer.contains("retry-after: 1"), "{answer}");
     drop((held, silent));
     eventually("a place is free", || async {
-        asked(
-            connect(&gateway).await,
-            format!("{request}").replacen("Host: x", "Host: x\r\nConnection: close", 1).as_bytes(),
-        )
-        .await
-        .starts_with("HTTP/1.1 200")
+        asked(connect(&gateway).await, request.replacen("Host: x", "Host: x\r\nConnection: close", 1).as_bytes())
+            .await
+            .starts_with("HTTP/1.1 200")
     })
     .await;
 }
