@@ -66,11 +66,17 @@ image: ## Build the Docker image modelgate:VERSION and modelgate:latest
 deploy-test: ## Build the image and prove the stack on a real Docker engine (started where none runs; some 40 minutes the first time, then 15)
 	python3 deploy/test/run.py
 
-conformance: test-venv ## Make the conformance cases and their table again (fetches XGBoost and LightGBM)
+conformance: test-venv ## Make the conformance and differential cases and their tables again (fetches XGBoost, LightGBM, ONNX Runtime)
 	python3 -m venv target/conformance-venv
 	target/conformance-venv/bin/pip install --quiet -r gateway/tests/conformance/requirements.txt
 	target/conformance-venv/bin/python gateway/tests/conformance/make_cases.py
 	MODELGATE_UPDATE=1 cargo test --locked --package modelgate-onnx --lib conformance
+	python3 -m venv target/differential-venv
+	target/differential-venv/bin/pip install --quiet -r gateway/crates/onnx/differential/requirements.txt
+	target/differential-venv/bin/python gateway/crates/onnx/differential/generate.py \
+		--out target/differential.bin --sample gateway/crates/onnx/differential/sample.bin
+	MODELGATE_UPDATE=1 MODELGATE_DIFFERENTIAL=$(CURDIR)/target/differential.bin \
+		cargo test --locked --package modelgate-onnx --lib differential
 
 clean: ## Remove what was built
 	rm -rf target modules/target modules/dist

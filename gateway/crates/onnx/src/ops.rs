@@ -3,12 +3,15 @@
 
 #![allow(clippy::wildcard_imports, reason = "operators need most of what tract offers to them")]
 
+mod arithmetic;
 mod attributes;
 mod binarizer;
 mod compress;
 mod conv_transpose;
 mod decimal;
 mod dense;
+mod einsum;
+mod elementwise;
 mod extract;
 mod feature_vectorizer;
 mod gather;
@@ -16,6 +19,7 @@ mod imputer;
 mod integer_conv;
 mod invalid;
 mod kernel;
+mod kinds;
 mod label;
 mod label_encoder;
 pub mod labels;
@@ -23,6 +27,7 @@ mod layers;
 mod linear;
 mod lookup;
 mod non_zero;
+mod normalised;
 mod normalizer;
 mod one_hot;
 mod one_hot_depth;
@@ -35,15 +40,18 @@ pub mod post;
 mod q_linear_mat_mul;
 mod quantize;
 mod recurrent;
+mod reduce;
 mod regex_full_match;
 mod resize;
 mod reverse_sequence;
+mod rows;
 mod scaled_mat_mul;
 mod scaler;
 mod scatter;
 mod settled;
 mod shapes;
 mod slice;
+mod softmax;
 mod stock;
 mod string_concat;
 mod string_normalizer;
@@ -61,15 +69,73 @@ mod zip_map;
 use tract_onnx::Onnx;
 use tract_onnx::pb::NodeProto;
 
+pub(super) use self::arithmetic::restore;
 pub(super) use self::invalid::InvalidValue;
 use self::kernel::Operator;
 pub(super) use self::kernel::{KernelOp, OWN};
 pub(super) use self::layers::is_plain_gemm;
 
-const OPERATORS: [Operator; 69] = [
+const OPERATORS: &[Operator] = &[
+    arithmetic::ADDITION,
+    arithmetic::BIT_SHIFT,
+    arithmetic::CLIP,
+    arithmetic::DIVISION,
+    arithmetic::MAX,
+    arithmetic::MEAN,
+    arithmetic::MIN,
+    arithmetic::MODULO,
+    arithmetic::MULTIPLICATION,
+    arithmetic::POWER,
+    arithmetic::PRELU,
+    arithmetic::RELU,
+    arithmetic::SUBTRACTION,
+    arithmetic::SUM,
     binarizer::OPERATOR,
     compress::OPERATOR,
     conv_transpose::OPERATOR,
+    einsum::OPERATOR,
+    elementwise::ABS,
+    elementwise::ACOS,
+    elementwise::ACOSH,
+    elementwise::ASIN,
+    elementwise::ASINH,
+    elementwise::ATAN,
+    elementwise::ATANH,
+    elementwise::BIAS_GELU,
+    elementwise::CEIL,
+    elementwise::CELU,
+    elementwise::COS,
+    elementwise::COSH,
+    elementwise::ELU,
+    elementwise::ERF,
+    elementwise::EXP,
+    elementwise::FAST_GELU,
+    elementwise::FLOOR,
+    elementwise::GELU,
+    elementwise::HARD_SIGMOID,
+    elementwise::HARD_SWISH,
+    elementwise::LEAKY_RELU,
+    elementwise::LOG,
+    elementwise::MICROSOFT_GELU,
+    elementwise::MISH,
+    elementwise::NEG,
+    elementwise::PARAMETRIC_SOFTPLUS,
+    elementwise::QUICK_GELU,
+    elementwise::RECIPROCAL,
+    elementwise::ROUND,
+    elementwise::SCALED_TANH,
+    elementwise::SELU,
+    elementwise::SHRINK,
+    elementwise::SIGMOID,
+    elementwise::SIGN,
+    elementwise::SIN,
+    elementwise::SINH,
+    elementwise::SOFTPLUS,
+    elementwise::SOFTSIGN,
+    elementwise::SQRT,
+    elementwise::TAN,
+    elementwise::TANH,
+    elementwise::THRESHOLDED_RELU,
     extract::OPERATOR,
     feature_vectorizer::OPERATOR,
     gather::ELEMENTS,
@@ -78,19 +144,31 @@ const OPERATORS: [Operator; 69] = [
     imputer::OPERATOR,
     integer_conv::CONV_INTEGER,
     integer_conv::Q_LINEAR_CONV,
+    kinds::IS_INF,
+    kinds::IS_NAN,
+    label::OPERATOR,
     label_encoder::CATEGORY_MAPPER,
     label_encoder::LABEL_ENCODER,
-    label::OPERATOR,
     layers::GEMM,
     layers::LAYERS,
     layers::MAT_MUL,
     linear::CLASSIFIER,
     linear::REGRESSOR,
     non_zero::OPERATOR,
+    normalised::BATCH,
+    normalised::GROUP,
+    normalised::INSTANCE,
+    normalised::LAYER,
+    normalised::LP,
+    normalised::LRN,
+    normalised::MEAN_VARIANCE,
+    normalised::RMS,
+    normalised::SIMPLIFIED,
+    normalised::SKIP,
+    normalised::SKIP_SIMPLIFIED,
     normalizer::OPERATOR,
     one_hot::OPERATOR,
     one_hot_depth::OPERATOR,
-    opaque::EINSUM,
     opaque::MAT_MUL_INTEGER,
     pad::OPERATOR,
     pool::AVERAGE,
@@ -106,6 +184,18 @@ const OPERATORS: [Operator; 69] = [
     recurrent::GRU,
     recurrent::LSTM,
     recurrent::RNN,
+    reduce::ARG_MAX,
+    reduce::ARG_MIN,
+    reduce::L1,
+    reduce::L2,
+    reduce::LOG_SUM,
+    reduce::LOG_SUM_EXP,
+    reduce::MAX,
+    reduce::MEAN,
+    reduce::MIN,
+    reduce::PROD,
+    reduce::SUM,
+    reduce::SUM_SQUARE,
     regex_full_match::OPERATOR,
     resize::RESIZE,
     resize::UPSAMPLE,
@@ -122,6 +212,9 @@ const OPERATORS: [Operator; 69] = [
     shapes::SQUEEZE,
     shapes::TILE,
     slice::OPERATOR,
+    softmax::HARDMAX,
+    softmax::LOG_SOFTMAX,
+    softmax::SOFTMAX,
     string_concat::OPERATOR,
     string_normalizer::OPERATOR,
     string_split::OPERATOR,
@@ -149,14 +242,15 @@ pub(super) fn register(onnx: &mut Onnx) {
 pub(super) fn problem(onnx: &Onnx, node: &NodeProto) -> Option<String> {
     let domain = if node.domain == "ai.onnx" { "" } else { node.domain.as_str() };
     let name = if domain.is_empty() { node.op_type.clone() } else { format!("{domain}.{}", node.op_type) };
-    let Some(operator) = OPERATORS.iter().find(|operator| operator.name == node.op_type) else {
+    let mut named = OPERATORS.iter().filter(|operator| operator.name == node.op_type).peekable();
+    if named.peek().is_none() {
         let known = ["", "com.microsoft", kernel::ML].contains(&domain);
         return (!known || !onnx.op_register.0.contains_key(&node.op_type)).then_some(name);
-    };
-    // What we make ourselves is not for files to ask for.
-    if operator.domain != domain || operator.domain == OWN {
-        return Some(name);
     }
+    // What we make ourselves is not for files to ask for.
+    let Some(operator) = named.find(|operator| operator.domain == domain && operator.domain != OWN) else {
+        return Some(name);
+    };
     let unknown = node.attribute.iter().find(|attribute| !operator.attributes.contains(&attribute.name.as_str()))?;
     Some(format!("attribute '{}' of {name}", unknown.name))
 }

@@ -20,7 +20,7 @@ use tract_onnx::tract_hir::internal::{
 use super::bounds;
 use super::columns;
 use super::error::ModelError;
-use super::ops::KernelOp;
+use super::ops::{KernelOp, restore};
 use modelgate_throttle::give_way;
 
 /// After so many changes to a graph, and so many more for each of its nodes, nothing more is changed. Of 1,202 graphs of the
@@ -179,6 +179,7 @@ pub(super) fn optimized(mut model: TypedModel) -> TractResult<TypedModel> {
     let mut lowering = Optimizer::codegen().stopping_at(steps);
     lowering.passes.retain(|pass| format!("{pass:?}") != "MergeConsecutiveSameRoleAxes");
     model.optimize_with_session(&mut lowering.session())?;
+    restore(&mut model)?;
     Ok(model)
 }
 

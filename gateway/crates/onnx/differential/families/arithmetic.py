@@ -159,6 +159,13 @@ def nary(rng):
                     yield single(rng, op, [value, Arg(dtype, (None, 6))], {}, opsets[-1], judge=with_constant(judge, value, 0))
 
 
+def bounds_left_out(inputs, outputs):
+    infinite = np.isinf(inputs[0].astype(F64))
+    if inputs[0].dtype == F16 and infinite.any():
+        return [np.where(infinite, np.nan, np.abs(outputs[0].astype(F64)))], "Clip of infinite halves without a bound, in opset 11 alone"
+    return None, ""
+
+
 def clip(rng):
     for dtype in NUMBERS:
         signed = np.dtype(dtype).kind != "u"
@@ -168,7 +175,7 @@ def clip(rng):
         for low, high in bounds:
             args = [Arg(dtype, (None, 6))] + [None if bound is None else np.array(bound, dtype) for bound in (low, high)]
             for opset in (11, 12, 13):
-                yield single(rng, "Clip", args, {}, opset, note=f"{low} {high}")
+                yield single(rng, "Clip", args, {}, opset, note=f"{low} {high}", judge=bounds_left_out if opset == 11 else None)
             yield single(rng, "Clip", [Arg(dtype, (2, 17)), *args[1:]], {}, 13, note=f"{low} {high}", is_rows=False)
             if dtype == F32 and low != 4:
                 attrs = dict(min=None if low is None else float(low), max=None if high is None else float(high))

@@ -17,6 +17,25 @@ def around_inputs(inputs, outputs):
     return [np.maximum(np.abs(out.astype(F64)), 0) + top if out.dtype.kind == "f" else None for out in outputs], ""
 
 
+def norms(inputs, outputs):
+    value = inputs[0].astype(F64)
+    top = float(np.iinfo(inputs[0].dtype).max) if inputs[0].dtype.kind == "i" else 3e38
+    finite = np.where(np.isfinite(value), value, 0)
+    beyond = ((finite * finite).sum(axis=-1, keepdims=True) > top) | np.isnan(value).any(axis=-1, keepdims=True)
+    if beyond.any():
+        return ([np.where(beyond, np.nan, np.abs(outputs[0].astype(F64)))],
+                "Normalizer of NaN, and of numbers whose squares are beyond the type: ONNX Runtime's sums overflow or depend on the order")
+    return None, ""
+
+
+def shares_alone(judge):
+    """PROBIT has a meaning between 0 and 1 alone, and few digits near the middle."""
+    def both(inputs, outputs):
+        scale, _ = judge(inputs, outputs)
+        return [None, np.nan] if len(outputs) == 2 else [np.nan], "PROBIT of sums that are no shares"
+    return both
+
+
 def graphs(rng):
     yield from simple(rng)
     yield from encoders(rng)
@@ -31,7 +50,8 @@ def simple(rng):
         for threshold in (None, 0.5, -1.0):
             yield single(rng, "Binarizer", [Arg(dtype, (None, 4))], dict(threshold=threshold), 17, ML)
         for norm in ("MAX", "L1", "L2"):
-            yield single(rng, "Normalizer", [Arg(dtype, (None, 4))], dict(norm=norm), 17, ML, kinds=("plain", "small", "large", "special", None))
+            yield single(rng, "Normalizer", [Arg(dtype, (None, 4))], dict(norm=norm), 17, ML, kinds=("plain", "small", "large", "special", None),
+                         judge=norms)
         for offset, scale in (([0.0] * 4, [1.0] * 4), ([1.0, -2.0, 0.5, 0.0], [0.1, 2.0, -1.0, 0.0]), ([1.5], [2.0])):
             yield single(rng, "Scaler", [Arg(dtype, (None, 4))], dict(offset=offset, scale=scale), 17, ML, judge=around_inputs)
         yield single(rng, "FeatureVectorizer", [Arg(dtype, (None, 2)), Arg(dtype, (None, 3))], dict(inputdimensions=[2, 3]), 17, ML)
@@ -95,7 +115,9 @@ def linear(rng):
                 for labels in (dict(classlabels_ints=list(range(max(classes, 2)))), dict(classlabels_strings=[f"c{at}" for at in range(max(classes, 2))])):
                     for multi in (None, 1):
                         attrs = dict(coefficients=weights.ravel().tolist(), intercepts=bias.tolist(), post_transform=transform, multi_class=multi, **labels)
-                        yield single(rng, "LinearClassifier", [Arg(dtype, (None, 4))], attrs, 17, ML, outputs=2, judge=sums_of(weights, bias))
+                        judge = sums_of(weights, bias)
+                        judge = shares_alone(judge) if transform == "PROBIT" else judge
+                        yield single(rng, "LinearClassifier", [Arg(dtype, (None, 4))], attrs, 17, ML, outputs=2, judge=judge)
         for transform in TRANSFORMS[:1] + (TRANSFORMS[1:] if dtype == F32 else []):
             for targets in (1, 3):
                 weights, bias = rng.standard_normal((targets, 4)), rng.standard_normal(targets)
@@ -162,6 +184,13 @@ def edges(dtype):
     return Arg(dtype, (None, 4), draw=drawn)
 
 
+def votes(inputs, outputs):
+    none = outputs[0] == 0
+    if none.any():
+        return [np.where(none, np.nan, 5.0)], "TreeEnsembleRegressor: a target without votes does not get its base value of ONNX Runtime"
+    return 5.0, ""
+
+
 def trees(rng):
     for mode in [[one] for one in MODES] + [MODES]:
         for dtype in SOURCES:
@@ -170,19 +199,30 @@ def trees(rng):
                     attrs, leaves = tree(rng, mode)
                     ids = [int(rng.integers(0, classes)) for _ in leaves]
                     for binary in ((False, True) if classes == 2 else (False,)):
-                        attrs |= dict(class_treeids=[at for at, _ in leaves], class_nodeids=[at for _, at in leaves],
-                                      class_ids=[1 if binary else one for one in ids], class_weights=rng.standard_normal(len(leaves)).tolist(),
-                                      post_transform=transform, base_values=None if rng.random() < 0.5 else rng.standard_normal(1 if binary else classes).tolist())
+                        # Two classes: all votes for the first, as boosters have it, or both in each leaf, as forests do.
+                        both = 2 if classes == 2 and not binary else 1
+                        weights = rng.random(len(leaves)) / 3 if both == 2 else rng.standard_normal(len(leaves))
+                        weights = np.stack([weights, 1 / 3 - weights], 1).ravel() if both == 2 else weights
+                        chosen = [0, 1] * len(leaves) if both == 2 else [0] * len(leaves) if binary else ids
+                        base = None if rng.random() < 0.5 or both == 2 else rng.standard_normal(1 if binary else classes).tolist()
+                        attrs |= dict(class_treeids=[at for at, _ in leaves for _ in range(both)], class_nodeids=[at for _, at in leaves for _ in range(both)],
+                                      class_ids=chosen, class_weights=weights.tolist(), post_transform=transform, base_values=base)
+                        def judge(inputs, outputs, both=both, transform=transform):
+                            if both == 2:
+                                return [np.nan, np.nan if transform == "PROBIT" else 5.0], "TreeEnsembleClassifier of two classes that both get votes: ONNX Runtime names the second one whatever its votes"
+                            if transform == "PROBIT":
+                                return [None, np.nan], "PROBIT of sums that are no shares"
+                            return [None, 5.0], ""
                         labels = dict(classlabels_int64s=list(range(classes))) if dtype != F64 else dict(classlabels_strings=[f"c{at}" for at in range(classes)])
                         yield single(rng, "TreeEnsembleClassifier", [edges(dtype)], {**attrs, **labels}, 17, ML, outputs=2, rows=(1, 9),
-                                     kinds=(None,), judge=lambda i, o: ([None, 5.0], ""), note=f"{mode[0]} binary={binary}")
+                                     kinds=(None,), judge=judge, note=f"{mode[0]} binary={binary}")
             for how in ("SUM", "AVERAGE", "MIN", "MAX"):
                 for targets in (1, 2):
                     attrs, leaves = tree(rng, mode)
                     attrs |= dict(target_treeids=[at for at, _ in leaves], target_nodeids=[at for _, at in leaves],
                                   target_ids=[int(rng.integers(0, targets)) for _ in leaves], target_weights=rng.standard_normal(len(leaves)).tolist(),
                                   n_targets=targets, aggregate_function=how, base_values=None if rng.random() < 0.5 else rng.standard_normal(targets).tolist())
-                    yield single(rng, "TreeEnsembleRegressor", [edges(dtype)], attrs, 17, ML, rows=(1, 9), kinds=(None,), judge=lambda i, o: (5.0, ""),
+                    yield single(rng, "TreeEnsembleRegressor", [edges(dtype)], attrs, 17, ML, rows=(1, 9), kinds=(None,), judge=votes if targets == 2 else lambda i, o: (5.0, ""),
                                  note=mode[0])
 
 

@@ -1,15 +1,41 @@
 """MatMul, Gemm, Einsum, and layers as exports write them."""
 from graphs import *
 
+BEYOND = "sums whose terms are beyond the type: their order decides between infinity and NaN"
+
+
+def bounded(scale_of, args, dtype):
+    """The sum of the terms' magnitudes; where finite terms alone are beyond the type, any value will do."""
+    sizes = [np.abs(arg.astype(F64)) for arg in args]
+    scale = scale_of(*[np.where(np.isfinite(size), size, 0) for size in sizes])
+    if np.dtype(dtype).kind != "f":
+        # Einsum and Gemm of whole numbers: exact while the sums fit.
+        beyond = scale > min(2.0 ** 53, float(np.iinfo(dtype).max))
+        return ([np.where(beyond, np.nan, 1.0)], "sums of whole numbers beyond their type or 2^53") if np.any(beyond) else (None, "")
+    if len(args) > 2 and dtype != F16 and np.prod([np.max(np.where(np.isfinite(size), size, 0), initial=1) for size in sizes]) > 1e37:
+        return [np.full(scale.shape, np.nan)], BEYOND
+    if dtype == F32:
+        tiny = [np.where((size > 0) & (size < np.finfo(F32).tiny), 1.0, 0.0) for size in sizes]
+        rest = [np.where(size == 0, 0.0, 1.0) for size in sizes]
+        lost = sum(scale_of(*[tiny[at] if at == place else rest[at] for at in range(len(sizes))]) for place in range(len(sizes)))
+        beyond = (lost > 0) | ~(scale < float(np.finfo(F32).max) / 2)
+        if np.any(beyond):
+            return [np.where(beyond, np.nan, scale)], BEYOND + "; denormal factors, which count as zero here"
+        return [scale], ""
+    beyond = ~(scale < float(np.finfo(F32 if dtype == F16 else dtype).max) / 2)
+    if np.any(beyond):
+        return [np.where(beyond, np.nan, scale)], BEYOND
+    return [scale], ""
+
+
 WHOLE = (np.int32, np.int64, np.uint32, np.uint64)
 
 
 def matmul_scale(constants, order=None):
     def judge(inputs, outputs):
         every = iter(inputs)
-        args = [np.abs((next(every) if value is None else value).astype(F64)) for value in constants]
-        scale = np.matmul(args[0], args[1])
-        return [np.where(np.isfinite(scale), scale, 1.0)], ""
+        args = [next(every) if value is None else value for value in constants]
+        return bounded(np.matmul, args, args[0].dtype.type)
     return judge
 
 
@@ -39,17 +65,18 @@ def graphs(rng):
     yield from einsum(rng)
     yield from layers(rng)
     yield from fused(rng)
+    yield from convolved(rng)
 
 
 def gemm_scale(constants, attrs):
     def judge(inputs, outputs):
         every = iter(inputs)
-        args = [None if value is False else np.abs((next(every) if value is None else value).astype(F64)) for value in constants]
-        one = args[0].T if attrs.get("transA") else args[0]
-        other = args[1].T if attrs.get("transB") else args[1]
+        args = [next(every) if value is None else value for value in constants if value is not False]
         alpha, beta = (1.0 if attrs.get(key) is None else abs(attrs[key]) for key in ("alpha", "beta"))
-        scale = alpha * (one @ other) + (0 if args[2] is None else beta * args[2])
-        return [np.where(np.isfinite(scale), scale, 1.0)], ""
+
+        def scale_of(one, other, bias=0.0):
+            return max(alpha, 1) * ((one.T if attrs.get("transA") else one) @ (other.T if attrs.get("transB") else other)) + max(beta, 1) * bias
+        return bounded(scale_of, args, args[0].dtype.type)
     return judge
 
 
@@ -100,12 +127,13 @@ def einsum(rng):
     def judge_of(equation, known):
         def judge(inputs, outputs):
             every = iter(inputs)
-            args = [np.abs((next(every) if value is None else value).astype(F64)) for value in known]
+            args = [next(every) if value is None else value for value in known]
+            if equation.startswith("ab,cd") and not all(np.isfinite(arg.astype(F64)).all() for arg in args):
+                return [np.full(outputs[0].shape, np.nan)], BEYOND
             try:
-                scale = np.einsum(equation.replace(" ", ""), *args)
+                return bounded(lambda *sizes: np.einsum(equation.replace(" ", ""), *sizes), args, args[0].dtype.type)
             except ValueError:
                 return None, ""
-            return [np.where(np.isfinite(scale), scale, 1.0)], ""
         return judge
     for equation, shapes in EQUATIONS:
         for dtype in FLOATS + (np.int32, np.int64):
@@ -117,7 +145,7 @@ def einsum(rng):
                              judge=judge_of(equation, [None] * (len(shapes) - 1) + [last]))
                 kept = equation.replace(" ", "").split("->")[-1][:1]
                 rows = equation.replace(" ", "")[:1]
-                if rows == kept and (equation.count(rows) == 2 or rows == ".") and shapes[0][0] and len(shapes) == 2:
+                if rows == kept and not equation.startswith("...") and (equation.count(rows) == 2 or rows == ".") and shapes[0][0] and len(shapes) == 2:
                     yield single(rng, "Einsum", [Arg(dtype, (None, *shapes[0][1:])), last], dict(equation=equation), 12,
                                  judge=judge_of(equation, [None, last]))
 
@@ -142,11 +170,42 @@ def layers(rng):
                 model = model_of(nodes, [("x", dtype, (None, 5))], ["y"], dict(w=one, b=bias, v=other, c=last), 20)
 
                 def judge(inputs, outputs, one=one, other=other, bias=bias, last=last):
-                    hidden = np.abs(inputs[0].astype(F64)) @ np.abs(one.astype(F64)) + np.abs(bias.astype(F64))
-                    scale = (hidden + 1) @ np.abs(other.astype(F64)) + np.abs(last.astype(F64)) + 1
-                    return [np.where(np.isfinite(scale), scale, 1.0)], ""
+                    def scale_of(x):
+                        hidden = x @ np.abs(one.astype(F64)) + np.abs(bias.astype(F64))
+                        return 4 * ((hidden + 1) @ np.abs(other.astype(F64)) + np.abs(last.astype(F64)) + 1)
+                    scale, reason = bounded(scale_of, inputs, inputs[0].dtype.type)
+                    if inputs[0].dtype == F16 and np.any(scale[0] > 6e4):
+                        return [np.where(scale[0] > 6e4, np.nan, scale[0])], "halves beyond their type between two operators: ONNX Runtime keeps singles there"
+                    return scale, reason
                 args = [Arg(dtype, (None, 5))]
                 yield Graph("layers", f"{product} {op} {np.dtype(dtype)}", model, feeds_of(rng, args, (1, 3, 9), ("plain", "special", None)), judge=judge)
+
+
+def convolved(rng):
+    """Convolutions with what follows them in networks, with which runtimes make them one."""
+    for op, args in (("Relu", []), ("Clip", ["low", "high"]), ("LeakyRelu", []), ("HardSwish", []), ("Sigmoid", []), ("Max", ["low"]), ("Min", ["high"]), ("Mul", ["zero"])):
+        for dims, kernel, group in (((None, 2, 6), (3, 2, 3), 1), ((None, 2, 4, 4), (4, 2, 3, 3), 1), ((None, 2, 4, 4), (2, 1, 3, 3), 2)):
+            for norm in (False, True):
+                weights = dict(w=draw(rng, F32, kernel, "plain"), b=draw(rng, F32, kernel[:1], "plain"), low=F32(-1), high=F32(6), zero=F32(0))
+                weights |= {f"n{at}": draw(rng, F32, kernel[:1], "positive") for at in range(4)}
+                nodes = [helper.make_node("Conv", ["x", "w", "b"], ["c"], group=group)]
+                last = "c"
+                if norm:
+                    nodes.append(helper.make_node("BatchNormalization", ["c", "n0", "n1", "n2", "n3"], ["n"]))
+                    last = "n"
+                nodes += [helper.make_node(op, [last, *args], ["a"]), helper.make_node("Add", ["a", "high"], ["y"])]
+                used = {name for node in nodes for name in node.input}
+                model = model_of(nodes, [("x", F32, dims)], ["y"], {name: value for name, value in weights.items() if name in used}, 17)
+
+                def judge(inputs, outputs):
+                    top = np.max(np.abs(np.where(np.isfinite(inputs[0]), inputs[0], 0)).astype(F64), initial=1.0) * 1e2
+                    return (top, "") if top < 1e25 else ([np.full(out.shape, np.nan) for out in outputs], BEYOND)
+                feeds = feeds_of(rng, [Arg(F32, dims)], (1, 3), ("plain", "small"))
+                for _ in range(2):
+                    values = draw(rng, F32, sized(dims, 2), "plain")
+                    values.ravel()[rng.integers(0, values.size, 3)] = np.array([np.nan, np.inf, -np.inf], F32)
+                    feeds.append(Feed([values]))
+                yield Graph("Conv, then", f"{op} {dims} group={group} norm={norm}", model, feeds, judge=judge)
 
 
 def fused(rng):

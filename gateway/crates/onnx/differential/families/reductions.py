@@ -38,8 +38,51 @@ def judge_of(op, axes, rank, keep):
             total = np.abs(np.sum(inputs[0].astype(F64), **options))
             scale = np.abs(outputs[0].astype(F64)) + scale / np.where(total == 0, 1, total)
         scale = np.where(np.isfinite(scale), scale, np.abs(outputs[0].astype(F64)))
-        return [np.where(np.isnan(scale), 1.0, scale)], ""
+        scale = np.where(np.isnan(scale), 1.0, scale)
+        with np.errstate(all="ignore"):
+            unsure, reason = undecided(op, inputs[0], options)
+        if not np.any(unsure):
+            return [scale], ""
+        return [np.where(unsure, np.nan, scale)], reason
     return judge
+
+
+def undecided(op, value, options):
+    """Where ONNX Runtime's answer depends on the order, or on how it sums."""
+    wide = np.abs(value.astype(F64))
+    if value.dtype.kind == "f":
+        if op in ("ReduceMax", "ReduceMin"):
+            return np.isnan(value).any(**options), "ReduceMax and ReduceMin of NaN: ONNX Runtime's answer depends on its place; here it is NaN"
+        if op == "ReduceProd":
+            powers = np.log(np.where(np.isfinite(wide) & (wide > 0), wide, 1))
+            top = np.log(np.finfo(value.dtype).max) if value.dtype != F16 else np.log(np.finfo(F32).max)
+            beyond = (np.maximum(powers, 0).sum(**options) > top) | (np.minimum(powers, 0).sum(**options) < -top)
+            return beyond, "ReduceProd whose factors are beyond the type by themselves: their order decides"
+        if op == "ReduceLogSumExp":
+            numbers = np.isnan(value).any(**options) & np.isposinf(value).any(**options)
+            low = np.where(np.isnan(value), -np.inf, value).max(initial=-np.inf, **options) < (-700 if value.dtype == F64 else -80)
+            if low.any() and value.dtype != F16:
+                return numbers | low, "ReduceLogSumExp of singles below -80 (doubles below -700): along other axes than the last, ONNX Runtime does not take the maximum out"
+            if value.dtype == F16:
+                return numbers | (wide > 8).any(**options), "ReduceLogSumExp of halves: ONNX Runtime does not take the maximum out"
+            return numbers, "ReduceLogSumExp of NaN and infinity together: ONNX Runtime says infinity; here it is NaN"
+        if op == "ReduceLogSum":
+            finite = np.where(np.isfinite(value), value, 0).astype(F64)
+            near = np.abs(finite.sum(**options)) < 1e-3 * np.abs(finite).sum(**options)
+            return near, "ReduceLogSum of terms that cancel: their order decides"
+        return np.zeros((), bool), ""
+    if value.dtype.kind == "b" or op in ("ReduceMax", "ReduceMin"):
+        return np.zeros((), bool), ""
+    if op in ("ReduceSumSquare", "ReduceL2"):
+        size = (wide * wide).sum(**options)
+    elif op == "ReduceProd":
+        size = np.exp(np.log(np.where(wide > 0, wide, 1)).sum(**options))
+    elif op == "ReduceLogSumExp":
+        return np.ones_like(wide.max(initial=0, **options), bool), "ReduceLogSumExp of whole numbers: ONNX Runtime makes each exponential a whole number"
+    else:
+        size = wide.sum(**options)
+    top = min(2.0 ** 53, float(np.iinfo(value.dtype).max))
+    return size > top, "reductions of whole numbers beyond their type or 2^53: ONNX Runtime sums doubles; here the sum is exact, or the type's end"
 
 
 def reduce(rng, op, dtype, dims, axes, keep, opset, first, rank, rows, noop=None, as_input=True):
@@ -118,14 +161,22 @@ def scores(inputs, outputs):
     return 1.0, ""
 
 
+def hard(inputs, outputs):
+    if np.isnan(inputs[0]).any():
+        return [np.full(outputs[0].shape, np.nan)], "Hardmax of NaN: ONNX Runtime's answer depends on its place"
+    return None, ""
+
+
 def magnitude(inputs, outputs):
     """Logarithms of shares are differences of inputs."""
     value = np.abs(inputs[0].astype(F64))
+    if inputs[0].dtype == F64 and not np.isfinite(inputs[0]).all():
+        return [np.full(outputs[0].shape, np.nan)], "LogSoftmax of doubles that are not finite: ONNX Runtime leaves some of a row's values without the rest"
     return [np.maximum(np.max(np.where(np.isfinite(value), value, 0), initial=1.0), 1.0)], ""
 
 
 def softmax(rng):
-    for op, judge in (("Softmax", scores), ("LogSoftmax", magnitude), ("Hardmax", None)):
+    for op, judge in (("Softmax", scores), ("LogSoftmax", magnitude), ("Hardmax", hard)):
         for dtype in FLOATS:
             for opset in (7, 11, 13):
                 for axis in (None, 1, 2, -1, -2):

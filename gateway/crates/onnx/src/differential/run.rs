@@ -39,6 +39,7 @@ impl Outcome {
 }
 
 /// Something that answers.
+#[expect(clippy::large_enum_variant, reason = "there is one")]
 enum Ready {
     Rows(Session),
     Tensors(Arc<TypedRunnableModel>),

@@ -1,6 +1,7 @@
 //! Layers of a network: `MatMul` and `Gemm` with constant weights, and chains of them, which [`fuse`](super::super::fuse)
 //! makes one node each. tract's own, which packs for each call what is multiplied, does the rest.
 
+mod general;
 pub(super) mod product;
 
 use std::sync::Arc;
@@ -8,12 +9,14 @@ use std::sync::Arc;
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::tract_core::ops::cast::wire_cast;
 
+use self::general::{General, other_product};
 use self::product::Product;
 use super::attributes::Attributes;
 use super::kernel::{Kernel, KernelOp, OWN, Operator, Spec, built};
 use super::opaque::hide;
-use super::post::softmax;
+use super::softmax::shares;
 use super::stock::stock;
 use super::values::{room, tensor, values};
 
@@ -21,7 +24,7 @@ pub(super) const MAT_MUL: Operator = Operator {
     domain: "",
     name: "MatMul",
     attributes: &[],
-    build: |ctx, node| Ok((expand(Single { stock: stock(ctx, node)?, by_output: Some(false) }), vec![])),
+    build: |ctx, node| Ok((expand(Single { stock: stock(ctx, node)?, by_output: Some(false), gemm: None }), vec![])),
 };
 
 pub(super) const GEMM: Operator = Operator {
@@ -30,7 +33,7 @@ pub(super) const GEMM: Operator = Operator {
     attributes: &["alpha", "beta", "broadcast", "transA", "transB"],
     build: |ctx, node| {
         let by_output = is_plain_gemm(node).then(|| Attributes(node).int("transB").unwrap_or(0) != 0);
-        Ok((expand(Single { stock: stock(ctx, node)?, by_output }), vec![]))
+        Ok((expand(Single { stock: stock(ctx, node)?, by_output, gemm: Some(General::new(node)) }), vec![]))
     },
 };
 
@@ -78,6 +81,8 @@ struct Single {
     stock: Box<dyn Expansion>,
     /// Whether the weights lie by output; `None` if ours never fits.
     by_output: Option<bool>,
+    /// `None` for `MatMul`.
+    gemm: Option<General>,
 }
 
 impl Expansion for Single {
@@ -97,15 +102,33 @@ impl Expansion for Single {
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         match self.layer(model, inputs)? {
             Some(layer) => model.wire_node(prefix, KernelOp::new(Arc::new(layer)), &inputs[..1]),
-            None => {
-                let inputs = hide(prefix, model, inputs)?;
-                self.stock.wire(prefix, model, &inputs)
-            }
+            None => self.general(prefix, model, inputs),
         }
     }
 }
 
+/// Whether an input has one dimension alone.
+fn has_list(model: &TypedModel, inputs: &[OutletId]) -> TractResult<bool> {
+    let ranks = inputs.iter().map(|&input| Ok(model.outlet_fact(input)?.rank()));
+    Ok(ranks.collect::<TractResult<Vec<_>>>()?.contains(&1))
+}
+
 impl Single {
+    /// tract's, or ours for whole numbers, for which it has none.
+    fn general(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        let datum = model.outlet_fact(inputs[0])?.datum_type;
+        let inputs = hide(prefix, model, inputs)?;
+        // Halves would be summed as halves.
+        let wide = if datum == DatumType::F16 { DatumType::F32 } else { datum };
+        let inputs = wire_cast(prefix, model, &inputs, wide)?;
+        let product = match &self.gemm {
+            Some(gemm) => gemm.wire(prefix, model, &inputs)?,
+            None if wide.is_float() && !has_list(model, &inputs)? => self.stock.wire(prefix, model, &inputs)?,
+            None => other_product(prefix, model, &inputs)?,
+        };
+        wire_cast(format!("{prefix}.back"), model, &product, datum)
+    }
+
     /// Ours, if rows of singles meet constant weights.
     fn layer(&self, model: &TypedModel, inputs: &[OutletId]) -> TractResult<Option<Layers>> {
         let (Some(by_output), [rows, weights, bias @ ..]) = (self.by_output, inputs) else { return Ok(None) };
@@ -175,7 +198,7 @@ impl Layers {
             }
         }
         if self.softmax {
-            out.chunks_exact_mut(self.width_out()).for_each(|scores| softmax(scores, |_| true));
+            out.chunks_exact_mut(self.width_out()).for_each(shares);
         }
     }
 }
@@ -189,7 +212,6 @@ impl Kernel for Layers {
         let [rows] = inputs else { bail!("expected 1 input, got {}", inputs.len()) };
         ensure!(rows.datum == f32::datum_type(), "expected singles, got {:?}", rows.datum);
         let [before @ .., width] = &*rows.shape else { bail!("expected rows, got a single value") };
-        ensure!(!before.is_empty(), "expected rows, got a list");
         let wanted = self.width();
         ensure!(width.to_usize().map_or(true, |width| width == wanted), "expected {wanted} values, got {width}");
         Ok(tvec!(Spec::of::<f32>(before.iter().cloned().chain([self.width_out().to_dim()]))))

@@ -54,6 +54,8 @@ fn regressor(_: &ParsingContext<'_>, node: &NodeProto) -> TractResult<Arc<dyn Ke
     let dense = Dense::new(node.floats("coefficients"), node.floats("intercepts"), targets)
         .context("the coefficients are not a matrix of targets and features")?;
     let post = PostTransform::from_attribute(node.text("post_transform")?)?;
+    // ONNX Runtime applies no other one to a single target.
+    let post = if targets == 1 && post != PostTransform::Probit { PostTransform::None } else { post };
     Ok(Arc::new(Regressor { dense, post }))
 }
 

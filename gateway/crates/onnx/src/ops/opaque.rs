@@ -1,4 +1,4 @@
-//! `Einsum` and `MatMulInteger` of tract's, and what keeps its products right.
+//! `MatMulInteger` of tract's, and what keeps its products right.
 //!
 //! tract takes a product of something that was spread out (by `Expand`, `Tile` or `ConstantOfShape`) for a product of what
 //! it was before, although a sum over the spread axis has more terms than that. What a node of ours hands on, it takes as
@@ -11,13 +11,6 @@ use tract_onnx::tract_hir::tract_core::ops::array::{MultiBroadcastTo, Tile};
 
 use super::kernel::{Kernel, KernelOp, Operator, Spec};
 use super::stock::stock;
-
-pub(super) const EINSUM: Operator = Operator {
-    domain: "",
-    name: "Einsum",
-    attributes: &["equation"],
-    build: |ctx, node| Ok((expand(Hiding(stock(ctx, node)?)), vec![])),
-};
 
 pub(super) const MAT_MUL_INTEGER: Operator = Operator {
     domain: "",

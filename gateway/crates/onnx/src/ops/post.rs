@@ -40,7 +40,7 @@ impl PostTransform {
             Self::Probit => scores.iter_mut().for_each(|score| *score = probit(*score)),
             Self::Softmax => softmax(scores, |_| true),
             // Classes without votes stay without probability.
-            Self::SoftmaxZero => softmax(scores, |score| score.abs() > 1e-7),
+            Self::SoftmaxZero => softmax(scores, |score| score.is_nan() || score.abs() > 1e-7),
         }
     }
 }
@@ -62,14 +62,15 @@ pub(super) fn probit(score: f32) -> f32 {
     (std::f64::consts::SQRT_2 * root).copysign(x) as f32
 }
 
-pub(super) fn softmax(scores: &mut [f32], takes_part: impl Fn(f32) -> bool) {
-    let max = scores.iter().copied().fold(f32::MIN, f32::max);
+fn softmax(scores: &mut [f32], takes_part: impl Fn(f32) -> bool) {
+    let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut sum = 0.0;
     for score in &mut *scores {
         *score = if takes_part(*score) { (*score - max).exp() } else { 0.0 };
         sum += *score;
     }
-    if sum > 0.0 {
+    // What is not a number leaves nothing of a share.
+    if sum > 0.0 || sum.is_nan() {
         for score in scores {
             *score /= sum;
         }

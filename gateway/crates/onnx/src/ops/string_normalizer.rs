@@ -24,7 +24,7 @@ pub(super) const OPERATOR: Operator = Operator {
         };
         let sensitive = attributes.int("is_case_sensitive").unwrap_or(0) != 0;
         let words = attributes.texts("stopwords")?.into_iter();
-        let stop_words = words.map(|word| if sensitive { word } else { word.to_lowercase() }).collect();
+        let stop_words = words.map(|word| if sensitive { word } else { lower(&word) }).collect();
         let kept = ctx.template.symbols.new_with_prefix("modelgate_words").to_dim();
         built(node, Arc::new(StringNormalizer { case, sensitive, stop_words, kept }))
     },
@@ -50,16 +50,29 @@ struct StringNormalizer {
 
 impl StringNormalizer {
     fn keeps(&self, word: &str) -> bool {
-        let word = if self.sensitive { Cow::Borrowed(word) } else { Cow::Owned(word.to_lowercase()) };
+        let word = if self.sensitive { Cow::Borrowed(word) } else { Cow::Owned(lower(word)) };
         !self.stop_words.contains(&*word)
     }
 
     fn change(&self, word: &str) -> String {
         match self.case {
             Case::Keep => word.to_owned(),
-            Case::Lower => word.to_lowercase(),
-            Case::Upper => word.to_uppercase(),
+            Case::Lower => lower(word),
+            Case::Upper => word.chars().map(|char| single(char, char.to_uppercase())).collect(),
         }
+    }
+}
+
+/// Each character by itself becomes one: a dotted capital I loses its dot.
+fn lower(word: &str) -> String {
+    word.chars().map(|char| char.to_lowercase().next().unwrap_or(char)).collect()
+}
+
+/// What a character becomes, if that is a single one.
+fn single(char: char, mut becomes: impl Iterator<Item = char>) -> char {
+    match (becomes.next(), becomes.next()) {
+        (Some(one), None) => one,
+        _ => char,
     }
 }
 

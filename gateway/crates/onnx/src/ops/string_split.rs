@@ -23,7 +23,7 @@ pub(super) const OPERATOR: Operator = Operator {
 
 #[derive(Debug)]
 struct StringSplit {
-    /// Empty for runs of white space.
+    /// Empty for runs of spaces: as ONNX Runtime has it, of no other white space.
     delimiter: String,
     /// Splits made at most.
     most: Option<usize>,
@@ -33,6 +33,10 @@ struct StringSplit {
 
 impl StringSplit {
     fn split<'a>(&self, text: &'a str) -> Vec<&'a str> {
+        // As ONNX Runtime has it, an empty text has no parts.
+        if text.is_empty() {
+            return Vec::new();
+        }
         if !self.delimiter.is_empty() {
             return match self.most {
                 Some(most) => text.splitn(most.saturating_add(1), self.delimiter.as_str()).collect(),
@@ -40,15 +44,15 @@ impl StringSplit {
             };
         }
         let mut parts = Vec::new();
-        let mut rest = text.trim_start();
+        let mut rest = text.trim_start_matches(' ');
         while !rest.is_empty() {
             if Some(parts.len()) == self.most {
-                parts.push(rest.trim_end());
+                parts.push(rest.trim_end_matches(' '));
                 break;
             }
-            let (part, after) = rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len()));
+            let (part, after) = rest.split_at(rest.find(' ').unwrap_or(rest.len()));
             parts.push(part);
-            rest = after.trim_start();
+            rest = after.trim_start_matches(' ');
         }
         parts
     }

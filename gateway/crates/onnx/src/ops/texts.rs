@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::tract_core::ops::cast::wire_cast;
 
 use super::attributes::Attributes;
 use super::decimal::{read_float, read_int, write_float};
@@ -16,22 +17,29 @@ pub(super) const CAST: Operator = Operator {
     domain: "",
     name: "Cast",
     attributes: &["saturate", "to"],
-    build: |ctx, node| {
+    build: |_, node| {
         // 8 is the code for texts.
         let to = Attributes(node).int("to").context("attribute 'to' is not given")?;
         if to == 8 {
             return Ok((expand(Either { stock: None, texts: Arc::new(ToText) }), vec![]));
         }
-        let stock = stock(ctx, node)?;
         let wanted = match to {
             1 => DatumType::F32,
-            11 => DatumType::F64,
+            2 => DatumType::U8,
+            3 => DatumType::I8,
+            4 => DatumType::U16,
+            5 => DatumType::I16,
             6 => DatumType::I32,
             7 => DatumType::I64,
             9 => DatumType::Bool,
-            _ => return Ok((Box::new(stock), vec![])),
+            10 => DatumType::F16,
+            11 => DatumType::F64,
+            12 => DatumType::U32,
+            13 => DatumType::U64,
+            other => bail!("values of the type {other} are not supported"),
         };
-        Ok((expand(Either { stock: Some(stock), texts: Arc::new(FromText(wanted)) }), vec![]))
+        let numbers: Box<dyn Expansion> = Box::new(Numbers(wanted));
+        Ok((expand(Either { stock: Some(numbers), texts: Arc::new(FromText(wanted)) }), vec![]))
     },
 };
 
@@ -72,10 +80,44 @@ impl Expansion for Either {
         let types = types.collect::<TractResult<TVec<_>>>()?;
         match &self.stock {
             Some(stock) if types.iter().all(|&datum| datum != String::datum_type()) => {
-                stock.wire(prefix, model, inputs)
+                // tract compares numbers alone.
+                let truths = inputs.len() > 1 && types.iter().all(|&datum| datum == bool::datum_type());
+                let inputs = if truths { wire_cast(prefix, model, inputs, DatumType::U8)? } else { inputs.into() };
+                stock.wire(prefix, model, &inputs)
             }
             _ => wire_kernel(KernelOp::new(Arc::clone(&self.texts)), prefix, model, inputs),
         }
+    }
+}
+
+/// Numbers to numbers. Shapes stay in dimensions, which keep the sizes that are not known yet; nothing else becomes one.
+#[derive(Clone, Debug)]
+struct Numbers(DatumType);
+
+impl Numbers {
+    fn datum(&self, input: DatumType) -> DatumType {
+        if self.0 == DatumType::I64 && input == TDim::datum_type() { input } else { self.0 }
+    }
+}
+
+impl Expansion for Numbers {
+    fn name(&self) -> StaticName {
+        "Cast".into()
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        s: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        s.given(&inputs[0].datum_type, move |s, input| s.equals(&outputs[0].datum_type, self.datum(input)))?;
+        s.equals(&inputs[0].shape, &outputs[0].shape)
+    }
+
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        let datum = self.datum(model.outlet_fact(inputs[0])?.datum_type);
+        model.wire_node(prefix, tract_core::ops::cast::cast(datum), inputs)
     }
 }
 
@@ -96,7 +138,9 @@ impl Kernel for ToText {
         let input = &*inputs[0];
         let written: Vec<String> = match input.datum_type() {
             DatumType::String => texts(input)?.to_vec(),
-            DatumType::F32 => values::<f32>(input)?.iter().map(|&value| write_float(value.into(), 8)).collect(),
+            DatumType::F16 | DatumType::F32 => {
+                values::<f32>(input)?.iter().map(|&value| write_float(value.into(), 8)).collect()
+            }
             // Doubles too, with the digits of singles.
             DatumType::F64 => values::<f64>(input)?.iter().map(|&value| write_float(value, 8)).collect(),
             DatumType::U64 => values::<u64>(input)?.iter().map(u64::to_string).collect(),
@@ -128,9 +172,16 @@ impl Kernel for FromText {
         Ok(tvec!(match self.0 {
             DatumType::F64 => tensor(shape, read(input, read_float)?)?,
             DatumType::F32 => tensor(shape, read(input, |text| Ok(read_float(text)? as f32))?)?,
-            DatumType::I32 => tensor(shape, read(input, |text| Ok(i32::try_from(read_int(text)?)?))?)?,
+            DatumType::F16 => tensor(shape, read(input, |text| Ok(f16::from_f64(read_float(text)?)))?)?,
             DatumType::Bool => tensor(shape, read(input, |text| Ok(read_int(text)? != 0))?)?,
-            _ => tensor(shape, read(input, read_int)?)?,
+            DatumType::I8 => whole::<i8>(shape, input)?,
+            DatumType::I16 => whole::<i16>(shape, input)?,
+            DatumType::I32 => whole::<i32>(shape, input)?,
+            DatumType::U8 => whole::<u8>(shape, input)?,
+            DatumType::U16 => whole::<u16>(shape, input)?,
+            DatumType::U32 => whole::<u32>(shape, input)?,
+            DatumType::U64 => whole::<u64>(shape, input)?,
+            _ => whole::<i64>(shape, input)?,
         }))
     }
 }
@@ -139,6 +190,14 @@ impl Kernel for FromText {
 fn read<T>(texts: &[String], read: impl Fn(&str) -> TractResult<T>) -> TractResult<Vec<T>> {
     let each = texts.iter().enumerate();
     each.map(|(position, text)| read(text).map_err(|error| invalid(0, Some(position), error.to_string()))).collect()
+}
+
+/// Texts as whole numbers of a type.
+fn whole<T: Datum + std::str::FromStr>(shape: &[usize], texts: &[String]) -> TractResult<TValue> {
+    let parse = |text: &str| {
+        text.trim().parse::<T>().ok().with_context(|| format!("'{text}' is not a whole number of the type"))
+    };
+    tensor(shape, read(texts, parse)?)
 }
 
 #[derive(Debug)]

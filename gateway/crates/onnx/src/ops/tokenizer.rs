@@ -26,6 +26,8 @@ fn parse(node: &NodeProto, tokens: TDim) -> TractResult<Tokenizer> {
     let node = Attributes(node);
     let separators = node.texts("separators")?;
     let how = match (node.text("tokenexp")?.filter(|pattern| !pattern.is_empty()), separators.as_slice()) {
+        // By itself, it stands for each character, line breaks included.
+        (Some("."), []) => How::Characters,
         (Some(pattern), []) => How::Matches(compile(pattern)?),
         (None, [all]) if all.is_empty() => How::Characters,
         (None, [_, ..]) => {
@@ -73,10 +75,6 @@ impl Tokenizer {
                 .fold(vec![text], |parts, pattern| parts.into_iter().flat_map(|part| pattern.split(part)).collect()),
         };
         tokens.retain(|token| !token.is_empty() && token.chars().take(self.shortest).count() >= self.shortest);
-        if self.mark {
-            tokens.insert(0, "\u{2}");
-            tokens.push("\u{3}");
-        }
         tokens
     }
 }
@@ -96,7 +94,14 @@ impl Kernel for Tokenizer {
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         let input = &*inputs[0];
-        let lists: Vec<Vec<&str>> = texts(input)?.iter().map(|text| self.tokens(text)).collect();
+        let mut lists: Vec<Vec<&str>> = texts(input)?.iter().map(|text| self.tokens(text)).collect();
+        // Without any token there are no marks either.
+        if self.mark && lists.iter().any(|tokens| !tokens.is_empty()) {
+            for tokens in &mut lists {
+                tokens.insert(0, "\u{2}");
+                tokens.push("\u{3}");
+            }
+        }
         Ok(tvec!(padded(input.shape(), &lists, &self.pad)?))
     }
 }
