@@ -118,7 +118,12 @@ def skip(rng):
 def squares(inputs, outputs):
     if np.any(~(np.abs(inputs[0].astype(F64)) < 50)):
         return [np.full(outputs[0].shape, np.nan)], "MeanVarianceNormalization of numbers above 50: ONNX Runtime subtracts the mean's square, which cancels"
-    return wide(inputs, outputs)
+    lost = np.isnan(outputs[0])
+    scale, reason = wide(inputs, outputs)
+    if lost.any():
+        scale = [np.where(lost, np.nan, scale[0])]
+        return scale, "MeanVarianceNormalization of equal numbers: ONNX Runtime subtracts the mean's square, and takes the root of less than zero"
+    return scale, reason
 
 
 def windows(inputs, outputs):
