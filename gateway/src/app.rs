@@ -55,6 +55,8 @@ pub struct Metadata {
     pub name: String,
     /// Its columns.
     pub signature: Signature,
+    /// Whether they have no rows: see [`Generation::tensors`].
+    pub tensors: bool,
     /// Its versions that answer.
     pub versions: Vec<String>,
     /// Whether its module instances outlive a request.
@@ -143,6 +145,7 @@ impl Shared {
             return Ok(Metadata {
                 name: name.to_owned(),
                 signature: known.signature.clone(),
+                tensors: known.tensors,
                 versions: vec![idle],
                 isolation: known.isolation,
             });
@@ -152,6 +155,7 @@ impl Shared {
         Ok(Metadata {
             name: generation.name.clone(),
             signature: generation.signature.clone(),
+            tensors: generation.tensors,
             versions,
             isolation: generation.isolation,
         })

@@ -6,10 +6,11 @@ pub mod beneath;
 mod ceilings;
 mod files;
 mod manifest;
+pub mod plain;
 
 use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
-use modelgate_onnx::Model;
+use modelgate_onnx::{Mode, Model};
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -18,6 +19,7 @@ use self::{
     beneath::{Beneath, Links},
     files::Files,
     manifest::BUILTIN,
+    plain::PlainModel,
 };
 pub use self::{
     ceilings::Ceilings,
@@ -83,6 +85,8 @@ pub enum ModelFile {
         onnx: Vec<u8>,
         /// The files that hold its larger tensors, by name.
         data: BTreeMap<String, Vec<u8>>,
+        /// Whether it is served as tables or as tensors.
+        mode: Mode,
     },
     /// Loaded already, for another generation.
     Live(Arc<Model>),
@@ -157,12 +161,23 @@ impl From<String> for BundleError {
 }
 
 impl Bundle {
-    /// Reads the bundle in this folder.
-    pub fn read(folder: &Path) -> Result<Self, BundleError> {
-        let open = Beneath::open(folder, Links::Inside)
-            .map_err(|error| format!("{MANIFEST}: {}: {error}", folder.display()))?;
+    /// Reads the bundle in this folder, or makes one of a plain ONNX file.
+    pub fn read(path: &Path) -> Result<Self, BundleError> {
+        if path.is_file() {
+            return Self::plain(&PlainModel::read(path)?);
+        }
+        let open =
+            Beneath::open(path, Links::Inside).map_err(|error| format!("{MANIFEST}: {}: {error}", path.display()))?;
         let files = Files::Folder(&open);
         Self::build(&files.read(MANIFEST)?, &files, &|_| None)
+    }
+
+    /// A bundle of a plain ONNX file, without golden examples.
+    fn plain(model: &PlainModel) -> Result<Self, BundleError> {
+        let files: Vec<(&str, &[u8])> =
+            model.data.iter().chain([&model.graph]).map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+        let manifest = model.manifest(None, None, Mode::Auto);
+        Self::build(manifest.as_bytes(), &Files::Embedded(&files), &|_| None)
     }
 
     /// The bundle that comes with the gateway.
@@ -200,6 +215,7 @@ impl Bundle {
                     .iter()
                     .map(|data| (data.file.clone(), fetch(&data.file, Some(&data.sha256), "[model] data sha256")))
                     .collect(),
+                mode: model.mode.into(),
                 identity: model.identity(),
             },
         });

@@ -28,6 +28,8 @@ pub struct Known {
     pub signature: Signature,
     /// Columns that requests may have beside those.
     pub ignored: Vec<String>,
+    /// Whether a request is one set of tensors, of which the signature has one row: see [`Generation::tensors`].
+    pub tensors: bool,
     /// A row with a known answer.
     pub example: Option<Example>,
     /// Rows in one request.
@@ -45,6 +47,7 @@ impl Known {
             description: generation.description.clone(),
             signature: generation.signature.clone(),
             ignored: generation.dropped.clone(),
+            tensors: generation.tensors,
             example: generation.golden.examples.first().cloned(),
             max_rows: generation.limits.rows,
             deadline: generation.limits.deadline,

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod remote;
+mod wrap;
 
 use std::{
     fs,
@@ -12,7 +13,8 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use modelgate_onnx::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use tracing_subscriber::EnvFilter;
@@ -56,20 +58,37 @@ enum Command {
     Serve(Box<ServeArgs>),
     /// Predict rows from standard input (one JSON object, or a list of them) and print the answer
     Predict {
-        /// The bundle's folder, or `demo` for the embedded one
+        /// The bundle's folder or a plain ONNX file, or `demo` for the embedded one
         bundle: PathBuf,
         /// Print every output of the model, not only the prediction
         #[arg(long)]
         all: bool,
     },
+    /// Make a bundle of a plain ONNX file: the graph, the files that hold its larger tensors, and a manifest with digests
+    #[command(disable_version_flag = true)]
+    Wrap {
+        /// The ONNX file
+        model: PathBuf,
+        /// The bundle's folder; it is made
+        out: PathBuf,
+        /// What requests call it [default: the file's name without its extension]
+        #[arg(long)]
+        name: Option<String>,
+        /// The bundle's version [default: 1]
+        #[arg(long)]
+        version: Option<String>,
+        /// Serve it as rows of a table, or as tensors as the file has them [default: as rows, if the graph can take them]
+        #[arg(long, value_enum)]
+        mode: Option<WrapMode>,
+    },
     /// Tell everything that is wrong with a bundle, and run its golden examples
     Check {
-        /// The bundle's folder, or `demo` for the embedded one
+        /// The bundle's folder or a plain ONNX file, or `demo` for the embedded one
         bundle: PathBuf,
     },
     /// Print what a bundle takes and gives, stage by stage, as JSON
     Inspect {
-        /// The bundle's folder, or `demo` for the embedded one
+        /// The bundle's folder or a plain ONNX file, or `demo` for the embedded one
         bundle: PathBuf,
     },
     /// Compile the modules that come with the gateway into a folder, for `serve --shipped-code`: a first start on such a
@@ -150,12 +169,35 @@ impl AdminArgs {
     }
 }
 
+/// `--mode` of `wrap`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum WrapMode {
+    /// The first dimension of every input and output is the rows.
+    Tables,
+    /// Each input and output has the shape that the file declares.
+    Tensors,
+}
+
+impl From<WrapMode> for Mode {
+    fn from(mode: WrapMode) -> Self {
+        match mode {
+            WrapMode::Tables => Self::Tables,
+            WrapMode::Tensors => Self::Tensors,
+        }
+    }
+}
+
 impl Cli {
     /// Runs the command.
     pub fn run(self) -> ExitCode {
         let done = match self.command {
             Command::Serve(args) => serve(*args),
             Command::Predict { bundle, all } => predict(&bundle, all),
+            Command::Wrap { model, out, name, version, mode } => {
+                let mode = mode.map_or(Mode::Auto, Mode::from);
+                wrap::wrap(&model, &out, name.as_deref(), version.as_deref(), mode)
+                    .map(|lines| lines.iter().for_each(|line| say(line)))
+            }
             Command::Check { bundle } => return check(&bundle),
             Command::Inspect { bundle } => inspect(&bundle),
             Command::Compile { folder } => compile(&folder),
@@ -392,6 +434,7 @@ fn inspect(path: &Path) -> anyhow::Result<()> {
             "host_call_bytes": generation.limits.host_call_bytes,
         },
         "model": generation.model.as_ref().map(|model| json!({
+            "tensors": model.is_tensors(),
             "inputs": side(&model.signature().inputs),
             "outputs": side(&model.signature().outputs),
             "resident_bytes": model.resident_bytes(),

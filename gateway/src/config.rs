@@ -49,9 +49,14 @@ pub struct ServeArgs {
     #[serde(skip)]
     pub config: Option<PathBuf>,
 
-    /// A bundle's folder; may be given several times (in the variable: separated by colons). The first is the default
-    /// model
-    #[arg(long, env = "MODELGATE_BUNDLE", value_name = "DIR", value_delimiter = ':')]
+    /// A bundle's folder or a plain ONNX file, as with --bundle
+    #[arg(value_name = "BUNDLE")]
+    #[serde(skip)]
+    pub bundles: Vec<PathBuf>,
+
+    /// A bundle's folder or a plain ONNX file; may be given several times (in the variable: separated by colons). The first
+    /// is the default model
+    #[arg(long, visible_alias = "model", env = "MODELGATE_BUNDLE", value_name = "PATH", value_delimiter = ':')]
     pub bundle: Vec<PathBuf>,
 
     /// Serve the bundle that comes with the gateway: a forest on synthetic forest-cover data
@@ -400,7 +405,7 @@ impl ServeArgs {
         let admin_socket = args.admin_socket(lifecycle.store.as_deref());
         let ceilings = args.ceilings()?;
         let trust = args.trust();
-        let bundles = args.bundle;
+        let bundles = [args.bundles, args.bundle].concat();
         let demo = args.demo.unwrap_or(false);
         anyhow::ensure!(
             demo || !bundles.is_empty() || !lifecycle.sources.is_empty(),
@@ -553,7 +558,8 @@ impl ServeArgs {
     fn or(self, file: Self) -> Self {
         Self {
             config: self.config,
-            bundle: if self.bundle.is_empty() { file.bundle } else { self.bundle },
+            bundle: if self.bundle.is_empty() && self.bundles.is_empty() { file.bundle } else { self.bundle },
+            bundles: self.bundles,
             demo: self.demo.or(file.demo),
             listen: self.listen.or(file.listen),
             workers: self.workers.or(file.workers),

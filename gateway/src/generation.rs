@@ -69,6 +69,9 @@ pub struct Generation {
     pub names: NameIndex,
     /// Columns that requests may have beside its inputs, sorted: the bundle passes over them.
     pub dropped: Vec<String>,
+    /// Whether its inputs and outputs are tensors as the model's file has them: a request is one row of its columns, and
+    /// their first dimension is shown to nobody.
+    pub tensors: bool,
     /// What a request may use.
     pub limits: Limits,
     /// Whether instances outlive a request.
@@ -93,6 +96,8 @@ pub struct Generation {
     spare: Mutex<Vec<Runner>>,
     /// How many have been given to threads.
     given: AtomicUsize,
+    /// Whether its model builds plans while requests wait for them.
+    may_wait: bool,
     /// What runs.
     chain: Chain,
     /// The bundle's model.
@@ -160,6 +165,13 @@ impl Generation {
         if names.model_column().is_some() {
             tracing::warn!(model = bundle.name, version = bundle.version, "{MODEL_COLUMN}");
         }
+        let whole = model.as_ref().is_some_and(|model| model.is_tensors());
+        // A module may make tensors of something else, which may well have rows.
+        let tensors = whole && model.as_ref().is_some_and(|model| model.signature().inputs == signature.inputs);
+        let limits = if tensors { Limits { rows: 1, ..bundle.limits } } else { bundle.limits };
+        // Not put together: what has no rows, what gets a plan for each number of them, and what has an instance of its own.
+        let may_wait = model.as_ref().is_some_and(|model| model.may_wait());
+        let is_alone = whole || may_wait || bundle.isolation == Isolation::Request;
         Ok(Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             metrics: metrics.model(&bundle.name, &bundle.version, &labels),
@@ -170,10 +182,10 @@ impl Generation {
             description: bundle.description,
             digest: bundle.digest,
             signature,
-            limits: bundle.limits,
+            tensors,
+            limits,
             isolation: bundle.isolation,
-            // An instance of a request's own is not shared with others.
-            batching: if bundle.isolation == Isolation::Request { Batching::OFF } else { bundle.batching },
+            batching: if is_alone { Batching::OFF } else { bundle.batching },
             golden: bundle.golden,
             tally: Tally::default(),
             shadow: Shadow::default(),
@@ -182,6 +194,7 @@ impl Generation {
             row_ns: AtomicU64::new(u64::MAX),
             spare: Mutex::default(),
             given: AtomicUsize::new(0),
+            may_wait,
             chain: Chain::Wasm { engine: compiler.engine().clone(), stages, modules: modules.into() },
             model,
         })
@@ -208,8 +221,12 @@ impl Generation {
         Policy { max_rows: self.limits.rows, ignores_extra, dropped: &self.dropped }
     }
 
-    /// What requests of that many rows have taken lately; [`Duration::MAX`] where none that large has run yet.
+    /// What requests of that many rows have taken lately; [`Duration::MAX`] where none that large has run yet, and where
+    /// one may have to wait for a plan of its sizes.
     pub fn cost(&self, rows: u32) -> Duration {
+        if self.may_wait {
+            return Duration::MAX;
+        }
         let small = self.cost_ns.load(Ordering::Relaxed);
         let all = if rows <= SMALL_REQUEST {
             small

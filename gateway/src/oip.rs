@@ -9,9 +9,17 @@ pub mod request;
 pub mod statistics;
 pub mod strings;
 
+use modelgate_columns::{Column, Datatype};
+
 /// A datatype of that protocol name.
-pub fn datatype(name: &str) -> Option<modelgate_columns::Datatype> {
-    modelgate_columns::Datatype::ALL.into_iter().find(|datatype| datatype.protocol_name() == name)
+pub fn datatype(name: &str) -> Option<Datatype> {
+    Datatype::ALL.into_iter().find(|datatype| datatype.protocol_name() == name)
+}
+
+/// A column's shape as the protocol has it: with the rows in front, or a tensor's own where the model takes tensors as they
+/// are.
+pub fn shape(column: &Column, tensors: bool) -> &[i64] {
+    if tensors { column.inner_shape() } else { &column.shape }
 }
 
 /// A name from outside as errors repeat it.

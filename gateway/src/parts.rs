@@ -41,14 +41,14 @@ impl Parts {
 
     /// Loads a model, unless it is loaded. The lock is not held meanwhile: two that load the same one at once both do.
     pub fn model(&self, file: ModelFile) -> Result<Arc<Model>, ModelError> {
-        let (identity, onnx, data) = match file {
+        let (identity, onnx, data, mode) = match file {
             ModelFile::Live(model) => return Ok(model),
-            ModelFile::Bytes { identity, onnx, data } => (identity, onnx, data),
+            ModelFile::Bytes { identity, onnx, data, mode } => (identity, onnx, data, mode),
         };
         if let Some(model) = self.live_model(&identity) {
             return Ok(model);
         }
-        let model = Arc::new(Model::load_with_data(onnx, data, &ModelLimits::default())?);
+        let model = Arc::new(Model::load_as(mode, onnx, data, &ModelLimits::default())?);
         let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
         models.retain(|_, model| model.strong_count() > 0);
         models.insert(identity, Arc::downgrade(&model));

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use modelgate_onnx::Mode;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -62,16 +63,41 @@ pub(super) struct ModelEntry {
     pub(super) file: String,
     pub(super) sha256: String,
     #[serde(default)]
+    pub(super) mode: ModeEntry,
+    #[serde(default)]
     pub(super) data: Vec<FileEntry>,
 }
 
+/// `mode` in `[model]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ModeEntry {
+    #[default]
+    Auto,
+    Tables,
+    Tensors,
+}
+
+impl From<ModeEntry> for Mode {
+    fn from(mode: ModeEntry) -> Self {
+        match mode {
+            ModeEntry::Auto => Self::Auto,
+            ModeEntry::Tables => Self::Tables,
+            ModeEntry::Tensors => Self::Tensors,
+        }
+    }
+}
+
 impl ModelEntry {
-    /// What tells it from other models: the digest of the graph, or one over it and those of the data.
+    /// What tells it from other models: the digest of the graph, or one over it, those of the data and the mode.
     pub(super) fn identity(&self) -> String {
-        if self.data.is_empty() {
+        if self.data.is_empty() && self.mode == ModeEntry::Auto {
             return self.sha256.clone();
         }
         let mut digest = Sha256::new_with_prefix(&self.sha256);
+        if self.mode != ModeEntry::Auto {
+            digest.update(format!("\n{:?}", self.mode));
+        }
         for data in &self.data {
             digest.update(format!("\n{} {}", data.sha256, data.file));
         }

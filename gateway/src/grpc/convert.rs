@@ -173,7 +173,7 @@ pub(super) fn response(
         ..ModelInferResponse::default()
     };
     for (column, view) in sent() {
-        response.outputs.push(tensor(column, view, typed));
+        response.outputs.push(tensor(column, view, typed, generation.tensors));
         if !typed {
             let mut bytes = Vec::new();
             output::binary_values(&mut bytes, view);
@@ -183,8 +183,8 @@ pub(super) fn response(
     Ok(response)
 }
 
-fn tensor(column: &Column, view: &View<'_>, typed: bool) -> InferOutputTensor {
-    let dims = view.shape(column).into_iter();
+fn tensor(column: &Column, view: &View<'_>, typed: bool, tensors: bool) -> InferOutputTensor {
+    let dims = view.shape(column).into_iter().skip(usize::from(tensors));
     InferOutputTensor {
         name: column.name.clone(),
         datatype: column.datatype.protocol_name().into(),

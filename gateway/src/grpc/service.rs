@@ -33,6 +33,7 @@ use crate::{
     generation::Generation,
     http::{named, operate, origin::Origin, reply},
     oip::{
+        self,
         describe::{EXTENSIONS, PLATFORM, TritonType},
         input, output, shown,
         statistics::{self, ModelStatistics as Statistics},
@@ -79,7 +80,7 @@ impl Inference {
             let parameters = convert::parameters(&request.parameters)?;
             let requested = convert::requested(&request.outputs)?;
             // Everything is sent the same way, so the form that JSON lacks is of no concern.
-            let binary = crate::oip::request::Parameters { binary_data_output: Some(true), ..parameters };
+            let binary = oip::request::Parameters { binary_data_output: Some(true), ..parameters };
             let chosen = output::choose(&requested, &binary, &generation)?;
             let inputs = convert::inputs(&request.inputs, &request.raw_input_contents)?;
             let sent = inputs.iter().map(|input| input.data.size()).sum();
@@ -142,13 +143,13 @@ pub(super) fn timeout(metadata: &MetadataMap) -> Result<Option<Duration>, Error>
     parsed.map(Some).ok_or_else(|| Error::BadRequest("grpc-timeout: expected up to eight digits and a unit".into()))
 }
 
-fn tensors(columns: &[modelgate_columns::Column]) -> Vec<TensorMetadata> {
+fn tensors(columns: &[modelgate_columns::Column], tensors: bool) -> Vec<TensorMetadata> {
     columns
         .iter()
         .map(|column| TensorMetadata {
             name: column.name.clone(),
             datatype: column.datatype.protocol_name().into(),
-            shape: column.shape.clone(),
+            shape: oip::shape(column, tensors).to_vec(),
         })
         .collect()
 }
@@ -180,7 +181,7 @@ fn config(generation: &Generation) -> ModelConfig {
     ModelConfig {
         name: generation.name.clone(),
         platform: PLATFORM.into(),
-        max_batch_size: i32::try_from(generation.limits.rows).unwrap_or(i32::MAX),
+        max_batch_size: if generation.tensors { 0 } else { i32::try_from(generation.limits.rows).unwrap_or(i32::MAX) },
         input: generation.signature.inputs.iter().map(input).collect(),
         output: generation.signature.outputs.iter().map(output).collect(),
         dynamic_batching: generation.batching.is_on().then(|| ModelDynamicBatching {
@@ -248,9 +249,9 @@ impl GrpcInferenceService for Inference {
         request: Request<ModelMetadataRequest>,
     ) -> Result<Response<ModelMetadataResponse>, Status> {
         let ModelMetadataRequest { name, version } = request.into_inner();
-        let Metadata { name, signature, versions, isolation } =
+        let Metadata { name, signature, tensors: whole, versions, isolation } =
             self.app.metadata(&name, version_of(&version)).await.map_err(|error| status(&error))?;
-        let (inputs, outputs) = (tensors(&signature.inputs), tensors(&signature.outputs));
+        let (inputs, outputs) = (tensors(&signature.inputs, whole), tensors(&signature.outputs, whole));
         let properties = [("isolation".to_owned(), isolation.name().to_owned())].into();
         let platform = PLATFORM.into();
         Ok(Response::new(ModelMetadataResponse { name, versions, platform, inputs, outputs, properties }))

@@ -3,7 +3,11 @@
 use modelgate_columns::{Column, Datatype};
 use serde_json::{Map, Value, json};
 
-use crate::{app::Metadata, generation::Generation, oip::input};
+use crate::{
+    app::Metadata,
+    generation::Generation,
+    oip::{self, input},
+};
 
 /// Extensions of the protocol that are offered.
 pub const EXTENSIONS: [&str; 5] =
@@ -45,7 +49,10 @@ impl From<Datatype> for TritonType {
 /// The model's metadata.
 pub fn metadata(of: &Metadata) -> Value {
     let tensors = |columns: &[Column]| {
-        let tensor = |column: &Column| json!({ "name": column.name, "datatype": column.datatype.protocol_name(), "shape": column.shape });
+        let tensor = |column: &Column| {
+            let (datatype, shape) = (column.datatype.protocol_name(), oip::shape(column, of.tensors));
+            json!({ "name": column.name, "datatype": datatype, "shape": shape })
+        };
         columns.iter().map(tensor).collect::<Vec<_>>()
     };
     json!({
@@ -65,7 +72,7 @@ pub fn config(generation: &Generation) -> Value {
         tensor.insert("name".into(), column.name.clone().into());
         tensor.insert("data_type".into(), TritonType::from(column.datatype).name.into());
         match column.inner_shape() {
-            // Triton's way to say that there is one value a row.
+            // Triton's way to say that there is a single value.
             [] => {
                 tensor.insert("dims".into(), json!([1]));
                 tensor.insert("reshape".into(), json!({ "shape": [] }));
@@ -90,7 +97,8 @@ pub fn config(generation: &Generation) -> Value {
         "platform": PLATFORM,
         "backend": "modelgate",
         "version_policy": { "latest": { "num_versions": 1 } },
-        "max_batch_size": generation.limits.rows,
+        // Of 0, in Triton's terms, for shapes that are told whole.
+        "max_batch_size": if generation.tensors { 0 } else { generation.limits.rows },
         "input": inputs,
         "output": outputs,
         "model_transaction_policy": { "decoupled": false },

@@ -9,7 +9,7 @@ use crate::{
     error::Error,
     generation::Generation,
     json::decode::builder::Builder,
-    oip::{shown, strings},
+    oip::{self, shown, strings},
     rope::Rope,
     tensor::Batch,
 };
@@ -73,7 +73,7 @@ pub fn pack<'p>(inputs: &[Input<'_>], generation: &Generation, bounds: impl Into
     else {
         return Err(Error::BadRequest(format!("expected at least one input for model '{model}', got none")));
     };
-    let rows = Shape::of(first, column, model)?.rows;
+    let rows = Shape::of(first, column, generation)?.rows;
     if rows > bounds.rows {
         return Err(Error::TooManyRows(bounds.rows));
     }
@@ -87,7 +87,7 @@ pub fn pack<'p>(inputs: &[Input<'_>], generation: &Generation, bounds: impl Into
             packer.missing(column, rows as usize);
             continue;
         };
-        let shape = Shape::of(input, column, model)?;
+        let shape = Shape::of(input, column, generation)?;
         if shape.rows != rows {
             return Err(Error::BadRequest(format!(
                 "all inputs must have the same number of rows: '{}' has {rows}, '{}' has {}",
@@ -146,7 +146,8 @@ struct Shape {
 }
 
 impl Shape {
-    fn of(input: &Input<'_>, column: &Column, model: &str) -> Result<Self, Error> {
+    fn of(input: &Input<'_>, column: &Column, generation: &Generation) -> Result<Self, Error> {
+        let (model, tensors) = (generation.name.as_str(), generation.tensors);
         if input.datatype != column.datatype {
             return Err(Error::BadRequest(format!(
                 "input '{}' for model '{model}' is of datatype '{}', but the model takes '{}'",
@@ -161,18 +162,22 @@ impl Shape {
             Error::BadRequest(format!(
                 "unexpected shape for input '{}' for model '{model}'. Expected [{}], got [{}]",
                 column.name,
-                shape(&column.shape),
+                shape(oip::shape(column, tensors)),
                 shape(told)
             ))
         };
         let inner = column.inner_shape();
         let sizes = match (&input.shape[..], inner) {
-            // One value a row may also come as a matrix of one column: many clients make no other kind.
-            ([_, 1], []) => &[][..],
-            ([_, sizes @ ..], _) if sizes.len() == inner.len() => sizes,
+            // One value may also come as a list of one, and one value a row as a matrix of one column: many clients make no
+            // other kind.
+            ([1], []) if tensors => &[][..],
+            (sizes, _) if tensors && sizes.len() == inner.len() => sizes,
+            ([_, 1], []) if !tensors => &[][..],
+            ([_, sizes @ ..], _) if !tensors && sizes.len() == inner.len() => sizes,
             _ => return Err(unexpected()),
         };
-        let rows = input.shape.first().and_then(|&rows| u32::try_from(rows).ok()).ok_or_else(unexpected)?;
+        let rows = if tensors { Some(1) } else { input.shape.first().and_then(|&rows| u32::try_from(rows).ok()) };
+        let rows = rows.ok_or_else(unexpected)?;
         if rows == 0 {
             return Err(Error::BadRequest(format!("input '{}': expected at least one row, got none", column.name)));
         }

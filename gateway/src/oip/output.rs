@@ -92,7 +92,7 @@ pub fn write(generation: &Generation, batch: &Batch, chosen: &[Chosen], id: Opti
         if number > 0 {
             out.push(b',');
         }
-        head(&mut out, column, view);
+        head(&mut out, column, view, generation.tensors);
         if binary {
             out.extend_from_slice(b",\"parameters\":{\"binary_data_size\":");
             number_of(&mut out, binary_size(view));
@@ -114,13 +114,13 @@ pub fn write(generation: &Generation, batch: &Batch, chosen: &[Chosen], id: Opti
 }
 
 /// `{"name":…,"datatype":…,"shape":[…]`, left open.
-fn head(out: &mut Vec<u8>, column: &Column, view: &View<'_>) {
+fn head(out: &mut Vec<u8>, column: &Column, view: &View<'_>, tensors: bool) {
     out.extend_from_slice(b"{\"name\":");
     text(out, &column.name);
     out.extend_from_slice(b",\"datatype\":\"");
     out.extend_from_slice(column.datatype.protocol_name().as_bytes());
     out.extend_from_slice(b"\",\"shape\":[");
-    for (place, dim) in view.shape(column).into_iter().enumerate() {
+    for (place, dim) in view.shape(column).into_iter().skip(usize::from(tensors)).enumerate() {
         if place > 0 {
             out.push(b',');
         }

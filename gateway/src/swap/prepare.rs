@@ -14,6 +14,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use modelgate_onnx::Mode;
 use sha2::{Digest, Sha256};
 use tokio::{
     sync::{Semaphore, oneshot},
@@ -22,7 +23,7 @@ use tokio::{
 };
 
 use crate::{
-    bundle::{Bundle, BundleError, FileRef, Manifest, is_inside},
+    bundle::{Bundle, BundleError, FileRef, Manifest, is_inside, plain},
     generation::{Generation, Runner},
     golden,
     metrics::Metrics,
@@ -362,9 +363,10 @@ impl Preparer {
         let mut data = Vec::new();
         for name in named {
             let sha256 = fetch(&name).await?;
-            data.push((name, sha256));
+            data.push(FileRef { file: name, sha256 });
         }
-        Ok(bare_manifest(release, (graph, &sha256), &data).into_bytes())
+        let graph = FileRef { file: graph.to_owned(), sha256 };
+        Ok(plain::manifest("graph", &release.version, &graph, &data, Mode::Auto).into_bytes())
     }
 
     /// On a thread where it may take its time. Makes instances for so many threads ahead.
@@ -443,18 +445,4 @@ fn local(error: std::io::Error) -> Failure {
 
 fn unverified(reason: String) -> Failure {
     Failure { reason, transient: true }
-}
-
-/// For an ONNX file without a bundle: the graph's own signature, invoked by `predict` alone. The release has its name.
-fn bare_manifest(release: &Release, (graph, sha256): (&str, &str), data: &[(String, String)]) -> String {
-    // A name may have quotes.
-    let text = |name: &str| toml::Value::from(name);
-    let entry = |(name, sha256): &(String, String)| format!("{{ file = {}, sha256 = \"{sha256}\" }}", text(name));
-    let data = data.iter().map(entry).collect::<Vec<_>>().join(", ");
-    format!(
-        "format = 1\nname = \"graph\"\nversion = \"{}\"\ndescription = \"An ONNX graph without a bundle\"\n[model]\n\
-         file = {}\nsha256 = \"{sha256}\"\ndata = [{data}]\n[[stage]]\nname = \"predict\"\nmodule = \"builtin:predict\"\n",
-        release.version,
-        text(graph)
-    )
 }

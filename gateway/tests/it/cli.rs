@@ -274,3 +274,23 @@ fn what_compile_leaves_is_compiled_no_more() {
     assert!(!output.status.success());
     assert!(text(&output.stderr).contains("/proc/none"), "{}", text(&output.stderr));
 }
+
+#[test]
+fn a_plain_file_is_wrapped() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("bundle");
+    let out = out.to_str().expect("UTF-8");
+    let output = run(&["wrap", "tests/data/tensors/state.onnx", out, "--name", "vad", "--version", "3"], "");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("state: f32[2, -1, 3]"), "{}", text(&output.stdout));
+    let output = run(&["inspect", out], "");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(
+        (&report["name"], &report["version"], &report["model"]["tensors"]),
+        (&"vad".into(), &"3".into(), &true.into())
+    );
+    let again = run(&["wrap", "tests/data/tensors/state.onnx", out], "");
+    assert!(!again.status.success() && text(&again.stderr).contains("already"), "{}", text(&again.stderr));
+    let output = run(&["wrap", "Cargo.toml", folder.path().join("no").to_str().expect("UTF-8")], "");
+    assert!(!output.status.success() && text(&output.stderr).contains("corrupt"), "{}", text(&output.stderr));
+}

@@ -32,6 +32,7 @@ mod sources;
 mod stores;
 mod support;
 mod swap;
+mod tensors;
 mod trials;
 mod unruly;
 mod v2;

@@ -2,13 +2,43 @@
 
 use modelgate_columns::{Column, Datatype, LayoutError, Reader, Values, View, Writer};
 use tract_onnx::prelude::tract_ndarray::ArrayD;
-use tract_onnx::tract_hir::internal::{Datum, DatumType, TDim, TValue, TVec, Tensor, TractResult, f16};
+use tract_onnx::tract_hir::internal::{Datum, DatumType, TDim, TValue, TVec, Tensor, ToDim, TractResult, f16};
 
 use super::error::{ComputeError, ModelError};
 
+/// How tensors lie in packed columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// Their first dimension is the rows.
+    Rows,
+    /// There is one row, and each tensor is its value in one column.
+    Whole,
+}
+
+impl Layout {
+    /// A shape with its rows, as a tensor has it.
+    fn shape(self, shape: &[usize]) -> &[usize] {
+        match self {
+            Self::Rows => shape,
+            Self::Whole => shape.get(1..).unwrap_or_default(),
+        }
+    }
+}
+
 /// The column of an input or output of this type, with these sizes after the rows (-1 where they vary).
 pub(super) fn column(side: &'static str, name: &str, datum: DatumType, inner: &[i64]) -> Result<Column, ModelError> {
-    let datatype = match datum {
+    let datatype = datatype(datum).ok_or_else(|| {
+        let problem = format!("values of type {datum:?} are not supported");
+        ModelError::Column { side, name: name.to_owned(), problem }
+    })?;
+    let mut shape = vec![-1];
+    shape.extend(inner);
+    Ok(Column::new(name, datatype, shape))
+}
+
+/// How packed columns hold values of this type; `None` if they cannot.
+pub(super) fn datatype(datum: DatumType) -> Option<Datatype> {
+    Some(match datum {
         DatumType::Bool => Datatype::Bool,
         DatumType::U8 => Datatype::U8,
         DatumType::U16 => Datatype::U16,
@@ -23,43 +53,58 @@ pub(super) fn column(side: &'static str, name: &str, datum: DatumType, inner: &[
         DatumType::F32 => Datatype::F32,
         DatumType::F64 => Datatype::F64,
         DatumType::String => Datatype::Bytes,
-        other => {
-            let problem = format!("values of type {other:?} are not supported");
-            return Err(ModelError::Column { side, name: name.to_owned(), problem });
-        }
+        _ => return None,
+    })
+}
+
+/// Checks that an output of this type and shape is what its column says, for so many rows or for whole tensors. Gives what
+/// is wrong.
+pub(super) fn check_fact(column: &Column, rows: Option<usize>, datum: DatumType, dims: &[TDim]) -> Result<(), String> {
+    let inner = match rows {
+        None => Some(dims),
+        Some(rows) => dims.split_first().filter(|(first, _)| **first == rows.to_dim()).map(|(_, inner)| inner),
     };
-    let mut shape = vec![-1];
-    shape.extend(inner);
-    Ok(Column::new(name, datatype, shape))
+    let fits = inner.is_some_and(|inner| {
+        let sizes = column.inner_shape();
+        let fits = |(&size, dim): (&i64, &TDim)| size < 0 || *dim == size.to_dim();
+        sizes.len() == inner.len() && sizes.iter().zip(inner).all(fits) && datatype(datum) == Some(column.datatype)
+    });
+    if fits { Ok(()) } else { Err(format!("output {column} becomes {datum:?} of the shape {dims:?}")) }
 }
 
 /// The tensors of a batch.
-pub(super) fn unpack(columns: &[Column], rows: u32, words: &[u64]) -> Result<TVec<TValue>, ComputeError> {
+pub(super) fn unpack(
+    columns: &[Column],
+    layout: Layout,
+    rows: u32,
+    words: &[u64],
+) -> Result<TVec<TValue>, ComputeError> {
     let mut reader = Reader::new(rows, words);
     let mut tensors = TVec::with_capacity(columns.len());
     for column in columns {
         let view = reader.next(column)?;
-        tensors.push(tensor(column, &view)?.into());
+        tensors.push(tensor(column, layout, &view)?.into());
     }
     reader.finish()?;
     Ok(tensors)
 }
 
-fn tensor(column: &Column, view: &View<'_>) -> Result<Tensor, ComputeError> {
+fn tensor(column: &Column, layout: Layout, view: &View<'_>) -> Result<Tensor, ComputeError> {
     let shape = view.shape(column);
+    let shape = layout.shape(&shape);
     let tensor = match view.values {
-        Values::Bool(values) => array(&shape, values.iter().map(|&value| value != 0).collect()),
-        Values::U8(values) => Tensor::from_shape(&shape, values),
-        Values::U16(values) => Tensor::from_shape(&shape, values),
-        Values::U32(values) => Tensor::from_shape(&shape, values),
-        Values::U64(values) => Tensor::from_shape(&shape, values),
-        Values::I8(values) => Tensor::from_shape(&shape, values),
-        Values::I16(values) => Tensor::from_shape(&shape, values),
-        Values::I32(values) => Tensor::from_shape(&shape, values),
-        Values::I64(values) => Tensor::from_shape(&shape, values),
-        Values::F16(values) => array(&shape, values.iter().map(|&bits| f16::from_bits(bits)).collect()),
-        Values::F32(values) => Tensor::from_shape(&shape, values),
-        Values::F64(values) => Tensor::from_shape(&shape, values),
+        Values::Bool(values) => array(shape, values.iter().map(|&value| value != 0).collect()),
+        Values::U8(values) => Tensor::from_shape(shape, values),
+        Values::U16(values) => Tensor::from_shape(shape, values),
+        Values::U32(values) => Tensor::from_shape(shape, values),
+        Values::U64(values) => Tensor::from_shape(shape, values),
+        Values::I8(values) => Tensor::from_shape(shape, values),
+        Values::I16(values) => Tensor::from_shape(shape, values),
+        Values::I32(values) => Tensor::from_shape(shape, values),
+        Values::I64(values) => Tensor::from_shape(shape, values),
+        Values::F16(values) => array(shape, values.iter().map(|&bits| f16::from_bits(bits)).collect()),
+        Values::F32(values) => Tensor::from_shape(shape, values),
+        Values::F64(values) => Tensor::from_shape(shape, values),
         Values::Bytes(values) => {
             let strings = values.iter().enumerate().map(|(place, bytes)| {
                 let text = str::from_utf8(bytes).map_err(|_| {
@@ -68,7 +113,7 @@ fn tensor(column: &Column, view: &View<'_>) -> Result<Tensor, ComputeError> {
                 })?;
                 Ok(text.to_owned())
             });
-            array(&shape, strings.collect::<Result<Vec<String>, LayoutError>>()?)
+            array(shape, strings.collect::<Result<Vec<String>, LayoutError>>()?)
         }
     };
     tensor.map_err(|error| ComputeError::Model(format!("{error:#}")))
@@ -79,12 +124,17 @@ fn array<T: Datum>(shape: &[usize], values: Vec<T>) -> TractResult<Tensor> {
 }
 
 /// Packs what a model gave.
-pub(super) fn pack(columns: &[Column], rows: u32, tensors: &[TValue]) -> Result<Vec<u64>, ComputeError> {
+pub(super) fn pack(
+    columns: &[Column],
+    layout: Layout,
+    rows: u32,
+    tensors: &[TValue],
+) -> Result<Vec<u64>, ComputeError> {
     let words = tensors.iter().map(|tensor| tensor.len().saturating_mul(tensor.datum_type().size_of()) / 8 + 2).sum();
     let mut writer = Writer::with_capacity(words);
     for (column, tensor) in columns.iter().zip(tensors) {
-        check_shape(column, rows, tensor.shape())?;
-        pack_one(&mut writer, column, tensor)
+        let inner = inner_shape(column, layout, rows, tensor.shape())?;
+        pack_one(&mut writer, column, inner, tensor)
             .map_err(|error| ComputeError::Model(format!("output '{}': {error:#}", column.name)))?;
     }
     Ok(writer.finish())
@@ -103,22 +153,25 @@ pub(super) fn pack_none(columns: &[Column]) -> Result<Vec<u64>, ComputeError> {
     Ok(writer.finish())
 }
 
-fn check_shape(column: &Column, rows: u32, shape: &[usize]) -> Result<(), ComputeError> {
-    let fits = shape.len() == column.shape.len()
-        && shape[0] == rows as usize
-        && column
-            .inner_shape()
-            .iter()
-            .zip(&shape[1..])
-            .all(|(&dim, &size)| dim < 0 || usize::try_from(dim) == Ok(size));
-    if fits {
-        return Ok(());
-    }
-    Err(ComputeError::Model(format!("for {rows} rows, output {column} has the shape {shape:?}")))
+/// What stands after the rows in the shape of an output, which must be as its column says.
+fn inner_shape<'a>(
+    column: &Column,
+    layout: Layout,
+    rows: u32,
+    shape: &'a [usize],
+) -> Result<&'a [usize], ComputeError> {
+    let inner = match layout {
+        Layout::Rows => shape.split_first().filter(|(first, _)| **first == rows as usize).map(|(_, inner)| inner),
+        Layout::Whole => Some(shape),
+    };
+    let sizes = column.inner_shape();
+    let fits = |(&size, &dim): (&i64, &usize)| size < 0 || usize::try_from(size) == Ok(dim);
+    let inner = inner.filter(|inner| inner.len() == sizes.len() && sizes.iter().zip(*inner).all(fits));
+    inner.ok_or_else(|| ComputeError::Model(format!("for {rows} rows, output {column} has the shape {shape:?}")))
 }
 
-fn pack_one(writer: &mut Writer, column: &Column, tensor: &Tensor) -> TractResult<()> {
-    let varying = column.inner_shape().iter().zip(&tensor.shape()[1..]).filter(|&(&dim, _)| dim < 0);
+fn pack_one(writer: &mut Writer, column: &Column, inner: &[usize], tensor: &Tensor) -> TractResult<()> {
+    let varying = column.inner_shape().iter().zip(inner).filter(|&(&dim, _)| dim < 0);
     let dims: TVec<u64> = varying.map(|(_, &size)| size as u64).collect();
     writer.dims(&dims);
     let plain = tensor.try_as_plain_ram()?;

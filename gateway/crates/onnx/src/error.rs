@@ -35,9 +35,12 @@ pub enum ModelError {
         /// What is wrong with it.
         problem: String,
     },
-    /// Whatever the engine objects to.
-    #[error("the model cannot be prepared: {0}")]
+    /// A sound file that the engine has no way to run.
+    #[error("the engine cannot run it: {0}")]
     Engine(String),
+    /// Files beside the model that do not hold what it says.
+    #[error("the model's data: {0}")]
+    Data(String),
 }
 
 /// Why a batch was not computed.
@@ -46,7 +49,8 @@ pub enum ComputeError {
     /// The packed inputs are not what the signature says.
     #[error(transparent)]
     Input(#[from] LayoutError),
-    /// The caller's values are no input of the graph: an index out of range, a text that is no number.
+    /// The caller's values or sizes are no input of the graph: an index out of range, a text that is no number, an image that
+    /// is too small.
     #[error("{message}")]
     Invalid {
         /// The input that has the value, if it is known.
@@ -62,4 +66,11 @@ pub enum ComputeError {
     /// The model failed on these values.
     #[error("the model failed: {0}")]
     Model(String),
+}
+
+impl ComputeError {
+    /// An error of the caller's that lies in no one place.
+    pub(super) fn invalid(message: String) -> Self {
+        Self::Invalid { column: None, row: None, message }
+    }
 }

@@ -44,6 +44,26 @@ pub(super) fn check<'a>(onnx: &Onnx, model: &'a ModelProto, node_limit: usize) -
     Ok(graph)
 }
 
+/// Puts a node between each input or constant and the output that it is: the engine forgets the type of an input when it
+/// reads an output of the same name.
+pub(super) fn copy_inputs(graph: &mut GraphProto) {
+    for (index, output) in graph.output.iter_mut().enumerate() {
+        if graph.node.iter().any(|node| node.output.contains(&output.name)) {
+            continue;
+        }
+        let copy = format!("modelgate_output_{index}");
+        let input = std::mem::replace(&mut output.name, copy.clone());
+        let node = NodeProto {
+            op_type: "Identity".into(),
+            name: copy.clone(),
+            input: vec![input],
+            output: vec![copy],
+            ..NodeProto::default()
+        };
+        graph.node.push(node);
+    }
+}
+
 /// What each node's builder objects to, all in one message; nothing if none of them does.
 pub(super) fn objections(onnx: &Onnx, model: &ModelProto) -> Option<String> {
     let graph = model.graph.as_ref()?;

@@ -14,22 +14,28 @@ mod differential;
 mod error;
 mod fuse;
 mod graph;
+mod guard;
+mod interface;
 #[cfg(test)]
 mod mutations;
 pub mod ops;
 mod packed;
 mod plan;
+mod plans;
 mod session;
+#[cfg(test)]
+mod shapes;
+mod sized;
 #[cfg(test)]
 mod suite;
 mod tensors;
 #[cfg(test)]
 mod tests;
+mod trial;
 #[cfg(test)]
 mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -37,8 +43,12 @@ use modelgate_columns::Signature;
 use tracing::info;
 use tract_onnx::tract_hir::internal::{Framework, InferenceModel};
 
+use self::columns::Layout;
 pub use self::error::{ComputeError, ModelError};
-use self::plan::{Plans, engine};
+use self::guard::guarded;
+pub use self::interface::Mode;
+use self::plan::engine;
+use self::plans::Plans;
 pub use self::session::Session;
 
 /// From this size on, loading takes long enough to say how far it is.
@@ -79,36 +89,34 @@ impl Model {
         data: BTreeMap<String, Vec<u8>>,
         limits: &ModelLimits,
     ) -> Result<Self, ModelError> {
-        let found = data.values().map(Vec::len).fold(onnx.len(), usize::saturating_add);
-        if found > limits.file_bytes {
-            return Err(ModelError::TooLarge { what: "bytes", found, limit: limits.file_bytes });
-        }
-        // tract asserts things about graphs that a file may contradict. Nothing outlives such a panic.
-        let (loaded, refused) =
-            bounds::within(found, || catch_unwind(AssertUnwindSafe(|| Self::load_unguarded(onnx, data, limits))));
-        if let Some(refused) = refused {
-            // Whatever the engine made of it: what it does without that node is not the model.
-            return Err(ModelError::Constants(refused));
-        }
-        loaded.unwrap_or_else(|_| Err(ModelError::Corrupt("the engine panicked on it".into())))
+        Self::load_as(Mode::Auto, onnx, data, limits)
     }
 
-    fn load_unguarded(
+    /// The same for a model that is served as tables or as tensors.
+    pub fn load_as(
+        mode: Mode,
         onnx: Vec<u8>,
         data: BTreeMap<String, Vec<u8>>,
         limits: &ModelLimits,
     ) -> Result<Self, ModelError> {
+        let found = data.values().map(Vec::len).fold(onnx.len(), usize::saturating_add);
+        if found > limits.file_bytes {
+            return Err(ModelError::TooLarge { what: "bytes", found, limit: limits.file_bytes });
+        }
         let start = Instant::now();
         let mib = |bytes: usize| bytes >> 20;
         let large = onnx.len() > LARGE;
         if large {
             info!(file_mib = mib(onnx.len()), "reading a large model");
         }
-        let (model, output_names) = read(onnx, data, limits)?;
+        let read = plan::within_bounds(found, || guarded(|| Ok(read(onnx, data, limits))));
+        let (model, output_names) = read.map_err(engine)??;
         if large {
             info!(seconds = start.elapsed().as_secs_f32(), "its graph is read; preparing it");
         }
-        let plans = Plans::new(&model, &output_names)?;
+        // Each plan is guarded by itself; what is left is ours.
+        let plans = guarded(|| Ok(Plans::new(&model, &output_names, mode, found)));
+        let plans = plans.map_err(engine)??;
         plans.signature.check().map_err(|error| ModelError::Corrupt(error.to_string()))?;
         let (seconds, resident_mib) = (start.elapsed().as_secs_f32(), mib(plans.resident_bytes()));
         if large {
@@ -117,9 +125,21 @@ impl Model {
         Ok(Self { plans: Arc::new(plans) })
     }
 
-    /// The graph's inputs and outputs, in its order; the first dimension of each is the rows.
+    /// The graph's inputs and outputs, in its order. The first dimension of each is the rows; where there are none (see
+    /// [`is_tensors`](Self::is_tensors)), it stands before the tensor's own shape, and there is always one row.
     pub fn signature(&self) -> &Signature {
         &self.plans.signature
+    }
+
+    /// Whether inputs and outputs are tensors as the file has them: [`Session::compute`] takes one set of them, as the
+    /// values of one row.
+    pub fn is_tensors(&self) -> bool {
+        self.plans.layout == Layout::Whole
+    }
+
+    /// Whether a request may have to wait until a plan for its sizes is built, which takes as long as loading the model.
+    pub fn may_wait(&self) -> bool {
+        self.plans.may_wait()
     }
 
     /// A worker's own state, to be kept and reused.
@@ -160,6 +180,9 @@ fn read(
     let graph = graph::check(&framework, &proto, limits.nodes)?;
     let output_names = graph.output.iter().map(|output| output.name.clone()).collect();
     fuse::fuse(&mut proto);
+    if let Some(graph) = &mut proto.graph {
+        graph::copy_inputs(graph);
+    }
     let model = framework.model_for_proto_model(&proto).map_err(|error| {
         // It stops at the first; whoever has to mend the model wants to know all.
         graph::objections(&framework, &proto).map_or_else(|| engine(error), ModelError::Engine)

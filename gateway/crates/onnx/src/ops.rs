@@ -6,12 +6,14 @@
 mod arithmetic;
 mod attributes;
 mod binarizer;
+mod branch;
 mod compress;
 mod conv_transpose;
 mod decimal;
 mod dense;
 mod einsum;
 mod elementwise;
+mod equality;
 mod extract;
 mod feature_vectorizer;
 mod gather;
@@ -70,6 +72,7 @@ use tract_onnx::Onnx;
 use tract_onnx::pb::NodeProto;
 
 pub(super) use self::arithmetic::restore;
+pub(super) use self::branch::settle_branches;
 pub(super) use self::invalid::InvalidValue;
 use self::kernel::Operator;
 pub(super) use self::kernel::{KernelOp, OWN};
@@ -91,6 +94,7 @@ const OPERATORS: &[Operator] = &[
     arithmetic::SUBTRACTION,
     arithmetic::SUM,
     binarizer::OPERATOR,
+    branch::OPERATOR,
     compress::OPERATOR,
     conv_transpose::OPERATOR,
     einsum::OPERATOR,

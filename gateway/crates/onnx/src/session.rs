@@ -1,18 +1,20 @@
 //! A worker's own state of a model.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use modelgate_columns::Signature;
+use modelgate_columns::{LayoutError, Signature};
 use tract_onnx::tract_hir::internal::{
     TValue, TVec, Tensor, TractError, TractResult, TypedSimpleState, ensure, tract_core,
 };
 
-use super::columns;
+use super::columns::{self, Layout};
 use super::error::ComputeError;
+use super::guard::guarded;
 use super::ops::InvalidValue;
-use super::plan::{Plans, RunnablePlan, brief};
+use super::plan::{RunnablePlan, brief};
+use super::plans::Plans;
+use super::sized::Wait;
 
 /// Runs a model, and keeps what can be kept from one run to the next.
 #[derive(Debug)]
@@ -20,11 +22,13 @@ pub struct Session {
     plans: Arc<Plans>,
     many: Option<TypedSimpleState>,
     one: Option<TypedSimpleState>,
+    /// Of the plan for concrete sizes that ran last. It outlives the plan's place among those that the model keeps.
+    sized: Option<(RunnablePlan, Option<TypedSimpleState>)>,
 }
 
 impl Session {
     pub(super) fn new(plans: Arc<Plans>) -> Self {
-        Self { plans, many: None, one: None }
+        Self { plans, many: None, one: None, sized: None }
     }
 
     /// The model's inputs and outputs.
@@ -32,21 +36,33 @@ impl Session {
         &self.plans.signature
     }
 
+    /// How tensors lie in the packed columns.
+    #[cfg(test)]
+    pub(super) fn layout(&self) -> Layout {
+        self.plans.layout
+    }
+
     /// Runs the model on packed inputs in the signature's order; gives packed outputs. The deadline is looked at between
     /// the nodes of the graph.
     pub fn compute(&mut self, rows: u32, inputs: &[u64], deadline: Option<Instant>) -> Result<Vec<u64>, ComputeError> {
-        let tensors = columns::unpack(&self.plans.signature.inputs, rows, inputs)?;
+        let plans = Arc::clone(&self.plans);
+        let layout = plans.layout;
+        if layout == Layout::Whole && rows != 1 {
+            let message = format!("the model takes one set of tensors at a time, got {rows}");
+            return Err(LayoutError { column: String::new(), message }.into());
+        }
+        let tensors = columns::unpack(&plans.signature.inputs, layout, rows, inputs)?;
         if rows == 0 {
-            return columns::pack_none(&self.plans.signature.outputs);
+            return columns::pack_none(&plans.signature.outputs);
         }
         // What a panic leaves behind is thrown away below, with the states.
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let outputs = self.run(rows, tensors, deadline)?;
-            columns::pack(&self.plans.signature.outputs, rows, &outputs)
-        }));
-        let outcome = outcome.unwrap_or_else(|_| Err(ComputeError::Model("it panicked".into())));
+        let outcome = guarded(|| {
+            let outputs = self.run(rows, tensors, deadline);
+            Ok(outputs.and_then(|outputs| columns::pack(&plans.signature.outputs, layout, rows, &outputs)))
+        });
+        let outcome = outcome.unwrap_or_else(|panic| Err(failed(&panic)));
         if outcome.is_err() {
-            (self.many, self.one) = (None, None);
+            (self.many, self.one, self.sized) = (None, None, None);
         }
         outcome.map_err(|error| located(error, &self.plans.signature, rows))
     }
@@ -57,13 +73,75 @@ impl Session {
         inputs: TVec<TValue>,
         deadline: Option<Instant>,
     ) -> Result<TVec<TValue>, ComputeError> {
+        if let Some(plan) = self.sized_plan(rows, &inputs, deadline)? {
+            return self.run_sized(&plan, inputs, deadline);
+        }
         match (&self.plans.many, &self.plans.one) {
             (Some(many), None) => run(&mut self.many, many, inputs, deadline),
             (Some(many), Some(_)) if rows > 1 => run(&mut self.many, many, inputs, deadline),
             (_, Some(one)) if rows == 1 => run(&mut self.one, one, inputs, deadline),
-            (_, Some(one)) => run_each(&mut self.one, one, rows, &inputs, deadline),
-            (None, None) => Err(ComputeError::Model("it has no plan".into())),
+            _ if rows > 1 => self.run_each(rows, &inputs, deadline),
+            _ => Err(ComputeError::Model("it has no plan".into())),
         }
+    }
+
+    /// The plan for the sizes of these inputs, if the model has such plans. Where it has no other, this waits for one.
+    fn sized_plan(
+        &self,
+        rows: u32,
+        inputs: &[TValue],
+        deadline: Option<Instant>,
+    ) -> Result<Option<RunnablePlan>, ComputeError> {
+        let Some(sized) = &self.plans.sized else { return Ok(None) };
+        if rows > 1 && self.plans.one_row {
+            return Ok(None);
+        }
+        let has_other = self.plans.many.is_some() || (rows == 1 && self.plans.one.is_some());
+        let wait = if has_other { Wait::No } else { Wait::Until(deadline) };
+        let sizes: TVec<usize> = inputs.iter().flat_map(|input| input.shape()).copied().collect();
+        match sized.plan(&sizes, wait) {
+            // What has no plan for so many rows may have one for each of them.
+            Err(ComputeError::Invalid { .. }) if rows > 1 && self.plans.layout == Layout::Rows => Ok(None),
+            found => found,
+        }
+    }
+
+    fn run_sized(
+        &mut self,
+        plan: &RunnablePlan,
+        inputs: TVec<TValue>,
+        deadline: Option<Instant>,
+    ) -> Result<TVec<TValue>, ComputeError> {
+        if self.sized.as_ref().is_none_or(|(last, _)| !Arc::ptr_eq(last, plan)) {
+            self.sized = Some((Arc::clone(plan), None));
+        }
+        let mut none = None;
+        let state = self.sized.as_mut().map_or(&mut none, |(_, state)| state);
+        run(state, plan, inputs, deadline)
+    }
+
+    /// Row by row, for a graph that takes no batches.
+    fn run_each(
+        &mut self,
+        rows: u32,
+        inputs: &[TValue],
+        deadline: Option<Instant>,
+    ) -> Result<TVec<TValue>, ComputeError> {
+        let mut gathered: Vec<Vec<TValue>> = Vec::new();
+        for row in 0..rows as usize {
+            let slices = inputs.iter().map(|tensor| Ok(tensor.slice(0, row, row + 1)?.into()));
+            let slices = slices.collect::<TractResult<_>>().map_err(|error| failed(&error))?;
+            let outputs = self.run(1, slices, deadline).map_err(|error| match error {
+                ComputeError::Invalid { column, row: Some(0), message } => {
+                    ComputeError::Invalid { column, row: u32::try_from(row).ok(), message }
+                }
+                other => other,
+            })?;
+            gathered.resize(outputs.len(), Vec::new());
+            gathered.iter_mut().zip(outputs).for_each(|(column, output)| column.push(output));
+        }
+        let stacked = gathered.iter().map(|column| Ok(Tensor::stack_tensors(0, column)?.into()));
+        stacked.collect::<TractResult<_>>().map_err(|error| failed(&error))
     }
 }
 
@@ -93,10 +171,9 @@ fn run(
     inputs: TVec<TValue>,
     deadline: Option<Instant>,
 ) -> Result<TVec<TValue>, ComputeError> {
-    let fail = |error: TractError| ComputeError::Model(brief(&error));
     let running = match state {
         Some(running) => running,
-        None => state.insert(plan.spawn().map_err(fail)?),
+        None => state.insert(plan.spawn().map_err(|error| failed(&error))?),
     };
     let mut late = false;
     let outputs = match deadline {
@@ -113,29 +190,4 @@ fn run(
         *state = None;
     }
     outputs.map_err(|error| if late { ComputeError::Deadline } else { failed(&error) })
-}
-
-/// Row by row, for a graph that takes no batches.
-fn run_each(
-    state: &mut Option<TypedSimpleState>,
-    plan: &RunnablePlan,
-    rows: u32,
-    inputs: &[TValue],
-    deadline: Option<Instant>,
-) -> Result<TVec<TValue>, ComputeError> {
-    let fail = |error: TractError| ComputeError::Model(brief(&error));
-    let mut gathered: Vec<Vec<TValue>> = Vec::new();
-    for row in 0..rows as usize {
-        let slices = inputs.iter().map(|tensor| Ok(tensor.slice(0, row, row + 1)?.into()));
-        let outputs = run(state, plan, slices.collect::<TractResult<_>>().map_err(fail)?, deadline);
-        let outputs = outputs.map_err(|error| match error {
-            ComputeError::Invalid { column, row: Some(0), message } => {
-                ComputeError::Invalid { column, row: u32::try_from(row).ok(), message }
-            }
-            other => other,
-        })?;
-        gathered.resize(outputs.len(), Vec::new());
-        gathered.iter_mut().zip(outputs).for_each(|(column, output)| column.push(output));
-    }
-    gathered.iter().map(|column| Ok(Tensor::stack_tensors(0, column).map_err(fail)?.into())).collect()
 }

@@ -10,6 +10,7 @@ use tract_onnx::data_resolver::FopenDataResolver;
 use tract_onnx::tensor::{load_tensor, proto_from_reader};
 use tract_onnx::tract_hir::internal::*;
 
+use super::plan::into_typed;
 use super::{ModelLimits, read};
 
 /// Tests of the suite that pass; it never falls.
@@ -66,7 +67,7 @@ fn run(test: &Path) -> TractResult<()> {
         for (place, input) in inputs.iter().enumerate() {
             model.set_input_fact(place, InferenceFact::dt_shape(input.datum_type(), input.shape()))?;
         }
-        let plan = model.into_typed()?.into_optimized()?.into_runnable()?;
+        let plan = into_typed(model)?.into_optimized()?.into_runnable()?;
         let outputs = plan.run(inputs.into_iter().map(Into::into).collect())?;
         ensure!(outputs.len() == expected.len(), "{} outputs for {}", outputs.len(), expected.len());
         for (output, expected) in outputs.iter().zip(&expected) {

@@ -75,7 +75,7 @@ fn settle_one(tensor: &mut TensorProto, files: &BTreeMap<String, Vec<u8>>) -> Re
 
 /// The bytes of a tensor in a file of its own.
 fn external<'a>(tensor: &TensorProto, files: &'a BTreeMap<String, Vec<u8>>) -> Result<&'a [u8], ModelError> {
-    let fault = |problem: &str| ModelError::Corrupt(format!("tensor '{}': {problem}", tensor.name));
+    let fault = |problem: &str| ModelError::Data(format!("tensor '{}': {problem}", tensor.name));
     let number = |key: &str| {
         let value = entry(tensor, key).map(str::parse::<usize>);
         value.transpose().map_err(|_| fault(&format!("the {key} of its data is no number")))
@@ -142,12 +142,12 @@ mod tests {
             &[("location", "/etc/passwd")],
             &[("location", "weights.bin"), ("offset", "9"), ("length", "8")],
             &[("location", "weights.bin"), ("offset", "-1")],
-            // Not as many bytes as the shape asks for.
-            &[("location", "weights.bin")],
             &[],
         ] {
-            assert!(matches!(settle(&mut graph(entries), &files), Err(ModelError::Corrupt(_))), "{entries:?}");
+            assert!(matches!(settle(&mut graph(entries), &files), Err(ModelError::Data(_))), "{entries:?}");
         }
+        let whole = settle(&mut graph(&[("location", "weights.bin")]), &files);
+        assert!(matches!(whole, Err(ModelError::Corrupt(_))), "not as many bytes as the shape asks for");
     }
 
     #[test]

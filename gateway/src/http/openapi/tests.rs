@@ -69,6 +69,7 @@ fn document(fixtures: &[Fixture]) -> Value {
             description: "For a test".into(),
             signature: Signature { inputs: fixture.inputs.clone(), outputs: fixture.outputs.clone() },
             ignored: Vec::new(),
+            tensors: false,
             example: Some(fixture.example.clone()),
             max_rows: 10_000,
             deadline: Duration::from_secs(5),

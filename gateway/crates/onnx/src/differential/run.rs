@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use tract_onnx::tract_hir::internal::*;
 
-use super::super::plan::optimized;
-use super::super::{Model, ModelLimits, Session, columns, read};
+use super::super::columns::{self, Layout};
+use super::super::plan::{into_typed, optimized};
+use super::super::{Model, ModelLimits, Session, read};
 use super::compare::difference;
 use super::file::{Graph, Set};
 
@@ -62,7 +63,7 @@ fn prepare(graph: &Graph) -> Result<Ready, Outcome> {
             let fact = InferenceFact::dt_shape(input.datum_type(), input.shape());
             model.set_input_fact(place, fact).map_err(text)?;
         }
-        let model = model.into_typed().and_then(optimized).map_err(text)?;
+        let model = into_typed(model).and_then(optimized).map_err(text)?;
         model.into_runnable().map_err(text)
     }));
     match loaded {
@@ -76,16 +77,18 @@ impl Ready {
     fn answer(&mut self, set: &Set) -> Result<Vec<Tensor>, Outcome> {
         match self {
             Self::Rows(session) => {
-                let rows = set.inputs[0].shape()[0] as u32;
+                let layout = session.layout();
+                let rows = if layout == Layout::Rows { set.inputs[0].shape()[0] as u32 } else { 1 };
                 let inputs: Vec<TValue> = set.inputs.iter().map(|input| input.clone().into_tvalue()).collect();
                 let failed = |error: &dyn ToString| match error.to_string() {
                     text if text.contains("panicked") => Outcome::Panicked,
                     text => Outcome::Failed(text),
                 };
                 let signature = session.signature().clone();
-                let words = columns::pack(&signature.inputs, rows, &inputs).map_err(|error| failed(&error))?;
+                let words = columns::pack(&signature.inputs, layout, rows, &inputs).map_err(|error| failed(&error))?;
                 let words = session.compute(rows, &words, None).map_err(|error| failed(&error))?;
-                let outputs = columns::unpack(&signature.outputs, rows, &words).map_err(|error| failed(&error))?;
+                let outputs =
+                    columns::unpack(&signature.outputs, layout, rows, &words).map_err(|error| failed(&error))?;
                 Ok(outputs.into_iter().map(TValue::into_tensor).collect())
             }
             Self::Tensors(plan) => {

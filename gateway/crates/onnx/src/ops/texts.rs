@@ -7,9 +7,9 @@ use tract_onnx::tract_hir::tract_core::ops::cast::wire_cast;
 
 use super::attributes::Attributes;
 use super::decimal::{read_float, read_int, write_float};
+use super::equality::equality;
 use super::invalid::invalid;
 use super::kernel::{Kernel, KernelOp, Operator, Spec, wire_kernel};
-use super::stock::stock;
 use super::string_concat::pairs;
 use super::values::{tensor, texts, values};
 
@@ -47,7 +47,7 @@ pub(super) const EQUAL: Operator = Operator {
     domain: "",
     name: "Equal",
     attributes: &["axis", "broadcast"],
-    build: |ctx, node| Ok((expand(Either { stock: Some(stock(ctx, node)?), texts: Arc::new(EqualTexts) }), vec![])),
+    build: |_, _| Ok((expand(Either { stock: Some(equality()), texts: Arc::new(EqualTexts) }), vec![])),
 };
 
 /// One operator for texts, another for the rest.

@@ -1,0 +1,122 @@
+//! A bundle around a plain ONNX file: the graph's own inputs and outputs, invoked by `builtin:predict` alone.
+
+use std::path::Path;
+
+use modelgate_onnx::Mode;
+use sha2::{Digest, Sha256};
+
+use super::{
+    files::{MAX_FILE, read_inside},
+    manifest::FileRef,
+};
+
+/// Characters of a file's name that become the model's.
+const NAME: usize = 64;
+
+/// The version of a plain file where none is given.
+const VERSION: &str = "1";
+
+/// A plain ONNX file and the files beside it that hold its larger tensors.
+#[derive(Clone, Debug)]
+pub struct PlainModel {
+    /// The graph's name in its folder, and its bytes.
+    pub graph: (String, Vec<u8>),
+    /// The same of the files that it names.
+    pub data: Vec<(String, Vec<u8>)>,
+}
+
+impl PlainModel {
+    /// Reads the file and those that it names, which have to lie in its folder.
+    ///
+    /// # Errors
+    /// The file that cannot be read, and why.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let told = |problem: String| format!("{}: {problem}", path.display());
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name.ok_or_else(|| told("expected a file whose name is UTF-8".into()))?;
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let length = std::fs::metadata(path).map_err(|error| told(error.to_string()))?.len();
+        if length > MAX_FILE {
+            return Err(told(format!("is larger than {MAX_FILE} bytes")));
+        }
+        // The file itself may be a link to anywhere: a person named it.
+        let onnx = std::fs::read(path).map_err(|error| told(error.to_string()))?;
+        let read = |name: String| match read_inside(folder, &name) {
+            Ok(bytes) => Ok((name, bytes)),
+            Err(problem) => Err(format!("{name}: {problem}")),
+        };
+        let data = modelgate_onnx::data_files(onnx.clone()).into_iter().map(read).collect::<Result<_, _>>()?;
+        Ok(Self { graph: (name.to_owned(), onnx), data })
+    }
+
+    /// Its manifest. Without a name it is called as its file.
+    pub fn manifest(&self, name: Option<&str>, version: Option<&str>, mode: Mode) -> String {
+        let stem = Path::new(&self.graph.0).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let digest = |(name, bytes): &(String, Vec<u8>)| FileRef {
+            file: name.clone(),
+            sha256: format!("{:x}", Sha256::digest(bytes)),
+        };
+        let data: Vec<_> = self.data.iter().map(digest).collect();
+        let name = name.map_or_else(|| label(stem), str::to_owned);
+        manifest(&name, version.unwrap_or(VERSION), &digest(&self.graph), &data, mode)
+    }
+}
+
+/// The manifest of a plain ONNX file.
+pub fn manifest(name: &str, version: &str, graph: &FileRef, data: &[FileRef], mode: Mode) -> String {
+    // A name may have quotes.
+    let text = |name: &str| toml::Value::from(name);
+    let entry = |file: &FileRef| format!("{{ file = {}, sha256 = \"{}\" }}", text(&file.file), file.sha256);
+    let data = match data {
+        [] => String::new(),
+        files => format!("data = [{}]\n", files.iter().map(entry).collect::<Vec<_>>().join(", ")),
+    };
+    let mode = match mode {
+        Mode::Auto => "",
+        Mode::Tables => "mode = \"tables\"\n",
+        Mode::Tensors => "mode = \"tensors\"\n",
+    };
+    format!(
+        "format = 1\nname = {}\nversion = {}\ndescription = \"An ONNX graph without a bundle\"\n\n[model]\nfile = {}\n\
+         sha256 = \"{}\"\n{mode}{data}\n[[stage]]\nname = \"predict\"\nmodule = \"builtin:predict\"\n",
+        text(name),
+        text(version),
+        text(&graph.file),
+        graph.sha256,
+    )
+}
+
+/// A name of a bundle made of a file's.
+fn label(stem: &str) -> String {
+    let plain = |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '_' | '-');
+    let label: String = stem.chars().take(NAME).map(|char| if plain(char) { char } else { '-' }).collect();
+    if label.is_empty() { "model".to_owned() } else { label }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::Manifest;
+
+    #[test]
+    fn a_manifest_says_what_it_was_given() {
+        let graph = FileRef { file: "a \"b\".onnx".into(), sha256: "0".repeat(64) };
+        let data = [FileRef { file: "w/x.bin".into(), sha256: "1".repeat(64) }];
+        for mode in [Mode::Auto, Mode::Tables, Mode::Tensors] {
+            let text = manifest("m", "2", &graph, &data, mode);
+            let parsed = Manifest::parse(text.as_bytes()).expect("TOML");
+            assert_eq!((parsed.name.as_str(), parsed.version.as_str(), parsed.problems()), ("m", "2", vec![]));
+            assert_eq!(parsed.files(), Ok(vec![graph.clone(), data[0].clone()]));
+        }
+    }
+
+    #[test]
+    fn any_file_has_a_name() {
+        for (stem, name) in [("resnet-18", "resnet-18"), ("a b(1)", "a-b-1-"), ("", "model"), ("über", "-ber")] {
+            assert_eq!(label(stem), name);
+        }
+    }
+}
