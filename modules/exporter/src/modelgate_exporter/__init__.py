@@ -8,6 +8,15 @@ from .compare import Comparison, Exported
 from .errors import CannotExport
 from .export import export
 from .functions import truncate
-from .registry import log_bundle
+from .registry import log_bundle, log_model
 
-__all__ = ["CannotExport", "Comparison", "Exported", "export", "log_bundle", "truncate"]
+__version__ = "0.1.0"
+__all__ = [
+    "CannotExport",
+    "Comparison",
+    "Exported",
+    "export",
+    "log_bundle",
+    "log_model",
+    "truncate",
+]

@@ -21,7 +21,7 @@ from .errors import CannotExport
 from .features import Feature, blocks, plain
 from .frame import datatype, rows, spread
 from .functions import Kind
-from .model import Answers, Model, answers, convert, encodes, in_graph, run
+from .model import Answers, Model, answers, convert, encodes, found, in_graph, run
 from .model import datatypes as model_datatypes
 from .walk import walk
 
@@ -44,6 +44,7 @@ def export(
     limits: Mapping[str, int | str] | None = None,
     tolerance: float = 1e-5,
     overwrite: bool = False,
+    first: int = 1,
 ) -> Exported:
     """Writes the bundle of a fitted pipeline into the folder `out`, and reports what it compared.
 
@@ -53,7 +54,9 @@ def export(
     examples (`examples` of them, evenly spaced, the first row first) and the rows on which the
     export is compared with scikit-learn. `name` is the folder's if left out. `limits` are those of
     modules/BUNDLE.md. `tolerance` is how far an answer may be from scikit-learn's, for single
-    precision. `overwrite` replaces a bundle that is there.
+    precision. `overwrite` replaces a bundle that is there. The `first` rows are golden examples in
+    any case. A search over parameters (`GridSearchCV` and its like) is exported as its best
+    estimator, which is what answers for it.
 
     Raises `CannotExport` if a request could be answered otherwise than by the pipeline.
     """
@@ -75,7 +78,7 @@ def export(
     made = _Made(pipeline, walked, frame, features, datatypes, name, said, tolerance)
     tried = [made.tried(kind) for kind in model_datatypes(estimator)]
     best = _best(tried, tolerance)
-    chosen = _chosen(best.compared.agreed, said, examples)
+    chosen = _chosen(best.compared.agreed, said, examples, first)
 
     files = {
         "model.onnx": best.model.onnx,
@@ -198,7 +201,15 @@ def _datatypes(frame: pd.DataFrame) -> tuple[dict[str, str], dict[str, CannotExp
 
 
 def _steps(pipeline: Any) -> list[tuple[str, Any]]:
-    return list(pipeline.steps) if isinstance(pipeline, Pipeline) else [("", pipeline)]
+    """The steps of a pipeline, of which the last may be a pipeline itself, or a search for one."""
+    pipeline = found(pipeline)
+    if not isinstance(pipeline, Pipeline):
+        return [("", pipeline)]
+    *others, (name, last) = pipeline.steps
+    last = found(last)
+    if isinstance(last, Pipeline):
+        return [*others, *((f"{name} → {inner}", step) for inner, step in _steps(last))]
+    return [*others, (name, last)]
 
 
 def _walk(
@@ -296,7 +307,7 @@ def _matrix(
     rtol, atol = (2.5e-7, 1e-6) if single else (1e-13, 1e-13)
     differ = ~np.isclose(ours, theirs, rtol=rtol, atol=atol, equal_nan=True)
     if differ.any():
-        row, place = (int(found) for found in np.argwhere(differ)[0])
+        row, place = (int(at) for at in np.argwhere(differ)[0])
         column = reference.sources(tabular)[place]
         raise CannotExport(
             f"the export would be wrong on column '{column}': in {what} {row} "
@@ -327,17 +338,21 @@ def _rest(pipeline: Any, walked: int) -> tuple[Any, tuple[str, ...]]:
     return Pipeline(steps), tuple(name for name, _ in steps)
 
 
-def _chosen(agreed: list[int], said: Answers, wanted: int) -> list[int]:
-    """Rows for golden examples: each class in turn, or spread evenly for other estimators."""
+def _chosen(agreed: list[int], said: Answers, wanted: int, first: int = 1) -> list[int]:
+    """Rows for golden examples: the first ones, then each class in turn, or spread evenly for
+    other estimators."""
+    head = [row for row in agreed if row < min(first, wanted)]
+    agreed = [row for row in agreed if row not in head]
+    wanted -= len(head)
     if said.probabilities is None:
-        return [agreed[place] for place in spread(len(agreed), wanted)]
+        return head + [agreed[place] for place in spread(len(agreed), wanted)]
     seen: Counter[Any] = Counter()
     turns = []
     for row in agreed:
         label = answer(said.prediction[row])
         turns.append((seen[label], row))
         seen[label] += 1
-    return [row for _, row in sorted(turns)[:wanted]]
+    return head + [row for _, row in sorted(turns)[:wanted]]
 
 
 def _golden(

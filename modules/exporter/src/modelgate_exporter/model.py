@@ -21,6 +21,7 @@ from sklearn.ensemble import (
     RandomForestRegressor,
 )
 from sklearn.ensemble._gb import BaseGradientBoosting
+from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.tree import BaseDecisionTree
@@ -61,6 +62,18 @@ def in_graph(step: Any) -> bool:
 def encodes(estimator: Any) -> bool:
     """Whether a HistGradientBoosting encodes categorical columns before its trees."""
     return getattr(estimator, "_preprocessor", None) is not None and hasattr(estimator, "_bin_mapper")
+
+
+def found(estimator: Any) -> Any:
+    """The estimator that answers for a search over parameters; any other as it is."""
+    while isinstance(estimator, BaseSearchCV):
+        if not hasattr(estimator, "best_estimator_"):
+            raise CannotExport(
+                f"cannot export {type(estimator).__name__}: it keeps no fitted estimator; "
+                "fit it with refit=True"
+            )
+        estimator = estimator.best_estimator_
+    return estimator
 
 
 def answers(pipeline: Any, frame: Any) -> Answers:
@@ -203,6 +216,8 @@ def _send_missing(graph: onnx.ModelProto, final: Any) -> None:
     trees = final.estimators_ if isinstance(final, FORESTS) else [final]
     if not all(isinstance(tree, BaseDecisionTree) for tree in trees):
         return
+    if not all(hasattr(tree.tree_, "missing_go_to_left") for tree in trees):
+        return  # before scikit-learn 1.3 no tree takes a missing value
     left = [tree.tree_.missing_go_to_left for tree in trees]
     for node in graph.graph.node:
         fields = {field.name: field for field in node.attribute}

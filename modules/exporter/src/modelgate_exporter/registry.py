@@ -5,12 +5,11 @@ import inspect
 import os
 import re
 import shutil
-import tomllib
+import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import onnx
 
 FLAVOR = "modelgate"
 """In `MLmodel`: says where the bundle is. The graph is there too, for the `onnx` flavour."""
@@ -23,6 +22,7 @@ def log_bundle(
     bundle: str | os.PathLike[str],
     registered_model_name: str | None = None,
     *,
+    model: Any = None,
     alias: str | None = None,
     tags: Mapping[str, str] | None = None,
     name: str = "model",
@@ -33,16 +33,20 @@ def log_bundle(
     `bundle` is a folder that `export` wrote. `registered_model_name` is the bundle's own name if
     left out. `alias` is set on the new version last, so a gateway that follows it finds everything.
     A bundle whose files are not those that its manifest names is a `ValueError`, and so is an alias
-    that MLflow would refuse; nothing is published then. `tags` are the version's. What else
-    `mlflow.onnx.save_model` takes goes through `options` (`signature`, `input_example`, ...). A run
-    is started if none is active.
+    that MLflow would refuse; nothing is published then. `tags` are the version's.
+
+    With `model`, the fitted pipeline that the bundle was exported from, the version has MLflow's
+    sklearn flavour of it: `mlflow.sklearn.load_model` and `mlflow.pyfunc.load_model` give the
+    pipeline. Without, they have the bundle's graph, by the onnx flavour. What else
+    `mlflow.sklearn.save_model`, or `mlflow.onnx.save_model`, takes goes through `options`
+    (`signature`, `input_example`, ...). A run is started if none is active.
     """
     folder = Path(bundle)
-    manifest = tomllib.loads((folder / "bundle.toml").read_text())
-    if "model" not in manifest:
+    manifest = read_manifest(folder)
+    if "model" not in manifest and model is None:
         raise ValueError(f"{folder} has no model: there is nothing for MLflow's onnx flavour")
     # Nothing is published of what would be refused: a version that is there cannot be taken back.
-    _check_files(folder, manifest)
+    check_files(folder, manifest)
     if alias is not None:
         _check_alias(alias)
 
@@ -52,9 +56,7 @@ def log_bundle(
     registered = registered_model_name or manifest["name"]
 
     here = (
-        {"name": name, "artifact_path": None}
-        if _takes_name(Model.log)
-        else {"artifact_path": name}
+        {"name": name, "artifact_path": None} if _takes_name(Model.log) else {"artifact_path": name}
     )
     logged = Model.log(
         **here,
@@ -62,6 +64,7 @@ def log_bundle(
         registered_model_name=registered,
         bundle=folder,
         manifest=manifest,
+        fitted=model,
         **options,
     )
     client = mlflow.MlflowClient()
@@ -73,8 +76,66 @@ def log_bundle(
     return version
 
 
-def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Raises `ValueError` unless the files that the manifest names are there, as it says."""
+def log_model(
+    pipeline: Any,
+    sample_frame: Any,
+    registered_model_name: str,
+    *,
+    alias: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    name: str = "model",
+    limits: Mapping[str, int | str] | None = None,
+    description: str | None = None,
+    tolerance: float = 1e-5,
+    **options: Any,
+) -> str:
+    """Exports a fitted pipeline, logs it with its bundle, registers it, and returns the version.
+
+    `sample_frame` is what `export` takes; its first rows are the input example, and the signature
+    is that of the pipeline's answers to it, unless `options` has others. Raises `CannotExport`,
+    with nothing logged, if the pipeline cannot be served exactly.
+    """
+    from mlflow.models import infer_signature
+
+    from .converted import label
+    from .export import export
+
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = export(
+            pipeline,
+            sample_frame,
+            Path(folder) / "bundle",
+            name=label(registered_model_name),
+            limits=limits,
+            description=description,
+            tolerance=tolerance,
+        )
+        head = sample_frame[:5]
+        if "signature" not in options:
+            options["signature"] = infer_signature(head, pipeline.predict(head))
+        options.setdefault("input_example", head)
+        return log_bundle(
+            bundle,
+            registered_model_name,
+            model=pipeline,
+            alias=alias,
+            tags=tags,
+            name=name,
+            **options,
+        )
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """A bundle's manifest."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    return tomllib.loads((folder / "bundle.toml").read_text())
+
+
+def check_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """The files that the manifest names. Raises `ValueError` unless all are there, as it says."""
     model, golden = manifest["model"], manifest.get("golden")
     files = [(entry["file"], entry["sha256"]) for entry in (model, *model.get("data", ()))]
     if golden is not None:
@@ -90,12 +151,12 @@ def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
             raise ValueError(f"{file}: is not inside the bundle {folder}")
         if not path.is_file():
             raise ValueError(f"{file}: the manifest names it, and {folder} has no such file")
-        with path.open("rb") as opened:
-            actual = hashlib.file_digest(opened, "sha256").hexdigest()
+        actual = hashlib.sha256(path.read_bytes()).hexdigest()
         if actual != expected:
             raise ValueError(
                 f"{file}: wrong digest: the manifest says sha256 {expected}, the file has {actual}"
             )
+    return [file for file, _ in files]
 
 
 def _check_alias(alias: str) -> None:
@@ -112,21 +173,34 @@ def _takes_name(log: Any) -> bool:
 
 
 class _Flavor:
-    """What `Model.log` calls: the `onnx` flavour, whose graph is the bundle's own."""
+    """What `Model.log` calls: the fitted pipeline's `sklearn` flavour beside the bundle, or the `onnx`
+    flavour, whose graph is the bundle's own."""
 
     @staticmethod
     def save_model(
         path: str,
         bundle: Path,
         manifest: Mapping[str, Any],
+        fitted: Any = None,
         mlflow_model: Any = None,
         **options: Any,
     ) -> None:
-        import mlflow.onnx
         from mlflow.models import Model
 
         model = Model() if mlflow_model is None else mlflow_model
-        version, file = Path(path), manifest["model"]["file"]
+        version = Path(path)
+        if fitted is not None:
+            import mlflow.sklearn
+
+            mlflow.sklearn.save_model(fitted, path, mlflow_model=model, **options)
+            shutil.copytree(bundle, version / FOLDER)
+            model.add_flavor(FLAVOR, bundle=FOLDER, bundle_name=manifest["name"])
+            model.save(str(version / "MLmodel"))
+            return
+        import mlflow.onnx
+        import onnx
+
+        file = manifest["model"]["file"]
         graph = onnx.load(bundle / file)
         mlflow.onnx.save_model(graph, path, mlflow_model=model, **options)
         # One copy of the graph: the flavours point into the bundle. Larger tensors may have been
