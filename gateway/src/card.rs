@@ -15,6 +15,8 @@ pub struct Card {
     pub version: String,
     /// Whether it answers without being loaded first.
     pub resident: bool,
+    /// Why no request can have it, where that is so.
+    pub reason: Option<String>,
     /// The rest; `None` until it was resident once.
     pub known: Option<Known>,
 }
@@ -63,16 +65,18 @@ impl Card {
             name: generation.name.clone(),
             version: generation.version.clone(),
             resident: true,
+            reason: None,
             known: Some(Known::of(generation)),
         }
     }
 
     /// Of one that is not.
-    pub fn idle(name: &str, version: &str, known: Option<&Arc<Known>>) -> Self {
+    pub fn idle(name: &str, version: &str, reason: Option<String>, known: Option<&Arc<Known>>) -> Self {
         Self {
             name: name.to_owned(),
             version: version.to_owned(),
             resident: false,
+            reason,
             known: known.map(|known| known.as_ref().clone()),
         }
     }

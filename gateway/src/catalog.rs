@@ -231,7 +231,11 @@ impl Catalog {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         let card = |(name, entry): (&String, &Entry)| match (entry.generations.first(), &entry.idle) {
             (Some(generation), _) => Some(Card::resident(generation)),
-            (None, Some((version, known))) => Some(Card::idle(name, version, known.as_ref())),
+            (None, Some((version, known))) => {
+                let mut of = entry.versions.iter().filter(|status| status.version == *version);
+                let status = of.next().filter(|status| status.state == State::Unavailable && !status.in_reach);
+                Some(Card::idle(name, version, status.map(|status| status.reason.clone()), known.as_ref()))
+            }
             (None, None) => None,
         };
         live.models.iter().filter_map(card).collect()

@@ -46,6 +46,14 @@ pub enum Error {
     /// A model that is known, but cannot be loaded, or not in time.
     #[error("model '{0}' cannot be served now; POST /v2/repository/index tells why")]
     Unavailable(String),
+    /// A model whose source has nothing to serve for it yet.
+    #[error("model '{model}' cannot be served yet: {reason}")]
+    Unservable {
+        /// Its name, as the source has it.
+        model: String,
+        /// The source's words: why, and what to do.
+        reason: String,
+    },
     /// Something asked for by hand that makes no sense now.
     #[error("{0}")]
     Refused(String),
@@ -126,7 +134,9 @@ impl Error {
             }
             Self::BodyTooLarge(_) | Self::TooLarge(_) | Self::TooManyRows(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SlowBody(_) => StatusCode::REQUEST_TIMEOUT,
-            Self::Overloaded | Self::NotReady | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded | Self::NotReady | Self::Unavailable(_) | Self::Unservable { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Deadline(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Trapped(_) | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -135,7 +145,7 @@ impl Error {
     /// How a request that ends so is counted.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Overloaded | Self::NotReady | Self::Unavailable(_) => Outcome::Shed,
+            Self::Overloaded | Self::NotReady | Self::Unavailable(_) | Self::Unservable { .. } => Outcome::Shed,
             Self::Deadline(_) => Outcome::Deadline,
             Self::Trapped(_) | Self::Internal => Outcome::Failed,
             _ => Outcome::Invalid,

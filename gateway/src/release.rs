@@ -31,6 +31,11 @@ pub enum Content {
         /// Where the source has its files.
         at: String,
     },
+    /// Nothing that can be served: a source wants this version, and it has to be converted first, or mended.
+    Unservable {
+        /// For people: why, and what to do.
+        reason: String,
+    },
     /// An ONNX file in a source, without a bundle around it.
     Onnx {
         /// Where the source has it.

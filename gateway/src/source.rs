@@ -4,6 +4,7 @@
 //! are fetched later, and only those that the local cache has not.
 
 mod artifacts;
+mod converted;
 mod dir;
 mod error;
 mod listing;
@@ -22,8 +23,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use self::{dir::DirSource, mlflow::MlflowSource, s3::S3Source};
 pub use self::{
+    converted::Converted,
     error::{Kind, SourceError},
     listing::Listing,
     push::push,
@@ -31,6 +32,7 @@ pub use self::{
     spec::{Environment, Spec},
     tls::http_client,
 };
+use self::{dir::DirSource, mlflow::MlflowSource, s3::S3Source};
 use crate::{bundle::FileRef, store::Incoming};
 
 /// One look at a source may take no longer.

@@ -147,7 +147,7 @@ impl Store {
                     is_good: *is_good,
                     instead_of: instead_of.clone(),
                 }),
-                Content::Folder(_) | Content::Demo | Content::Onnx { .. } => None,
+                Content::Folder(_) | Content::Demo | Content::Onnx { .. } | Content::Unservable { .. } => None,
             })
             .collect();
         let temporary = beside(&self.folder.join("sources"));

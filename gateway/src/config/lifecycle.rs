@@ -7,7 +7,7 @@ use anyhow::Context;
 use crate::{
     config::aws_profile::profile,
     release::VersionPolicy,
-    source::{Environment, Spec},
+    source::{Converted, Environment, Spec},
     swap::Gate,
     trust::Trust,
 };
@@ -88,6 +88,7 @@ fn environment_from(variable: &dyn Fn(&str) -> Option<String>) -> anyhow::Result
         username: secret("MLFLOW_TRACKING_USERNAME")?,
         password: secret("MLFLOW_TRACKING_PASSWORD")?,
         token: secret("MLFLOW_TRACKING_TOKEN")?,
+        converted: first(&["MODELGATE_CONVERTED"]).map(|text| Converted::parse(&text)).transpose()?,
     })
 }
 

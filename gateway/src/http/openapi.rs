@@ -24,6 +24,7 @@ pub fn document(cards: &[Card], default: Option<&str>, ignores_extra: bool) -> V
             is_default: default == Some(card.name.as_str()),
             is_resident: card.resident,
             ignores_extra,
+            reason: card.reason.as_deref(),
             known: card.known.as_ref(),
         })
         .collect();

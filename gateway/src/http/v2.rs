@@ -53,9 +53,14 @@ async fn metadata(State(app): State<App>, target: Target) -> Result<Response, Er
 /// 200 while requests for the model should be sent here, also where the first one loads it, else 503. An unknown model is
 /// an error.
 async fn ready(State(app): State<App>, target: Target) -> Result<Response, Error> {
-    let ready = app.status(&target.model, target.version.as_deref())?.in_reach && app.is_ready();
+    let known = app.status(&target.model, target.version.as_deref())?;
+    let ready = known.in_reach && app.is_ready();
+    let mut answer = json!({ "name": target.model, "ready": ready });
+    if !ready && !known.reason.is_empty() {
+        answer["reason"] = known.reason.into();
+    }
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    Ok(json_response(status, json!({ "name": target.model, "ready": ready }).to_string().into_bytes()))
+    Ok(json_response(status, answer.to_string().into_bytes()))
 }
 
 async fn config(State(app): State<App>, target: Target) -> Result<Response, Error> {

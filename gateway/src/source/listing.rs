@@ -79,7 +79,7 @@ impl Listing {
     pub fn without_doubles(mut self) -> Self {
         let at = |release: &Release| match &release.content {
             Content::Bundle { at, .. } | Content::Onnx { at } => at.clone(),
-            Content::Folder(_) | Content::Demo => String::new(),
+            Content::Folder(_) | Content::Demo | Content::Unservable { .. } => String::new(),
         };
         self.releases.sort_by_cached_key(|release| (release.model.clone(), release.version.clone(), at(release)));
         let mut last: Option<(String, String)> = None;

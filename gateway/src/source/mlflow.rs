@@ -1,7 +1,7 @@
 //! A model of the MLflow registry: the version that an alias, a stage, a number or `latest` names.
 //!
 //! The version's files are a bundle (under `bundle/`, where `log_bundle` of the exporter puts it), or an ONNX flavour
-//! alone, which is served as it is.
+//! alone, which is served as it is. Of any other version the bundle is served that the converter made of it.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -20,6 +20,7 @@ use crate::{
     release::{Content, Release, by_version},
     source::{
         artifacts::{Artifacts, Folder, answered, bounded},
+        converted::{self, Converted},
         error::{Kind, SourceError},
         listing::Listing,
         mlmodel::onnx_path,
@@ -50,9 +51,20 @@ pub(super) struct MlflowSource {
     artifacts: Artifacts,
     model: String,
     version: VersionRef,
+    converted: Converted,
     place: usize,
-    /// The version last seen with where it is, and what it is.
-    seen: Mutex<Option<(String, String, Release)>>,
+    seen: Mutex<Option<Seen>>,
+}
+
+/// The version last seen.
+#[derive(Clone)]
+struct Seen {
+    version: String,
+    /// Where its files are.
+    uri: String,
+    release: Release,
+    /// Of a converted one: where its record is, and the record's digest.
+    record: Option<(Folder, [u8; 32])>,
 }
 
 #[cfg_attr(test, derive(Debug, PartialEq, Eq))]
@@ -147,6 +159,7 @@ impl MlflowSource {
             artifacts: Artifacts { s3 },
             model: at.model,
             version: at.version,
+            converted: at.converted.or_else(|| environment.converted.clone()).unwrap_or_default(),
             place,
             seen: Mutex::default(),
         })
@@ -213,19 +226,36 @@ impl MlflowSource {
         let query = [("name", self.model.as_str()), ("version", version.as_str())];
         let found: DownloadUri = self.ask("model-versions/get-download-uri", &query).await?;
         let known = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let release = match known {
-            Some((seen, uri, release)) if seen == version && uri == found.artifact_uri => release,
+        let known = known.filter(|seen| seen.version == version && seen.uri == found.artifact_uri);
+        if let Some(seen) = known
+            && self.is_as_it_was(&seen).await
+        {
+            return Ok(Listing { releases: vec![seen.release], ..Listing::default() });
+        }
+        let (release, record) = self.release(&version, &found.artifact_uri).await?;
+        let problems = match &release.content {
+            // The converter may have done its work by the next look.
+            Content::Unservable { reason } => vec![reason.clone()],
             _ => {
-                let release = self.release(&version, &found.artifact_uri).await?;
-                let seen = Some((version, found.artifact_uri, release.clone()));
-                *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
-                release
+                let seen = Seen { version, uri: found.artifact_uri, release: release.clone(), record };
+                *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+                Vec::new()
             }
         };
-        Ok(Listing { releases: vec![release], ..Listing::default() })
+        Ok(Listing { releases: vec![release], problems, ..Listing::default() })
     }
 
-    async fn release(&self, version: &str, uri: &str) -> Result<Release, SourceError> {
+    /// Whether nobody converted it again. A record that cannot be read now tells nothing.
+    async fn is_as_it_was(&self, seen: &Seen) -> bool {
+        let Some((folder, digest)) = &seen.record else { return true };
+        match self.read_if_there(folder, converted::RECORD).await {
+            Ok(Some(record)) => Sha256::digest(&record)[..] == digest[..],
+            Ok(None) | Err(_) => true,
+        }
+    }
+
+    /// The version as a release, and where its record is if it was converted.
+    async fn release(&self, version: &str, uri: &str) -> Result<(Release, Option<(Folder, [u8; 32])>), SourceError> {
         let folder = Folder::parse(uri)?;
         let release = |id: String, content| Release {
             // Exactly as the registry has it, so that no two become one.
@@ -238,7 +268,7 @@ impl MlflowSource {
         for place in BUNDLES {
             // The proxy answers a file that is not there like a store that is down, so it is asked what there is.
             if let Folder::Proxy { path } = &folder.join(place)
-                && !self.has_manifest(path.trim_end_matches('/')).await?
+                && !self.has(path.trim_end_matches('/'), MANIFEST).await?
             {
                 continue;
             }
@@ -255,22 +285,67 @@ impl MlflowSource {
             let at =
                 if place.is_empty() { folder.address() } else { folder.join(place.trim_end_matches('/')).address() };
             let id = format!("{:x}", Sha256::digest([&bytes[..], version.as_bytes()].concat()));
-            return Ok(release(id, Content::Bundle { manifest: bytes.into(), at }));
+            return Ok((release(id, Content::Bundle { manifest: bytes.into(), at }), None));
         }
         let mlmodel = self.read(&folder.join("MLmodel")).await?;
-        let path = onnx_path(&String::from_utf8_lossy(&mlmodel)).filter(|path| is_inside(path)).ok_or_else(|| {
-            SourceError::new(Kind::Missing, format!("version {version} has neither a bundle nor an ONNX flavour"))
-        })?;
-        // What is at this address does not change: a version's files are written once.
-        let id = format!("{:x}", Sha256::digest(format!("{uri} {version}")));
-        Ok(release(id, Content::Onnx { at: folder.join(&path).address() }))
+        if let Some(path) = onnx_path(&String::from_utf8_lossy(&mlmodel)).filter(|path| is_inside(path)) {
+            // What is at this address does not change: a version's files are written once.
+            let id = format!("{:x}", Sha256::digest(format!("{uri} {version}")));
+            return Ok((release(id, Content::Onnx { at: folder.join(&path).address() }), None));
+        }
+        let (content, record) = self.converted(version, &folder, &mlmodel).await?;
+        let id = match &content {
+            Content::Bundle { manifest, .. } => Sha256::digest([&manifest[..], version.as_bytes()].concat()),
+            _ => Sha256::digest(format!("{uri} {version} {content:?}")),
+        };
+        Ok((release(format!("{id:x}"), content), record))
     }
 
-    /// Whether the artifact proxy has a manifest in this folder.
-    async fn has_manifest(&self, folder: &str) -> Result<bool, SourceError> {
+    /// The bundle that the converter made of a version, or why there is none.
+    async fn converted(
+        &self,
+        version: &str,
+        artifacts: &Folder,
+        mlmodel: &[u8],
+    ) -> Result<(Content, Option<(Folder, [u8; 32])>), SourceError> {
+        let (mut stale, mut state) = (None, None);
+        if let Some(folder) = self.converted.folder(artifacts, &self.model, version, mlmodel) {
+            if let Some(record) = self.read_if_there(&folder, converted::RECORD).await? {
+                match converted::manifest(&record, &self.model, version, mlmodel) {
+                    Ok((manifest, digest)) => {
+                        let at = folder.join(&digest).address();
+                        let record = Some((folder, Sha256::digest(&record).into()));
+                        return Ok((Content::Bundle { manifest: manifest.into(), at }, record));
+                    }
+                    Err(problem) => stale = Some(problem),
+                }
+            }
+            state = self.read_if_there(&folder, converted::STATE).await?;
+        }
+        let reason = converted::reason(&self.model, version, mlmodel, state.as_deref(), stale.as_deref());
+        Ok((Content::Unservable { reason }, None))
+    }
+
+    /// Whether the artifact proxy has this file in this folder.
+    async fn has(&self, folder: &str, file: &str) -> Result<bool, SourceError> {
         let url = self.url("api/2.0/mlflow-artifacts/artifacts");
         let listed: ArtifactList = parsed(self.signed(self.client.get(url).query(&[("path", folder)]))).await?;
-        Ok(listed.files.iter().any(|file| file.path.rsplit('/').next() == Some(MANIFEST)))
+        Ok(listed.files.iter().any(|found| found.path.rsplit('/').next() == Some(file)))
+    }
+
+    /// A small file that need not be there. Whoever may not list a bucket is denied what is not there.
+    async fn read_if_there(&self, folder: &Folder, file: &str) -> Result<Option<Vec<u8>>, SourceError> {
+        // The proxy answers a file that is not there like a store that is down, so it is asked what there is.
+        if let Folder::Proxy { path } = folder
+            && !self.has(path, file).await?
+        {
+            return Ok(None);
+        }
+        match self.read(&folder.join(file)).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if matches!(error.kind, Kind::Missing | Kind::Denied) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn read(&self, at: &Folder) -> Result<Vec<u8>, SourceError> {

@@ -6,6 +6,8 @@ use anyhow::{Context, ensure};
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
 
+use crate::source::converted::Converted;
+
 /// A source as the configuration names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
@@ -63,6 +65,8 @@ pub(super) struct ModelPlace {
     pub(super) tracking: Option<String>,
     /// How its artifacts are reached where they are in S3; the bucket comes with each version.
     pub(super) artifacts: S3Place,
+    /// Where bundles are that were made of its versions, if it is said here.
+    pub(super) converted: Option<Converted>,
 }
 
 /// Which version of it.
@@ -97,6 +101,8 @@ pub struct Environment {
     pub password: Option<String>,
     /// `MLFLOW_TRACKING_TOKEN`.
     pub token: Option<String>,
+    /// `MODELGATE_CONVERTED`: where the converter puts its bundles.
+    pub converted: Option<Converted>,
 }
 
 impl fmt::Debug for Environment {
@@ -194,7 +200,7 @@ impl Spec {
             }));
         }
         if let Some(rest) = self.address.strip_prefix("models:/") {
-            self.known(&["tracking", "endpoint", "region", "anonymous"])?;
+            self.known(&["tracking", "converted", "endpoint", "region", "anonymous"])?;
             let expected = || {
                 format!(
                     "source {}: expected models:/name@alias, /name/3, /name/latest or /name/Stage, got {}",
@@ -222,6 +228,7 @@ impl Spec {
                 version,
                 tracking: self.option("tracking"),
                 artifacts: self.s3_options(),
+                converted: self.option("converted").map(|text| Converted::parse(&text)).transpose()?,
             }));
         }
         ensure!(

@@ -14,7 +14,7 @@ use crate::{
     catalog::{Canary, Entry, State, Status},
     error::Error,
     generation::Generation,
-    release::{Release, by_version},
+    release::{Content, Release, by_version},
     source::Clash,
     swap::{prepare::Until, room::Need, trial::Trial},
 };
@@ -113,9 +113,14 @@ pub(super) enum SlotState {
 
 impl Slot {
     pub(super) fn new(release: Release) -> Self {
+        let state = match &release.content {
+            // No job would tell more. The source offers another release once there is something to serve.
+            Content::Unservable { reason } => SlotState::Failed { reason: reason.clone(), retry_at: None },
+            _ => SlotState::Idle,
+        };
         Self {
             release,
-            state: SlotState::Idle,
+            state,
             waiters: Vec::new(),
             note: String::new(),
             fetched: false,
@@ -142,6 +147,14 @@ impl Slot {
     /// Whether it is being loaded, not only fetched or waiting for its turn.
     pub(super) fn is_loading(&self) -> bool {
         matches!(self.state, SlotState::Busy { need, .. } if need != Need::default())
+    }
+
+    /// Why its source has nothing to serve for it, where that is so.
+    pub(super) fn unservable(&self) -> Option<&str> {
+        match &self.release.content {
+            Content::Unservable { reason } => Some(reason),
+            _ => None,
+        }
     }
 
     pub(super) fn is_hopeless(&self) -> bool {

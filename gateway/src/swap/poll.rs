@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     metrics::{Metrics, lifecycle::count},
     release::{Content, Release, VersionPolicy},
-    source::{Listing, Report, Reports, Source, unix_now},
+    source::{Kind, Listing, Report, Reports, Source, unix_now},
     store::{Remembered, Store},
 };
 
@@ -129,8 +129,10 @@ impl Poll {
             {
                 return;
             }
+            // A registry that answers that there is no such version yet is well, and is to be asked soon: it may come.
+            let failures = if report.state == Kind::Missing.label() { 0 } else { report.failures };
             changed = tokio::select! {
-                () = sleep(self.pause(report.failures)) => false,
+                () = sleep(self.pause(failures)) => false,
                 () = self.source.changed() => {
                     sleep(SETTLE).await;
                     true

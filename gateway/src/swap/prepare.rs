@@ -270,6 +270,9 @@ impl Preparer {
         let Some(fetches) = self.fetches.get(release.source) else { return Ok(release) };
         let _turn = match &release.content {
             Content::Folder(_) | Content::Demo => return Ok(release),
+            Content::Unservable { reason } => {
+                return Err(Failure { reason: reason.clone(), transient: false });
+            }
             Content::Bundle { .. } | Content::Onnx { .. } => fetches.acquire().await.ok(),
         };
         let start = Instant::now();
@@ -376,6 +379,7 @@ impl Preparer {
             Content::Folder(folder) => Bundle::read(folder)?,
             Content::Demo => Bundle::demo()?,
             Content::Onnx { .. } => return Err(unverified("it was not fetched".into())),
+            Content::Unservable { reason } => return Err(unverified(reason.clone())),
             Content::Bundle { manifest, .. } => {
                 let read = |sha256: &str| match &self.store {
                     Some(store) => store.read(sha256),

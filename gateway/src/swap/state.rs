@@ -277,7 +277,9 @@ impl Supervisor {
             .models
             .values()
             .any(|model| !model.serving.is_empty() || !model.resident && model.slots.values().any(|slot| slot.fetched));
-        if answers && !self.models.values().any(on_its_way) {
+        // A model that its source has nothing to serve for is told in its own answers; the server is as ready as it can be.
+        let is_told = self.models.values().any(|model| model.slots.values().any(|slot| slot.unservable().is_some()));
+        if (answers || is_told) && !self.models.values().any(on_its_way) {
             self.settings.settled.store(true, Ordering::Release);
         }
     }

@@ -239,7 +239,7 @@ impl Supervisor {
         let slots = self.models.values().flat_map(|model| model.slots.values());
         let used = slots.filter_map(|slot| match &slot.release.content {
             Content::Bundle { manifest, .. } => Manifest::parse(manifest).and_then(|manifest| manifest.files()).ok(),
-            Content::Folder(_) | Content::Demo | Content::Onnx { .. } => None,
+            Content::Folder(_) | Content::Demo | Content::Onnx { .. } | Content::Unservable { .. } => None,
         });
         store.retain(&used.flatten().map(|file| file.sha256).collect());
     }

@@ -81,7 +81,11 @@ impl Supervisor {
                 slot.waiters.push(waiter);
             }
             SlotState::Failed { retry_at, .. } if retry_at.is_none_or(|at| at > now) => {
-                waiter.answer(Err(Error::unavailable(name)));
+                let error = slot.unservable().map_or_else(
+                    || Error::unavailable(name),
+                    |reason| Error::Unservable { model: name.to_owned(), reason: reason.to_owned() },
+                );
+                waiter.answer(Err(error));
             }
             SlotState::Idle | SlotState::Failed { .. } => {
                 slot.waiters.push(waiter);
@@ -101,7 +105,7 @@ impl Supervisor {
                 model.resident = true;
                 for slot in model.slots.values_mut() {
                     slot.evicted = false;
-                    if matches!(slot.state, SlotState::Failed { .. }) {
+                    if matches!(slot.state, SlotState::Failed { .. }) && slot.unservable().is_none() {
                         if let Some(store) = &self.preparer.store {
                             store.attempts.forget(&slot.release.id);
                         }

@@ -30,6 +30,8 @@ pub(super) struct ModelDoc<'a> {
     pub(super) is_resident: bool,
     /// Whether fields that it does not take are passed over.
     pub(super) ignores_extra: bool,
+    /// Why no request can have it, where that is so.
+    pub(super) reason: Option<&'a str>,
     /// `None` until it was resident once.
     pub(super) known: Option<&'a Known>,
 }
@@ -108,6 +110,7 @@ impl<'a> ModelDoc<'a> {
             "description": self.description(),
             "default": self.is_default,
             "resident": self.is_resident,
+            "reason": self.reason,
             "known": self.known.is_some(),
             "inputs": names(self.inputs()),
             "outputs": names(self.outputs()),

@@ -86,6 +86,7 @@ fn document(fixtures: &[Fixture]) -> Value {
             is_default: place == 0,
             is_resident: true,
             ignores_extra: false,
+            reason: None,
             known: Some(known),
         })
         .collect();
@@ -185,6 +186,7 @@ fn a_model_that_was_never_resident_takes_any_row_that_names_it() {
         is_default,
         is_resident: false,
         ignores_extra: false,
+        reason: None,
         known: None,
     };
     let document = describe(&[unseen("first", true), unseen("second", false)]);
