@@ -5,6 +5,7 @@
 #   MODELGATE_REPLICAS  how many of it (at first 6)
 #   MODELGATE_CONFIG_FILE  its configuration (at first deploy/gateway.toml)
 #   STACK_FILES         further stack files, separated by spaces; later ones win
+#   CONVERTER_REPLICAS  converters of what the registry gets (1)
 #   LOCUST_WORKERS      load generators (none)
 #   OVERLAY_ENCRYPTED   `no` where the kernel has no ESP and the nodes have a network of their own (yes)
 #   ADVERTISE_ADDR      this node's address, for a Swarm that is yet to be made and that others are to join (loopback)
@@ -23,7 +24,7 @@ current() { docker service inspect "$gateway" --format "$1" 2>/dev/null || true;
 export MODELGATE_IMAGE="${MODELGATE_IMAGE:-modelgate:latest}" MODELGATE_REPLICAS="${MODELGATE_REPLICAS:-6}"
 export MODELGATE_CONFIG_FILE="${MODELGATE_CONFIG_FILE:-./gateway.toml}"
 [ -r "$MODELGATE_CONFIG_FILE" ] || fail "the gateway's configuration $MODELGATE_CONFIG_FILE cannot be read (relative to deploy/)"
-export MLFLOW_IMAGE="${MLFLOW_IMAGE:-modelgate-mlflow:3.17.2}"
+export MLFLOW_IMAGE="${MLFLOW_IMAGE:-modelgate-mlflow:3.17.2}" CONVERTER_IMAGE="${CONVERTER_IMAGE:-modelgate-converter:0.1.0}"
 export LOCUST_WORKERS="${LOCUST_WORKERS:-0}"
 [ "$LOCUST_WORKERS" = 0 ] || export LOCUST_MASTERS=1
 started=$(date +%s)
@@ -72,6 +73,10 @@ has_image "$MODELGATE_IMAGE" || docker pull -q "$MODELGATE_IMAGE" >/dev/null 2>&
 if ! has_image "$MLFLOW_IMAGE" && [ "$MLFLOW_IMAGE" = modelgate-mlflow:3.17.2 ]; then
     say "building the image $MLFLOW_IMAGE"
     docker build -q --tag "$MLFLOW_IMAGE" mlflow >/dev/null
+fi
+if [ "${CONVERTER_REPLICAS:-1}" != 0 ] && [ "$CONVERTER_IMAGE" = modelgate-converter:0.1.0 ] && ! has_image "$CONVERTER_IMAGE"; then
+    say "building the image $CONVERTER_IMAGE"
+    docker build -q --tag "$CONVERTER_IMAGE" --file converter/Dockerfile ../modules/exporter >/dev/null
 fi
 # The others, so that waiting below is for the services and not for the network. Other nodes fetch what they need.
 others=$(sed -n 's/^ *image: \${\(HAPROXY\|MINIO\|PROMETHEUS\|GRAFANA\)_IMAGE:-\(.*\)}$/\1 \2/p' stack.yaml)

@@ -85,6 +85,13 @@ def around():
             "build", "--quiet", "--network", "host", "--build-arg", f"BASE={PYTHON}",
             "--tag", names["MLFLOW_IMAGE"], str(ROOT / "deploy/mlflow"), timeout=1800,
         )
+    # With the exporter of this checkout, whatever was built before.
+    names["CONVERTER_IMAGE"] = "modelgate-test/converter"
+    say("building deploy/converter")
+    docker(
+        "build", "--quiet", "--network", "host", "--build-arg", f"BASE={PYTHON}", "--tag", names["CONVERTER_IMAGE"],
+        "--file", str(ROOT / "deploy/converter/Dockerfile"), str(ROOT / "modules/exporter"), timeout=1800,
+    )
     return names
 
 

@@ -104,6 +104,6 @@ class Load:
         length = int(head.split("content-length:")[1].split("\r\n")[0])
         body = await reader.readexactly(length)
         status = head.split(" ", 2)[1]
-        if status != "200" or json.loads(body) != self.answer:
+        if status != "200" or (self.answer is not None and json.loads(body) != self.answer):
             raise ValueError(f"{status} {body[:200]!r}")
         return "connection: close" not in head

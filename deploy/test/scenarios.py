@@ -283,6 +283,61 @@ def swaps(image, **_):
     return f"{took:.0f} s from the push to all replicas (looking every 5 s, scraped every 5 s); {unharmed(load)}"
 
 
+def train(variables, seed):
+    """The training step of those who use the registry, in a container of the network. Gives the version, rows and answers."""
+    said = docker(
+        "run", "--rm", "--interactive", "--network", "internal_net", "--volume", f"{ROOT}/gateway/tests/py/registry.py:/registry.py:ro",
+        "--env", "MLFLOW_TRACKING_URI=http://mlflow:5000", "--env", "MLFLOW_S3_ENDPOINT_URL=http://minio:9000",
+        "--env", "AWS_ACCESS_KEY_ID=test", "--env", "AWS_SECRET_ACCESS_KEY=test", "--env", "GIT_PYTHON_REFRESH=quiet",
+        "--entrypoint", "/bin/sh", variables["MLFLOW_IMAGE"], "-c",
+        f"echo 'search modelo_covertype_vf --seed {seed} --stage Production --experiment e' | python3 /registry.py"
+        " | sed -n 's/^= //p' | { read -r version file; echo $version; cat $file; }",
+        timeout=300,
+    )
+    version, known = said.split("\n", 1)
+    return version, json.loads(known)
+
+
+def training(variables, **_):
+    """What the training step registers is served with nothing run between, and the next day's version replaces it: no request fails"""
+    changed = WORK / "training.toml"
+    text = (ROOT / "deploy/gateway.toml").read_text()
+    wanted = 'source = ["s3://models/bundles"'
+    if wanted not in text:
+        raise Failed(f"deploy/gateway.toml has no {wanted}")
+    changed.write_text(text.replace(wanted, wanted + ', "models:/modelo_covertype_vf/production"'))
+    version, first = train(variables, 1)
+    begun = time.monotonic()
+    script("up.sh", **{**variables, "MODELGATE_CONFIG_FILE": changed})
+
+    def row(known):
+        return json.dumps({**known["rows"][0], "model": "modelo_covertype_vf"}).encode()
+
+    def right(known):
+        rows = [{**row, "model": "modelo_covertype_vf"} for row in known["rows"][:50]]
+        return all(
+            json.loads(fetch(EDGE, "/predict", json.dumps(row).encode())) == {"prediction": said}
+            for row, said in zip(rows, known["said"])
+        )
+
+    until("the first version answers", lambda: quietly(lambda: right(first)), 120, every=1)
+    took = time.monotonic() - begun
+    with Load(EDGE, body=row(first), answer=None) as load:
+        version, second = train(variables, 2)
+        begun = time.monotonic()
+        live = f'count(modelgate_generation_info{{model="modelo_covertype_vf",version="{version}"}})'
+        until(f"version {version} is live on all replicas", lambda: values(live) == [str(len(tasks()))], 120)
+        swapped = time.monotonic() - begun
+        time.sleep(2)
+    if not right(second):
+        raise Failed("the second version is live, and does not answer as its pipeline")
+    held = ask("modelgate_converter_confined")
+    told = ", ".join(f"{series['metric']['by']} {series['value'][1]}" for series in held)
+    # What comes after has the configuration as it was.
+    script("up.sh", **{**variables, "MODELGATE_CONFIG_FILE": ROOT / "deploy/gateway.toml"})
+    return f"{took:.0f} s to the first version with the gateway's update, {swapped:.0f} s to the next; {unharmed(load)}; confined by: {told}"
+
+
 def stays_up_alone(**_):
     """S3 and the registry stop: requests are answered, and a replica that restarts serves what it had"""
     with Load(EDGE, body=IRIS, answer=IRIS_ANSWER) as load:
@@ -411,7 +466,7 @@ def several_nodes(image, variables, **_):
 
 ALL = [
     small_and_harmless, starts_soon, publishes, comes_up, scales, survives_a_kill, reconfigures, rolls_forward, rolls_back,
-    swaps, stays_up_alone, is_watched, goes_down, composes, several_nodes,
+    swaps, training, stays_up_alone, is_watched, goes_down, composes, several_nodes,
 ]
 # Only where they are named: they take both cores for minutes.
 FIGURES = [ten_thousand_users, workshop]
