@@ -11,6 +11,8 @@
 //! written last and in one piece, so a bundle is there as a whole or not at all. A record that names another version, or
 //! another `MLmodel`, is stale, and its bundle is never served.
 
+use std::fmt::Write;
+
 use anyhow::{Context, ensure};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -99,13 +101,14 @@ pub(super) fn key(name: &str) -> String {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-') || byte == b'.' && at > 0 {
             key.push(char::from(byte));
         } else {
-            key.push_str(&format!("={byte:02X}"));
+            // Writing to a string cannot fail.
+            _ = write!(key, "={byte:02X}");
         }
     }
     if key.len() > MAX_KEY {
         key.truncate(CUT);
         // No escape begins so.
-        key.push_str(&format!("=x{:x}", Sha256::digest(name)));
+        _ = write!(key, "=x{:x}", Sha256::digest(name));
     }
     key
 }

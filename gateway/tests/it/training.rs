@@ -194,6 +194,11 @@ async fn a_version_without_a_conversion_is_told_with_the_command_that_converts_i
     let source = format!("models:/{MODEL}@champion?tracking={}", registry.mlflow.url);
     let other = Gateway::sourcing(&[source], cache.path(), |_| {}).await;
     told(&other, "1", "its conversion is stale").await;
+    // A pipeline that is logged with its bundle needs none of that.
+    assert_eq!(registry.script("whole churn"), "1");
+    let cache = TempDir::new().expect("a folder");
+    let source = format!("models:/churn@champion?converted=none&tracking={}", registry.mlflow.url);
+    Gateway::sourcing(&[source], cache.path(), |_| {}).await.becomes("churn", "1", "READY", "").await;
     // Nowhere to look.
     let cache = TempDir::new().expect("a folder");
     let source = format!("models:/{MODEL}@champion?converted=none&tracking={}", registry.mlflow.url);

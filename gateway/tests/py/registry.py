@@ -7,8 +7,8 @@ logs a pipeline whose classes end in the word given; `alias NAME ALIAS VERSION` 
 `bare NAME ALIAS` logs an ONNX graph without a bundle, `heavy NAME ALIAS` one with such weights.
 `search NAME` runs an autologged search over parameters and registers what it finds, without a bundle; `plain NAME` logs a
 pipeline by its sklearn flavour alone, with `--format skops` or with `--own` a function that no gateway can run. Both take
-`--stage` and `--alias`, and answer `VERSION FILE`, where the file has rows with the pipeline's own answers. `consume NAME
-STAGE FILE` has MLflow's own clients load the version and compare. The tracking server comes from MLFLOW_TRACKING_URI.
+`--stage` and `--alias`, and answer `VERSION FILE`, where the file has rows with the pipeline's own answers. `whole NAME` logs a
+pipeline with its bundle in one call. `consume NAME STAGE FILE` has MLflow's own clients load the version and compare. The tracking server comes from MLFLOW_TRACKING_URI.
 """
 
 import argparse
@@ -222,6 +222,18 @@ def named(version, options, fitted):
     return f"{version} {file.name}"
 
 
+def whole(options):
+    from modelgate_exporter import log_model
+
+    frame, cover = plots(1)
+    pipeline = workshop().set_params(classifier__n_estimators=5).fit(frame, cover)
+    version = log_model(pipeline, frame, options.name, alias="champion")
+    uri = f"models:/{options.name}/{version}"
+    for loaded in (mlflow.sklearn.load_model(uri), mlflow.pyfunc.load_model(uri)):
+        assert list(loaded.predict(frame)) == list(pipeline.predict(frame))
+    return version
+
+
 def consume(options):
     known = json.loads(Path(options.file).read_text())
     frame, uri = pd.DataFrame(known["rows"]), f"models:/{options.name}/{options.stage}"
@@ -270,6 +282,9 @@ def main():
         command.add_argument("--experiment", default="proxied")
         command.add_argument("--artifacts")
         command.set_defaults(run=run)
+    command = commands.add_parser("whole")
+    command.add_argument("name")
+    command.set_defaults(run=whole)
     command = commands.add_parser("consume")
     for argument in ("name", "stage", "file"):
         command.add_argument(argument)

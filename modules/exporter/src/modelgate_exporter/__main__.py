@@ -45,7 +45,7 @@ def once(arguments: list[str]) -> int:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("source", help="what is exported, see below")
+    parser.add_argument("source", help="a fitted pipeline, see below")
     parser.add_argument(
         "paths",
         nargs="*",

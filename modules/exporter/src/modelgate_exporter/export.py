@@ -341,18 +341,17 @@ def _rest(pipeline: Any, walked: int) -> tuple[Any, tuple[str, ...]]:
 def _chosen(agreed: list[int], said: Answers, wanted: int, first: int = 1) -> list[int]:
     """Rows for golden examples: the first ones, then each class in turn, or spread evenly for
     other estimators."""
-    head = [row for row in agreed if row < min(first, wanted)]
-    agreed = [row for row in agreed if row not in head]
-    wanted -= len(head)
     if said.probabilities is None:
-        return head + [agreed[place] for place in spread(len(agreed), wanted)]
+        head = [row for row in agreed if row < min(first, wanted)] if first > 1 else []
+        rest = agreed[len(head) :]
+        return head + [rest[place] for place in spread(len(rest), wanted - len(head))]
     seen: Counter[Any] = Counter()
     turns = []
     for row in agreed:
         label = answer(said.prediction[row])
-        turns.append((seen[label], row))
+        turns.append((row >= first, seen[label], row))
         seen[label] += 1
-    return head + [row for _, row in sorted(turns)[:wanted]]
+    return [row for _, _, row in sorted(turns)[:wanted]]
 
 
 def _golden(

@@ -192,6 +192,8 @@ class _Flavor:
         if fitted is not None:
             import mlflow.sklearn
 
+            # As autologging does it; what MLflow 3 takes by default refuses trees.
+            options.setdefault("serialization_format", "cloudpickle")
             mlflow.sklearn.save_model(fitted, path, mlflow_model=model, **options)
             shutil.copytree(bundle, version / FOLDER)
             model.add_flavor(FLAVOR, bundle=FOLDER, bundle_name=manifest["name"])
