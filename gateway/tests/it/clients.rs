@@ -31,7 +31,7 @@ async fn python(environment: &'static str, arguments: Vec<String>) {
 }
 
 async fn client(name: &str) {
-    let gateway = Gateway::demo(|_| {}).await;
+    let gateway = Gateway::demo(|args| args.admin_token = Some("s3cret".parse().expect("a token"))).await;
     python("clients-venv", vec!["tests/py/clients.py".into(), gateway.url(""), name.into()]).await;
 }
 

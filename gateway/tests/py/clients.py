@@ -127,12 +127,13 @@ def triton_grpc(url):
                 raise AssertionError("no error")
             except InferenceServerException as error:
                 assert status in error.status(), error
-        client.unload_model(MODEL)
+        token = {"authorization": "Bearer s3cret"}
+        client.unload_model(MODEL, headers=token)
         assert not client.is_model_ready(MODEL)
-        client.load_model(MODEL)
+        client.load_model(MODEL, headers=token)
         assert client.is_model_ready(MODEL)
         try:
-            client.unload_model(MODEL, headers={"x-forwarded-proto": "https"})
+            client.unload_model(MODEL)
             raise AssertionError("anybody may unload models")
         except InferenceServerException as error:
             assert "PERMISSION_DENIED" in error.status(), error
