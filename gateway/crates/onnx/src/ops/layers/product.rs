@@ -3,6 +3,8 @@
 //! The weights lie in panels of some outputs each, by input, so that a pass over a panel reads memory in order. Several
 //! rows go through a panel together, and each weight that is read serves all of them. One row goes by itself, and its
 //! inputs that are zero are left out: after a Relu or an encoder of categories these are most of them.
+//!
+//! A row's sums have the same bits however many rows there are: each begins with the bias and takes the inputs in order.
 
 #![expect(clippy::inline_always, reason = "what is inlined is compiled for the caller's kind of processor")]
 
@@ -189,10 +191,11 @@ fn store<const R: usize, const N: usize>(
     R
 }
 
+/// Zeros lose their sign, which would tell whether zero inputs were left out.
 #[inline(always)]
 fn put(sums: &[f32], out: &mut [f32], relu: bool) {
     for (out, &sum) in out.iter_mut().zip(sums) {
-        *out = if relu { rectified(sum) } else { sum };
+        *out = if relu { rectified(sum) } else { sum } + 0.0;
     }
 }
 
@@ -244,7 +247,6 @@ const SOME: usize = 256;
 
 #[inline(always)]
 fn without_zeros<const FUSED: bool>(product: &Product, row: &[f32], out: &mut [f32]) {
-    out.copy_from_slice(&product.bias[..product.outputs]);
     let mut found = [(0, 0.0); SOME];
     let blocks = row.len().div_ceil(SOME);
     for (block, row) in row.chunks(SOME).enumerate() {
@@ -253,41 +255,50 @@ fn without_zeros<const FUSED: bool>(product: &Product, row: &[f32], out: &mut [f
             found[count] = (place as u32, value);
             count += usize::from(value != 0.0);
         }
-        let found = &found[..count];
+        let pass = Pass { found: &found[..count], is_first: block == 0, relu: product.relu && block + 1 == blocks };
         let first = block * SOME;
-        let relu = product.relu && block + 1 == blocks;
         // Two panels at a time, so that their sums need not wait for each other.
         let panel = |panel: usize| &product.wide[panel * product.inputs + first..][..row.len()];
+        let bias = |panel: usize| product.bias[panel * WIDE..].first_chunk().unwrap_or(&[0.0; WIDE]);
         let (mut number, count) = (0, product.wide.len() / product.inputs);
         while number + 2 <= count {
-            two::<FUSED>([panel(number), panel(number + 1)], found, relu, &mut out[number * WIDE..]);
+            let biases = [bias(number), bias(number + 1)];
+            two::<FUSED>([panel(number), panel(number + 1)], biases, pass, &mut out[number * WIDE..]);
             number += 2;
         }
         if number < count {
-            one::<WIDE, FUSED>(panel(number), found, relu, &mut out[number * WIDE..]);
-            number += 1;
+            one::<WIDE, FUSED>(panel(number), bias(number), pass, &mut out[number * WIDE..]);
         }
-        if !product.narrow.is_empty() {
-            one::<NARROW, FUSED>(&product.narrow[first..][..row.len()], found, relu, &mut out[number * WIDE..]);
+        if let Some((bias, start)) = product.tail() {
+            one::<NARROW, FUSED>(&product.narrow[first..][..row.len()], bias, pass, &mut out[start..]);
         }
     }
 }
 
-#[inline(always)]
-fn one<const N: usize, const FUSED: bool>(panel: &[[f32; N]], found: &[(u32, f32)], relu: bool, out: &mut [f32]) {
-    let mut sums = [0.0; N];
-    for &(place, value) in found {
-        for (sum, &weight) in sums.iter_mut().zip(&panel[place as usize]) {
-            *sum = add_product::<FUSED>(value, weight, *sum);
-        }
-    }
-    add(&sums, out, relu);
+/// Some inputs of one row, on their way through the panels.
+#[derive(Clone, Copy)]
+struct Pass<'a> {
+    /// Places within the panel, and values.
+    found: &'a [(u32, f32)],
+    /// Sums begin with the bias, else with what is there.
+    is_first: bool,
+    relu: bool,
 }
 
 #[inline(always)]
-fn two<const FUSED: bool>(panels: [&[[f32; WIDE]]; 2], found: &[(u32, f32)], relu: bool, out: &mut [f32]) {
-    let (mut first, mut second) = ([0.0; WIDE], [0.0; WIDE]);
-    for &(place, value) in found {
+fn one<const N: usize, const FUSED: bool>(panel: &[[f32; N]], bias: &[f32; N], pass: Pass<'_>, out: &mut [f32]) {
+    let start = if pass.is_first { *bias } else { begun(out) };
+    let sums = sums_of_one::<N, FUSED>(panel, &start, pass.found);
+    store_one(&sums, pass, out);
+}
+
+#[inline(always)]
+fn two<const FUSED: bool>(panels: [&[[f32; WIDE]]; 2], biases: [&[f32; WIDE]; 2], pass: Pass<'_>, out: &mut [f32]) {
+    let (out, rest) = out.split_at_mut(WIDE);
+    let starts = if pass.is_first { [*biases[0], *biases[1]] } else { [begun(out), begun(rest)] };
+    // Copies of their own, which the compiler keeps in registers.
+    let (mut first, mut second) = (starts[0], starts[1]);
+    for &(place, value) in pass.found {
         for (sum, &weight) in first.iter_mut().zip(&panels[0][place as usize]) {
             *sum = add_product::<FUSED>(value, weight, *sum);
         }
@@ -295,19 +306,39 @@ fn two<const FUSED: bool>(panels: [&[[f32; WIDE]]; 2], found: &[(u32, f32)], rel
             *sum = add_product::<FUSED>(value, weight, *sum);
         }
     }
-    let (out, rest) = out.split_at_mut(WIDE);
-    add(&first, out, relu);
-    add(&second, rest, relu);
+    store_one(&first, pass, out);
+    store_one(&second, pass, rest);
 }
 
-/// Adds sums to what is there. (Begun with what is there, of which there may be less than a panel, they would not stay in
-/// registers.)
 #[inline(always)]
-fn add<const N: usize>(sums: &[f32; N], out: &mut [f32], relu: bool) {
-    let both = |(out, sum): (&mut f32, &f32)| *out = if relu { rectified(*out + sum) } else { *out + sum };
+fn sums_of_one<const N: usize, const FUSED: bool>(
+    panel: &[[f32; N]],
+    start: &[f32; N],
+    found: &[(u32, f32)],
+) -> [f32; N] {
+    let mut sums = *start;
+    for &(place, value) in found {
+        for (sum, &weight) in sums.iter_mut().zip(&panel[place as usize]) {
+            *sum = add_product::<FUSED>(value, weight, *sum);
+        }
+    }
+    sums
+}
+
+/// The sums of earlier inputs; the last panel may have fewer than it has room for.
+#[inline(always)]
+fn begun<const N: usize>(out: &[f32]) -> [f32; N] {
+    match out.first_chunk::<N>() {
+        Some(sums) => *sums,
+        None => std::array::from_fn(|place| out.get(place).copied().unwrap_or(0.0)),
+    }
+}
+
+#[inline(always)]
+fn store_one<const N: usize>(sums: &[f32; N], pass: Pass<'_>, out: &mut [f32]) {
     match out.first_chunk_mut::<N>() {
-        Some(out) => out.iter_mut().zip(sums).for_each(both),
-        None => out.iter_mut().zip(sums).for_each(both),
+        Some(out) => put(sums, out, pass.relu),
+        None => put(sums, out, pass.relu),
     }
 }
 
@@ -339,6 +370,37 @@ mod tests {
                     });
                     assert_eq!(out, expected.collect::<Vec<_>>(), "{inputs} to {outputs}, {rows} rows");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_has_the_same_bits_in_any_batch() {
+        let mut seed = 1u32;
+        let mut random = move || {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            match seed >> 28 {
+                0..4 => 0.0,
+                4 => -0.0,
+                5 => f32::from_bits(seed >> 12),
+                6 => f32::from_bits(seed & 0x8fff_ffff),
+                _ => (seed >> 8) as f32 / 8e6 - 1.0,
+            }
+        };
+        for (inputs, outputs) in [(1, 1), (5, 9), (54, 31), (7, 32), (300, 40), (257, 64), (520, 100), (2, 7)] {
+            let weights: Vec<f32> = (0..inputs * outputs).map(|_| random()).collect();
+            let bias: Vec<f32> = (0..outputs).map(|_| random()).collect();
+            let product = Product::new(&weights, (inputs, outputs), false, &bias, false).unwrap();
+            let rows: Vec<f32> = (0..20 * inputs).map(|_| random()).collect();
+            let bits = |count: usize| {
+                let mut out = vec![0.0; 20 * outputs];
+                let batches = rows.chunks(count * inputs).zip(out.chunks_mut(count * outputs));
+                batches.for_each(|(rows, out)| product.apply(rows, out));
+                out.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+            };
+            let alone = bits(1);
+            for count in 2..=20 {
+                assert_eq!(bits(count), alone, "{inputs} to {outputs}, {count} rows");
             }
         }
     }
