@@ -22,6 +22,7 @@ pub mod ops;
 mod packed;
 mod plan;
 mod plans;
+mod rows;
 mod session;
 #[cfg(test)]
 mod shapes;
@@ -49,6 +50,7 @@ use self::guard::guarded;
 pub use self::interface::Mode;
 use self::plan::engine;
 use self::plans::Plans;
+pub use self::rows::RowDependence;
 pub use self::session::Session;
 
 /// From this size on, loading takes long enough to say how far it is.
@@ -140,6 +142,12 @@ impl Model {
     /// Whether a request may have to wait until a plan for its sizes is built, which takes as long as loading the model.
     pub fn may_wait(&self) -> bool {
         self.plans.may_wait()
+    }
+
+    /// Whether a row's answer may depend on the rows that it is computed with. Where it may, rows of different callers must
+    /// not be put together.
+    pub fn rows(&self) -> &RowDependence {
+        &self.plans.rows
     }
 
     /// A worker's own state, to be kept and reused.

@@ -11,13 +11,14 @@ use std::sync::Arc;
 
 use modelgate_columns::{Column, Signature};
 use tract_onnx::tract_hir::internal::{
-    DatumType, InferenceModel, TDim, TValue, TVec, Tensor, ToDim, TractError, TractResult,
+    DatumType, InferenceModel, TDim, TValue, TVec, Tensor, ToDim, TractError, TractResult, TypedModel,
 };
 
 use super::columns::{self, Layout};
 use super::error::ModelError;
 use super::interface::{self, Input, Mode};
 use super::plan::{Plan, Resident, RunnablePlan, engine, is_refused, typed, within_bounds};
+use super::rows::{self, RowDependence};
 use super::sized::{Sized, concrete};
 use super::trial::{self, Fill, Sample, Verdict};
 
@@ -37,6 +38,8 @@ pub(super) struct Plans {
     pub(super) sized: Option<Arc<Sized>>,
     /// Whether the file is made for one row, so that several are run one by one.
     pub(super) one_row: bool,
+    /// Whether a row's answer may depend on those that it is run with.
+    pub(super) rows: RowDependence,
     resident: usize,
 }
 
@@ -86,6 +89,8 @@ struct Symbolic {
     one: Option<Plan>,
     /// Why there is none of them.
     error: Option<TractError>,
+    /// Whether rows depend on each other; `None` where the graph could not be analysed for any number of rows.
+    rows: Option<RowDependence>,
 }
 
 impl Graph<'_> {
@@ -95,12 +100,15 @@ impl Graph<'_> {
             return Err(reason);
         }
         let one_row = interface::is_one_row(self.inputs);
-        let rows = self.model.symbols.sym("modelgate_rows").to_dim();
-        let many = match self.with_rows(&rows) {
+        let symbol = self.model.symbols.sym("modelgate_rows");
+        let rows = symbol.to_dim();
+        let mut dependence = None;
+        let look = |graph: &TypedModel| dependence = Some(rows::dependence(graph, &symbol));
+        let many = match self.with_rows(&rows, look) {
             Err(error) if is_refused(&error) => return Err(engine(error)),
             many => many,
         };
-        let one = self.with_rows(&1.to_dim()).and_then(|one| self.rows_first(one, &1.to_dim()));
+        let one = self.with_rows(&1.to_dim(), |_| ()).and_then(|one| self.rows_first(one, &1.to_dim()));
         if let Ok(many) = &many
             && !one_row
             && let Err(error) = self.output_columns(Layout::Rows, &many.outputs, &rows)
@@ -115,7 +123,7 @@ impl Graph<'_> {
             (Err(_), Ok(one)) => (None, Some(one), None),
             (Err(error), Err(_)) => (None, None, Some(error)),
         };
-        let mut symbolic = Symbolic { many, one, error };
+        let mut symbolic = Symbolic { many, one, error, rows: dependence };
         symbolic.try_rows(self.inputs);
         self.finish(Layout::Rows, symbolic, one_row)
     }
@@ -129,7 +137,7 @@ impl Graph<'_> {
             Err(error) if is_refused(&error) => return Err(engine(error)),
             Err(error) => (None, Some(error)),
         };
-        self.finish(Layout::Whole, Symbolic { many, one: None, error }, false)
+        self.finish(Layout::Whole, Symbolic { many, one: None, error, rows: None }, false)
     }
 
     /// Whether two rows together get the values that each gets alone, in whatever shape: some converters turn a column of
@@ -151,9 +159,14 @@ impl Graph<'_> {
         verdicts.next().unwrap_or(false)
     }
 
-    fn with_rows(&self, rows: &TDim) -> TractResult<Plan> {
+    /// The plan for so many rows; `look` sees its graph before it is lowered to what a processor runs.
+    fn with_rows(&self, rows: &TDim, look: impl FnOnce(&TypedModel)) -> TractResult<Plan> {
         let shapes = self.inputs.iter().map(|input| input.with_rows(rows));
-        within_bounds(self.file_bytes, || Plan::new(typed(self.model, self.inputs, shapes)?))
+        within_bounds(self.file_bytes, || {
+            let graph = typed(self.model, self.inputs, shapes)?;
+            look(&graph);
+            Plan::new(graph)
+        })
     }
 
     /// The plan, if each of its outputs has as many rows.
@@ -191,11 +204,20 @@ impl Graph<'_> {
         } else {
             None
         };
+        let rows = match (layout, &symbolic.many) {
+            (Layout::Whole, _) => Some(dependent("it takes tensors as they are, not rows")),
+            (Layout::Rows, Some(_)) => symbolic.rows,
+            // Several rows are run one by one.
+            (Layout::Rows, None) if sized.is_none() || one_row => Some(RowDependence::Independent),
+            (Layout::Rows, None) if together => Some(dependent("rows together get other answers than each alone")),
+            (Layout::Rows, None) => symbolic.rows,
+        };
+        let rows = rows.unwrap_or_else(|| dependent("its graph cannot be analysed for any number of rows"));
         let [many, one] = [symbolic.many, symbolic.one].map(|plan| plan.map(|plan| plan.runnable));
         if many.is_none() && one.is_none() && chosen.is_none() {
             return Err(symbolic.error.map_or_else(|| ModelError::Engine("it has no plan".into()), engine));
         }
-        Ok(Plans { signature, layout, many, one, sized, one_row, resident: bytes })
+        Ok(Plans { signature, layout, many, one, sized, one_row, rows, resident: bytes })
     }
 
     /// Whether two rows together get other answers than each alone, as far as a trial shows.
@@ -317,6 +339,10 @@ impl Graph<'_> {
         }
         Ok(columns)
     }
+}
+
+fn dependent(reason: &str) -> RowDependence {
+    RowDependence::Dependent { reason: reason.to_owned() }
 }
 
 /// A plan for concrete sizes that was tried.

@@ -7,6 +7,7 @@ use tract_onnx::tract_hir::internal::*;
 use super::attributes::Attributes;
 use super::kernel::{Kernel, ML, Operator, Spec, built};
 use super::values::{tensor, values};
+use crate::rows::{Inputs, Outcome};
 
 pub(super) const OPERATOR: Operator = Operator {
     domain: ML,
@@ -31,6 +32,10 @@ impl Kernel for Binarizer {
             other => bail!("expected numbers, got {other:?}"),
         };
         Ok(tvec!(Spec { datum, shape: input.shape.clone() }))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        inputs.elementwise()
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

@@ -8,6 +8,7 @@ use super::attributes::Attributes;
 use super::kernel::{Kernel, Operator, Spec};
 use super::pick::{axis, pick};
 use super::settled::{Argument, Settle, required, settled};
+use crate::rows::{Inputs, Outcome, PICKS};
 
 pub(super) const OPERATOR: Operator = Operator {
     domain: "",
@@ -61,6 +62,12 @@ impl Kernel for Compress {
         ensure!(shape[axis].to_usize().map_or(true, |size| self.length <= size), "a condition longer than its axis");
         shape[axis] = self.kept.len().to_dim();
         Ok(tvec!(Spec { datum: data.datum, shape }))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        let Some(along) = self.axis else { return Err(PICKS.into()) };
+        let axis = axis(along, inputs.facts[0].rank()).map_err(|error| error.to_string())?;
+        inputs.except(|at| at == axis, PICKS)
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

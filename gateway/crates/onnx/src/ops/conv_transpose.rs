@@ -10,6 +10,7 @@ use super::kernel::{Kernel, KernelOp, Operator, Spec, wire_kernel};
 use super::stock::stock;
 use super::values::{room, tensor, values};
 use super::window::Sizes;
+use crate::rows::{Inputs, MIXES, Outcome};
 
 pub(super) const OPERATOR: Operator = Operator {
     domain: "",
@@ -163,6 +164,10 @@ impl Kernel for ConvTranspose {
             shape.push(self.axis(axis, size, weights[axis + 2], rank)?.0.to_dim());
         }
         Ok(tvec!(Spec { datum: x.datum, shape }))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        inputs.except(|axis| axis != 0, MIXES)
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

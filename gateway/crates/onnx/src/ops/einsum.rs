@@ -15,6 +15,7 @@ use self::sums::Number;
 use super::attributes::Attributes;
 use super::kernel::{Kernel, KernelOp, Operator, Spec};
 use super::opaque::hide;
+use crate::rows::{Along, Inputs, MEETS, MIXES, Outcome};
 
 pub(super) const OPERATOR: Operator = Operator {
     domain: "",
@@ -139,6 +140,27 @@ impl Kernel for Sums {
         ensure!(self.datum.is_float() || self.datum.is_integer(), "{:?} is not supported", self.datum);
         let shapes: Vec<&[TDim]> = inputs.iter().map(|input| &*input.shape).collect();
         Ok(tvec!(Spec { datum: self.datum, shape: shape(&self.letters, &shapes)? }))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        let mut found: Option<(char, &Along)> = None;
+        for (slot, along) in inputs.with_rows()? {
+            let letters = self.letters.inputs.get(slot).ok_or(MIXES)?;
+            let letter = *letters.get(along.axis).ok_or(MIXES)?;
+            if letters.iter().filter(|&&other| other == letter).count() != 1 {
+                return Err(MEETS.into());
+            }
+            let is_other = |(other, found): (char, &Along)| {
+                other != letter || (&found.outer, &found.inner) != (&along.outer, &along.inner)
+            };
+            if found.is_some_and(is_other) {
+                return Err("multiplies rows by rows".into());
+            }
+            found = Some((letter, along));
+        }
+        let (letter, along) = found.ok_or(MIXES)?;
+        let place = self.letters.output.iter().position(|&other| other == letter);
+        Ok(tvec!(along.on(place.ok_or("multiplies and sums over the rows")?)))
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

@@ -7,6 +7,7 @@ use tract_onnx::tract_hir::internal::*;
 use super::attributes::Attributes;
 use super::kernel::{Kernel, ML, Operator, Spec, built};
 use super::values::{is_numeric, room, tensor, values};
+use crate::rows::{Inputs, Outcome};
 
 pub(super) const OPERATOR: Operator = Operator {
     domain: ML,
@@ -41,6 +42,10 @@ impl Kernel for FeatureVectorizer {
         }
         let rows = rows(&inputs.first().context("no inputs")?.shape);
         Ok(tvec!(Spec::of::<f32>([rows, self.0.iter().sum::<usize>().to_dim()])))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        inputs.by_row()
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

@@ -12,6 +12,7 @@ use super::kernel::{Built, Kernel, KernelOp, Operator, Spec, built, wire_kernel}
 use super::pick::{axis, each_coordinate, index, pick, strides};
 use super::stock::stock;
 use super::values::{room, values};
+use crate::rows::{Inputs, Outcome, PICKS};
 
 pub(super) const GATHER: Operator = Operator { domain: "", name: "Gather", attributes: &["axis"], build: gather };
 
@@ -96,6 +97,12 @@ impl Kernel for Gather {
         Ok(tvec!(Spec { datum: data.datum, shape }))
     }
 
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        let rank = inputs.facts[0].rank();
+        let axis = axis(self.axis, rank).map_err(|error| error.to_string())?;
+        inputs.gathered(axis)
+    }
+
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         let [data, indices] = inputs else { bail!("expected 2 inputs") };
         let axis = axis(self.axis, data.rank())?;
@@ -135,6 +142,12 @@ impl Kernel for Elements {
         ensure!(data.shape.len() == indices.shape.len(), "expected indices of rank {}", data.shape.len());
         axis(self.axis, data.shape.len())?;
         Ok(tvec!(Spec { datum: data.datum, shape: indices.shape.clone() }))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        let rank = inputs.facts[0].rank();
+        let axis = axis(self.axis, rank).map_err(|error| error.to_string())?;
+        inputs.aligned(axis, PICKS)
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
@@ -187,6 +200,10 @@ impl Kernel for Nd {
         ensure!(before.len() >= self.batch, "the batch has more dimensions than the indices");
         let shape = before.iter().chain(rest).cloned().collect();
         Ok(tvec!(Spec { datum: data.datum, shape }))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        inputs.gathered_by_list(self.batch)
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

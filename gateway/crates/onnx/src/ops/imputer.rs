@@ -7,6 +7,7 @@ use tract_onnx::tract_hir::internal::*;
 use super::attributes::Attributes;
 use super::kernel::{Kernel, ML, Operator, Spec, built};
 use super::values::{tensor, values};
+use crate::rows::{Inputs, Outcome};
 
 pub(super) const OPERATOR: Operator = Operator {
     domain: ML,
@@ -60,6 +61,11 @@ impl Kernel for Imputer {
             self.check_width(width)?;
         }
         Ok(tvec!(Spec { datum, shape: input.shape.clone() }))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        let columns = self.floats.len().max(self.ints.len());
+        if columns == 1 { inputs.elementwise() } else { inputs.before_last() }
     }
 
     #[expect(clippy::float_cmp, reason = "a missing value is one that is exactly so")]

@@ -8,6 +8,7 @@ use tract_onnx::tract_hir::internal::*;
 use super::kernel::{Built, Kernel, Operator, Spec, built};
 use super::values::{room, tensor, values};
 use super::window::{Geometry, Sizes};
+use crate::rows::{Inputs, MIXES, Outcome};
 
 const ATTRIBUTES: [&str; 6] = ["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"];
 
@@ -75,6 +76,13 @@ impl Kernel for IntegerConv {
             None => DatumType::I32,
         };
         Ok(tvec!(Spec { datum, shape }))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        match &*inputs.with_rows()? {
+            [(slot, along)] if Some(*slot) == self.slots.x && along.axis == 0 => Ok(tvec!(along.on(0))),
+            _ => Err(MIXES.into()),
+        }
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

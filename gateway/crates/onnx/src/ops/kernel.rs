@@ -9,6 +9,7 @@ use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
 use super::invalid::{InvalidValue, column_of};
+use crate::rows::{Inputs, Outcome};
 
 /// The type and shape of an input or output.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +55,11 @@ pub(super) trait Kernel: fmt::Debug + Send + Sync + 'static {
 
     /// Computes.
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>>;
+
+    /// Where the rows are in the outputs, given where they are in the inputs, of which one has some at least; an error says
+    /// how the operator lets rows meet. [`Inputs`] has what most operators need: `elementwise`, `before_last`, `by_row`,
+    /// `except` some axes.
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome;
 
     /// Another that does the same for inputs of these types and shapes, made once for each plan.
     fn specialise(&self, _inputs: &[Spec]) -> TractResult<Option<Arc<dyn Kernel>>> {
@@ -216,6 +222,15 @@ impl KernelOp {
                 Ok(())
             })
         })
+    }
+
+    /// Where the rows are in the outputs that the graph uses.
+    pub(crate) fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        let flows = self.kernel.rows(inputs)?;
+        if flows.len() == 1 {
+            return Ok(flows);
+        }
+        self.keep(flows).map_err(|error| error.to_string())
     }
 
     /// What it holds, for telling shared ones apart, and its size in bytes.

@@ -7,6 +7,7 @@ use tract_onnx::tract_hir::internal::*;
 use super::attributes::Attributes;
 use super::kernel::{Kernel, Operator, Spec, built};
 use super::values::{tensor, values};
+use crate::rows::{Inputs, Outcome};
 
 pub(super) const IS_NAN: Operator =
     Operator { domain: "", name: "IsNaN", attributes: &[], build: |_, node| built(node, Arc::new(Kind::Nan)) };
@@ -48,6 +49,10 @@ impl Kernel for Kind {
         let [input] = inputs else { bail!("expected 1 input, got {}", inputs.len()) };
         ensure!(input.datum.is_float(), "{:?} is not supported", input.datum);
         Ok(tvec!(Spec::of::<bool>(input.shape.clone())))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        inputs.elementwise()
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

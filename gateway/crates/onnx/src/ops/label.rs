@@ -9,6 +9,7 @@ use super::attributes::Attributes;
 use super::kernel::{Kernel, OWN, Operator, Spec, built};
 use super::labels::Labels;
 use super::values::{is_numeric, values};
+use crate::rows::{Along, Flow, Inputs, MIXES, Outcome};
 
 pub(super) const OPERATOR: Operator = Operator {
     domain: OWN,
@@ -31,6 +32,16 @@ impl Kernel for Label {
         let [rows, _, rest @ ..] = &*scores.shape else { bail!("expected a matrix, got {:?}", scores.shape) };
         let count = rest.iter().fold(rows.clone(), |count, dim| count * dim);
         Ok(tvec!(Spec { datum: self.0.datum(), shape: tvec!(count) }))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        let along = inputs.only_first()?;
+        let [_, _, rest @ ..] = inputs.facts[0].shape.dims() else { return Err(MIXES.into()) };
+        let inner = rest.iter().fold(along.inner.clone(), |inner, dim| inner * dim);
+        if along.axis != 0 {
+            return Err(MIXES.into());
+        }
+        Ok(tvec!(Flow::Rows(Along { inner, ..along.clone() })))
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

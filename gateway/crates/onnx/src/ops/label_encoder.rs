@@ -9,6 +9,7 @@ use tract_onnx::tract_hir::internal::*;
 use super::attributes::Attributes;
 use super::kernel::{Kernel, ML, Operator, Spec, built};
 use super::lookup::Lookup;
+use crate::rows::{Inputs, Outcome};
 
 pub(super) const LABEL_ENCODER: Operator = Operator {
     domain: ML,
@@ -130,6 +131,10 @@ impl Kernel for Table {
     fn outputs(&self, inputs: &[Spec]) -> TractResult<TVec<Spec>> {
         let [input] = inputs else { bail!("expected 1 input, got {}", inputs.len()) };
         Ok(tvec!(self.lookup(input.datum)?.output(input)?))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        inputs.elementwise()
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

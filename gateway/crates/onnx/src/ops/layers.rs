@@ -19,6 +19,7 @@ use super::opaque::hide;
 use super::softmax::shares;
 use super::stock::stock;
 use super::values::{room, tensor, values};
+use crate::rows::{Inputs, Outcome};
 
 pub(super) const MAT_MUL: Operator = Operator {
     domain: "",
@@ -215,6 +216,10 @@ impl Kernel for Layers {
         let wanted = self.width();
         ensure!(width.to_usize().map_or(true, |width| width == wanted), "expected {wanted} values, got {width}");
         Ok(tvec!(Spec::of::<f32>(before.iter().cloned().chain([self.width_out().to_dim()]))))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        inputs.before_last()
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

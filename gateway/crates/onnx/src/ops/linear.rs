@@ -12,6 +12,7 @@ use super::kernel::{Kernel, ML, Operator, Spec, built, matrix};
 use super::labels::Labels;
 use super::post::{PostTransform, logistic, probit};
 use super::values::{is_numeric, tensor, values};
+use crate::rows::{Inputs, Outcome};
 
 pub(super) const CLASSIFIER: Operator = Operator {
     domain: ML,
@@ -102,6 +103,10 @@ impl Kernel for Classifier {
         Ok(tvec!(labels, Spec::of::<f32>([rows, self.labels.len().to_dim()])))
     }
 
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        inputs.by_row()
+    }
+
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         let (mut classes, mut scores) = (Vec::new(), Vec::new());
         let rows = sums(&self.dense, &inputs[0], |_, sums| {
@@ -158,6 +163,10 @@ impl Kernel for Regressor {
 
     fn outputs(&self, inputs: &[Spec]) -> TractResult<TVec<Spec>> {
         Ok(tvec!(Spec::of::<f32>([check(&self.dense, inputs)?, self.dense.outputs().to_dim()])))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        inputs.by_row()
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

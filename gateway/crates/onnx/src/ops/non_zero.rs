@@ -7,6 +7,7 @@ use tract_onnx::tract_hir::internal::*;
 use super::kernel::{Kernel, Operator, Spec, built};
 use super::pick::each_coordinate;
 use super::values::{is_numeric, tensor};
+use crate::rows::{Inputs, NUMBERS, Outcome};
 
 pub(super) const OPERATOR: Operator = Operator {
     domain: "",
@@ -38,6 +39,11 @@ impl Kernel for NonZero {
         ensure!(is_numeric(data.datum), "values of type {:?} are not supported", data.datum);
         // A single value counts as a list of one.
         Ok(tvec!(Spec::of::<i64>([data.shape.len().max(1).to_dim(), self.count.clone()])))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        let _ = inputs;
+        Err(NUMBERS.into())
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

@@ -17,6 +17,7 @@ use super::attributes::Attributes;
 use super::kernel::{Built, Kernel, Operator, Spec, built};
 use super::rows::axis;
 use super::values::tensor;
+use crate::rows::{Flow, Inputs, MIXES, NORMALISES, Outcome};
 
 pub(super) const LAYER: Operator = Operator {
     domain: "",
@@ -151,6 +152,20 @@ impl Kernel for Layer {
             outputs.remove(1);
         }
         Ok(outputs)
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        let rank = inputs.facts[0].rank();
+        let axis = axis(self.axis, rank).map_err(|error| error.to_string())?;
+        let summed = |slot: usize| slot == 0 || [self.skip, self.added].contains(&Some(slot));
+        if !inputs.with_rows()?.iter().all(|&(slot, _)| summed(slot)) {
+            return Err(MIXES.into());
+        }
+        let found = inputs.elementwise()?;
+        match &found[0] {
+            Flow::Rows(along) if along.axis < axis => Ok(found),
+            _ => Err(NORMALISES.into()),
+        }
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

@@ -7,6 +7,7 @@ use tract_onnx::tract_hir::internal::*;
 use super::attributes::Attributes;
 use super::kernel::{Kernel, ML, Operator, Spec, built};
 use super::values::{is_numeric, tensor, values};
+use crate::rows::{Inputs, Outcome};
 
 pub(super) const OPERATOR: Operator = Operator {
     domain: ML,
@@ -43,6 +44,10 @@ impl Kernel for Normalizer {
         ensure!(is_numeric(input.datum), "expected numbers, got {:?}", input.datum);
         input.matrix()?;
         Ok(tvec!(Spec::of::<f32>(input.shape.clone())))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        inputs.before_last()
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

@@ -9,6 +9,7 @@ use super::attributes::Attributes;
 use super::invalid::invalid;
 use super::kernel::{Kernel, ML, Operator, Spec, built};
 use super::values::{is_numeric, room, tensor, texts, values};
+use crate::rows::{Inputs, Outcome};
 
 pub(super) const OPERATOR: Operator = Operator {
     domain: ML,
@@ -65,6 +66,10 @@ impl Kernel for OneHot {
         let mut shape = input.shape.clone();
         shape.push(self.count.to_dim());
         Ok(tvec!(Spec::of::<f32>(shape)))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        inputs.except(|_| false, "")
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

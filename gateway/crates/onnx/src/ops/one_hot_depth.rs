@@ -10,6 +10,7 @@ use super::kernel::{Kernel, Operator, Spec};
 use super::pick::{axis, pick};
 use super::settled::{Argument, Settle, required, settled};
 use super::values::{is_numeric, room, values};
+use crate::rows::{Inputs, Outcome};
 
 pub(super) const OPERATOR: Operator = Operator {
     domain: "",
@@ -58,6 +59,12 @@ impl Kernel for OneHot {
         let mut shape = indices.shape.clone();
         shape.insert(axis(self.axis, shape.len() + 1)?, self.depth.to_dim());
         Ok(tvec!(Spec { datum: values.datum, shape }))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        let rank = inputs.facts[0].rank();
+        let axis = axis(self.axis, rank + 1).map_err(|error| error.to_string())?;
+        inputs.shifted(|at| at + usize::from(at >= axis))
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

@@ -11,6 +11,7 @@ use tract_onnx::tract_hir::tract_core::ops::array::{MultiBroadcastTo, Tile};
 
 use super::kernel::{Kernel, KernelOp, Operator, Spec};
 use super::stock::stock;
+use crate::rows::{Inputs, Outcome};
 
 pub(super) const MAT_MUL_INTEGER: Operator = Operator {
     domain: "",
@@ -70,6 +71,10 @@ impl Kernel for Opaque {
 
     fn outputs(&self, inputs: &[Spec]) -> TractResult<TVec<Spec>> {
         Ok(inputs.into())
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        inputs.handed_on(str::to_owned)
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

@@ -12,6 +12,7 @@ use super::kernel::{Built, Kernel, Operator, Spec};
 use super::pick::{FILLING, axis, pick, positions};
 use super::settled::{Argument, Settle, optional, required, settled};
 use super::values::room;
+use crate::rows::{Inputs, Outcome};
 
 pub(super) const OPERATOR: Operator =
     Operator { domain: "", name: "Pad", attributes: &["mode", "pads", "value"], build };
@@ -98,6 +99,10 @@ impl Kernel for Pad {
             ensure!(dim.to_i64().map_or(true, |dim| dim >= 0), "more is taken away than there is: {:?}", data.shape);
         }
         Ok(tvec!(Spec { datum: data.datum, shape }))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        inputs.except(|axis| self.ends.get(axis) != Some(&(0, 0)), "pads the rows")
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

@@ -9,6 +9,7 @@ use super::attributes::Attributes;
 use super::kernel::{Built, Kernel, Operator, Spec, built};
 use super::values::{room, tensor, values};
 use super::window::{Geometry, Run, Sizes};
+use crate::rows::{Inputs, MIXES, NUMBERS, Outcome};
 
 const ATTRIBUTES: [&str; 9] = [
     "auto_pad",
@@ -124,6 +125,13 @@ impl Kernel for Pool {
             specs.push(Spec::of::<i64>(shape));
         }
         Ok(specs)
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        if matches!(self.function, Function::Max { tells_places: true, .. }) {
+            return Err(NUMBERS.into());
+        }
+        inputs.except(|axis| axis >= 2, MIXES)
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

@@ -6,6 +6,7 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::kernel::{Kernel, Operator, Spec, built};
 use super::values::{room, tensor, values};
+use crate::rows::{Along, Flow, Inputs, MEETS, MIXES, Outcome};
 
 pub(super) const OPERATOR: Operator = Operator {
     domain: "",
@@ -44,6 +45,22 @@ impl Kernel for QLinearMatMul {
         let mut shape = tract_core::broadcast::multi_broadcast(&[before_a, before_b])?;
         shape.extend([rows.clone(), columns.clone()]);
         Ok(tvec!(Spec { datum: y_zero.datum, shape }))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        let rank = |slot: usize| inputs.facts[slot].rank();
+        let out = rank(0).max(rank(3));
+        // Of the first matrix, its rows may be ours; else ours are the same ones of all that come before the matrices.
+        match &*inputs.with_rows()? {
+            [(0, along)] if along.axis + 1 < rank(0) => Ok(tvec!(along.on(along.axis + out - rank(0)))),
+            [(0, one), (3, other)] => {
+                let place = |along: &Along, slot: usize| along.on(along.axis + out - rank(slot));
+                let (one, other) = (place(one, 0), place(other, 3));
+                let before = matches!(&one, Flow::Rows(along) if along.axis + 2 < out);
+                if one == other && before { Ok(tvec!(one)) } else { Err(MEETS.into()) }
+            }
+            _ => Err(MIXES.into()),
+        }
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

@@ -10,6 +10,7 @@ use super::attributes::Attributes;
 use super::kernel::{Built, Kernel, Operator, Spec, built};
 use super::pick::axis;
 use super::values::{tensor, values};
+use crate::rows::{Inputs, MIXES, ONE_SCALE, Outcome};
 
 const ATTRIBUTES: [&str; 5] = ["axis", "block_size", "output_dtype", "precision", "saturate"];
 
@@ -69,6 +70,14 @@ struct Places {
 }
 
 impl Grid {
+    /// Rows stay apart unless scales lie along their axis.
+    fn rows(self, inputs: &Inputs<'_>) -> Outcome {
+        let is_single = |slot: usize| inputs.facts.get(slot).is_none_or(|fact| fact.shape.iter().all(TDim::is_one));
+        let rank = inputs.facts[0].rank();
+        let along = axis(self.axis, rank).ok().filter(|_| !is_single(1));
+        inputs.except(|axis| Some(axis) == along, MIXES)
+    }
+
     fn places(self, shape: &[usize], scale: &Tensor) -> TractResult<Places> {
         let count = scale.len();
         if self.block == 0 && count == 1 {
@@ -129,6 +138,10 @@ impl Kernel for Quantize {
         Ok(tvec!(Spec { datum, shape: inputs[0].shape.clone() }))
     }
 
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        self.grid.rows(inputs)
+    }
+
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         let [x, scale, zero @ ..] = inputs else { bail!("expected 2 or 3 inputs") };
         let places = self.grid.places(x.shape(), scale)?;
@@ -178,6 +191,10 @@ impl Kernel for Dequantize {
         Ok(tvec!(Spec { datum: self.given.unwrap_or(inputs[1].datum), shape: x.shape.clone() }))
     }
 
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        self.grid.rows(inputs)
+    }
+
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         let [x, scale, zero @ ..] = inputs else { bail!("expected 2 or 3 inputs") };
         let places = self.grid.places(x.shape(), scale)?;
@@ -207,6 +224,11 @@ impl Kernel for Dynamic {
         let [x] = inputs else { bail!("expected 1 input, got {}", inputs.len()) };
         ensure!(x.datum == DatumType::F32, "values of type {:?} are not supported", x.datum);
         Ok(tvec!(Spec::of::<u8>(x.shape.clone()), Spec::of::<f32>([]), Spec::of::<u8>([])))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        let _ = inputs;
+        Err(ONE_SCALE.into())
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

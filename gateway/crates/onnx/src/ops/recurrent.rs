@@ -30,6 +30,7 @@ use self::sequence::{Direction, Layout, Results, Run, States};
 use super::attributes::Attributes;
 use super::kernel::{Absorbed, Built, Kernel, Operator, Spec, built};
 use super::values::{tensor, values};
+use crate::rows::{Along, Inputs, MIXES, ONE_BY_ONE, Outcome};
 
 const ATTRIBUTES: [&str; 10] = [
     "activation_alpha",
@@ -101,6 +102,33 @@ impl Settings {
             linear_before_reset: attributes.int("linear_before_reset").unwrap_or(0) != 0,
             hidden: hidden.context("attribute 'hidden_size' is negative")?,
         })
+    }
+
+    /// The rows are those of the batch.
+    fn rows(&self, inputs: &Inputs<'_>, slots: &Slots) -> Outcome {
+        let (batch, sequence) = match self.layout {
+            Layout::TimeFirst => (1, 2),
+            Layout::BatchFirst => (0, 0),
+        };
+        let mut found: Option<&Along> = None;
+        for (slot, along) in inputs.with_rows()? {
+            let is = |which: usize| slots.0[which] == Some(slot);
+            let expected = match slot {
+                _ if is(X) && along.axis == 1 - batch => return Err(ONE_BY_ONE.into()),
+                _ if is(X) || is(H) || is(C) => batch,
+                _ if is(LENGTHS) => 0,
+                _ => return Err(MIXES.into()),
+            };
+            let fits = found.is_none_or(|found| (&found.outer, &found.inner) == (&along.outer, &along.inner));
+            if along.axis != expected || !fits {
+                return Err(MIXES.into());
+            }
+            found = Some(along);
+        }
+        let along = found.ok_or(MIXES)?;
+        let mut flows = tvec!(along.on(sequence));
+        flows.extend((0..self.kind.states()).map(|_| along.on(batch)));
+        Ok(flows)
     }
 
     /// The results' types and shapes: of the sequence and of each state.
@@ -284,6 +312,10 @@ impl Kernel for Recurrent {
             }
         };
         self.settings.results(x, &hidden)
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        self.settings.rows(inputs, &self.slots)
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

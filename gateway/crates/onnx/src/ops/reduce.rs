@@ -13,6 +13,7 @@ use super::attributes::Attributes;
 use super::kernel::{Built, Kernel, KernelOp, Operator, Spec};
 use super::rows::{axis, gathered};
 use super::values::{tensor, values};
+use crate::rows::{Inputs, Outcome};
 
 macro_rules! operators {
     ($($constant:ident $name:literal $how:ident $since:literal;)*) => {
@@ -176,6 +177,16 @@ impl Kernel for Reduce {
         }
         let datum = if self.how.is_place() { DatumType::I64 } else { datum };
         Ok(tvec!(Spec { datum, shape }))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        let along = inputs.only_first()?;
+        let axes = self.axes(inputs.facts[0].rank()).map_err(|error| error.to_string())?;
+        if axes.contains(&along.axis) {
+            return Err("reduces over the rows".into());
+        }
+        let gone = if self.keep { 0 } else { axes.iter().filter(|&&axis| axis < along.axis).count() };
+        Ok(tvec!(along.on(along.axis - gone)))
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

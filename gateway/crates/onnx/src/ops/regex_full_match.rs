@@ -9,6 +9,7 @@ use super::attributes::Attributes;
 use super::kernel::{Kernel, Operator, Spec, built};
 use super::pattern::compile_whole;
 use super::values::{tensor, texts};
+use crate::rows::{Inputs, Outcome};
 
 pub(super) const OPERATOR: Operator = Operator {
     domain: "",
@@ -32,6 +33,10 @@ impl Kernel for FullMatch {
         let [input] = inputs else { bail!("expected 1 input, got {}", inputs.len()) };
         ensure!(input.datum == String::datum_type(), "expected texts, got {:?}", input.datum);
         Ok(tvec!(Spec::of::<bool>(input.shape.clone())))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        inputs.elementwise()
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

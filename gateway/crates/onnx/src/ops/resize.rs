@@ -16,6 +16,7 @@ use super::kernel::{Built, Kernel, Operator, Spec};
 use super::pick::{FILLING, axis, pick, positions};
 use super::settled::{Argument, Settle, optional, required, settled};
 use super::values::{room, tensor, values};
+use crate::rows::{Inputs, MIXES, Outcome};
 
 const ATTRIBUTES: [&str; 9] = [
     "antialias",
@@ -279,6 +280,10 @@ impl Kernel for Resize {
             },
         });
         Ok(tvec!(Spec { datum: data.datum, shape: sizes.collect::<TractResult<_>>()? }))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        inputs.except(|axis| !self.targets.get(axis).is_some_and(|target| target.is_same()), MIXES)
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

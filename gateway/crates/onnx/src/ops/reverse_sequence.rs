@@ -9,6 +9,7 @@ use super::invalid::invalid;
 use super::kernel::{Kernel, Operator, Spec, built};
 use super::pick::{axis, each_coordinate, pick, strides};
 use super::values::values;
+use crate::rows::{Inputs, MEETS, Outcome};
 
 pub(super) const OPERATOR: Operator = Operator {
     domain: "",
@@ -42,6 +43,18 @@ impl Kernel for ReverseSequence {
         let [data, lengths] = inputs else { bail!("expected 2 inputs, got {}", inputs.len()) };
         ensure!(data.shape.len() >= 2 && lengths.shape.len() == 1, "a sequence for each of a batch");
         Ok(tvec!(data.clone()))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        let (batch, time) = (usize::from(self.batch == 1), usize::from(self.time == 1));
+        match &*inputs.with_rows()? {
+            [(0, data)] | [(0, data), (1, _)] if data.axis == time => Err("reverses the rows".into()),
+            [(0, data)] => Ok(tvec!(data.on(data.axis))),
+            [(0, data), (1, lengths)] if data.axis == batch && lengths.on(batch) == data.on(batch) => {
+                Ok(tvec!(data.on(data.axis)))
+            }
+            _ => Err(MEETS.into()),
+        }
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

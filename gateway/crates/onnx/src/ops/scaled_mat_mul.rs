@@ -9,6 +9,7 @@ use tract_onnx::tract_hir::internal::*;
 use super::kernel::{Built, Kernel, MICROSOFT, Operator, Spec, built};
 use super::quantize::{quantization, quantize};
 use super::values::{room, tensor, values};
+use crate::rows::{Inputs, MIXES, ONE_SCALE, Outcome};
 
 pub(super) const DYNAMIC: Operator =
     Operator { domain: MICROSOFT, name: "DynamicQuantizeMatMul", attributes: &[], build: |_, node| dynamic(node) };
@@ -60,6 +61,18 @@ impl Kernel for ScaledMatMul {
         let [before @ .., width] = &*a.shape else { bail!("expected rows, got a single value") };
         ensure!(width == inner, "{width} columns meet {inner} rows");
         Ok(tvec!(Spec::of::<f32>(before.iter().chain([columns]).cloned())))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        if self.a_scale.is_none() {
+            return Err(ONE_SCALE.into());
+        }
+        match &*inputs.with_rows()? {
+            [(slot, along)] if Some(*slot) == self.a && along.axis + 1 < inputs.facts[*slot].rank() => {
+                Ok(tvec!(along.on(along.axis)))
+            }
+            _ => Err(MIXES.into()),
+        }
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

@@ -7,6 +7,7 @@ use tract_onnx::tract_hir::internal::*;
 use super::attributes::Attributes;
 use super::kernel::{Kernel, ML, Operator, Spec, built};
 use super::values::{is_numeric, tensor, values};
+use crate::rows::{Inputs, Outcome};
 
 pub(super) const OPERATOR: Operator = Operator {
     domain: ML,
@@ -50,6 +51,10 @@ impl Kernel for Scaler {
             ensure!(columns == 1 || columns == width, "expected {columns} columns, got {width}");
         }
         Ok(tvec!(Spec::of::<f32>(input.shape.clone())))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        if self.columns() == 1 { inputs.elementwise() } else { inputs.before_last() }
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

@@ -9,6 +9,7 @@ use super::attributes::Attributes;
 use super::gather::{element_positions, nd_positions};
 use super::kernel::{Built, Kernel, Operator, Spec, built};
 use super::pick::axis;
+use crate::rows::{Inputs, Outcome, PICKS};
 
 pub(super) const SCATTER: Operator =
     Operator { domain: "", name: "Scatter", attributes: &["axis"], build: |_, node| build(node, "Scatter", false) };
@@ -73,6 +74,12 @@ impl Kernel for Scatter {
         let plain = data.datum.is_number();
         ensure!(plain || self.reduction == Reduction::None, "values of {:?} are not reduced", data.datum);
         Ok(tvec!(data.clone()))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        let Some(along) = self.axis else { return Err(PICKS.into()) };
+        let axis = axis(along, inputs.facts[0].rank()).map_err(|error| error.to_string())?;
+        inputs.aligned(axis, PICKS)
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

@@ -12,6 +12,7 @@ use super::kernel::{Kernel, KernelOp, Operator, Spec};
 use super::pick::{axis, pick, positions};
 use super::stock::stock;
 use super::values::{room, values};
+use crate::rows::{Inputs, Outcome};
 
 pub(super) const CONSTANT_OF_SHAPE: Operator = Operator {
     domain: "",
@@ -147,6 +148,10 @@ impl Kernel for TiledTexts {
         ensure!(data.shape.len() == self.0.len(), "{} repeats for the shape {:?}", self.0.len(), data.shape);
         let shape = data.shape.iter().zip(&self.0).map(|(dim, &count)| dim.clone() * count as i64).collect();
         Ok(tvec!(Spec { datum: data.datum, shape }))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        inputs.except(|axis| self.0.get(axis) != Some(&1), "repeats the rows")
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

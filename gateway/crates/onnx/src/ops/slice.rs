@@ -11,6 +11,7 @@ use super::attributes::Attributes;
 use super::kernel::{Kernel, KernelOp, Operator, Spec, wire_kernel};
 use super::pick::{axis, pick, positions};
 use super::values::values;
+use crate::rows::{Inputs, Outcome, PICKS};
 
 pub(super) const OPERATOR: Operator = Operator {
     domain: "",
@@ -257,6 +258,13 @@ impl Kernel for Sliced {
             }
         }
         Ok(tvec!(Spec { datum: data.datum, shape }))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        let Some(bounds) = &self.bounds else { return Err(PICKS.into()) };
+        let rank = inputs.facts[0].rank();
+        let sliced = |at: usize| bounds.axes.iter().any(|&given| axis(given, rank).map_or(true, |axis| axis == at));
+        inputs.except(sliced, PICKS)
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

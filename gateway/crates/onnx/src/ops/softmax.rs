@@ -15,6 +15,7 @@ use super::elementwise::exp;
 use super::kernel::{Built, Kernel, Operator, Spec, built};
 use super::rows::{axis, gathered, scattered};
 use super::values::{tensor, values};
+use crate::rows::{Inputs, NORMALISES, Outcome};
 
 macro_rules! operators {
     ($($constant:ident $name:ident;)*) => {
@@ -84,6 +85,11 @@ impl Kernel for Softmax {
         ensure!(input.datum.is_float(), "{:?} is not supported", input.datum);
         self.axes(input.shape.len())?;
         Ok(tvec!(input.clone()))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        let axes = self.axes(inputs.facts[0].rank()).map_err(|error| error.to_string())?;
+        inputs.except(|axis| axes.contains(&axis), NORMALISES)
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

@@ -7,6 +7,7 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::kernel::{Kernel, Operator, Spec, built};
 use super::values::texts;
+use crate::rows::{Inputs, Outcome};
 
 pub(super) const OPERATOR: Operator = Operator {
     domain: "",
@@ -27,6 +28,10 @@ impl Kernel for StringConcat {
         let [one, other] = inputs else { bail!("expected 2 inputs, got {}", inputs.len()) };
         ensure!([one, other].iter().all(|input| input.datum == String::datum_type()), "expected texts");
         Ok(tvec!(Spec::of::<String>(multi_broadcast(&[&one.shape, &other.shape])?)))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        inputs.elementwise()
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

@@ -8,6 +8,7 @@ use tract_onnx::tract_hir::internal::*;
 use super::attributes::Attributes;
 use super::kernel::{Kernel, Operator, Spec, built};
 use super::values::{tensor, texts};
+use crate::rows::{Inputs, Outcome};
 
 pub(super) const OPERATOR: Operator = Operator {
     domain: "",
@@ -93,6 +94,13 @@ impl Kernel for StringNormalizer {
             }
         }
         Ok(tvec!(Spec::of::<String>(shape)))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        if self.stop_words.is_empty() {
+            return inputs.handed_on(|pad| self.change(pad));
+        }
+        Err("leaves out words, and with them their rows".into())
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

@@ -7,6 +7,7 @@ use tract_onnx::tract_hir::internal::*;
 use super::attributes::Attributes;
 use super::kernel::{Kernel, Operator, Spec, built};
 use super::values::{tensor, texts};
+use crate::rows::{Inputs, Outcome};
 
 pub(super) const OPERATOR: Operator = Operator {
     domain: "",
@@ -71,6 +72,13 @@ impl Kernel for StringSplit {
         let none = input.shape.iter().any(|size| *size == 0.to_dim());
         shape.push(if none { 0.to_dim() } else { self.parts.clone() });
         Ok(tvec!(Spec::of::<String>(shape), Spec::of::<i64>(input.shape.clone())))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        let counts = inputs.except(|_| false, "")?;
+        let mut found = inputs.listed("")?;
+        found.extend(counts);
+        Ok(found)
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

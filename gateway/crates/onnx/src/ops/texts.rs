@@ -12,6 +12,7 @@ use super::invalid::invalid;
 use super::kernel::{Kernel, KernelOp, Operator, Spec, wire_kernel};
 use super::string_concat::pairs;
 use super::values::{tensor, texts, values};
+use crate::rows::{Inputs, Outcome};
 
 pub(super) const CAST: Operator = Operator {
     domain: "",
@@ -134,6 +135,10 @@ impl Kernel for ToText {
         Ok(tvec!(Spec::of::<String>(input.shape.clone())))
     }
 
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        inputs.elementwise()
+    }
+
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         let input = &*inputs[0];
         let written: Vec<String> = match input.datum_type() {
@@ -165,6 +170,10 @@ impl Kernel for FromText {
 
     fn checks(&self) -> &[usize] {
         &[0]
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        inputs.elementwise()
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
@@ -212,6 +221,10 @@ impl Kernel for EqualTexts {
         let [one, other] = inputs else { bail!("expected 2 inputs, got {}", inputs.len()) };
         ensure!([one, other].iter().all(|input| input.datum == String::datum_type()), "texts equal only texts");
         Ok(tvec!(Spec::of::<bool>(tract_core::broadcast::multi_broadcast(&[&one.shape, &other.shape])?)))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        inputs.elementwise()
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

@@ -10,6 +10,7 @@ use tract_onnx::tract_hir::internal::*;
 use super::attributes::Attributes;
 use super::kernel::{Kernel, Operator, Spec, built, matrix};
 use super::values::{is_numeric, room, tensor, texts, values};
+use crate::rows::{Inputs, Outcome};
 
 pub(super) const OPERATOR: Operator = Operator {
     domain: "",
@@ -202,6 +203,11 @@ impl Kernel for TfIdf {
             [rows, _] => Ok(tvec!(Spec::of::<f32>([rows.clone(), width]))),
             shape => bail!("expected a matrix, got the shape {shape:?}"),
         }
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        let known = |pad: &str| matches!(&self.tokens, Tokens::Strings(known) if known.contains_key(pad));
+        inputs.by_list(|pad| !known(pad))
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

@@ -11,6 +11,7 @@ use super::kernel::{Kernel, Operator, Spec, built};
 use super::pattern::compile;
 use super::string_split::padded;
 use super::values::texts;
+use crate::rows::{Inputs, Outcome};
 
 pub(super) const OPERATOR: Operator = Operator {
     domain: "com.microsoft",
@@ -90,6 +91,10 @@ impl Kernel for Tokenizer {
         let mut shape = input.shape.clone();
         shape.push(self.tokens.clone());
         Ok(tvec!(Spec::of::<String>(shape)))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        inputs.listed(&self.pad)
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

@@ -12,6 +12,7 @@ use super::kernel::{Built, Kernel, Operator, Spec};
 use super::pick::axis;
 use super::settled::{Argument, Settle, required, settled};
 use super::values::{room, tensor};
+use crate::rows::{Inputs, Outcome};
 
 pub(super) const OPERATOR: Operator = Operator {
     domain: "",
@@ -74,6 +75,12 @@ impl Kernel for TopK {
         ensure!(shape[axis].to_usize().map_or(true, |size| self.k <= size), "{} of {} values", self.k, shape[axis]);
         shape[axis] = self.k.to_dim();
         Ok(tvec!(Spec { datum: data.datum, shape: shape.clone() }, Spec::of::<i64>(shape)))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        let rank = inputs.facts[0].rank();
+        let axis = axis(self.axis, rank).map_err(|error| error.to_string())?;
+        inputs.except(|at| at == axis, "sorts the rows")
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

@@ -11,6 +11,7 @@ use super::super::attributes::Attributes;
 use super::super::kernel::{Built, Kernel, Operator, Spec, built};
 use super::super::values::values;
 use super::statistics::{Float, normalise};
+use crate::rows::{Inputs, NORMALISES, Outcome};
 
 pub(in super::super) const BATCH: Operator = Operator {
     domain: "",
@@ -90,6 +91,10 @@ impl Kernel for Groups {
         ensure!(input.datum.is_float(), "{:?} is not supported", input.datum);
         ensure!(input.shape.len() >= 2, "expected channels, got the shape {:?}", input.shape);
         Ok(tvec!(input.clone()))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        inputs.except(|axis| axis != 0, NORMALISES)
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

@@ -9,6 +9,7 @@ use super::super::kernel::{Kernel, Operator, Spec, built};
 use super::super::rows::{axis, gathered, scattered};
 use super::super::values::{tensor, values};
 use super::statistics::Float;
+use crate::rows::{Inputs, NORMALISES, Outcome};
 
 pub(in super::super) const MEAN_VARIANCE: Operator = Operator {
     domain: "",
@@ -97,6 +98,12 @@ impl Kernel for Along {
         Ok(tvec!(input.clone()))
     }
 
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        let rank = inputs.facts[0].rank();
+        let normalised = |at: usize| self.axes.iter().any(|&wanted| axis(wanted, rank).map_or(true, |axis| axis == at));
+        inputs.except(normalised, NORMALISES)
+    }
+
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         let input = &*inputs[0];
         let out =
@@ -137,6 +144,10 @@ impl Kernel for Lrn {
         ensure!(input.datum.is_float(), "{:?} is not supported", input.datum);
         ensure!(input.shape.len() >= 2, "expected channels, got the shape {:?}", input.shape);
         Ok(tvec!(input.clone()))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        inputs.except(|axis| axis == 1, NORMALISES)
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

@@ -13,6 +13,7 @@ use super::{ATTRIBUTES, Settings, Slots};
 use crate::ops::kernel::{Absorbed, Kernel, MICROSOFT, Operator, Spec, built};
 use crate::ops::quantize::{quantization, quantize};
 use crate::ops::values::{tensor, values};
+use crate::rows::{Inputs, ONE_SCALE, Outcome};
 
 pub(in super::super) const OPERATOR: Operator = Operator {
     domain: MICROSOFT,
@@ -105,6 +106,11 @@ impl Kernel for QuantizedLstm {
         let r = self.get(inputs, 2)?;
         let hidden = r.shape.get(1).with_context(|| format!("R has the shape {:?}", r.shape))?;
         self.settings.results(x, hidden)
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        let _ = inputs;
+        Err(ONE_SCALE.into())
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

@@ -12,6 +12,7 @@ use super::super::post::{PostTransform, logistic, probit};
 use super::super::values::{is_numeric, room, tensor, values};
 use super::coupling::couple;
 use super::kernel_function::KernelFunction;
+use crate::rows::{Inputs, Outcome};
 
 pub(in super::super) const OPERATOR: Operator = Operator {
     domain: ML,
@@ -107,6 +108,10 @@ impl Kernel for Classifier {
         ensure!(width.to_usize().map_or(true, |width| width == self.width), "expected {} features", self.width);
         let labels = Spec { datum: self.labels.datum(), shape: tvec!(rows.clone()) };
         Ok(tvec!(labels, Spec::of::<f32>([rows, self.scores().to_dim()])))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        inputs.by_row()
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

@@ -9,6 +9,7 @@ use super::super::attributes::Attributes;
 use super::super::kernel::{Kernel, ML, Operator, Spec, built, matrix};
 use super::super::values::{is_numeric, tensor, values};
 use super::kernel_function::KernelFunction;
+use crate::rows::{Inputs, Outcome};
 
 pub(in super::super) const OPERATOR: Operator = Operator {
     domain: ML,
@@ -70,6 +71,10 @@ impl Kernel for Regressor {
         let (rows, width) = input.matrix()?;
         ensure!(width.to_usize().map_or(true, |width| width == self.width), "expected {} features", self.width);
         Ok(tvec!(Spec::of::<f32>([rows, 1.to_dim()])))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        inputs.by_row()
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

@@ -14,6 +14,7 @@ use super::layout::Scalar;
 use super::regressor::{Regressor, Target};
 use super::score::Scoring;
 use super::spec::Spec;
+use crate::rows::{Inputs, Outcome};
 
 /// What the votes are for.
 #[derive(Clone)]
@@ -69,6 +70,10 @@ impl Kernel for Unpacked {
             Answer::Classes(_, labels) => facts(rows, labels),
             Answer::Targets(_, typed) => tvec!(values_fact(rows, self.spec.classes, *typed, inputs)),
         })
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        inputs.by_row()
     }
 
     fn eval(&self, _: &[TValue]) -> TractResult<TVec<TValue>> {
@@ -129,6 +134,10 @@ impl<T: Scalar + Datum + Copy> Kernel for PackedClassifier<T> {
         Ok(facts(check(inputs, self.forest.forest().features())?, self.forest.labels()))
     }
 
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        inputs.by_row()
+    }
+
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         with_rows(&inputs[0], self.forest.forest(), |rows, values, width| {
             let labels = self.forest.labels();
@@ -164,6 +173,10 @@ impl<T: Scalar + Datum + Copy> Kernel for PackedRegressor<T> {
     fn outputs(&self, inputs: &[Fact]) -> TractResult<TVec<Fact>> {
         let forest = self.forest.forest();
         Ok(tvec!(values_fact(check(inputs, forest.features())?, forest.classes(), self.typed, inputs)))
+    }
+
+    fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
+        inputs.by_row()
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
