@@ -43,6 +43,10 @@ pub(crate) enum Act {
     Invalid,
     /// `problem-flood`: says 200,000 times that the caller is wrong.
     ProblemFlood,
+    /// `remember`: adds to `x` the number of requests before.
+    Remember,
+    /// `mean`: gives each row the mean of `x` over all rows.
+    Mean,
 }
 
 impl Act {
@@ -66,6 +70,8 @@ impl Act {
             "model-error" => Self::ModelError,
             "invalid" => Self::Invalid,
             "problem-flood" => Self::ProblemFlood,
+            "remember" => Self::Remember,
+            "mean" => Self::Mean,
             _ => return None,
         })
     }
@@ -110,7 +116,7 @@ impl Act {
                 let problems = (0..200_000).map(|row| Problem::at("x", row, "asked to refuse it"));
                 return Err(Error::InvalidInput(problems.collect()));
             }
-            Self::WrongShape | Self::TooFewBytes | Self::HugeResult | Self::Lie => {}
+            Self::WrongShape | Self::TooFewBytes | Self::HugeResult | Self::Lie | Self::Remember | Self::Mean => {}
         }
         Ok(())
     }

@@ -32,6 +32,8 @@ struct Unruly {
     always: Option<Act>,
     /// What `hoard` keeps.
     hoard: Vec<Vec<u64>>,
+    /// Requests so far, for `remember`.
+    requests: u32,
 }
 
 impl Module for Unruly {
@@ -53,7 +55,7 @@ impl Module for Unruly {
             }
         }
         let always = always.filter(|_| config.when == When::Process);
-        Ok((Self { always, hoard: Vec::new() }, Signature { inputs, outputs }))
+        Ok((Self { always, hoard: Vec::new(), requests: 0 }, Signature { inputs, outputs }))
     }
 
     fn process(&mut self, inputs: &Batch<'_>, outputs: &mut Packer<'_>) -> Result<(), Error> {
@@ -64,6 +66,14 @@ impl Module for Unruly {
             Some(Act::WrongShape) => outputs.replace(vec![0; x.len() * 2 + 1]),
             Some(Act::TooFewBytes) => outputs.replace(vec![0; x.len().saturating_sub(1)]),
             Some(Act::HugeResult) => outputs.replace(vec![1; 1 << 27]),
+            Some(Act::Remember) => {
+                let y: Vec<f64> = x.iter().map(|x| x + f64::from(self.requests)).collect();
+                outputs.write("y", &y)?;
+            }
+            Some(Act::Mean) => {
+                let mean = x.iter().sum::<f64>() / x.len() as f64;
+                outputs.write("y", &vec![mean; x.len()])?;
+            }
             Some(Act::Lie) => outputs.replace(act::lie()),
             Some(act) => {
                 act.run(&mut self.hoard)?;
@@ -71,6 +81,7 @@ impl Module for Unruly {
             }
             None => outputs.write("y", x)?,
         }
+        self.requests += 1;
         Ok(())
     }
 }
@@ -97,6 +108,15 @@ mod tests {
         let mut unruly = Host::new().start::<Unruly>("").unwrap();
         assert!(unruly.run(rows![["wrong-shape", 1.5]]).is_err());
         assert!(unruly.run(rows![["too-few-bytes", 1.5]]).is_err());
+    }
+
+    #[test]
+    fn lets_requests_and_rows_meet() {
+        let mut unruly = Host::new().start::<Unruly>(r#"{"do": "remember"}"#).unwrap();
+        assert_eq!(unruly.run(rows![["", 1.5]]).unwrap(), rows![[1.5]]);
+        assert_eq!(unruly.run(rows![["", 1.5]]).unwrap(), rows![[2.5]]);
+        let mut unruly = Host::new().start::<Unruly>(r#"{"do": "mean"}"#).unwrap();
+        assert_eq!(unruly.run(rows![["", 1.0], ["", 3.0]]).unwrap(), rows![[2.0], [2.0]]);
     }
 
     #[test]
