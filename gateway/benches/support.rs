@@ -11,6 +11,7 @@ use modelgate::{
     metrics::Metrics,
     parts::Parts,
     tensor::Batch,
+    verified,
     wasm::{
         cache::CodeCache,
         engine::{PoolSize, WasmEngine},
@@ -135,8 +136,8 @@ pub fn demo(isolation: Isolation, metrics: &Metrics) -> Result<Generation> {
     let engine = WasmEngine::new(PoolSize { instances: 64, ..PoolSize::default() })
         .map_err(|error| anyhow::anyhow!("{error:#}"))?;
     let compiler = Compiler::new(engine, CodeCache::off());
-    let bundle = Bundle { isolation, ..Bundle::demo()? };
-    Ok(Generation::load(bundle, &Parts::new(compiler), metrics)?)
+    let read = || Ok(Bundle { isolation, ..Bundle::demo()? });
+    Ok(verified::load(&read, &Parts::new(compiler), metrics)?.generation)
 }
 
 /// The demo with its chain hard-coded.

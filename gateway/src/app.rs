@@ -61,6 +61,8 @@ pub struct Metadata {
     pub versions: Vec<String>,
     /// Whether its module instances outlive a request.
     pub isolation: Isolation,
+    /// Whether rows of different requests are run together, and why.
+    pub batching: String,
 }
 
 impl Deref for App {
@@ -148,6 +150,7 @@ impl Shared {
                 tensors: known.tensors,
                 versions: vec![idle],
                 isolation: known.isolation,
+                batching: known.batching.clone(),
             });
         }
         let generation = self.look(name, version).await?;
@@ -158,6 +161,7 @@ impl Shared {
             tensors: generation.tensors,
             versions,
             isolation: generation.isolation,
+            batching: generation.joining.to_string(),
         })
     }
 

@@ -10,6 +10,9 @@ const MAX_ROWS: u32 = 64;
 /// The longest time that a manifest may let a request wait for others: a second.
 const MAX_DELAY_US: u64 = 1_000_000;
 
+/// The largest tolerance that a manifest may give: what rounding does, and no more.
+const MAX_TOLERANCE: f64 = 1e-2;
+
 /// Micro-batching of one bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batching {
@@ -42,9 +45,20 @@ pub(crate) struct BatchingEntry {
     enabled: Option<bool>,
     max_rows: Option<u32>,
     max_delay_us: Option<u64>,
+    tolerance: Option<f64>,
 }
 
 impl BatchingEntry {
+    /// How far numbers may differ beside other rows, times the number alone where that is above 1.
+    pub(crate) fn tolerance(&self) -> Result<f64, String> {
+        match self.tolerance {
+            Some(tolerance) if !(0.0..=MAX_TOLERANCE).contains(&tolerance) => {
+                Err(format!("[batching] tolerance: expected 0 to {MAX_TOLERANCE}, got {tolerance}"))
+            }
+            tolerance => Ok(tolerance.unwrap_or(0.0)),
+        }
+    }
+
     pub(crate) fn resolve(&self) -> Result<Batching, String> {
         let max_rows = match self.max_rows {
             Some(0) => return Err("[batching] max_rows: expected 1 or more, got 0".into()),

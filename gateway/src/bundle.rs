@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use self::{
     beneath::{Beneath, Links},
     files::Files,
-    manifest::BUILTIN,
+    manifest::{BUILTIN, BUILTIN_PREFIX},
     plain::PlainModel,
 };
 pub use self::{
@@ -65,8 +65,10 @@ pub struct Bundle {
     pub limits: Limits,
     /// Whether instances outlive a request.
     pub isolation: Isolation,
-    /// How far requests are run together.
+    /// How far requests may be run together.
     pub batching: Batching,
+    /// How far numbers may differ beside other rows.
+    pub batching_tolerance: f64,
 }
 
 impl fmt::Debug for Bundle {
@@ -117,7 +119,7 @@ pub struct Stage {
 impl Stage {
     /// Whether its module came with the bundle, not with the gateway.
     pub fn is_custom(&self) -> bool {
-        !self.module.starts_with("builtin:")
+        !self.module.starts_with(BUILTIN_PREFIX)
     }
 }
 
@@ -227,7 +229,7 @@ impl Bundle {
                 module: stage.module.clone(),
                 wasm: match BUILTIN.iter().find(|(name, _)| *name == stage.module) {
                     Some((_, wasm)) => wasm.to_vec(),
-                    None if stage.module.starts_with("builtin:") => Vec::new(),
+                    None if stage.module.starts_with(BUILTIN_PREFIX) => Vec::new(),
                     None => fetch(&stage.module, stage.sha256.as_deref(), "[[stage]] sha256"),
                 },
                 config: match &stage.config {
@@ -252,6 +254,7 @@ impl Bundle {
             limits: manifest.limits.resolve()?,
             isolation: manifest.run.isolation,
             batching: manifest.batching.resolve()?,
+            batching_tolerance: manifest.batching.tolerance()?,
             name: manifest.name,
             version: manifest.version,
             description: manifest.description,

@@ -40,6 +40,8 @@ pub struct Known {
     pub deadline: Duration,
     /// Whether its instances outlive a request.
     pub isolation: Isolation,
+    /// Whether rows of different requests are run together, and why.
+    pub batching: String,
 }
 
 impl Known {
@@ -54,6 +56,7 @@ impl Known {
             max_rows: generation.limits.rows,
             deadline: generation.limits.deadline,
             isolation: generation.isolation,
+            batching: generation.joining.to_string(),
         }
     }
 }

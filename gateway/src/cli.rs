@@ -33,6 +33,7 @@ use crate::{
     parts::Parts,
     server::{self, Server},
     trust::Trust,
+    verified,
     wasm::{
         cache::CodeCache,
         engine::{PoolSize, WasmEngine},
@@ -298,19 +299,31 @@ fn read(path: &Path) -> Result<Bundle, BundleError> {
 
 /// Loads one bundle as `serve` would, without its golden examples.
 fn load(path: &Path) -> Result<Generation, BundleError> {
-    load_bundle(read(path)?)
+    load_with(code_cache(), read(path)?)
 }
 
-fn load_bundle(bundle: Bundle) -> Result<Generation, BundleError> {
-    let cache =
-        cache_folder().and_then(|folder| CodeCache::at(&folder, Trust::Verified).ok()).unwrap_or_else(CodeCache::off);
-    load_with(cache, bundle)
+/// The machine code that this user's gateways keep.
+fn code_cache() -> CodeCache {
+    let folder = cache_folder();
+    folder.and_then(|folder| CodeCache::at(&folder, Trust::Verified).ok()).unwrap_or_else(CodeCache::off)
 }
 
 fn load_with(cache: CodeCache, bundle: Bundle) -> Result<Generation, BundleError> {
+    let (parts, metrics) = means(cache)?;
+    Generation::load(bundle, &parts, &metrics)
+}
+
+/// Loads one bundle as `serve` would, with all that is tried before it serves.
+fn load_verified(path: &Path) -> Result<Generation, BundleError> {
+    let (parts, metrics) = means(code_cache())?;
+    Ok(verified::load(&|| read(path), &parts, &metrics)?.generation)
+}
+
+/// What bundles are loaded with.
+fn means(cache: CodeCache) -> Result<(Parts, Metrics), BundleError> {
     let engine = WasmEngine::new(PoolSize::default()).map_err(|error| BundleError::from(format!("{error:#}")))?;
     let metrics = Metrics::new().map_err(|error| BundleError::from(error.to_string()))?;
-    Generation::load(bundle, &Parts::new(Compiler::new(engine, cache)), &metrics)
+    Ok((Parts::new(Compiler::new(engine, cache)), metrics))
 }
 
 /// The demo's modules are those that come with the gateway.
@@ -360,34 +373,24 @@ fn failed(error: ChainError) -> String {
 }
 
 fn check(path: &Path) -> ExitCode {
-    let loaded = read(path).and_then(|bundle| {
-        let custom: Vec<_> = bundle.stages.iter().filter(|stage| stage.is_custom()).map(|of| of.name.clone()).collect();
-        Ok((load_bundle(bundle)?, custom))
-    });
-    let problems = match loaded {
-        Ok((generation, custom)) => {
-            let problems = golden::check(&generation, &mut Runner::new(&generation));
+    let problems = match load_verified(path) {
+        Ok(generation) => {
             if generation.takes_model_key() {
                 say(&format!("note: {MODEL_COLUMN}"));
             }
-            if problems.is_empty() {
-                for stage in custom.iter().filter(|_| generation.isolation == Isolation::Worker) {
-                    say(&format!(
-                        "note: stage '{stage}' brings its own module, and its instances are kept between requests \
-                         (isolation = \"worker\"): the module can hand one client's values to the next. With isolation = \
-                         \"request\" in [run] it cannot; the gateway's --isolation-floor request makes that hold for \
-                         every bundle"
-                    ));
-                }
+            let custom = if generation.isolation == Isolation::Worker { &generation.custom_modules[..] } else { &[] };
+            for stage in custom {
                 say(&format!(
-                    "{} version {}: good; {} golden examples answered as expected",
-                    generation.name,
-                    generation.version,
-                    generation.golden.examples.len()
+                    "note: stage '{stage}' brings its own module, and its instances are kept between requests \
+                     (isolation = \"worker\"): the module can hand one client's values to the next. With isolation = \
+                     \"request\" in [run] it cannot; the gateway's --isolation-floor request makes that hold for \
+                     every bundle"
                 ));
-                return ExitCode::SUCCESS;
             }
-            problems
+            let (name, version) = (&generation.name, &generation.version);
+            let proof = proof(generation.golden.examples.len());
+            say(&format!("{name} version {version}: {proof}\n  batching {}", generation.joining));
+            return ExitCode::SUCCESS;
         }
         Err(error) => error.problems,
     };
@@ -398,8 +401,17 @@ fn check(path: &Path) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// What golden examples show: nothing where there are none, and little where there is one.
+fn proof(examples: usize) -> String {
+    match examples {
+        0 => "it loads, but its answers are not verified: it has no golden examples".into(),
+        1 => "good as far as one row shows; the only golden example is answered as expected".into(),
+        examples => format!("good; {examples} golden examples answered as expected"),
+    }
+}
+
 fn inspect(path: &Path) -> anyhow::Result<()> {
-    let generation = load(path)?;
+    let generation = load_verified(path)?;
     let side = |columns: &[modelgate_columns::Column]| -> Vec<_> {
         columns
             .iter()
@@ -438,7 +450,17 @@ fn inspect(path: &Path) -> anyhow::Result<()> {
             "inputs": side(&model.signature().inputs),
             "outputs": side(&model.signature().outputs),
             "resident_bytes": model.resident_bytes(),
+            "rows": model.rows().reason().map_or_else(
+                || json!({ "dependence": "independent" }),
+                |reason| json!({ "dependence": "dependent", "reason": reason }),
+            ),
         })),
+        "batching": {
+            "enabled": generation.joining.is_on(),
+            "max_rows": generation.batching.max_rows,
+            "cause": generation.joining.cause.label(),
+            "detail": generation.joining.detail,
+        },
         "stages": stages,
         "golden_examples": generation.golden.examples.len(),
     });

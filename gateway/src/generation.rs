@@ -17,6 +17,7 @@ use crate::{
     batching::Batching,
     bundle::{Bundle, BundleError, Golden},
     error::Error,
+    joining::Joining,
     json::decode::{Inputs, NameIndex, Policy},
     metrics::{Metrics, ModelMetrics, Outcome},
     parts::Parts,
@@ -76,8 +77,12 @@ pub struct Generation {
     pub limits: Limits,
     /// Whether instances outlive a request.
     pub isolation: Isolation,
-    /// How far requests are run together.
+    /// How far requests are run together: not at all until [`joining::decide`](crate::joining::decide) has been asked.
     pub batching: Batching,
+    /// Whether they are, and why.
+    pub joining: Joining,
+    /// The stages whose modules came with the bundle.
+    pub custom_modules: Vec<String>,
     /// Known answers.
     pub golden: Golden,
     /// Its series.
@@ -153,6 +158,8 @@ impl Generation {
         if !problems.is_empty() {
             return Err(BundleError { problems });
         }
+        let custom = bundle.stages.iter().filter(|stage| stage.is_custom());
+        let custom_modules = custom.map(|stage| stage.name.clone()).collect();
         let stages: Vec<_> = bundle.stages.into_iter().map(|stage| stage.name).collect();
         let signature = Signature {
             inputs: modules.first().map(|module| module.signature().inputs.clone()).unwrap_or_default(),
@@ -169,9 +176,6 @@ impl Generation {
         // A module may make tensors of something else, which may well have rows.
         let tensors = whole && model.as_ref().is_some_and(|model| model.signature().inputs == signature.inputs);
         let limits = if tensors { Limits { rows: 1, ..bundle.limits } } else { bundle.limits };
-        // Not put together: what has no rows, what gets a plan for each number of them, and what has an instance of its own.
-        let may_wait = model.as_ref().is_some_and(|model| model.may_wait());
-        let is_alone = whole || may_wait || bundle.isolation == Isolation::Request;
         Ok(Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             metrics: metrics.model(&bundle.name, &bundle.version, &labels),
@@ -185,7 +189,9 @@ impl Generation {
             tensors,
             limits,
             isolation: bundle.isolation,
-            batching: if is_alone { Batching::OFF } else { bundle.batching },
+            batching: Batching::OFF,
+            joining: Joining::undecided(),
+            custom_modules,
             golden: bundle.golden,
             tally: Tally::default(),
             shadow: Shadow::default(),

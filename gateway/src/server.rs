@@ -13,8 +13,7 @@ use crate::{
     bundle::{Bundle, BundleError},
     catalog::Catalog,
     config::{ServeConfig, SocketPlace, socket_name},
-    generation::{Generation, Runner},
-    golden,
+    generation::Generation,
     http::{
         self,
         serve::{IoConfig, Routes},
@@ -25,6 +24,7 @@ use crate::{
     release::{Content, Release},
     swap::{self, Place, Running},
     trust::Trust,
+    verified::{self, Verified},
     wasm::{cache::CodeCache, engine::WasmEngine, module::Compiler},
     workers::Workers,
 };
@@ -67,12 +67,16 @@ impl Server {
         let mut given: Vec<(Release, Arc<Generation>)> = Vec::new();
         let folders = config.bundles.iter().map(|path| Content::Folder(path.clone()));
         for content in folders.chain(config.demo.then_some(Content::Demo)) {
-            let (bundle, what) = match &content {
-                Content::Folder(path) => (Bundle::read(path), format!("the bundle in {}", path.display())),
-                _ => (Bundle::demo(), "the demo".to_owned()),
+            let read = || match &content {
+                Content::Folder(path) => Bundle::read(path),
+                _ => Bundle::demo(),
+            };
+            let what = match &content {
+                Content::Folder(path) => format!("the bundle in {}", path.display()),
+                _ => "the demo".to_owned(),
             };
             let generation =
-                live(bundle, &parts, &metrics, threads).with_context(|| format!("{what} cannot be served"))?;
+                live(&read, &parts, &metrics, threads).with_context(|| format!("{what} cannot be served"))?;
             anyhow::ensure!(
                 given.iter().all(|(release, _)| release.model != generation.name),
                 "two bundles are named '{}'",
@@ -243,17 +247,12 @@ pub fn compiler(config: &ServeConfig) -> anyhow::Result<Compiler> {
 /// # Errors
 /// Everything that is wrong with it.
 fn live(
-    bundle: Result<Bundle, BundleError>,
+    read: &dyn Fn() -> Result<Bundle, BundleError>,
     parts: &Parts,
     metrics: &Metrics,
     threads: usize,
 ) -> Result<Generation, BundleError> {
-    let generation = Generation::load(bundle?, parts, metrics)?;
-    let mut runner = Runner::new(&generation);
-    let problems = golden::check(&generation, &mut runner);
-    if !problems.is_empty() {
-        return Err(BundleError { problems });
-    }
+    let Verified { generation, runner, .. } = verified::load(read, parts, metrics)?;
     generation.measure(&runner, threads);
     let model_bytes = generation.model.as_ref().map_or(0, |model| model.resident_bytes());
     metrics.live(&generation.name, &generation.version, generation.id, &generation.digest, model_bytes);

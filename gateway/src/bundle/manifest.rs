@@ -24,6 +24,9 @@ pub const MAX_MANIFEST: usize = 1 << 20;
 /// Columns that a manifest names only to have them ignored.
 const MAX_IGNORED: usize = 10_000;
 
+/// What the names of modules begin with that are shipped inside the gateway.
+pub(super) const BUILTIN_PREFIX: &str = "builtin:";
+
 /// The modules shipped inside the gateway.
 pub(super) const BUILTIN: [(&str, &[u8]); 2] = [
     ("builtin:tabular", include_bytes!(concat!(env!("OUT_DIR"), "/tabular.wasm"))),
@@ -183,7 +186,7 @@ impl Manifest {
     pub fn files(&self) -> Result<Vec<FileRef>, String> {
         let mut files: Vec<FileRef> = Vec::new();
         let stages = self.stage.iter().flat_map(|stage| {
-            let module = (!stage.module.starts_with("builtin:")).then_some((&stage.module, stage.sha256.as_ref()));
+            let module = (!stage.module.starts_with(BUILTIN_PREFIX)).then_some((&stage.module, stage.sha256.as_ref()));
             module.into_iter().chain(stage.config.as_ref().map(|config| (config, stage.config_sha256.as_ref())))
         });
         let graph = self.model.iter().map(|model| (&model.file, Some(&model.sha256)));
@@ -234,7 +237,7 @@ impl Manifest {
             if !seen.insert(&stage.name) {
                 problems.push(format!("stage name: {:?} is used twice", stage.name));
             }
-            if stage.module.starts_with("builtin:") && !BUILTIN.iter().any(|(name, _)| *name == stage.module) {
+            if stage.module.starts_with(BUILTIN_PREFIX) && !BUILTIN.iter().any(|(name, _)| *name == stage.module) {
                 let known: Vec<_> = BUILTIN.iter().map(|(name, _)| *name).collect();
                 problems.push(format!(
                     "stage {:?}: {:?} is not shipped with this gateway; it has {}",
@@ -246,6 +249,7 @@ impl Manifest {
         }
         problems.extend(self.limits.resolve().err());
         problems.extend(self.batching.resolve().err());
+        problems.extend(self.batching.tolerance().err());
         problems
     }
 }

@@ -13,13 +13,14 @@ use super::{
     convert,
     proto::{
         InferStatistics, ModelConfig, ModelConfigRequest, ModelConfigResponse, ModelDynamicBatching, ModelInferRequest,
-        ModelInferResponse, ModelInput, ModelMetadataRequest, ModelMetadataResponse, ModelOutput, ModelReadyRequest,
-        ModelReadyResponse, ModelStatistics, ModelStatisticsRequest, ModelStatisticsResponse, ModelTensorReshape,
-        ModelTransactionPolicy, RepositoryIndexRequest, RepositoryIndexResponse, RepositoryModelLoadRequest,
-        RepositoryModelLoadResponse, RepositoryModelUnloadRequest, RepositoryModelUnloadResponse, ServerLiveRequest,
-        ServerLiveResponse, ServerMetadataRequest, ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse,
-        StatisticDuration, grpc_inference_service_server::GrpcInferenceService,
-        model_metadata_response::TensorMetadata, repository_index_response::ModelIndex,
+        ModelInferResponse, ModelInput, ModelMetadataRequest, ModelMetadataResponse, ModelOutput, ModelParameter,
+        ModelReadyRequest, ModelReadyResponse, ModelStatistics, ModelStatisticsRequest, ModelStatisticsResponse,
+        ModelTensorReshape, ModelTransactionPolicy, RepositoryIndexRequest, RepositoryIndexResponse,
+        RepositoryModelLoadRequest, RepositoryModelLoadResponse, RepositoryModelUnloadRequest,
+        RepositoryModelUnloadResponse, ServerLiveRequest, ServerLiveResponse, ServerMetadataRequest,
+        ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse, StatisticDuration,
+        grpc_inference_service_server::GrpcInferenceService, model_metadata_response::TensorMetadata,
+        repository_index_response::ModelIndex,
     },
     status::status,
     stream,
@@ -178,6 +179,7 @@ fn config(generation: &Generation) -> ModelConfig {
         let data_type = TritonType::from(column.datatype).number;
         ModelOutput { name: column.name.clone(), data_type, dims, reshape }
     };
+    let cause = generation.joining.cause.label().to_owned();
     ModelConfig {
         name: generation.name.clone(),
         platform: PLATFORM.into(),
@@ -189,6 +191,9 @@ fn config(generation: &Generation) -> ModelConfig {
             max_queue_delay_microseconds: u64::try_from(generation.batching.max_delay.as_micros()).unwrap_or(u64::MAX),
         }),
         backend: "modelgate".into(),
+        parameters: [("batching", generation.joining.to_string()), ("batching_cause", cause)]
+            .map(|(name, string_value)| (name.to_owned(), ModelParameter { string_value }))
+            .into(),
         model_transaction_policy: Some(ModelTransactionPolicy { decoupled: false }),
     }
 }
@@ -249,10 +254,12 @@ impl GrpcInferenceService for Inference {
         request: Request<ModelMetadataRequest>,
     ) -> Result<Response<ModelMetadataResponse>, Status> {
         let ModelMetadataRequest { name, version } = request.into_inner();
-        let Metadata { name, signature, tensors: whole, versions, isolation } =
+        let Metadata { name, signature, tensors: whole, versions, isolation, batching } =
             self.app.metadata(&name, version_of(&version)).await.map_err(|error| status(&error))?;
         let (inputs, outputs) = (tensors(&signature.inputs, whole), tensors(&signature.outputs, whole));
-        let properties = [("isolation".to_owned(), isolation.name().to_owned())].into();
+        let properties = [("isolation", isolation.name().to_owned()), ("batching", batching)]
+            .map(|(name, value)| (name.to_owned(), value))
+            .into();
         let platform = PLATFORM.into();
         Ok(Response::new(ModelMetadataResponse { name, versions, platform, inputs, outputs, properties }))
     }

@@ -61,7 +61,7 @@ pub fn metadata(of: &Metadata) -> Value {
         "platform": PLATFORM,
         "inputs": tensors(&of.signature.inputs),
         "outputs": tensors(&of.signature.outputs),
-        "properties": { "isolation": of.isolation.name() },
+        "properties": { "isolation": of.isolation.name(), "batching": of.batching },
     })
 }
 
@@ -102,7 +102,11 @@ pub fn config(generation: &Generation) -> Value {
         "input": inputs,
         "output": outputs,
         "model_transaction_policy": { "decoupled": false },
-        "parameters": { "isolation": { "string_value": generation.isolation.name() } },
+        "parameters": {
+            "isolation": { "string_value": generation.isolation.name() },
+            "batching": { "string_value": generation.joining.to_string() },
+            "batching_cause": { "string_value": generation.joining.cause.label() },
+        },
     });
     if generation.batching.is_on() {
         let delay = u64::try_from(generation.batching.max_delay.as_micros()).unwrap_or(u64::MAX);

@@ -4,6 +4,7 @@
 //! with rests, so that serving does not notice.
 
 use std::{
+    cell::Cell,
     collections::HashSet,
     sync::{
         Arc,
@@ -35,6 +36,7 @@ use crate::{
         attempts::{Attempt, Attempts, NotBegun},
     },
     swap::room::Asks,
+    verified::{self, Verified},
     workers,
 };
 
@@ -375,30 +377,37 @@ impl Preparer {
     /// On a thread where it may take its time. Makes instances for so many threads ahead.
     fn load(&self, release: &Release, threads: usize) -> Result<Generation, Failure> {
         let start = Instant::now();
-        let mut bundle = match &release.content {
-            Content::Folder(folder) => Bundle::read(folder)?,
-            Content::Demo => Bundle::demo()?,
-            Content::Onnx { .. } => return Err(unverified("it was not fetched".into())),
-            Content::Unservable { reason } => return Err(unverified(reason.clone())),
-            Content::Bundle { manifest, .. } => {
-                let read = |sha256: &str| match &self.store {
-                    Some(store) => store.read(sha256),
-                    None => Err("there is no local cache".into()),
-                };
-                Bundle::stored(manifest, &read, &|sha256| self.parts.live_model(sha256))
-                    .map_err(|error| Failure { transient: self.discard_damaged(manifest), ..error.into() })?
-            }
+        let unread = Cell::new(false);
+        let read = || {
+            let bundle = match &release.content {
+                Content::Folder(folder) => Bundle::read(folder),
+                Content::Demo => Bundle::demo(),
+                Content::Onnx { .. } => Err(BundleError::from("it was not fetched".to_owned())),
+                Content::Unservable { reason } => Err(BundleError::from(reason.clone())),
+                Content::Bundle { manifest, .. } => {
+                    let read = |sha256: &str| match &self.store {
+                        Some(store) => store.read(sha256),
+                        None => Err("there is no local cache".into()),
+                    };
+                    Bundle::stored(manifest, &read, &|sha256| self.parts.live_model(sha256))
+                }
+            };
+            unread.set(bundle.is_err());
+            bundle.map(|bundle| Bundle { name: release.model.clone(), version: release.version.clone(), ..bundle })
         };
-        bundle.name.clone_from(&release.model);
-        bundle.version.clone_from(&release.version);
-        let generation = Generation::load(bundle, &self.parts, &self.metrics)?;
-        self.took("load", start);
+        let fail = |error: BundleError| Failure {
+            transient: match &release.content {
+                Content::Bundle { manifest, .. } => unread.get() && self.discard_damaged(manifest),
+                Content::Onnx { .. } | Content::Unservable { .. } => true,
+                Content::Folder(_) | Content::Demo => false,
+            },
+            ..error.into()
+        };
+        let Verified { generation, mut runner, load } =
+            verified::load(&read, &self.parts, &self.metrics).map_err(fail)?;
+        self.metrics.lifecycle.release_seconds.with_label_values(&["load"]).observe(load.as_secs_f64());
+        let checked = start + load;
         let start = Instant::now();
-        let mut runner = Runner::new(&generation);
-        let problems = golden::check(&generation, &mut runner);
-        if !problems.is_empty() {
-            return Err(BundleError { problems }.into());
-        }
         for _ in 0..WARM_RUNS {
             if start.elapsed() > WARM_TIME || generation.golden.examples.is_empty() {
                 break;
@@ -415,7 +424,7 @@ impl Preparer {
             runner
         });
         generation.keep(spare);
-        self.took("check", start);
+        self.took("check", checked);
         Ok(generation)
     }
 

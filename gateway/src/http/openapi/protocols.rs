@@ -155,8 +155,10 @@ fn operations(models: &[ModelDoc<'_>]) -> Vec<Operation> {
             "outputs": { "type": "array", "items": { "$ref": "#/components/schemas/TensorMetadata" } },
             "properties": object(
                 &json!({ "isolation": { "description": "Whether module instances outlive a request", "type": "string",
-                    "enum": ["worker", "request"] } }),
-                &["isolation"],
+                    "enum": ["worker", "request"] },
+                    "batching": { "description": "Whether rows of different requests run together, and why",
+                    "type": "string" } }),
+                &["isolation", "batching"],
             ),
         }),
         &["name", "versions", "platform", "inputs", "outputs", "properties"],

@@ -74,6 +74,7 @@ fn document(fixtures: &[Fixture]) -> Value {
             max_rows: 10_000,
             deadline: Duration::from_secs(5),
             isolation: Isolation::Worker,
+            batching: "on".into(),
         })
         .collect();
     let models: Vec<_> = fixtures

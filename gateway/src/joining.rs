@@ -1,0 +1,109 @@
+//! Whether rows of different requests are run together as one batch, decided when a bundle is loaded.
+//!
+//! A row's answer must not depend on what other callers send at the same time. So rows are joined only if the analysis of
+//! the graph finds nothing that lets rows meet, and a trial of the whole chain, modules included, gives every row the same
+//! bits in batches of several sizes as alone. Nor are they joined where that is no faster than one row after another.
+
+mod compare;
+mod sample;
+mod trial;
+
+use std::{fmt, time::Duration};
+
+pub use self::trial::decide;
+use crate::{batching::Batching, generation::Generation, wasm::module::Isolation};
+
+/// The decision about one generation.
+#[derive(Clone, Debug)]
+pub struct Joining {
+    /// What decided.
+    pub cause: Cause,
+    /// The same for people: a sentence without subject and full stop.
+    pub detail: String,
+}
+
+/// What decided whether rows are joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The trial: rows together give the same bits as alone, and faster. They are joined.
+    Tried,
+    /// The analysis: no row of the trial could be run, but all parts are known to keep rows apart. They are joined.
+    Analysed,
+    /// The manifest.
+    Manifest,
+    /// Each request has instances of its own.
+    Isolation,
+    /// The analysis: the graph lets rows meet.
+    Dependent,
+    /// The trial: a row's answer differs beside other rows.
+    Differs,
+    /// The trial: the same row gets another answer later. Each request gets instances of its own.
+    Stateful,
+    /// The trial: rows together are no faster than one after another.
+    Slower,
+    /// The trial could not be made.
+    Untried,
+}
+
+impl Cause {
+    /// Its name in documents for programs.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Tried => "tried",
+            Self::Analysed => "analysed",
+            Self::Manifest => "manifest",
+            Self::Isolation => "isolation",
+            Self::Dependent => "dependent",
+            Self::Differs => "differs",
+            Self::Stateful => "stateful",
+            Self::Slower => "slower",
+            Self::Untried => "untried",
+        }
+    }
+}
+
+impl fmt::Display for Joining {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", if self.is_on() { "on" } else { "off" }, self.detail)
+    }
+}
+
+impl Joining {
+    /// Before anything is known.
+    pub fn undecided() -> Self {
+        Self::new(Cause::Untried, "not tried")
+    }
+
+    fn new(cause: Cause, detail: impl Into<String>) -> Self {
+        Self { cause, detail: detail.into() }
+    }
+
+    /// Whether rows of different requests are run together.
+    pub fn is_on(&self) -> bool {
+        matches!(self.cause, Cause::Tried | Cause::Analysed)
+    }
+
+    /// Whether a row's answer may depend on the rows of its own request, so that examples are worth something alone only.
+    pub fn rows_may_meet(&self) -> bool {
+        matches!(self.cause, Cause::Manifest | Cause::Dependent | Cause::Differs | Cause::Stateful)
+    }
+
+    /// What can be said before anything is run; `None` if rows may be joined as far as that goes.
+    fn before_trial(generation: &Generation, wanted: Batching) -> Option<Self> {
+        if let Some(reason) = generation.model.as_ref().and_then(|model| model.rows().reason()) {
+            return Some(Self::new(Cause::Dependent, reason));
+        }
+        if generation.model.as_ref().is_some_and(|model| model.may_wait()) {
+            return Some(Self::new(Cause::Untried, "the model needs a plan of its own for each number of rows"));
+        }
+        if generation.isolation == Isolation::Request {
+            return Some(Self::new(Cause::Isolation, "each request has instances of its own"));
+        }
+        (!wanted.is_on()).then(|| Self::new(Cause::Manifest, "the manifest says so"))
+    }
+}
+
+/// Milliseconds for people.
+fn milliseconds(time: Duration) -> String {
+    format!("{:.0} ms", time.as_secs_f64() * 1e3)
+}

@@ -1,0 +1,69 @@
+//! From a bundle to a generation that has shown what it can do: loaded, its rows tried together, its golden examples
+//! answered as expected. Every way to a live model leads through here.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    bundle::{Bundle, BundleError},
+    generation::{Generation, Runner},
+    golden,
+    joining::{self, Cause},
+    metrics::Metrics,
+    parts::Parts,
+    wasm::module::Isolation,
+};
+
+/// A generation that may serve.
+#[derive(Debug)]
+pub struct Verified {
+    /// The generation.
+    pub generation: Generation,
+    /// Instances that have answered the golden examples.
+    pub runner: Runner,
+    /// What loading took, without what came after.
+    pub load: Duration,
+}
+
+/// Loads a bundle, decides whether rows of different requests may be run together, and runs the golden examples. `read`
+/// gives the bundle; it is called again where a module turns out to need instances for each request.
+///
+/// # Errors
+/// Everything that is wrong with the bundle, golden examples that are answered otherwise included.
+pub fn load(
+    read: &dyn Fn() -> Result<Bundle, BundleError>,
+    parts: &Parts,
+    metrics: &Metrics,
+) -> Result<Verified, BundleError> {
+    let start = Instant::now();
+    let bundle = read()?;
+    let (wanted, tolerance) = (bundle.batching, bundle.batching_tolerance);
+    let mut generation = Generation::load(bundle, parts, metrics)?;
+    let load = start.elapsed();
+    let (joining, batching) = joining::decide(&generation, wanted, tolerance, load);
+    if joining.cause == Cause::Stateful {
+        generation = Generation::load(Bundle { isolation: Isolation::Request, ..read()? }, parts, metrics)?;
+    }
+    (generation.joining, generation.batching) = (joining, batching);
+    tell(&generation);
+    let mut runner = Runner::new(&generation);
+    let problems = golden::check(&generation, &mut runner);
+    if !problems.is_empty() {
+        return Err(BundleError { problems });
+    }
+    Ok(Verified { generation, runner, load })
+}
+
+/// Logs the decision, once for each load.
+fn tell(generation: &Generation) {
+    let (model, version, joining) = (&generation.name, &generation.version, &generation.joining);
+    let (cause, detail) = (joining.cause.label(), &joining.detail);
+    match joining.cause {
+        Cause::Tried | Cause::Analysed => {
+            tracing::info!(model, version, cause, detail, "rows of different requests are run together");
+        }
+        Cause::Differs | Cause::Stateful => {
+            tracing::warn!(model, version, cause, detail, "rows of different requests are not run together");
+        }
+        _ => tracing::info!(model, version, cause, detail, "rows of different requests are not run together"),
+    }
+}
