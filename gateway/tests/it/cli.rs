@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{BundleFolder, PATIENCE, demo_row};
+use crate::support::{BundleFolder, PATIENCE, demo_row, sha256};
 
 fn modelgate(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_modelgate"));
@@ -69,7 +69,8 @@ fn check_tells_of_a_column_that_is_called_as_the_key_that_names_a_model() {
 fn check_reports_every_problem() {
     let output = run(&["check", "demo"], "");
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(text(&output.stdout).contains("golden examples answered as expected"), "{}", text(&output.stdout));
+    assert!(text(&output.stdout).contains("good; 24 golden examples answered as expected"), "{}", text(&output.stdout));
+    assert!(text(&output.stdout).contains("\n  batching on: up to 64 rows"), "{}", text(&output.stdout));
 
     let bad = BundleFolder::copy_of("demo");
     bad.write("model.onnx", b"x");
@@ -81,6 +82,42 @@ fn check_reports_every_problem() {
 }
 
 #[test]
+fn check_says_what_it_did_not_verify() {
+    let graph = |name: &str| fs::read(format!("tests/data/company/{name}.onnx")).expect("a graph");
+    let told = |folder: &BundleFolder| {
+        let output = run(&["check", folder.path().to_str().expect("text")], "");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let answers = told(&BundleFolder::model_alone("quantised", &graph("dynamic_matmul")));
+    assert!(answers.contains("not verified: it has no golden examples") && !answers.contains("good"), "{answers}");
+    assert!(answers.contains("batching off: 'DynamicQuantizeLinear"), "{answers}");
+
+    let one = BundleFolder::copy_of("demo");
+    let golden = fs::read(one.file("golden.json")).expect("golden examples");
+    let mut golden: Value = serde_json::from_slice(&golden).expect("JSON");
+    golden["examples"].as_array_mut().expect("a list").truncate(1);
+    one.replace("golden.json", golden.to_string().as_bytes());
+    let answers = told(&one);
+    assert!(answers.contains("good as far as one row shows"), "{answers}");
+}
+
+/// Examples that depend on the rows beside them are compared alone.
+#[test]
+fn golden_examples_of_rows_that_meet_are_run_alone() {
+    let graph = fs::read("tests/data/company/softmax_over_rows.onnx").expect("a graph");
+    let folder = BundleFolder::model_alone("meets", &graph);
+    let golden = r#"{"examples": [{"input": {"x": [1, 2, 3, 4]}, "output": {"y": [1, 1, 1, 1]}},
+        {"input": {"x": [4, 5, 6, 0]}, "output": {"y": [1, 1, 1, 1]}}]}"#;
+    folder.write("golden.json", golden.as_bytes());
+    let manifest = fs::read_to_string(folder.file("bundle.toml")).expect("a manifest");
+    let entry = format!("[golden]\nfile = \"golden.json\"\nsha256 = \"{}\"\n", sha256(golden.as_bytes()));
+    folder.write("bundle.toml", format!("{manifest}{entry}").as_bytes());
+    let output = run(&["check", folder.path().to_str().expect("text")], "");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[test]
 fn inspect_tells_what_goes_in_and_comes_out() {
     let output = run(&["inspect", "demo"], "");
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -89,6 +126,8 @@ fn inspect_tells_what_goes_in_and_comes_out() {
     assert_eq!(report["stages"][0]["inputs"][0]["name"], "Elevation");
     assert_eq!(report["stages"][1]["outputs"][0]["name"], "prediction");
     assert!(report["model"]["resident_bytes"].as_u64() > Some(100_000));
+    assert_eq!(report["model"]["rows"]["dependence"], "independent");
+    assert_eq!((&report["batching"]["enabled"], &report["batching"]["cause"]), (&true.into(), &"tried".into()));
 }
 
 #[test]

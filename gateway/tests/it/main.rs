@@ -11,6 +11,7 @@ mod bad_values;
 mod batching;
 mod cli;
 mod clients;
+mod company;
 mod connections;
 mod documents;
 mod faulty;
