@@ -176,6 +176,7 @@ impl Generation {
         // A module may make tensors of something else, which may well have rows.
         let tensors = whole && model.as_ref().is_some_and(|model| model.signature().inputs == signature.inputs);
         let limits = if tensors { Limits { rows: 1, ..bundle.limits } } else { bundle.limits };
+        let may_wait = model.as_ref().is_some_and(|model| model.may_wait());
         Ok(Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             metrics: metrics.model(&bundle.name, &bundle.version, &labels),
