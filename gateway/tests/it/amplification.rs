@@ -121,7 +121,7 @@ async fn good_bodies_take_some_times_their_size() {
     let rows = 10_000;
     let columns: Value =
         names.iter().zip(&values).map(|(name, value)| (name.clone(), json!(vec![value; rows]))).collect();
-    let line: Vec<_> = values.iter().map(|value| value.to_string()).collect();
+    let line: Vec<_> = values.iter().map(ToString::to_string).collect();
     let csv = format!("{}\n{}", names.join(","), format!("{}\n", line.join(",")).repeat(rows));
     let tensors: Vec<_> = names
         .iter()

@@ -1,6 +1,9 @@
 //! Connections end, over HTTP/2 as over HTTP/1, and health answers whatever the others do.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use h2::client::{self, SendRequest};
 use modelgate::memory::{Claim, Permit};
@@ -8,6 +11,7 @@ use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    sync::oneshot,
     task::JoinHandle,
 };
 
@@ -230,7 +234,9 @@ async fn full_memory_is_told_and_small_requests_go_on() {
         let address = gateway.address.clone();
         // A message of one raw tensor, 2 MiB of zeros.
         let message = [&[0x3a, 0x80, 0x80, 0x80, 0x01][..], &vec![0; 2 << 20]].concat();
-        tokio::task::spawn_blocking(move || grpc(&address, "ModelInfer", &message, &[]).0)
+        let (sender, receiver) = oneshot::channel();
+        thread::spawn(move || sender.send(grpc(&address, "ModelInfer", &message, &[]).0));
+        receiver
     };
     let mut others = Permit::new(&gateway.app.memory);
     others.cover(7 << 20, Claim::Whole).expect("room");
