@@ -173,7 +173,6 @@ impl Generation {
             tracing::warn!(model = bundle.name, version = bundle.version, "{MODEL_COLUMN}");
         }
         let whole = model.as_ref().is_some_and(|model| model.is_tensors());
-        let may_wait = model.as_ref().is_some_and(|model| model.may_wait());
         // A module may make tensors of something else, which may well have rows.
         let tensors = whole && model.as_ref().is_some_and(|model| model.signature().inputs == signature.inputs);
         let limits = if tensors { Limits { rows: 1, ..bundle.limits } } else { bundle.limits };

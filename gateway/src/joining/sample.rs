@@ -97,7 +97,7 @@ fn fill(
         Datatype::U8 => writer.fixed(&numbers.map(|value| value.abs() as u8).collect::<Vec<_>>()),
         // The others have gone before.
         Datatype::Bool | Datatype::F16 | Datatype::Bytes => {
-            writer.fixed(&numbers.map(|value| u8::from(value > 0.0)).collect::<Vec<_>>())
+            writer.fixed(&numbers.map(|value| u8::from(value > 0.0)).collect::<Vec<_>>());
         }
     }
     Ok(())

@@ -69,6 +69,7 @@ impl Case {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a test has no configuration of its own")]
 fn rounds() -> usize {
     std::env::var("MODELGATE_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(60)
 }

@@ -206,11 +206,10 @@ impl Graph<'_> {
         };
         let rows = match (layout, &symbolic.many) {
             (Layout::Whole, _) => Some(dependent("it takes tensors as they are, not rows")),
-            (Layout::Rows, Some(_)) => symbolic.rows,
             // Several rows are run one by one.
             (Layout::Rows, None) if sized.is_none() || one_row => Some(RowDependence::Independent),
             (Layout::Rows, None) if together => Some(dependent("rows together get other answers than each alone")),
-            (Layout::Rows, None) => symbolic.rows,
+            (Layout::Rows, _) => symbolic.rows,
         };
         let rows = rows.unwrap_or_else(|| dependent("its graph cannot be analysed for any number of rows"));
         let [many, one] = [symbolic.many, symbolic.one].map(|plan| plan.map(|plan| plan.runnable));
@@ -278,23 +277,12 @@ impl Graph<'_> {
             if !trusted {
                 (symbolic.many, symbolic.one) = (None, None);
             }
-            return Ok(self.is_worth_it(plan, symbolic, &sample).then(|| Chosen { sample, plan: plan.clone() }));
+            return Ok(is_worth_it(plan, symbolic, &sample).then(|| Chosen { sample, plan: plan.clone() }));
         }
         if let (None, None, Some((_, Err(error)))) = (&symbolic.many, &symbolic.one, built) {
             return Err(engine(error));
         }
         Ok(None)
-    }
-
-    /// Whether plans for concrete sizes save so much that they are worth being built.
-    fn is_worth_it(&self, plan: &Plan, symbolic: &Symbolic, sample: &Sample) -> bool {
-        let others = symbolic.one.iter().chain(&symbolic.many);
-        let best = others.filter_map(|other| trial::time(other, sample)).min();
-        match (trial::time(plan, sample), best) {
-            (Some(concrete), Some(best)) => concrete.as_secs_f64() < 0.9 * best.as_secs_f64(),
-            (concrete, None) => concrete.is_some(),
-            (None, Some(_)) => false,
-        }
     }
 
     fn signature(&self, layout: Layout, symbolic: &Symbolic, chosen: Option<&Chosen>) -> Result<Signature, ModelError> {
@@ -311,7 +299,9 @@ impl Graph<'_> {
             // Which of the sizes are always these, nobody knows.
             (None, Some(Chosen { plan, .. })) => {
                 let mut outputs = self.output_columns(layout, &plan.outputs, &1.to_dim())?;
-                outputs.iter_mut().for_each(|column| column.shape[1..].fill(-1));
+                for column in &mut outputs {
+                    column.shape[1..].fill(-1);
+                }
                 outputs
             }
             (None, None) => Vec::new(),
@@ -338,6 +328,17 @@ impl Graph<'_> {
             columns.push(columns::column("output", name, *datum, &interface::sizes(inner))?);
         }
         Ok(columns)
+    }
+}
+
+/// Whether plans for concrete sizes save so much that they are worth being built.
+fn is_worth_it(plan: &Plan, symbolic: &Symbolic, sample: &Sample) -> bool {
+    let others = symbolic.one.iter().chain(&symbolic.many);
+    let best = others.filter_map(|other| trial::time(other, sample)).min();
+    match (trial::time(plan, sample), best) {
+        (Some(concrete), Some(best)) => concrete.as_secs_f64() < 0.9 * best.as_secs_f64(),
+        (concrete, None) => concrete.is_some(),
+        (None, Some(_)) => false,
     }
 }
 

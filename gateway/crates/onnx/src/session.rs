@@ -76,6 +76,28 @@ impl Session {
         if let Some(plan) = self.sized_plan(rows, &inputs, deadline)? {
             return self.run_sized(&plan, inputs, deadline);
         }
+        if self.plans.layout == Layout::Rows {
+            return self.run_any_size(rows, inputs, deadline);
+        }
+        let sizes: TVec<usize> = inputs.iter().flat_map(|input| input.shape()).copied().collect();
+        let outcome = self.run_any_size(rows, inputs, deadline);
+        match (&outcome, &self.plans.sized) {
+            // Sizes that each fit by themselves, but not together: the plan for just these tells so.
+            (Err(ComputeError::Model(_)), Some(sized)) => match sized.plan(&sizes, Wait::Until(deadline)) {
+                Err(error @ ComputeError::Invalid { .. }) => Err(error),
+                _ => outcome,
+            },
+            _ => outcome,
+        }
+    }
+
+    /// By the plans that take any number of rows, and any sizes.
+    fn run_any_size(
+        &mut self,
+        rows: u32,
+        inputs: TVec<TValue>,
+        deadline: Option<Instant>,
+    ) -> Result<TVec<TValue>, ComputeError> {
         match (&self.plans.many, &self.plans.one) {
             (Some(many), None) => run(&mut self.many, many, inputs, deadline),
             (Some(many), Some(_)) if rows > 1 => run(&mut self.many, many, inputs, deadline),

@@ -135,7 +135,7 @@ impl Sized {
                     if let Some(permit) = Permit::take() {
                         shelf.put(sizes, Slot::Building, self.limit);
                         drop(shelf);
-                        self.build_aside(sizes.into(), permit);
+                        self.build_aside(&Sizes::from(sizes), permit);
                         continue;
                     }
                     drop(shelf);
@@ -147,7 +147,7 @@ impl Sized {
     }
 
     /// Builds on a thread of its own: a request whose deadline passes does not take the build along.
-    fn build_aside(self: &Arc<Self>, sizes: Sizes, permit: Permit) {
+    fn build_aside(self: &Arc<Self>, sizes: &Sizes, permit: Permit) {
         let (this, wanted) = (Arc::clone(self), sizes.clone());
         let build = move || {
             let slot = this.build(&wanted);
@@ -158,7 +158,7 @@ impl Sized {
         let started = thread::Builder::new().name("plan".into()).stack_size(STACK).spawn(build);
         if let Err(error) = started {
             // The permit went with the thread that was not.
-            self.shelf().put(&sizes, Slot::Failed(format!("no plan can be built: {error}")), self.limit);
+            self.shelf().put(sizes, Slot::Failed(format!("no plan can be built: {error}")), self.limit);
             self.changed.notify_all();
         }
     }

@@ -206,8 +206,9 @@ pub(super) fn agree(one: &[TValue], other: &[TValue]) -> bool {
         let (one, other) = (one.try_as_plain_ram()?, other.try_as_plain_ram()?);
         let (one, other) = (one.as_slice::<f64>()?, other.as_slice::<f64>()?);
         let scale = one.iter().filter(|value| value.is_finite()).fold(1e-6f64, |scale, value| scale.max(value.abs()));
-        Ok(one.iter().zip(other).all(|(one, other)| {
-            (one - other).abs() <= TOLERANCE * scale || one == other || (one.is_nan() && other.is_nan())
+        Ok(one.iter().zip(other).all(|(&one, &other)| {
+            let infinite = one.is_infinite() && other.is_infinite() && one.signum().total_cmp(&other.signum()).is_eq();
+            (one - other).abs() <= TOLERANCE * scale || infinite || (one.is_nan() && other.is_nan())
         }))
     };
     one.len() == other.len() && one.iter().zip(other).all(|(one, other)| near(one, other).unwrap_or(true))

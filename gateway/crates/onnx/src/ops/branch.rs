@@ -1,6 +1,6 @@
 //! `If`: one of two graphs.
 //!
-//! Converters write it for what PyTorch decides from shapes: whether to squeeze a dimension, which rate a sound has. The
+//! Converters write it for what `PyTorch` decides from shapes: whether to squeeze a dimension, which rate a sound has. The
 //! branch that is not taken then often contradicts the shapes that are known, so nothing of it may be looked at. Here a
 //! condition is waited for as long as the analysis goes on, and a branch is only analysed where it may be taken.
 
