@@ -69,8 +69,9 @@ def build(tag, recipe):
     docker("build", "--quiet", "--network", "host", "--tag", tag, "-", input=text, timeout=1800)
 
 
-def around():
-    """Everything but the gateway. Gives the variables that name the images in stack.yaml."""
+def around(converter):
+    """Everything but the gateway, the converter only where it is wanted. Gives the variables that name the images in
+    stack.yaml."""
     names = {}
     base()
     for variable, (tag, recipe) in RECIPES.items():
@@ -85,6 +86,8 @@ def around():
             "build", "--quiet", "--network", "host", "--build-arg", f"BASE={PYTHON}",
             "--tag", names["MLFLOW_IMAGE"], str(ROOT / "deploy/mlflow"), timeout=1800,
         )
+    if not converter:
+        return {**names, "CONVERTER_REPLICAS": "0"}
     # With the exporter of this checkout, whatever was built before.
     names["CONVERTER_IMAGE"] = "modelgate-test/converter"
     say("building deploy/converter")

@@ -72,7 +72,7 @@ def main():
             images.gateway(image, "0.1.0-test")
         next_, bad = images.variants(image)
         variables = {
-            **images.around(), "MODELGATE_IMAGE": image, "MODELGATE_REPLICAS": "3", "GRAFANA_REPLICAS": "0",
+            **images.around(converter=scenarios.training in chosen), "MODELGATE_IMAGE": image, "MODELGATE_REPLICAS": "3", "GRAFANA_REPLICAS": "0",
             "STACK_FILES": "test/stack.yaml",
         }
         deployed = False

@@ -466,7 +466,7 @@ def several_nodes(image, variables, **_):
 
 ALL = [
     small_and_harmless, starts_soon, publishes, comes_up, scales, survives_a_kill, reconfigures, rolls_forward, rolls_back,
-    swaps, training, stays_up_alone, is_watched, goes_down, composes, several_nodes,
+    swaps, stays_up_alone, is_watched, goes_down, composes, several_nodes,
 ]
-# Only where they are named: they take both cores for minutes.
-FIGURES = [ten_thousand_users, workshop]
+# Only where they are named: the first builds one more image, the others take both cores for minutes.
+FIGURES = [training, ten_thousand_users, workshop]

@@ -87,6 +87,10 @@ impl Session {
                 Err(error @ ComputeError::Invalid { .. }) => Err(error),
                 _ => outcome,
             },
+            // The plan ran on sizes that fit when the model was loaded.
+            (Err(ComputeError::Model(problem)), None) => {
+                Err(ComputeError::invalid(format!("the model cannot take these tensors together: {problem}")))
+            }
             _ => outcome,
         }
     }
