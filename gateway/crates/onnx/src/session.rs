@@ -61,6 +61,13 @@ impl Session {
             Ok(outputs.and_then(|outputs| columns::pack(&plans.signature.outputs, layout, rows, &outputs)))
         });
         let outcome = outcome.unwrap_or_else(|panic| Err(failed(&panic)));
+        let outcome = match (layout, outcome) {
+            // The plans ran on sizes that fit when the model was loaded.
+            (Layout::Whole, Err(ComputeError::Model(problem))) => {
+                Err(ComputeError::invalid(format!("the model cannot take these tensors together: {problem}")))
+            }
+            (_, outcome) => outcome,
+        };
         if outcome.is_err() {
             (self.many, self.one, self.sized) = (None, None, None);
         }
@@ -87,10 +94,6 @@ impl Session {
                 Err(error @ ComputeError::Invalid { .. }) => Err(error),
                 _ => outcome,
             },
-            // The plan ran on sizes that fit when the model was loaded.
-            (Err(ComputeError::Model(problem)), None) => {
-                Err(ComputeError::invalid(format!("the model cannot take these tensors together: {problem}")))
-            }
             _ => outcome,
         }
     }
