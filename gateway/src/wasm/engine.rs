@@ -10,8 +10,13 @@ use wasmtime::{Config, Enabled, Engine, OptLevel, PoolingAllocationConfig};
 /// How often the epoch advances, hence how late after its deadline a looping guest may be stopped.
 const TICK: Duration = Duration::from_millis(5);
 
-/// Core instances in one component: the module itself, and the shim and fix-up that componentizing adds for imports.
-const CORE_INSTANCES_PER_COMPONENT: u32 = 8;
+/// Core instances in one component. A module in Rust has three at most: itself, and the shim and fix-up that
+/// componentizing adds for imports. CPython comes as some forty: the interpreter, the C library, each of its extension
+/// modules, and the adapters between them.
+const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
+
+/// Tables in one component. A module in Rust has two or three, CPython two: its parts share one.
+const TABLES_PER_COMPONENT: u32 = 8;
 
 /// How much the pool may hold.
 #[derive(Clone, Copy, Debug)]
@@ -63,12 +68,13 @@ pub fn ticks_until(deadline: Instant) -> u64 {
 fn config(size: PoolSize) -> Config {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(size.instances)
-        .total_core_instances(size.instances.saturating_mul(3))
+        // Only counted, so that there is always room for the parts of as many components.
+        .total_core_instances(size.instances.saturating_mul(CORE_INSTANCES_PER_COMPONENT))
         .total_memories(size.instances)
         .total_tables(size.instances.saturating_mul(3))
         .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
         .max_memories_per_component(4)
-        .max_tables_per_component(CORE_INSTANCES_PER_COMPONENT)
+        .max_tables_per_component(TABLES_PER_COMPONENT)
         .table_elements(10_000)
         .max_memory_size(size.memory)
         // Pages up to here are reset by copying instead of being given back and faulted in again: a fresh instance
@@ -96,6 +102,24 @@ fn config(size: PoolSize) -> Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wasmtime::component::Component;
+
+    /// A component of as many core instances, of an empty core module.
+    fn component(instances: u8) -> Vec<u8> {
+        let size = usize::from(instances) * 3 + 1;
+        let mut bytes = b"\0asm\x0d\0\x01\0\x01\x08\0asm\x01\0\0\0".to_vec();
+        bytes.extend([2, (size & 0x7f | 0x80) as u8, (size >> 7) as u8, instances]);
+        bytes.extend(std::iter::repeat_n([0, 0, 0], instances.into()).flatten());
+        bytes
+    }
+
+    #[test]
+    fn a_component_in_parts_fits_and_more_parts_are_refused() {
+        let engine = WasmEngine::new(PoolSize { instances: 1, ..PoolSize::default() }).expect("an engine");
+        Component::new(engine.inner(), component(64)).expect("as many parts as CPython has, and some more");
+        let error = Component::new(engine.inner(), component(65)).err().expect("a refusal");
+        assert!(format!("{error:#}").contains("65 core module instances"), "{error:#}");
+    }
 
     #[test]
     fn ticks_round_up_and_never_overflow() {
