@@ -29,19 +29,18 @@ test: modules test-venv ## Run every test: modules, exporter, gateway over a soc
 	$(TEST_PYTHON) -m pytest -q modules/exporter
 	MODELGATE_TEST_PYTHON=$(CURDIR)/$(TEST_PYTHON) cargo test --locked
 
-# With a stable compiler, and the dependencies that are built already. `cargo +nightly fuzz run loader --features libfuzzer`
+# With a stable compiler, and the dependencies that `make test` has built: the same features, since all of the workspace is
+# selected, and a wrapper for the workspace's crates alone, whose instrumented builds cargo keeps apart. `cargo +nightly fuzz run loader --features libfuzzer`
 # in gateway/ runs the same targets for as long as one likes.
 FUZZ_SECONDS ?= 15
-FUZZ := CARGO_TARGET_DIR=$(CURDIR)/target RUSTC_WRAPPER=$(CURDIR)/gateway/fuzz/instrument.sh
 fuzz: cargo ## Fuzz the loader and the operators, each for FUZZ_SECONDS (15)
-	cd gateway/fuzz && $(FUZZ) cargo build --bin bounded
+	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/gateway/fuzz/instrument.sh cargo build --locked --workspace --bin bounded
 	target/debug/bounded operators $(FUZZ_SECONDS)
 	target/debug/bounded loader $(FUZZ_SECONDS) gateway/tests/data/conformance gateway/tests/data/models
 
 lint: modules lint-venv ## Check formats, lints, documents, licences and sources; advisories where their database can be reached
 	cargo fmt --check
 	cd modules && cargo fmt --check
-	cd gateway/fuzz && cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cd modules && cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace

@@ -1,4 +1,4 @@
-//! What the fuzz targets share: a model is loaded and run, and a panic in the gateway's own code is a crash.
+//! The part that all fuzz targets share: a model is loaded and run, and a panic in this repository's code is a crash.
 
 pub mod graph;
 
@@ -34,11 +34,14 @@ pub fn operators(bytes: &[u8]) {
     }
 }
 
-/// Aborts where the gateway's own code panics, after `then`. tract asserts things that a file may contradict; the gateway
-/// catches that.
+/// The folder of this repository's crates, in the location of a panic.
+const OUR_CRATES: &str = "gateway/crates/";
+
+/// Aborts where a crate of this repository panics, after `then`. tract asserts things that a file may contradict; the
+/// operators' crate catches that.
 pub fn stop_at_our_panics(then: impl Fn() + Send + Sync + 'static) {
     panic::set_hook(Box::new(move |panic| {
-        if panic.location().is_some_and(|place| place.file().contains("gateway/src/")) {
+        if panic.location().is_some_and(|place| place.file().contains(OUR_CRATES)) {
             eprintln!("{panic}");
             then();
             process::abort();
