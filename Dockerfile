@@ -22,7 +22,9 @@ COPY Cargo.toml Cargo.lock ./
 COPY modules/Cargo.toml modules/
 COPY modules/columns modules/columns
 COPY gateway/Cargo.toml gateway/
+COPY gateway/crates/files/Cargo.toml gateway/crates/files/
 COPY gateway/crates/onnx/Cargo.toml gateway/crates/onnx/
+COPY gateway/crates/sandbox/Cargo.toml gateway/crates/sandbox/
 COPY gateway/crates/throttle/Cargo.toml gateway/crates/throttle/
 # A member of the workspace, so that the lock file fits; not built.
 COPY gateway/fuzz/Cargo.toml gateway/fuzz/

@@ -2,7 +2,6 @@
 //!
 //! `modules/BUNDLE.md` describes the format. Reading collects every problem, so that an author sees all of them at once.
 
-pub mod beneath;
 mod ceilings;
 mod files;
 mod manifest;
@@ -10,6 +9,7 @@ pub mod plain;
 
 use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
+pub use modelgate_files::beneath;
 use modelgate_onnx::{Mode, Model};
 use serde::Deserialize;
 use serde_json::Value;

@@ -9,7 +9,6 @@ pub mod allocator;
 pub mod app;
 pub mod audit;
 pub mod batching;
-pub mod beside;
 pub mod bounds;
 pub mod bundle;
 pub mod card;
@@ -39,7 +38,9 @@ pub mod store;
 pub mod swap;
 pub mod tally;
 pub mod tensor;
-pub mod trust;
 pub mod verified;
-pub mod wasm;
 pub mod workers;
+
+// Crates of their own, under the names that this crate calls them by.
+pub use modelgate_files::{beside, trust};
+pub use modelgate_sandbox as wasm;

@@ -19,7 +19,7 @@ use wasmtime::{
 use wasmtime_wizer::{ComponentInstanceState, Wizer};
 use wit_component::ComponentEncoder;
 
-use crate::wasm::{
+use crate::{
     cache::CodeCache,
     contract::{WitError, WitSignature},
     engine::{WasmEngine, ticks_until},
@@ -233,7 +233,7 @@ impl Module {
     }
 
     /// A new instance in `store`, ready for `process`.
-    pub(super) fn start(&self, store: &mut Store<Host>) -> wasmtime::Result<ProcessFunc> {
+    pub(crate) fn start(&self, store: &mut Store<Host>) -> wasmtime::Result<ProcessFunc> {
         let instance = match &self.init {
             Some(init) => self.start_in(store, init)?.0,
             None => {

@@ -9,7 +9,7 @@ use wasmtime::{
     component::{Linker, WasmList, WasmStr},
 };
 
-use crate::wasm::{
+use crate::{
     contract::{Problem, WitError, WitLevel, WitSignature},
     engine::WasmEngine,
 };
@@ -58,13 +58,13 @@ pub enum HostStop {
 /// What a store holds for its guests.
 pub struct Host {
     /// The bundle's model; lent to the store for as long as its instances live.
-    pub(super) session: Option<Session>,
+    pub(crate) session: Option<Session>,
     /// What the model takes and gives.
     model: Option<Signature>,
     limits: Limits,
     memory: usize,
     /// Whether a guest was refused memory in this request: tells a trap by allocation from another.
-    pub(super) memory_refused: bool,
+    pub(crate) memory_refused: bool,
     deadline: Option<Instant>,
     host_call_bytes: usize,
     log_bytes: usize,
@@ -72,7 +72,7 @@ pub struct Host {
     log_dropped: u32,
     log_target: String,
     /// Time spent in the model in this request.
-    pub(super) model_time: Duration,
+    pub(crate) model_time: Duration,
 }
 
 impl std::fmt::Debug for Host {
@@ -83,7 +83,7 @@ impl std::fmt::Debug for Host {
 
 impl Host {
     /// For the instances of one bundle. `log_target` names it in the log.
-    pub(super) fn new(session: Option<Session>, limits: Limits, log_target: &str) -> Self {
+    pub(crate) fn new(session: Option<Session>, limits: Limits, log_target: &str) -> Self {
         Self {
             model: session.as_ref().map(|session| session.signature().clone()),
             session,
@@ -101,7 +101,7 @@ impl Host {
     }
 
     /// A new request: its deadline, and fresh budgets.
-    pub(super) fn begin(&mut self, deadline: Option<Instant>) {
+    pub(crate) fn begin(&mut self, deadline: Option<Instant>) {
         self.deadline = deadline;
         self.host_call_bytes = 0;
         self.log_bytes = 0;
@@ -112,14 +112,14 @@ impl Host {
     }
 
     /// The end of a request: says how much of its log was dropped.
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         if self.log_dropped > 0 {
             tracing::warn!(bundle = self.log_target, dropped = self.log_dropped, "log lines of a module were dropped");
         }
     }
 
     /// Linear memory of this store's instances, in bytes.
-    pub(super) fn memory(&self) -> usize {
+    pub(crate) fn memory(&self) -> usize {
         self.memory
     }
 
@@ -174,7 +174,7 @@ impl ResourceLimiter for Host {
 }
 
 /// Everything a module may import.
-pub(super) fn linker(engine: &WasmEngine) -> wasmtime::Result<Linker<Host>> {
+pub(crate) fn linker(engine: &WasmEngine) -> wasmtime::Result<Linker<Host>> {
     let mut linker = Linker::new(engine.inner());
     let mut model = linker.instance(&format!("{PACKAGE}/model@{CONTRACT}"))?;
     model.func_wrap("describe", |store: StoreContextMut<'_, Host>, (): ()| {

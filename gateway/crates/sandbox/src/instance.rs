@@ -10,7 +10,7 @@ use modelgate_columns::validate;
 use modelgate_onnx::Session;
 use wasmtime::{Store, Trap, component::TypedFunc};
 
-use crate::wasm::{
+use crate::{
     contract::{Problem, WitError},
     engine::{WasmEngine, ticks_until},
     host::{Host, HostStop, Limits},
@@ -18,7 +18,7 @@ use crate::wasm::{
 };
 
 /// The contract's `process`. Words go in shared, so that the caller may keep them without a copy.
-pub(super) type ProcessFunc = TypedFunc<(u32, Arc<Vec<u64>>), (Result<Vec<u64>, WitError>,)>;
+pub(crate) type ProcessFunc = TypedFunc<(u32, Arc<Vec<u64>>), (Result<Vec<u64>, WitError>,)>;
 
 /// Why a guest ended early; a label in metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -181,7 +181,7 @@ impl Instances {
 }
 
 /// The cause of a guest's early end, and its words for the log.
-pub(super) fn describe(error: &wasmtime::Error, host: &Host) -> (TrapCause, String) {
+pub(crate) fn describe(error: &wasmtime::Error, host: &Host) -> (TrapCause, String) {
     let cause = match (error.downcast_ref::<Trap>(), error.downcast_ref::<HostStop>()) {
         (_, Some(HostStop::Deadline)) | (Some(Trap::Interrupt), _) => TrapCause::Deadline,
         (_, Some(HostStop::HostCallBytes)) => TrapCause::HostCallBytes,

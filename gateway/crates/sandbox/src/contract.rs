@@ -7,7 +7,7 @@ use wasmtime::component::{ComponentType, Lift, Lower};
 #[derive(Clone, Copy, ComponentType, Lift, Lower)]
 #[component(enum)]
 #[repr(u8)]
-pub(super) enum WitDatatype {
+pub(crate) enum WitDatatype {
     #[component(name = "bool")]
     Bool,
     #[component(name = "u8")]
@@ -65,7 +65,7 @@ impl From<Datatype> for WitDatatype {
 /// `record column`.
 #[derive(Clone, ComponentType, Lift, Lower)]
 #[component(record)]
-pub(super) struct WitColumn {
+pub(crate) struct WitColumn {
     name: String,
     datatype: WitDatatype,
     shape: Vec<i64>,
@@ -76,7 +76,7 @@ pub(super) struct WitColumn {
 /// `record signature`.
 #[derive(Clone, ComponentType, Lift, Lower)]
 #[component(record)]
-pub(super) struct WitSignature {
+pub(crate) struct WitSignature {
     inputs: Vec<WitColumn>,
     outputs: Vec<WitColumn>,
 }
@@ -128,7 +128,7 @@ pub struct Problem {
 /// `variant error`.
 #[derive(Clone, Debug, ComponentType, Lift, Lower)]
 #[component(variant)]
-pub(super) enum WitError {
+pub(crate) enum WitError {
     #[component(name = "invalid-input")]
     InvalidInput(Vec<Problem>),
     #[component(name = "model")]
@@ -142,7 +142,7 @@ pub(super) enum WitError {
 #[component(enum)]
 #[repr(u8)]
 #[expect(dead_code, reason = "guests make them")]
-pub(super) enum WitLevel {
+pub(crate) enum WitLevel {
     #[component(name = "debug")]
     Debug,
     #[component(name = "info")]

@@ -14,10 +14,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use modelgate_files::{beside::beside, trust::Trust};
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 
-use crate::{beside::beside, trust::Trust, wasm::engine::WasmEngine};
+use crate::engine::WasmEngine;
 
 /// Bytes of the digest at the end of an entry.
 const DIGEST: usize = 32;
@@ -143,7 +144,7 @@ fn drop_oldest(folder: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wasm::engine::PoolSize;
+    use crate::engine::PoolSize;
 
     #[test]
     fn a_damaged_entry_is_not_read() {

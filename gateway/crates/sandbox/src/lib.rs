@@ -1,0 +1,17 @@
+//! The sandbox: WebAssembly modules compiled, instantiated, limited and called.
+//!
+//! - [`engine`]: the wasmtime engine, its instance pool, and the clock that ends guests which run too long.
+//! - [`module`]: the compiler, from a module's bytes to something that can be instantiated in microseconds.
+//! - [`cache`]: compiled code on local disk.
+//! - [`contract`] and [`host`]: the imports of `modules/wit/module.wit`, and the limits on their use.
+//! - [`instance`]: the live instances of a bundle's stages, and one call through all of them.
+//!
+//! Of the workspace, the crate imports `modelgate-columns`, `modelgate-onnx` (the session behind the contract's `compute`)
+//! and `modelgate-files` alone: it knows neither bundles nor requests.
+
+pub mod cache;
+pub mod contract;
+pub mod engine;
+pub mod host;
+pub mod instance;
+pub mod module;
