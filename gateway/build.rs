@@ -1,5 +1,4 @@
-//! Puts the modules that come with the gateway where `bundle.rs` embeds them from, makes the gRPC code from the protocol's
-//! description, and lets a build set the version.
+//! Makes the gRPC code from the protocol's description, and lets a build set the version.
 
 #![expect(clippy::disallowed_methods, reason = "a build script is told by its environment")]
 
@@ -10,14 +9,6 @@ const PROTO: &str = "proto/open_inference.proto";
 fn main() {
     let out = env::var("OUT_DIR").unwrap_or_default();
     let out = Path::new(&out);
-    let dist = Path::new("../modules/dist");
-    for module in ["tabular.wasm", "predict.wasm"] {
-        let from = dist.join(module);
-        println!("cargo::rerun-if-changed={}", from.display());
-        if let Err(error) = fs::copy(&from, out.join(module)) {
-            println!("cargo::error={}: {error}: run `make modules` first", from.display());
-        }
-    }
     // The image's version, where it is not the manifest's.
     println!("cargo::rerun-if-env-changed=MODELGATE_VERSION");
     if let Some(version) = env::var("MODELGATE_VERSION").ok().filter(|version| !version.is_empty()) {

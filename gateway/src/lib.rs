@@ -8,9 +8,7 @@ pub mod admin;
 pub mod allocator;
 pub mod app;
 pub mod audit;
-pub mod batching;
 pub mod bounds;
-pub mod bundle;
 pub mod card;
 pub mod catalog;
 pub mod cli;
@@ -29,7 +27,6 @@ pub mod metrics;
 pub mod oip;
 pub mod parts;
 pub mod reaper;
-pub mod release;
 pub mod rope;
 pub mod server;
 pub mod shadow;
@@ -42,5 +39,7 @@ pub mod verified;
 pub mod workers;
 
 // Crates of their own, under the names that this crate calls them by.
+pub use modelgate_bundle as bundle;
+pub use modelgate_bundle::{batching, release};
 pub use modelgate_files::{beside, trust};
 pub use modelgate_sandbox as wasm;

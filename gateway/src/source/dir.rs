@@ -17,6 +17,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use modelgate_files::beneath::{Beneath, Links};
 use tokio::{
     sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore},
     task::{JoinHandle, spawn_blocking},
@@ -24,11 +25,7 @@ use tokio::{
 };
 
 use crate::{
-    bundle::{
-        FileRef, MANIFEST, MAX_MANIFEST,
-        beneath::{Beneath, Links},
-        is_inside,
-    },
+    bundle::{FileRef, MANIFEST, MAX_MANIFEST, is_inside},
     source::{
         error::{Kind, SourceError},
         listing::Listing,

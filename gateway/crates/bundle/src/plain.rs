@@ -99,7 +99,7 @@ fn label(stem: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::Manifest;
+    use crate::manifest::Manifest;
 
     #[test]
     fn a_manifest_says_what_it_was_given() {

@@ -3,14 +3,11 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use modelgate_onnx::Mode;
+use modelgate_sandbox::{host::Limits, module::Isolation};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::{
-    batching::BatchingEntry,
-    bundle::{ceilings::MAX_DEADLINE, files::is_inside},
-    wasm::{host::Limits, module::Isolation},
-};
+use crate::{batching::BatchingEntry, files::is_inside};
 
 /// The manifest's name in a bundle's folder.
 pub const MANIFEST: &str = "bundle.toml";
@@ -20,6 +17,9 @@ const FORMAT: u32 = 1;
 
 /// The largest manifest taken, in bytes: ten thousand times what a usual one takes.
 pub const MAX_MANIFEST: usize = 1 << 20;
+
+/// The longest deadline that a manifest may name at all.
+pub(super) const MAX_DEADLINE: Duration = Duration::from_hours(1);
 
 /// Columns that a manifest names only to have them ignored.
 const MAX_IGNORED: usize = 10_000;

@@ -2,45 +2,29 @@
 //!
 //! `modules/BUNDLE.md` describes the format. Reading collects every problem, so that an author sees all of them at once.
 
-mod ceilings;
-mod files;
-mod manifest;
-pub mod plain;
-
 use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
-pub use modelgate_files::beneath;
+use modelgate_files::beneath::{Beneath, Links};
 use modelgate_onnx::{Mode, Model};
-use serde::Deserialize;
-use serde_json::Value;
+use modelgate_sandbox::{host::Limits, module::Isolation};
 use sha2::{Digest, Sha256};
 
-use self::{
-    beneath::{Beneath, Links},
-    files::Files,
-    manifest::{BUILTIN, BUILTIN_PREFIX},
-    plain::PlainModel,
-};
-pub use self::{
-    ceilings::Ceilings,
-    files::{MAX_FILE, is_inside, read_beneath, read_inside},
-    manifest::{FileRef, MANIFEST, MAX_MANIFEST, Manifest, is_label, is_sha256, parse_bytes},
-};
 use crate::{
     batching::Batching,
-    wasm::{host::Limits, module::Isolation},
+    error::BundleError,
+    files::Files,
+    golden::Golden,
+    manifest::{BUILTIN, BUILTIN_PREFIX, MANIFEST, Manifest},
+    plain::PlainModel,
 };
-
-/// Examples taken from a golden file.
-const MAX_EXAMPLES: usize = 10_000;
 
 /// The bundle that `--demo` serves.
 const DEMO: [(&str, &[u8]); 5] = [
-    (MANIFEST, include_bytes!("../demo/bundle.toml")),
-    ("model.onnx", include_bytes!("../demo/model.onnx")),
-    ("preprocess.json", include_bytes!("../demo/preprocess.json")),
-    ("predict.json", include_bytes!("../demo/predict.json")),
-    ("golden.json", include_bytes!("../demo/golden.json")),
+    (MANIFEST, include_bytes!("../../../demo/bundle.toml")),
+    ("model.onnx", include_bytes!("../../../demo/model.onnx")),
+    ("preprocess.json", include_bytes!("../../../demo/preprocess.json")),
+    ("predict.json", include_bytes!("../../../demo/predict.json")),
+    ("golden.json", include_bytes!("../../../demo/golden.json")),
 ];
 
 /// A bundle in memory, every digest verified.
@@ -120,45 +104,6 @@ impl Stage {
     /// Whether its module came with the bundle, not with the gateway.
     pub fn is_custom(&self) -> bool {
         !self.module.starts_with(BUILTIN_PREFIX)
-    }
-}
-
-/// Rows with known answers.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Golden {
-    /// Floats may differ by this much, times the expected value where that is above 1.
-    #[serde(default = "default_tolerance")]
-    pub tolerance: f64,
-    /// One row each.
-    pub examples: Vec<Example>,
-}
-
-/// One row and its answer.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Example {
-    /// A value for each input column.
-    pub input: serde_json::Map<String, Value>,
-    /// A value for some or all of the outputs.
-    pub output: serde_json::Map<String, Value>,
-}
-
-fn default_tolerance() -> f64 {
-    1e-5
-}
-
-/// Everything that is wrong with a bundle.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{}", .problems.join("\n"))]
-pub struct BundleError {
-    /// One sentence each.
-    pub problems: Vec<String>,
-}
-
-impl From<String> for BundleError {
-    fn from(problem: String) -> Self {
-        Self { problems: vec![problem] }
     }
 }
 
@@ -264,19 +209,6 @@ impl Bundle {
             stages,
             golden,
         })
-    }
-}
-
-impl Golden {
-    fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let golden: Self = serde_json::from_slice(bytes).map_err(|error| format!("golden examples: {error}"))?;
-        if golden.examples.len() > MAX_EXAMPLES {
-            return Err(format!("golden examples: at most {MAX_EXAMPLES} are taken, got {}", golden.examples.len()));
-        }
-        if !(golden.tolerance >= 0.0 && golden.tolerance.is_finite()) {
-            return Err(format!("golden examples: expected a tolerance of 0 or more, got {}", golden.tolerance));
-        }
-        Ok(golden)
     }
 }
 

@@ -2,13 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{
-    bundle::{Bundle, BundleError},
-    wasm::module::Isolation,
-};
+use modelgate_sandbox::module::Isolation;
 
-/// The longest deadline that a manifest may name at all.
-pub(super) const MAX_DEADLINE: Duration = Duration::from_hours(1);
+use crate::{bundle::Bundle, error::BundleError, manifest::MAX_DEADLINE};
 
 /// The operator's ceilings over a manifest's limits, and the least isolation.
 #[derive(Clone, Copy, Debug)]

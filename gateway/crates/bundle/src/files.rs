@@ -5,9 +5,8 @@ use std::{
     path::{Component, Path},
 };
 
+use modelgate_files::beneath::{Beneath, Links};
 use sha2::{Digest, Sha256};
-
-use crate::bundle::beneath::{Beneath, Links};
 
 /// The largest file of a bundle, in bytes.
 pub const MAX_FILE: u64 = 1 << 30;
