@@ -26,6 +26,7 @@ COPY gateway/crates/bundle/Cargo.toml gateway/crates/bundle/
 COPY gateway/crates/files/Cargo.toml gateway/crates/files/
 COPY gateway/crates/onnx/Cargo.toml gateway/crates/onnx/
 COPY gateway/crates/sandbox/Cargo.toml gateway/crates/sandbox/
+COPY gateway/crates/sources/Cargo.toml gateway/crates/sources/
 COPY gateway/crates/throttle/Cargo.toml gateway/crates/throttle/
 # A member of the workspace, so that the lock file fits; not built.
 COPY gateway/fuzz/Cargo.toml gateway/fuzz/

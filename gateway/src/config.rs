@@ -14,7 +14,10 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::{Args, ValueEnum};
+use clap::{
+    Args, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use serde::Deserialize;
 
 pub use self::{
@@ -269,7 +272,7 @@ pub struct ServeArgs {
     /// The least isolation between requests: `worker` leaves it to each bundle, `request` gives every request module
     /// instances of its own whatever its bundle says, so that no module can hand one client's values to the next. It costs
     /// some 15 µs a request and turns micro-batching off [default: worker]
-    #[arg(long, env = "MODELGATE_ISOLATION_FLOOR", value_name = "ISOLATION")]
+    #[arg(long, env = "MODELGATE_ISOLATION_FLOOR", value_name = "ISOLATION", value_parser = isolation())]
     pub isolation_floor: Option<Isolation>,
 
     /// Believe what is in the folders of --code-cache, --cache and --admin-socket without looking at who may write to
@@ -610,6 +613,12 @@ impl ServeArgs {
             max_instances: self.max_instances.or(file.max_instances),
         }
     }
+}
+
+/// An isolation by its name. The sandbox does not know that there is a command line.
+fn isolation() -> impl TypedValueParser<Value = Isolation> {
+    PossibleValuesParser::new(Isolation::ALL.map(Isolation::name))
+        .map(|name| Isolation::ALL.into_iter().find(|isolation| isolation.name() == name).unwrap_or_default())
 }
 
 fn bytes(name: &str, value: Option<&str>, default: usize) -> anyhow::Result<usize> {

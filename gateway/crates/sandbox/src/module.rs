@@ -39,9 +39,7 @@ const IMPORTS: [&str; 3] = ["modelgate:module/types@1.", "modelgate:module/model
 type InitFunc = TypedFunc<(Vec<u8>,), (Result<WitSignature, WitError>,)>;
 
 /// Whether instances outlive a request. The greater isolates more.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, serde::Deserialize, serde::Serialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Isolation {
     /// A worker's instances are kept between requests: a module can hand one client's values to the next.
@@ -52,6 +50,9 @@ pub enum Isolation {
 }
 
 impl Isolation {
+    /// Every isolation, the least first.
+    pub const ALL: [Self; 2] = [Self::Worker, Self::Request];
+
     /// Its name in manifests and metadata.
     pub fn name(self) -> &'static str {
         match self {

@@ -14,16 +14,15 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use modelgate_bundle::{
+    Manifest, is_sha256,
+    release::{Content, Release},
+};
+use modelgate_files::{beside::beside, trust::Trust};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use self::attempts::Attempts;
-use crate::{
-    beside::beside,
-    bundle::{Manifest, is_sha256},
-    release::{Content, Release},
-    trust::Trust,
-};
 
 /// A file that nothing refers to is kept for so long: another gateway may be about to use it.
 const GRACE: Duration = Duration::from_hours(1);

@@ -10,19 +10,18 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    bundle::{FileRef, MANIFEST, MAX_MANIFEST, is_sha256},
-    source::{
-        error::{Kind, SourceError},
-        listing::Listing,
-        s3_client::{BLOBS, client, download, explain},
-        spec::{Environment, S3Place},
-    },
-    store::Incoming,
-};
 use aws_sdk_s3::{Client, operation::get_object::GetObjectOutput};
 use futures_util::{StreamExt, stream};
+use modelgate_bundle::{FileRef, MANIFEST, MAX_MANIFEST, is_sha256};
 use tokio::time::timeout;
+
+use crate::{
+    error::{Kind, SourceError},
+    listing::Listing,
+    s3_client::{BLOBS, client, download, explain},
+    spec::{Environment, S3Place},
+    store::Incoming,
+};
 
 /// Keys listed in one look.
 const MAX_KEYS: usize = 200_000;

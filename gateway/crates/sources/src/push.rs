@@ -12,13 +12,11 @@ use aws_sdk_s3::{
     primitives::ByteStream,
     types::{CompletedMultipartUpload, CompletedPart},
 };
+use modelgate_bundle::{MANIFEST, Manifest, read_inside};
 
 use crate::{
-    bundle::{MANIFEST, Manifest, read_inside},
-    source::{
-        s3_client::{BLOBS, client, explain},
-        spec::{Environment, Kind, Spec},
-    },
+    s3_client::{BLOBS, client, explain},
+    spec::{Environment, Kind, Spec},
 };
 
 /// Files over this go in parts of it. Above the smallest part that S3 takes.

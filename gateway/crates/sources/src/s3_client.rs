@@ -14,11 +14,9 @@ use aws_sdk_s3::{
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
 use crate::{
-    source::{
-        error::{Kind, SourceError},
-        s3_bound::Bounded,
-        spec::{Environment, S3Place},
-    },
+    error::{Kind, SourceError},
+    s3_bound::Bounded,
+    spec::{Environment, S3Place},
     store::Incoming,
 };
 

@@ -17,6 +17,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use modelgate_bundle::{FileRef, MANIFEST, MAX_MANIFEST, is_inside};
 use modelgate_files::beneath::{Beneath, Links};
 use tokio::{
     sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore},
@@ -25,13 +26,10 @@ use tokio::{
 };
 
 use crate::{
-    bundle::{FileRef, MANIFEST, MAX_MANIFEST, is_inside},
-    source::{
-        error::{Kind, SourceError},
-        listing::Listing,
-        watch::Watch,
-    },
+    error::{Kind, SourceError},
+    listing::Listing,
     store::Incoming,
+    watch::Watch,
 };
 
 /// `root/churn/3/bundle.toml`, and a level for whoever sorts models by team.

@@ -14,13 +14,11 @@
 use std::fmt::Write;
 
 use anyhow::{Context, ensure};
+use modelgate_bundle::{Manifest, is_label};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::{
-    bundle::{Manifest, is_label},
-    source::artifacts::Folder,
-};
+use crate::artifact_folder::Folder;
 
 /// The record of a conversion, in the version's folder.
 pub(super) const RECORD: &str = "converted.json";
@@ -189,7 +187,7 @@ mod tests {
     #[test]
     fn keys_are_those_of_the_converter() {
         let vectors: Vec<(String, String)> =
-            serde_json::from_str(include_str!("../../tests/data/converted_keys.json")).expect("pairs");
+            serde_json::from_str(include_str!("../../../tests/data/converted_keys.json")).expect("pairs");
         assert!(vectors.len() > 8);
         for (name, expected) in vectors {
             assert_eq!(key(&name), expected, "{name:?}");

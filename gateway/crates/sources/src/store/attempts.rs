@@ -12,9 +12,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use modelgate_bundle::release::Release;
+use modelgate_files::{beside::beside, trust::Trust};
 use rustix::fs::{FlockOperation, flock};
-
-use crate::{beside::beside, release::Release, trust::Trust};
 
 /// Deaths after which a release is not loaded again by itself.
 const DEATHS: usize = 1;
@@ -143,7 +143,7 @@ fn is_left(entry: &fs::DirEntry, id: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::release::Content;
+    use modelgate_bundle::release::Content;
 
     fn release(id: &str) -> Release {
         Release { model: "m".into(), version: "1".into(), id: id.into(), source: 0, content: Content::Demo }

@@ -9,6 +9,10 @@ use std::{
 };
 
 use anyhow::Context;
+use modelgate_bundle::{
+    FileRef, MANIFEST, Manifest, is_inside, is_label,
+    release::{Content, Release, by_version},
+};
 use percent_encoding::percent_decode_str;
 use reqwest::{Client, RequestBuilder, Url};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -16,19 +20,16 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    bundle::{FileRef, MANIFEST, Manifest, is_inside, is_label},
-    release::{Content, Release, by_version},
-    source::{
-        artifacts::{Artifacts, Folder, answered, bounded},
-        converted::{self, Converted},
-        error::{Kind, SourceError},
-        listing::Listing,
-        mlmodel::onnx_path,
-        s3_client,
-        spec::{Environment, ModelPlace, VersionRef},
-        tls::http_client,
-    },
+    artifact_folder::Folder,
+    artifacts::{Artifacts, answered, bounded},
+    converted::{self, Converted},
+    error::{Kind, SourceError},
+    listing::Listing,
+    mlmodel::onnx_path,
+    s3_client,
+    spec::{Environment, ModelPlace, VersionRef},
     store::Incoming,
+    tls::http_client,
 };
 
 /// A connection must be there, and a body bring its next piece, within these.

@@ -1,39 +1,19 @@
-//! Where bundles come from: a directory, an S3 bucket, the MLflow registry.
-//!
-//! A source is looked at again and again. Each look gives all that it offers, cheaply where nothing has changed; files
-//! are fetched later, and only those that the local cache has not.
-
-mod artifacts;
-mod converted;
-mod dir;
-mod error;
-mod listing;
-mod mlflow;
-mod mlmodel;
-mod push;
-mod report;
-mod s3;
-mod s3_bound;
-mod s3_client;
-mod spec;
-mod tls;
-mod watch;
+//! One source of bundles, whatever its kind.
 
 use std::time::Duration;
 
 use anyhow::Context;
+use modelgate_bundle::FileRef;
 
-pub use self::{
-    converted::Converted,
+use crate::{
+    dir::DirSource,
     error::{Kind, SourceError},
     listing::Listing,
-    push::push,
-    report::{Clash, Report, Reports, unix_now},
-    spec::{Environment, Spec},
-    tls::http_client,
+    mlflow::MlflowSource,
+    s3::S3Source,
+    spec::{self, Environment, Spec},
+    store::Incoming,
 };
-use self::{dir::DirSource, mlflow::MlflowSource, s3::S3Source};
-use crate::{bundle::FileRef, store::Incoming};
 
 /// One look at a source may take no longer.
 const LOOK: Duration = Duration::from_secs(30);

@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
 
-use crate::source::converted::Converted;
+use crate::converted::Converted;
 
 /// A source as the configuration names it.
 #[derive(Clone, Debug, PartialEq, Eq)]

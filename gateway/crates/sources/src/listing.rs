@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
-use crate::{
-    bundle::Manifest,
+use modelgate_bundle::{
+    Manifest,
     release::{Content, Release},
 };
+use sha2::{Digest, Sha256};
 
 /// Bytes of all manifests of one source: they stay in memory.
 const MAX_MANIFESTS: usize = 64 << 20;
