@@ -1,7 +1,12 @@
 //! The types of `modules/wit/module.wit`, as the host reads and writes them.
 
+use std::sync::Arc;
+
 use modelgate_columns::{Column, Datatype, Signature};
-use wasmtime::component::{ComponentType, Lift, Lower};
+use wasmtime::component::{ComponentType, Lift, Lower, TypedFunc};
+
+/// The contract's `process`. Words go in shared, so that the caller may keep them without a copy.
+pub(crate) type ProcessFunc = TypedFunc<(u32, Arc<Vec<u64>>), (Result<Vec<u64>, WitError>,)>;
 
 /// `enum datatype`.
 #[derive(Clone, Copy, ComponentType, Lift, Lower)]

@@ -8,72 +8,17 @@ use std::{
 
 use modelgate_columns::validate;
 use modelgate_onnx::Session;
-use wasmtime::{Store, Trap, component::TypedFunc};
+use wasmtime::Store;
 
 use crate::{
-    contract::{Problem, WitError},
+    contract::{Problem, ProcessFunc, WitError},
     engine::{WasmEngine, ticks_until},
-    host::{Host, HostStop, Limits},
+    host::{Host, Limits},
     module::Module,
+    trap::describe,
 };
 
-/// The contract's `process`. Words go in shared, so that the caller may keep them without a copy.
-pub(crate) type ProcessFunc = TypedFunc<(u32, Arc<Vec<u64>>), (Result<Vec<u64>, WitError>,)>;
-
-/// Why a guest ended early; a label in metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TrapCause {
-    /// It reached `unreachable`: a panic, as a rule.
-    Unreachable,
-    /// Its deadline passed.
-    Deadline,
-    /// It recursed too deep.
-    StackOverflow,
-    /// It was refused memory.
-    Memory,
-    /// It reached outside its memory or tables.
-    OutOfBounds,
-    /// It moved too many bytes through host calls.
-    HostCallBytes,
-    /// What it returned is not what its signature says.
-    BadOutput,
-    /// Anything else, a division by zero for instance.
-    Other,
-}
-
-impl TrapCause {
-    /// Every cause.
-    pub const ALL: [Self; 8] = [
-        Self::Unreachable,
-        Self::Deadline,
-        Self::StackOverflow,
-        Self::Memory,
-        Self::OutOfBounds,
-        Self::HostCallBytes,
-        Self::BadOutput,
-        Self::Other,
-    ];
-
-    /// Its label.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Unreachable => "unreachable",
-            Self::Deadline => "deadline",
-            Self::StackOverflow => "stack_overflow",
-            Self::Memory => "memory",
-            Self::OutOfBounds => "out_of_bounds",
-            Self::HostCallBytes => "host_call_bytes",
-            Self::BadOutput => "bad_output",
-            Self::Other => "other",
-        }
-    }
-}
-
-impl fmt::Display for TrapCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.label())
-    }
-}
+pub use crate::trap::TrapCause;
 
 /// Why a chain gave no answer.
 #[derive(Clone, Debug)]
@@ -178,19 +123,4 @@ impl Instances {
     pub fn into_session(self) -> Option<Session> {
         self.store.into_data().session
     }
-}
-
-/// The cause of a guest's early end, and its words for the log.
-pub(crate) fn describe(error: &wasmtime::Error, host: &Host) -> (TrapCause, String) {
-    let cause = match (error.downcast_ref::<Trap>(), error.downcast_ref::<HostStop>()) {
-        (_, Some(HostStop::Deadline)) | (Some(Trap::Interrupt), _) => TrapCause::Deadline,
-        (_, Some(HostStop::HostCallBytes)) => TrapCause::HostCallBytes,
-        (Some(Trap::StackOverflow), _) => TrapCause::StackOverflow,
-        (Some(Trap::UnreachableCodeReached), _) if host.memory_refused => TrapCause::Memory,
-        (Some(Trap::UnreachableCodeReached), _) => TrapCause::Unreachable,
-        (Some(Trap::MemoryOutOfBounds | Trap::TableOutOfBounds | Trap::HeapMisaligned), _) => TrapCause::OutOfBounds,
-        _ if host.memory_refused => TrapCause::Memory,
-        _ => TrapCause::Other,
-    };
-    (cause, format!("{error:#}"))
 }

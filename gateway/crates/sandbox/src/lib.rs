@@ -5,6 +5,7 @@
 //! - [`cache`]: compiled code on local disk.
 //! - [`contract`] and [`host`]: the imports of `modules/wit/module.wit`, and the limits on their use.
 //! - [`instance`]: the live instances of a bundle's stages, and one call through all of them.
+//! - [`trap`]: why a guest ended early.
 //!
 //! Of the workspace, the crate imports `modelgate-columns`, `modelgate-onnx` (the session behind the contract's `compute`)
 //! and `modelgate-files` alone: it knows neither bundles nor requests.
@@ -15,3 +16,4 @@ pub mod engine;
 pub mod host;
 pub mod instance;
 pub mod module;
+pub mod trap;

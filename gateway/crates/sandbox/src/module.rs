@@ -21,10 +21,10 @@ use wit_component::ComponentEncoder;
 
 use crate::{
     cache::CodeCache,
-    contract::{WitError, WitSignature},
+    contract::{ProcessFunc, WitError, WitSignature},
     engine::{WasmEngine, ticks_until},
     host::{Host, Limits, linker},
-    instance::{ProcessFunc, describe},
+    trap::describe,
 };
 
 /// What `init` may take before it is stopped.
