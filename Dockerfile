@@ -23,6 +23,7 @@ COPY modules/Cargo.toml modules/
 COPY modules/columns modules/columns
 COPY gateway/Cargo.toml gateway/
 COPY gateway/crates/bundle/Cargo.toml gateway/crates/bundle/
+COPY gateway/crates/codec/Cargo.toml gateway/crates/codec/
 COPY gateway/crates/files/Cargo.toml gateway/crates/files/
 COPY gateway/crates/onnx/Cargo.toml gateway/crates/onnx/
 COPY gateway/crates/sandbox/Cargo.toml gateway/crates/sandbox/

@@ -3,9 +3,11 @@
 use http::StatusCode;
 
 use crate::{
+    bounds::Excess,
     echo::echo,
     json::decode::FieldError,
     metrics::Outcome,
+    oip,
     wasm::{contract::Problem, instance::TrapCause},
 };
 
@@ -149,6 +151,29 @@ impl Error {
             Self::Deadline(_) => Outcome::Deadline,
             Self::Trapped(_) | Self::Internal => Outcome::Failed,
             _ => Outcome::Invalid,
+        }
+    }
+}
+
+impl From<Excess> for Error {
+    fn from(excess: Excess) -> Self {
+        match excess {
+            Excess::Bytes(limit) => {
+                Self::TooLarge(format!("the rows and columns of the request take more than {limit} bytes once decoded"))
+            }
+            Excess::Memory => Self::Overloaded,
+        }
+    }
+}
+
+impl From<oip::Error> for Error {
+    fn from(error: oip::Error) -> Self {
+        match error {
+            oip::Error::Malformed { line, column, message } => Self::MalformedJson { line, column, message },
+            oip::Error::Invalid(message) => Self::BadRequest(message),
+            oip::Error::TooManyRows(limit) => Self::TooManyRows(limit),
+            oip::Error::Excess(excess) => excess.into(),
+            oip::Error::Internal => Self::Internal,
         }
     }
 }

@@ -15,11 +15,13 @@ use modelgate_onnx::{Model, Session};
 
 use crate::{
     batching::Batching,
+    bounds::Bounds,
     bundle::{Bundle, BundleError, Golden},
     error::Error,
     joining::Joining,
     json::decode::{Inputs, NameIndex, Policy},
     metrics::{Metrics, ModelMetrics, Outcome},
+    oip::Interface,
     parts::Parts,
     shadow::Shadow,
     tally::Tally,
@@ -221,6 +223,23 @@ impl Generation {
     /// Whether it has a column `model`, which is also the key of `/predict` that names a model.
     pub fn takes_model_key(&self) -> bool {
         self.names.model_column().is_some()
+    }
+
+    /// Its columns and names, as requests of the Open Inference Protocol see them.
+    pub fn interface(&self) -> Interface<'_> {
+        Interface {
+            name: &self.name,
+            version: &self.version,
+            inputs: self.inputs(),
+            outputs: &self.signature.outputs,
+            dropped: &self.dropped,
+            tensors: self.tensors,
+        }
+    }
+
+    /// Bounds of a request whose body has so many bytes.
+    pub fn bounds(&self, body: usize) -> Bounds<'static> {
+        Bounds::new(self.limits.rows, self.limits.memory, body)
     }
 
     /// What bodies may hold beside its inputs.

@@ -8,38 +8,38 @@ pub mod admin;
 pub mod allocator;
 pub mod app;
 pub mod audit;
-pub mod bounds;
 pub mod card;
 pub mod catalog;
 pub mod cli;
 pub mod config;
-pub mod csv;
-pub mod echo;
 pub mod error;
 pub mod generation;
 pub mod golden;
 pub mod grpc;
 pub mod http;
 pub mod joining;
-pub mod json;
 pub mod memory;
 pub mod metrics;
 pub mod oip;
 pub mod parts;
 pub mod reaper;
-pub mod rope;
 pub mod server;
 pub mod shadow;
 pub mod swap;
 pub mod tally;
-pub mod tensor;
 pub mod verified;
 pub mod workers;
 
 // Crates of their own, under the names that this crate calls them by.
 pub use modelgate_bundle as bundle;
 pub use modelgate_bundle::{batching, release};
+pub use modelgate_codec::{bounds, csv, echo, json, rope};
 pub use modelgate_files::{beside, trust};
 pub use modelgate_sandbox as wasm;
 pub use modelgate_sources as source;
 pub use modelgate_sources::store;
+
+/// Batches of packed columns.
+pub mod tensor {
+    pub use modelgate_columns::{Batch, parts};
+}

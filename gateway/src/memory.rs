@@ -15,7 +15,10 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::error::Error;
+use crate::{
+    bounds::{Meter, Shortage},
+    error::Error,
+};
 
 /// Bytes by which a permit grows at least, so that a small request counts once and not at each step.
 const SMALL_STEP: usize = 4 << 10;
@@ -202,9 +205,19 @@ impl<T: AsRef<[u8]>> AsRef<[u8]> for Bound<T> {
     }
 }
 
+impl Meter for Permit {
+    fn meter(&mut self, bytes: usize) -> Result<(), Shortage> {
+        self.cover(bytes, Claim::Whole).map_err(|error| match error {
+            Error::TooLarge(_) => Shortage::Always,
+            _ => Shortage::Now,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bounds::{Bounds, Excess};
 
     #[test]
     fn small_requests_have_room_where_uploads_have_none() {
@@ -240,5 +253,18 @@ mod tests {
         assert_eq!((account.used(), part.as_ref()), (12 << 10, &[7][..]));
         drop(part);
         assert_eq!(account.used(), 0);
+    }
+
+    #[test]
+    fn what_is_decoded_is_counted_while_it_grows() {
+        let account = Account::new(16 << 20);
+        let mut permit = Permit::new(&account);
+        let mut bounds = Bounds::new(10_000, 64 << 20, 1 << 20).counted(&mut permit);
+        bounds.reach(4 << 20).expect("room");
+        assert_eq!(account.used(), 5 << 20);
+        let mut other = Permit::new(&account);
+        other.cover(8 << 20, Claim::Whole).expect("room");
+        assert_eq!(bounds.reach(6 << 20), Err(Excess::Memory));
+        assert_eq!(bounds.reach(20 << 20), Err(Excess::Bytes(12 << 20)));
     }
 }

@@ -82,10 +82,10 @@ impl Inference {
             let requested = convert::requested(&request.outputs)?;
             // Everything is sent the same way, so the form that JSON lacks is of no concern.
             let binary = oip::request::Parameters { binary_data_output: Some(true), ..parameters };
-            let chosen = output::choose(&requested, &binary, &generation)?;
+            let chosen = output::choose(&requested, &binary, &generation.interface())?;
             let inputs = convert::inputs(&request.inputs, &request.raw_input_contents)?;
             let sent = inputs.iter().map(|input| input.data.size()).sum();
-            let packed = input::pack(&inputs, &generation, Bounds::new(&generation.limits, sent, None))?;
+            let packed = input::pack(&inputs, &generation.interface(), generation.bounds(sent))?;
             Ok((parameters, chosen, packed))
         };
         let (parameters, chosen, packed) = read().map_err(|error| generation.refused(error))?;

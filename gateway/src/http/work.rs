@@ -38,12 +38,12 @@ pub(super) async fn decoded<T: Send + 'static>(
 ) -> Result<T, Error> {
     let Size { bytes, work } = size.into();
     if work <= SMALL {
-        return Ok(decode(generation, Bounds::new(&generation.limits, bytes, None)));
+        return Ok(decode(generation, generation.bounds(bytes)));
     }
     let (of, mut held) = (Arc::clone(generation), permit.take());
     let deadline = Instant::now() + generation.limits.deadline;
     let task = move || {
-        let decoded = decode(&of, Bounds::new(&of.limits, bytes, Some(&mut held)));
+        let decoded = decode(&of, of.bounds(bytes).counted(&mut held));
         (decoded, held)
     };
     let decoded;

@@ -1,12 +1,10 @@
-//! The columnar batch that a request becomes.
-
-pub mod parts;
+//! A batch: packed columns with their number of rows.
 
 use std::sync::Arc;
 
-use modelgate_columns::{Column, LayoutError, Reader, View};
+use crate::{Column, LayoutError, Reader, View};
 
-/// Packed columns of some number of rows; the layout is that of `modelgate_columns`.
+/// Packed columns of some number of rows; see the crate's documentation for their layout.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     /// How many rows.

@@ -14,9 +14,12 @@
 //!
 //! The words of the last column end the batch: nothing may follow.
 
+mod batch;
+pub mod parts;
 mod read;
 mod write;
 
+pub use batch::Batch;
 pub use read::{Reader, Strings, Values, View, validate};
 pub use write::Writer;
 

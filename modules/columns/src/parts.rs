@@ -1,8 +1,6 @@
 //! Batches put together and taken apart again, row by row and column by column.
 
-use modelgate_columns::{Column, LayoutError, Values, View, Writer};
-
-use super::Batch;
+use crate::{Batch, Column, LayoutError, Values, View, Writer};
 
 /// The rows of all of them, in order. They must agree in the dimensions that their columns leave open: see [`dims`].
 ///
@@ -116,9 +114,8 @@ pub fn dims(batch: &Batch, columns: &[Column]) -> Result<Vec<u64>, LayoutError> 
 
 #[cfg(test)]
 mod tests {
-    use modelgate_columns::Datatype;
-
     use super::*;
+    use crate::Datatype;
 
     fn columns() -> Vec<Column> {
         vec![

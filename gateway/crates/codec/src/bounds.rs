@@ -1,10 +1,6 @@
 //! What a request may stand for once it is decoded: a few bytes may name many rows of many columns.
 
-use crate::{
-    error::Error,
-    memory::{Claim, Permit},
-    wasm::host::Limits,
-};
+use std::fmt::Debug;
 
 /// Bytes of columns that one byte of a body may stand for. `0,` of JSON is a value of eight bytes.
 const FACTOR: usize = 4;
@@ -24,7 +20,25 @@ pub struct Bounds<'p> {
     bytes: usize,
     /// Bytes that the permit covers for the body.
     body: usize,
-    permit: Option<&'p mut Permit>,
+    meter: Option<&'p mut (dyn Meter + 'static)>,
+}
+
+/// Counts the memory that one request takes, while it is decoded.
+pub trait Meter: Debug {
+    /// The request takes so many bytes by now, its body included.
+    ///
+    /// # Errors
+    /// Why it may not.
+    fn meter(&mut self, bytes: usize) -> Result<(), Shortage>;
+}
+
+/// Why a request gets no more memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortage {
+    /// No request may take so much.
+    Always,
+    /// Other requests take it now.
+    Now,
 }
 
 /// Why decoding ends.
@@ -37,16 +51,22 @@ pub enum Excess {
 }
 
 impl<'p> Bounds<'p> {
-    /// Bounds for a body of so many bytes. With a permit, what is decoded is counted while it grows.
-    pub fn new(limits: &Limits, body: usize, permit: Option<&'p mut Permit>) -> Self {
+    /// Bounds for a body of so many bytes: at most so many rows, and columns that fit in the memory of a module, in bytes.
+    pub fn new(rows: u32, memory: usize, body: usize) -> Self {
         // No module could take more: its memory has to hold the columns.
-        let bytes = limits.memory.min(body.saturating_mul(FACTOR).saturating_add(FLOOR));
-        Self { rows: limits.rows, bytes, body, permit }
+        let bytes = memory.min(body.saturating_mul(FACTOR).saturating_add(FLOOR));
+        Self { rows, bytes, body, meter: None }
+    }
+
+    /// Has what is decoded counted while it grows.
+    #[must_use]
+    pub fn counted<M: Meter + 'static>(self, meter: &'p mut M) -> Self {
+        Self { meter: Some(meter), ..self }
     }
 
     /// The same bounds for another reading of the same body.
     pub fn reborrow(&mut self) -> Bounds<'_> {
-        Bounds { rows: self.rows, bytes: self.bytes, body: self.body, permit: self.permit.as_deref_mut() }
+        Bounds { rows: self.rows, bytes: self.bytes, body: self.body, meter: self.meter.as_deref_mut() }
     }
 
     /// The columns have come to so many bytes.
@@ -57,10 +77,10 @@ impl<'p> Bounds<'p> {
         if bytes > self.bytes {
             return Err(Excess::Bytes(self.bytes));
         }
-        match &mut self.permit {
-            Some(permit) => permit.cover(self.body.saturating_add(bytes), Claim::Whole).map_err(|error| match error {
-                Error::TooLarge(_) => Excess::Bytes(self.bytes),
-                _ => Excess::Memory,
+        match &mut self.meter {
+            Some(meter) => meter.meter(self.body.saturating_add(bytes)).map_err(|shortage| match shortage {
+                Shortage::Always => Excess::Bytes(self.bytes),
+                Shortage::Now => Excess::Memory,
             }),
             None => Ok(()),
         }
@@ -69,18 +89,7 @@ impl<'p> Bounds<'p> {
 
 impl From<u32> for Bounds<'_> {
     fn from(rows: u32) -> Self {
-        Self { rows, bytes: usize::MAX, body: 0, permit: None }
-    }
-}
-
-impl From<Excess> for Error {
-    fn from(excess: Excess) -> Self {
-        match excess {
-            Excess::Bytes(limit) => {
-                Self::TooLarge(format!("the rows and columns of the request take more than {limit} bytes once decoded"))
-            }
-            Excess::Memory => Self::Overloaded,
-        }
+        Self { rows, bytes: usize::MAX, body: 0, meter: None }
     }
 }
 
@@ -92,8 +101,10 @@ mod tests {
     use crate::{
         csv,
         json::decode::{self, DecodeError, Decoded, Dialect, Inputs, Keys, NameIndex, Policy},
-        memory::Account,
     };
+
+    /// Of a module, in bytes.
+    const MEMORY: usize = 64 << 20;
 
     const POLICY: Policy<'_> = Policy { max_rows: 10_000, ignores_extra: false, dropped: &[] };
 
@@ -113,8 +124,7 @@ mod tests {
         let columns = nullable(2_000);
         let names = NameIndex::of(&columns);
         let inputs = Inputs { columns: &columns, names: &names };
-        let limits = Limits::default();
-        let most = |body: &str| Bounds::new(&limits, body.len(), None);
+        let most = |body: &str| Bounds::new(10_000, MEMORY, body.len());
         let excess = DecodeError::Excess(Excess::Bytes(most("").bytes + 4 * 30_001));
         let many = format!("[{}{{}}]", "{},".repeat(9_999));
         assert_eq!(rows(&many, &columns, most(&many)).expect_err("too much"), excess);
@@ -149,24 +159,10 @@ mod tests {
 
     #[test]
     fn columns_are_bounded_by_the_body_and_by_the_modules_memory() {
-        let limits = Limits::default();
         let most = |body| {
-            let mut bounds = Bounds::new(&limits, body, None);
+            let mut bounds = Bounds::new(10_000, MEMORY, body);
             (0..=128).take_while(|mib| bounds.reach(mib << 20).is_ok()).last()
         };
         assert_eq!((most(0), most(4 << 20), most(64 << 20)), (Some(8), Some(24), Some(64)));
-    }
-
-    #[test]
-    fn what_grows_is_counted() {
-        let account = Account::new(16 << 20);
-        let mut permit = Permit::new(&account);
-        let mut bounds = Bounds::new(&Limits::default(), 1 << 20, Some(&mut permit));
-        bounds.reach(4 << 20).expect("room");
-        assert_eq!(account.used(), 5 << 20);
-        let mut other = Permit::new(&account);
-        other.cover(8 << 20, Claim::Whole).expect("room");
-        assert_eq!(bounds.reach(6 << 20), Err(Excess::Memory));
-        assert_eq!(bounds.reach(20 << 20), Err(Excess::Bytes(12 << 20)));
     }
 }

@@ -1,6 +1,6 @@
 //! CSV as pandas writes it: a line of names, then a line for each row.
 
-use modelgate_columns::{Column, Datatype};
+use modelgate_columns::{Batch, Column, Datatype};
 
 use crate::{
     bounds::Bounds,
@@ -10,7 +10,6 @@ use crate::{
         builder::{Builder, pack},
         frame::{self, Frame},
     },
-    tensor::Batch,
 };
 
 /// What pandas reads as missing.

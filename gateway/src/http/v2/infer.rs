@@ -25,7 +25,7 @@ use crate::{
     json::decode::tokens,
     memory::Permit,
     oip::{
-        input,
+        self, input,
         output::{self, Chosen},
         request::{self, InferRequest},
     },
@@ -68,7 +68,7 @@ pub(in crate::http) async fn infer(
 
     let started = Instant::now();
     let body = work::encoded(&app, &generation, answer, &mut permit, move |generation, answer| {
-        output::write(generation, answer, &chosen, id.as_deref())
+        output::write(&generation.interface(), answer, &chosen, id.as_deref())
     })
     .await?;
     generation.metrics.encode_us.inc_by(reply::micros(started));
@@ -130,14 +130,14 @@ fn decode_now(
     let rewritten;
     let InferRequest { id, parameters, inputs, outputs } = match request::read(&text, &binary, false) {
         // In the data of a tensor, the parser's error is told as one of that tensor.
-        Err(error @ (Error::MalformedJson { .. } | Error::BadRequest(_))) => {
+        Err(error @ (oip::Error::Malformed { .. } | oip::Error::Invalid(_))) => {
             rewritten = tokens::rewritten(&text).ok_or(error)?;
             request::read(&rewritten, &binary, true)?
         }
         read => read?,
     };
-    let chosen = output::choose(&outputs, &parameters, generation)?;
-    let packed = input::pack(&inputs, generation, bounds)?;
+    let chosen = output::choose(&outputs, &parameters, &generation.interface())?;
+    let packed = input::pack(&inputs, &generation.interface(), bounds)?;
     app.metrics.copied_to_columns.inc_by((body.copied() + packed.copied) as u64);
     Ok(Decoded {
         batch: packed.batch,

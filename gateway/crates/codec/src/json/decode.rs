@@ -15,12 +15,13 @@ mod row;
 mod scoring;
 mod state;
 mod table;
-pub(crate) mod tokens;
+pub mod tokens;
+mod with_tokens;
 
 use serde::de::DeserializeSeed;
 
 pub(crate) use self::or_null::OrNull;
-use self::{builder::Forms, row::Body, state::State};
+use self::{builder::Forms, row::Body, state::State, with_tokens::with_tokens};
 pub use self::{
     model_key::{MODEL_KEY, ModelKey, model_key},
     names::{Inputs, NameIndex},
@@ -55,22 +56,6 @@ pub fn rows_within(
         let parsed = Body(&mut state).deserialize(&mut deserializer).and_then(|()| deserializer.end());
         state.finish(parsed)
     })
-}
-
-/// Decodes a body, and where it is no JSON for its tokens alone (see [`tokens`]), once more with them.
-fn with_tokens<T>(
-    body: &[u8],
-    forms: Forms,
-    mut decode: impl FnMut(&[u8], Forms) -> Result<T, DecodeError>,
-) -> Result<T, DecodeError> {
-    let decoded = decode(body, forms);
-    match decoded {
-        Err(DecodeError::Malformed { .. }) => match tokens::rewritten(body) {
-            Some(text) => decode(&text, Forms { tokens: true, ..forms }),
-            None => decoded,
-        },
-        _ => decoded,
-    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Columns to JSON.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use modelgate_columns::{Column, LayoutError, Values, View};
+use modelgate_columns::{Batch, Column, LayoutError, Values, View};
 use serde_json::Value;
 
-use crate::{json::decode::tokens, tensor::Batch};
+use crate::json::decode::tokens;
 
 /// How values are written that JSON has no form for.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,17 +1,14 @@
-//! The inputs of a request, put into the columns that a generation takes.
+//! The inputs of a request, put into the columns that a model takes.
 
 use std::borrow::Cow;
 
-use modelgate_columns::{Column, Datatype, Writer};
+use modelgate_columns::{Batch, Column, Datatype, Writer};
 
 use crate::{
     bounds::Bounds,
-    error::Error,
-    generation::Generation,
     json::decode::builder::Builder,
-    oip::{self, shown, strings},
+    oip::{self, Error, Interface, shown, strings},
     rope::Rope,
-    tensor::Batch,
 };
 
 /// One named tensor of a request.
@@ -60,20 +57,20 @@ pub struct Packed {
     pub copied: usize,
 }
 
-/// Puts the inputs into the generation's columns. Nullable columns of one value a row may be left out: all their values
+/// Puts the inputs into the model's columns. Nullable columns of one value a row may be left out: all their values
 /// are missing then.
 ///
 /// # Errors
-/// Inputs that are unknown, given twice, missing, or not what the generation takes.
-pub fn pack<'p>(inputs: &[Input<'_>], generation: &Generation, bounds: impl Into<Bounds<'p>>) -> Result<Packed, Error> {
+/// Inputs that are unknown, given twice, missing, or not what the model takes.
+pub fn pack<'p>(inputs: &[Input<'_>], model: &Interface<'_>, bounds: impl Into<Bounds<'p>>) -> Result<Packed, Error> {
     let mut bounds = bounds.into();
-    let (columns, model) = (generation.signature.inputs.as_slice(), generation.name.as_str());
-    let places = places(inputs, generation)?;
+    let (columns, name) = (model.inputs.columns, model.name);
+    let places = places(inputs, model)?;
     let Some((first, column)) = places.iter().zip(columns).find_map(|(&place, column)| Some((&inputs[place?], column)))
     else {
-        return Err(Error::BadRequest(format!("expected at least one input for model '{model}', got none")));
+        return Err(Error::Invalid(format!("expected at least one input for model '{name}', got none")));
     };
-    let rows = Shape::of(first, column, generation)?.rows;
+    let rows = Shape::of(first, column, model)?.rows;
     if rows > bounds.rows {
         return Err(Error::TooManyRows(bounds.rows));
     }
@@ -87,46 +84,47 @@ pub fn pack<'p>(inputs: &[Input<'_>], generation: &Generation, bounds: impl Into
             packer.missing(column, rows as usize);
             continue;
         };
-        let shape = Shape::of(input, column, generation)?;
+        let shape = Shape::of(input, column, model)?;
         if shape.rows != rows {
-            return Err(Error::BadRequest(format!(
+            return Err(Error::Invalid(format!(
                 "all inputs must have the same number of rows: '{}' has {rows}, '{}' has {}",
                 first.name, input.name, shape.rows
             )));
         }
         packer
             .put(column, input, &shape)
-            .map_err(|problem| Error::BadRequest(format!("input '{}' for model '{model}': {problem}", column.name)))?;
+            .map_err(|problem| Error::Invalid(format!("input '{}' for model '{name}': {problem}", column.name)))?;
     }
     Ok(Packed { batch: Batch { rows, words: packer.writer.finish().into() }, copied: packer.copied })
 }
 
 /// Where each column's input is.
-fn places(inputs: &[Input<'_>], generation: &Generation) -> Result<Vec<Option<usize>>, Error> {
-    let (columns, model) = (generation.signature.inputs.as_slice(), generation.name.as_str());
+fn places(inputs: &[Input<'_>], model: &Interface<'_>) -> Result<Vec<Option<usize>>, Error> {
+    let columns = model.inputs.columns;
     let mut places = vec![None; columns.len()];
     for (place, input) in inputs.iter().enumerate() {
         // Clients keep the model's order, as a rule.
         let name = || shown(&input.name);
-        match generation.inputs().find(&input.name, place) {
-            None if generation.policy(false).drops(&input.name) => {}
+        match model.inputs.find(&input.name, place) {
+            None if model.drops(&input.name) => {}
             None => {
                 let known: Vec<_> = columns.iter().take(100).map(|column| column.name.as_str()).collect();
-                return Err(Error::BadRequest(format!(
-                    "unexpected input '{}' for model '{model}', which takes {}",
+                return Err(Error::Invalid(format!(
+                    "unexpected input '{}' for model '{}', which takes {}",
                     name(),
+                    model.name,
                     known.join(", ")
                 )));
             }
             Some(column) if places[column].is_some() => {
-                return Err(Error::BadRequest(format!("input '{}' is given twice", name())));
+                return Err(Error::Invalid(format!("input '{}' is given twice", name())));
             }
             Some(column) => places[column] = Some(place),
         }
     }
     for (column, place) in columns.iter().zip(&places) {
         if place.is_none() && !is_optional(column) {
-            return Err(Error::BadRequest(format!("missing input '{}' for model '{model}'", column.name)));
+            return Err(Error::Invalid(format!("missing input '{}' for model '{}'", column.name, model.name)));
         }
     }
     Ok(places)
@@ -146,11 +144,11 @@ struct Shape {
 }
 
 impl Shape {
-    fn of(input: &Input<'_>, column: &Column, generation: &Generation) -> Result<Self, Error> {
-        let (model, tensors) = (generation.name.as_str(), generation.tensors);
+    fn of(input: &Input<'_>, column: &Column, model: &Interface<'_>) -> Result<Self, Error> {
+        let (name, tensors) = (model.name, model.tensors);
         if input.datatype != column.datatype {
-            return Err(Error::BadRequest(format!(
-                "input '{}' for model '{model}' is of datatype '{}', but the model takes '{}'",
+            return Err(Error::Invalid(format!(
+                "input '{}' for model '{name}' is of datatype '{}', but the model takes '{}'",
                 column.name,
                 input.datatype.protocol_name(),
                 column.datatype.protocol_name()
@@ -159,8 +157,8 @@ impl Shape {
         let unexpected = || {
             let shape = |dims: &[i64]| dims.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
             let told = &input.shape[..input.shape.len().min(16)];
-            Error::BadRequest(format!(
-                "unexpected shape for input '{}' for model '{model}'. Expected [{}], got [{}]",
+            Error::Invalid(format!(
+                "unexpected shape for input '{}' for model '{name}'. Expected [{}], got [{}]",
                 column.name,
                 shape(oip::shape(column, tensors)),
                 shape(told)
@@ -179,7 +177,7 @@ impl Shape {
         let rows = if tensors { Some(1) } else { input.shape.first().and_then(|&rows| u32::try_from(rows).ok()) };
         let rows = rows.ok_or_else(unexpected)?;
         if rows == 0 {
-            return Err(Error::BadRequest(format!("input '{}': expected at least one row, got none", column.name)));
+            return Err(Error::Invalid(format!("input '{}': expected at least one row, got none", column.name)));
         }
         let mut count = rows as usize;
         let mut dims = Vec::new();

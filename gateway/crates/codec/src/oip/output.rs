@@ -1,22 +1,20 @@
-//! A generation's answer as tensors: JSON, binary, or some of each.
+//! A model's answer as tensors: JSON, binary, or some of each.
 
-use modelgate_columns::{Column, Datatype, LayoutError, Values, View};
+use modelgate_columns::{Batch, Column, Datatype, LayoutError, Values, View};
 
 use crate::{
-    error::Error,
-    generation::Generation,
     json::encode,
     oip::{
+        Error, Interface,
         request::{Parameters, Requested},
         shown, strings,
     },
-    tensor::Batch,
 };
 
 /// An output that will be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chosen {
-    /// Its place among the generation's outputs.
+    /// Its place among the model's outputs.
     pub place: usize,
     /// Whether its values are sent as bytes.
     pub binary: bool,
@@ -25,14 +23,10 @@ pub struct Chosen {
 /// The outputs that a client names, or all of them. The parameter of an output wins over the request's.
 ///
 /// # Errors
-/// Outputs that the generation does not have, or that cannot be sent as asked.
-pub fn choose(
-    outputs: &[Requested<'_>],
-    parameters: &Parameters,
-    generation: &Generation,
-) -> Result<Vec<Chosen>, Error> {
-    let columns = generation.signature.outputs.as_slice();
-    let (model, by_default) = (generation.name.as_str(), parameters.binary_data_output.unwrap_or(false));
+/// Outputs that the model does not have, or that cannot be sent as asked.
+pub fn choose(outputs: &[Requested<'_>], parameters: &Parameters, model: &Interface<'_>) -> Result<Vec<Chosen>, Error> {
+    let (columns, name) = (model.outputs, model.name);
+    let by_default = parameters.binary_data_output.unwrap_or(false);
     let mut chosen: Vec<Chosen> = Vec::with_capacity(columns.len());
     if outputs.is_empty() {
         chosen.extend((0..columns.len()).map(|place| Chosen { place, binary: by_default }));
@@ -40,20 +34,20 @@ pub fn choose(
     for output in outputs {
         let place = columns.iter().position(|column| column.name == output.name).ok_or_else(|| {
             let known: Vec<_> = columns.iter().take(100).map(|column| column.name.as_str()).collect();
-            Error::BadRequest(format!(
-                "unexpected output '{}' for model '{model}', which gives {}",
+            Error::Invalid(format!(
+                "unexpected output '{}' for model '{name}', which gives {}",
                 shown(&output.name),
                 known.join(", ")
             ))
         })?;
         if chosen.iter().any(|other| other.place == place) {
-            return Err(Error::BadRequest(format!("output '{}' is asked for twice", shown(&output.name))));
+            return Err(Error::Invalid(format!("output '{}' is asked for twice", shown(&output.name))));
         }
         chosen.push(Chosen { place, binary: output.parameters.binary_data.unwrap_or(by_default) });
     }
     let half = chosen.iter().find(|chosen| !chosen.binary && columns[chosen.place].datatype == Datatype::F16);
     match half {
-        Some(chosen) => Err(Error::BadRequest(format!(
+        Some(chosen) => Err(Error::Invalid(format!(
             "output '{}' is FP16, which can be sent in binary only: set its parameter \"binary_data\"",
             columns[chosen.place].name
         ))),
@@ -73,15 +67,15 @@ pub struct Body {
 /// Writes a response.
 ///
 /// # Errors
-/// An answer that is not what the generation's signature says.
-pub fn write(generation: &Generation, batch: &Batch, chosen: &[Chosen], id: Option<&str>) -> Result<Body, LayoutError> {
-    let columns = &generation.signature.outputs;
+/// An answer that is not what the model's outputs say.
+pub fn write(model: &Interface<'_>, batch: &Batch, chosen: &[Chosen], id: Option<&str>) -> Result<Body, LayoutError> {
+    let columns = model.outputs;
     let views = batch.views(columns)?;
     let mut out = Vec::with_capacity(160 + batch.size() + 80 * chosen.len());
     out.extend_from_slice(b"{\"model_name\":");
-    text(&mut out, &generation.name);
+    text(&mut out, model.name);
     out.extend_from_slice(b",\"model_version\":");
-    text(&mut out, &generation.version);
+    text(&mut out, model.version);
     if let Some(id) = id {
         out.extend_from_slice(b",\"id\":");
         text(&mut out, id);
@@ -92,7 +86,7 @@ pub fn write(generation: &Generation, batch: &Batch, chosen: &[Chosen], id: Opti
         if number > 0 {
             out.push(b',');
         }
-        head(&mut out, column, view, generation.tensors);
+        head(&mut out, column, view, model.tensors);
         if binary {
             out.extend_from_slice(b",\"parameters\":{\"binary_data_size\":");
             number_of(&mut out, binary_size(view));

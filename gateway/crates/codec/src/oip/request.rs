@@ -10,10 +10,9 @@ use serde::{
 
 use crate::{
     echo,
-    error::Error,
     json::decode::OrNull,
     oip::{
-        datatype,
+        Error, datatype,
         input::{Cells, Data, Input},
         json::Values,
         shown,
@@ -92,7 +91,7 @@ fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserial
 /// [`rewritten`](crate::json::decode::tokens::rewritten).
 ///
 /// # Errors
-/// [`Error::MalformedJson`] for what is not JSON, [`Error::BadRequest`] for what is not a request.
+/// [`Error::Malformed`] for what is not JSON, [`Error::Invalid`] for what is not a request.
 pub fn read<'a>(json: &'a [u8], binary: &Rope, tokens: bool) -> Result<InferRequest<'a>, Error> {
     let mut told = parse(json, Known { inputs: &[], tokens })?;
     // Most clients tell the datatype before the data. For the others it is known now.
@@ -108,7 +107,7 @@ pub fn read<'a>(json: &'a [u8], binary: &Rope, tokens: bool) -> Result<InferRequ
             Source::Later => return Err(Error::Internal),
             Source::Binary(size) => {
                 let end = at.checked_add(size).filter(|&end| end <= binary.len()).ok_or_else(|| {
-                    Error::BadRequest(format!(
+                    Error::Invalid(format!(
                         "input '{}' is said to have {size} bytes of binary data, but {} are left of {} behind the JSON",
                         shown(&name),
                         binary.len() - at,
@@ -123,7 +122,7 @@ pub fn read<'a>(json: &'a [u8], binary: &Rope, tokens: bool) -> Result<InferRequ
         inputs.push(Input { name, datatype, shape, data });
     }
     if at < binary.len() {
-        return Err(Error::BadRequest(format!(
+        return Err(Error::Invalid(format!(
             "{} bytes of binary data belong to no input: the inputs say {at}, {} came",
             binary.len() - at,
             binary.len()
@@ -152,9 +151,9 @@ fn explain(error: &serde_json::Error) -> Error {
     let text = error.to_string();
     let message = echo::message(text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]));
     if error.is_data() {
-        Error::BadRequest(format!("{message} (at line {} column {})", error.line(), error.column()))
+        Error::Invalid(format!("{message} (at line {} column {})", error.line(), error.column()))
     } else {
-        Error::MalformedJson { line: error.line(), column: error.column(), message: message.into_owned() }
+        Error::Malformed { line: error.line(), column: error.column(), message: message.into_owned() }
     }
 }
 

@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn values_are_taken_as_pydantic_takes_them() {
-        let table: Value = serde_json::from_str(include_str!("../../../tests/data/pydantic.json")).expect("JSON");
+        let table: Value = serde_json::from_str(include_str!("../../../../../tests/data/pydantic.json")).expect("JSON");
         let rows = table["rows"].as_array().expect("rows");
         assert!(rows.len() > 90);
         for row in rows {

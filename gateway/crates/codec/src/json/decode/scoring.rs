@@ -16,7 +16,7 @@ use super::{
     record::Records,
     state::{DecodeError, Decoded, Keys, Policy, State, shorten},
     table::{ColumnLists, Instances, ListRows},
-    with_tokens,
+    with_tokens::with_tokens,
 };
 use crate::bounds::Bounds;
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use modelgate_columns::Column;
+use modelgate_columns::{Batch, Column};
 use serde::de;
 use serde_json::Value;
 
@@ -14,7 +14,6 @@ use super::{
 use crate::{
     bounds::{Bounds, Excess},
     echo,
-    tensor::Batch,
 };
 
 /// Field errors told for one request; decoding ends with the last of them.

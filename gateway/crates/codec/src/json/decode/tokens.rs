@@ -16,7 +16,7 @@ const TOKENS: [(&[u8], &[u8], f64); 3] = [
 ];
 
 /// The body with its tokens overwritten; `None` if it has none, or could not be told from one that has.
-pub(crate) fn rewritten(body: &[u8]) -> Option<Vec<u8>> {
+pub fn rewritten(body: &[u8]) -> Option<Vec<u8>> {
     let has_mark = |bytes: &[u8]| {
         memchr::memchr(MARK, bytes).is_some()
             || [&b"\\u007f"[..], b"\\u007F"].iter().any(|text| memchr::memmem::find(bytes, text).is_some())
