@@ -242,7 +242,7 @@ pub(super) fn register(onnx: &mut Onnx) {
     }
 }
 
-/// What keeps a node from being built: a domain or an attribute that nobody knows.
+/// What keeps a node from being built: a domain or an attribute that nobody knows, or an input that is not there.
 pub(super) fn problem(onnx: &Onnx, node: &NodeProto) -> Option<String> {
     let domain = if node.domain == "ai.onnx" { "" } else { node.domain.as_str() };
     let name = if domain.is_empty() { node.op_type.clone() } else { format!("{domain}.{}", node.op_type) };
@@ -255,6 +255,10 @@ pub(super) fn problem(onnx: &Onnx, node: &NodeProto) -> Option<String> {
     let Some(operator) = named.find(|operator| operator.domain == domain && operator.domain != OWN) else {
         return Some(name);
     };
+    // All of them take one, and read it before they look at anything else.
+    if node.input.first().is_none_or(String::is_empty) {
+        return Some(format!("{name} without its first input"));
+    }
     let unknown = node.attribute.iter().find(|attribute| !operator.attributes.contains(&attribute.name.as_str()))?;
     Some(format!("attribute '{}' of {name}", unknown.name))
 }

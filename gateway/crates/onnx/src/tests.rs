@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use modelgate_columns::{Column, Datatype, Reader, Values, Writer};
+use prost::Message;
 use serde::Deserialize;
 use serde_json::Value;
+use tract_onnx::pb::ModelProto;
 
 use super::{ComputeError, Model, ModelError, ModelLimits, Session};
 
@@ -217,6 +219,17 @@ fn names_every_unsupported_operator() {
     let error = Model::load(&graph_of(&["Frobnicate", "Relu", "Defenestrate", "Frobnicate"]), &ModelLimits::default());
     let Err(ModelError::Unsupported(message)) = error else { panic!("{error:?}") };
     assert_eq!(message, "Defenestrate ('n2'); Frobnicate ('n0', 'n3')");
+}
+
+#[test]
+fn names_every_node_without_inputs() {
+    for op in ["ReduceSum", "Relu", "Gather", "Softmax"] {
+        let mut graph = ModelProto::decode(&graph_of(&[op])[..]).expect("a graph");
+        graph.graph.as_mut().expect("there").node[0].input.clear();
+        let error = Model::load(&graph.encode_to_vec(), &ModelLimits::default());
+        let Err(ModelError::Unsupported(message)) = error else { panic!("{op}: {error:?}") };
+        assert_eq!(message, format!("{op} without its first input ('n0')"));
+    }
 }
 
 #[test]
