@@ -28,7 +28,6 @@ use super::{
 use crate::{
     admin::Door,
     app::{App, Metadata},
-    bounds::Bounds,
     catalog::State,
     error::Error,
     generation::Generation,

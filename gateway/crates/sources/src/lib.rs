@@ -3,8 +3,8 @@
 //! A [`Source`] is looked at again and again. Each look gives all that it offers, cheaply where nothing has changed; files
 //! are fetched later, and only those that the local [`store`] has not. `gateway/SOURCES.md` describes the sources to users.
 //!
-//! Of the workspace, the crate imports `modelgate-bundle` (manifests and versions) and `modelgate-files` alone: it knows
-//! neither what a model is loaded into nor who decides that one is.
+//! Of the workspace, the crate imports `modelgate-bundle` (manifests and versions), `modelgate-files` and
+//! `modelgate-throttle` alone: it knows neither what a model is loaded into nor who decides that one is.
 
 mod artifact_folder;
 mod artifacts;
