@@ -122,6 +122,15 @@ impl Error {
         Self::Unavailable(echo(name))
     }
 
+    /// The same error for a request whose body is one object, not a list: no row has a number.
+    #[must_use]
+    pub fn of_one_object(mut self) -> Self {
+        if let Self::Problems(problems) = &mut self {
+            problems.iter_mut().for_each(|problem| problem.row = None);
+        }
+        self
+    }
+
     /// The status table.
     pub fn status(&self) -> StatusCode {
         match self {

@@ -54,7 +54,8 @@ pub(super) async fn answer(app: App, model: Option<&str>, request: Request) -> R
     let Decoded { batch, list } = decoded;
     permit.settle(batch.size())?;
     generation.metrics.decode_us.inc_by(reply::micros(started));
-    let answer = app.workers.run(generation, batch, started + generation.limits.deadline).await?;
+    let answer = app.workers.run(generation, batch, started + generation.limits.deadline).await;
+    let answer = answer.map_err(|error| if list { error } else { error.of_one_object() })?;
 
     let started = Instant::now();
     let body = work::encoded(&app, generation, answer, &mut permit, move |generation, answer| {
