@@ -28,7 +28,7 @@ struct Input {
 }
 
 fn main() -> Result<()> {
-    allocator::give_back_at_once();
+    allocator::set_up();
     let (Some(model), Some(rows)) = (env::var_os("OPERATORS_MODEL"), env::var_os("OPERATORS_ROWS")) else {
         println!("set OPERATORS_MODEL and OPERATORS_ROWS, or run benches/operators.py");
         return Ok(());
@@ -46,6 +46,7 @@ fn main() -> Result<()> {
     drop(bytes);
     let held = model.resident_bytes();
     let peak = peak_bytes()?.saturating_sub(before);
+    allocator::give_back();
     let grown = resident_bytes()?.saturating_sub(before);
 
     let inputs: Vec<Input> = serde_json::from_slice(&fs::read(rows).context("OPERATORS_ROWS")?)?;

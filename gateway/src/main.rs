@@ -6,6 +6,6 @@ use clap::Parser;
 use modelgate::{allocator, cli::Cli};
 
 fn main() -> ExitCode {
-    allocator::give_back_at_once();
+    allocator::set_up();
     Cli::parse().run()
 }

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{generation::Generation, metrics::Metrics, workers};
+use crate::{allocator, generation::Generation, metrics::Metrics, workers};
 
 /// How often it looks, while something is left to release.
 const LOOK: Duration = Duration::from_millis(20);
@@ -77,6 +77,9 @@ impl Reaper {
                 let swept = unswept && !busy;
                 unswept = busy;
                 if !busy {
+                    if gone > 0 {
+                        allocator::give_back();
+                    }
                     left.0.fetch_sub(std::mem::take(&mut gone), Ordering::AcqRel);
                 }
                 if waiting.len() < before || swept {

@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use crate::{
+    allocator,
     bundle::{Bundle, BundleError, FileRef, Manifest, is_inside, plain},
     generation::{Generation, Runner},
     golden,
@@ -234,6 +235,8 @@ impl Preparer {
                     attempts.forget(&of.id);
                 }
             }
+            // Loading takes many times what the model takes.
+            allocator::give_back();
             _ = reply.send(loaded);
         });
         if let Err(error) = spawned {
