@@ -186,7 +186,8 @@ def main(image, haproxy):
             "DOCKER_HOST": nodes[0].socket, "MODELGATE_IMAGE": image, "HAPROXY_IMAGE": haproxy, "MLFLOW_IMAGE": haproxy,
             # Not started, so any image will do.
             "MINIO_IMAGE": haproxy, "PROMETHEUS_IMAGE": haproxy,
-            "EDGE_PORT": str(PORT), "MODELGATE_REPLICAS": "6", "GRAFANA_REPLICAS": "0", "STACK_FILES": "test/nodes.yaml",
+            "EDGE_PORT": str(PORT), "MODELGATE_REPLICAS": "6", "GRAFANA_REPLICAS": "0", "CONVERTER_REPLICAS": "0",
+            "STACK_FILES": "test/nodes.yaml",
             # Every node has the images, but no registry agrees on their digests.
             "RESOLVE_IMAGE": "never",
             "OVERLAY_ENCRYPTED": "yes" if encrypted else "no",
