@@ -16,7 +16,7 @@ SOAK_MINUTES ?= 10
 # Of the image: the manifest's, unless it is given.
 VERSION      ?= $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
-.PHONY: help run test fuzz lint bench training modules demo-model conformance company soak image deploy-test clean cargo lint-venv test-venv bench-venv
+.PHONY: help run test pipelines fuzz lint bench training modules demo-model conformance company soak image deploy-test clean cargo lint-venv test-venv bench-venv
 
 help: ## List these
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,11 @@ test: modules test-venv ## Run every test: modules, exporter, gateway over a soc
 	$(MODULE_PYTHON) -m pytest -q modules/python modules/examples modules/templates
 	cd modules/javascript && npm test --silent
 	MODELGATE_TEST_PYTHON=$(CURDIR)/$(TEST_PYTHON) cargo test --locked
+
+# Each pipeline of PIPELINES as a bundle, against its own answers on 20,000 fresh rows; some rows go through a gateway.
+PIPELINES ?= modules/exporter/tests/pipelines/kinds.py
+pipelines: test-venv ## Export every pipeline of PIPELINES and compare it (needs a built gateway)
+	$(TEST_PYTHON) modules/exporter/tests/pipelines/measure.py $(PIPELINES) --gateway target/debug/modelgate
 
 # With a stable compiler, and the dependencies that `make test` has built: the same features, since all of the workspace is
 # selected, and a wrapper for the workspace's crates alone, whose instrumented builds cargo keeps apart. `cargo +nightly fuzz run loader --features libfuzzer`

@@ -19,7 +19,7 @@ from modelgate_exporter import export, reference
 from modelgate_exporter.features import plain
 from modelgate_exporter.frame import rows as requests
 
-export_module = importlib.import_module("modelgate_exporter.export")
+route_module = importlib.import_module("modelgate_exporter.route")
 CASES: list[dict[str, Any]] = []
 
 
@@ -65,7 +65,7 @@ class Bundle:
 @pytest.fixture(autouse=True)
 def few_generated_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hundreds of tests compare on a few generated rows each; test_precision.py takes them all."""
-    monkeypatch.setattr(export_module, "GENERATED_ROWS", 300)
+    monkeypatch.setattr(route_module, "GENERATED_ROWS", 300)
 
 
 @pytest.fixture

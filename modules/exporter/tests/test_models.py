@@ -146,7 +146,7 @@ def test_classifiers(frame, target, tmp_path, estimator, classes):
 def test_classifiers_without_probabilities(frame, target, tmp_path, estimator):
     data = frame.drop(columns="job")
     bundle = proved(prepared(estimator).fit(data, target), data, tmp_path / "b")
-    assert [output["name"] for output in bundle.predict["outputs"]] == ["prediction"]
+    assert [output["name"] for output in bundle.predict["outputs"]] == ["prediction", "decision"]
 
 
 @pytest.mark.parametrize("estimator", [RandomForestClassifier(5), LogisticRegression()], ids=repr)

@@ -16,13 +16,13 @@ from test_models import served
 from modelgate_exporter import CannotExport, export
 from modelgate_exporter.frame import rows as requests
 
-export_module = importlib.import_module("modelgate_exporter.export")
+route_module = importlib.import_module("modelgate_exporter.route")
 FRESH = 20_000
 
 
 @pytest.fixture(autouse=True)
 def all_generated_rows(monkeypatch, few_generated_rows):
-    monkeypatch.setattr(export_module, "GENERATED_ROWS", 4_000)
+    monkeypatch.setattr(route_module, "GENERATED_ROWS", 4_000)
 
 
 def places(count: int, seed: int) -> pd.DataFrame:

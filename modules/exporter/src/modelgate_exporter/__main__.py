@@ -131,6 +131,7 @@ def _pickle(given: argparse.Namespace) -> int:
         examples=given.examples,
         tolerance=given.tolerance,
         overwrite=given.overwrite,
+        quiet=True,
     )
     return _wrote(str(done), done.folder)
 

@@ -63,6 +63,18 @@ class Comparison:
             wrong = ~same | (~near & ~tied)
         else:
             wrong = ~near
+        for name, expected in said.others.items():
+            if name not in exported.others:
+                raise CannotExport(f"cannot export {step_name(step)}: the graph lacks the output {name}")
+            differ = _apart(exported.others[name].reshape(expected.shape), expected)
+            self.largest = max(self.largest, float(differ.max()))
+            if said.prediction.dtype.kind != "f" and expected.ndim == 1:
+                # Of two classes the score is next to its limit: either may be meant.
+                on_limit = np.abs(expected) <= tolerance
+                tied |= on_limit
+                wrong &= ~on_limit
+            wrong |= differ > tolerance
+            same = same & (differ <= tolerance)
         if wrong.any():
             row = int(np.argmax(wrong))
             raise CannotExport(
@@ -97,6 +109,24 @@ class Exported(os.PathLike[str]):
     """Golden examples written."""
     seconds: float
     """Seconds that the export took."""
+    inputs: list[str] = field(default_factory=list)
+    """The columns of a request, with their datatypes; `?` where a value may be missing."""
+    outputs: list[str] = field(default_factory=list)
+    runs: str = ""
+    """What runs where."""
+
+    def report(self) -> str:
+        """Some lines for people."""
+        shown = self.inputs[:12] + ([f"and {len(self.inputs) - 12} more"] if len(self.inputs) > 12 else [])
+        examples = f"{self.examples} golden example{'s' if self.examples != 1 else ''}"
+        lines = {
+            "bundle": f"{self.folder}, {examples}, in {self.seconds:.1f} s",
+            "inputs": ", ".join(shown),
+            "outputs": ", ".join(self.outputs),
+            "runs": f"{self.runs} ({self.datatype})",
+            "compared": str(self.compared),
+        }
+        return "\n".join(f"{name + ':':10}{text}" for name, text in lines.items())
 
     def __fspath__(self) -> str:
         return str(self.folder)

@@ -50,6 +50,7 @@ def bundle(
             examples=max(20, min(first, 100)),
             first=first,
             overwrite=True,
+            quiet=True,
         )
     seconds = round(time.monotonic() - began, 1)
     return {"rows": origin, "compared": str(done.compared), "seconds": seconds}

@@ -1,32 +1,25 @@
 """`export`: from a fitted pipeline to a bundle that was checked against it."""
 
+from __future__ import annotations
+
 import os
 import time
-import warnings
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from . import folder, probe, reference
-from .compare import Comparison, Exported, answer
+from . import folder
+from .compare import Exported, answer
 from .errors import CannotExport
-from .features import Feature, blocks, plain
-from .frame import datatype, rows, spread
-from .functions import Kind
-from .model import Answers, Model, answers, convert, encodes, found, in_graph, run
-from .model import datatypes as model_datatypes
-from .walk import walk
-
-GENERATED_ROWS = 4_000
-"""Rows that are made of the sample's columns, and again beside the values that the model compares with."""
+from .frame import spread
+from .job import Job, OfArrays, Progress, Try
+from .model import Answers, Names, answers, found
+from .route import by_graph, by_tabular
 
 CHECKED_ROWS = 10_000
 """The most rows of the sample that are compared: enough for every category, done in seconds."""
@@ -45,8 +38,11 @@ def export(
     tolerance: float = 1e-5,
     overwrite: bool = False,
     first: int = 1,
+    classes: Sequence[Any] | Any = None,
+    targets: Sequence[str] | None = None,
+    quiet: bool = False,
 ) -> Exported:
-    """Writes the bundle of a fitted pipeline into the folder `out`, and reports what it compared.
+    """Writes the bundle of a fitted pipeline into the folder `out`, reports what it compared, and prints that.
 
     The report stands for the folder's path wherever a path is taken.
 
@@ -57,6 +53,10 @@ def export(
     precision. `overwrite` replaces a bundle that is there. The `first` rows are golden examples in
     any case. A search over parameters (`GridSearchCV` and its like) is exported as its best
     estimator, which is what answers for it.
+
+    `classes` are the names that a LabelEncoder has for the numbers that the pipeline predicts (its
+    `classes_`, or the encoder itself): answers have the names. `targets` names the targets of a
+    pipeline that has several. `quiet` prints nothing.
 
     Raises `CannotExport` if a request could be answered otherwise than by the pipeline.
     """
@@ -69,103 +69,77 @@ def export(
         raise ValueError("examples must be at least 1: the first one is shown in /docs")
     check_is_fitted(pipeline)
 
+    names = _names(pipeline, classes, targets)
     frame = _frame(pipeline, sample_frame)
     frame = frame.iloc[spread(len(frame), CHECKED_ROWS)].reset_index(drop=True)
-    datatypes, odd = _datatypes(_named(frame))
-    features, walked = _walk(pipeline, datatypes, odd)
-    estimator, step = _rest(pipeline, walked)
-    said = answers(pipeline, frame)
-    made = _Made(pipeline, walked, frame, features, datatypes, name, said, tolerance)
-    tried = [made.tried(kind) for kind in model_datatypes(estimator)]
-    best = _best(tried, tolerance)
-    chosen = _chosen(best.compared.agreed, said, examples, first)
+    asked = pipeline if isinstance(sample_frame, pd.DataFrame) else OfArrays(pipeline)
+    progress = Progress(quiet)
+    progress.say(f"asking the pipeline about {len(frame)} rows")
+    job = Job(asked, frame, name, _asked(asked, frame, names), tolerance, names, progress)
+    best = _made(job)
+    chosen = _chosen(best.compared.agreed, job.said, examples, first)
 
-    files = {
-        "model.onnx": best.model.onnx,
-        "preprocess.json": folder.readable(best.tabular),
-        "predict.json": folder.readable({"outputs": best.model.outputs}),
-        "golden.json": folder.readable(_golden(best.cells, said, chosen, tolerance)),
-    }
-    taken = {entry["name"] for entry in best.tabular["inputs"]}
+    files = {"model.onnx": best.model.onnx}
+    if best.tabular is not None:
+        files["preprocess.json"] = folder.readable(best.tabular)
+    files["predict.json"] = folder.readable({"outputs": best.model.outputs})
+    files["golden.json"] = folder.readable(_golden(best.cells, job.said, chosen, tolerance))
+    taken = {entry["name"] for entry in best.inputs}
     ignored = [column for column in frame.columns if isinstance(column, str) and column not in taken]
     manifest = folder.manifest(name, version, description, limits or {}, files, ignored)
     folder.write(path, {"bundle.toml": manifest.encode(), **files}, overwrite)
-    return Exported(path, best.compared, best.model.datatype, len(chosen), time.monotonic() - begun)
+    done = Exported(
+        path,
+        best.compared,
+        best.model.datatype,
+        len(chosen),
+        time.monotonic() - begun,
+        [f"{entry['name']} ({entry['datatype']}{'?' if entry.get('nullable') else ''})" for entry in best.inputs],
+        [str(output["name"]) for output in best.model.outputs],
+        best.route,
+    )
+    if not quiet:
+        print(done.report())
+    return done
 
 
-@dataclass(frozen=True)
-class _Try:
-    """An export in one precision that agrees with the pipeline."""
+def _asked(pipeline: Any, frame: pd.DataFrame, names: Names) -> Answers:
+    """The pipeline's answers to the sample."""
+    try:
+        return answers(pipeline, frame, names)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CannotExport(
+            f"the pipeline fails on the sample frame ({type(error).__name__}: {reason}); give rows that it takes, "
+            "such as those it was fitted on"
+        ) from error
 
-    tabular: dict[str, Any]
-    cells: list[dict[str, Any]]
-    model: Model
-    compared: Comparison
+
+def _names(pipeline: Any, classes: Any, targets: Sequence[str] | None) -> Names:
+    """The names of classes and targets, once they are known to fit."""
+    known = None
+    if classes is not None:
+        known = [str(value) for value in getattr(classes, "classes_", classes)]
+        own = getattr(found(pipeline), "classes_", None)
+        if own is None or isinstance(own, list):
+            raise ValueError("classes= is for a classifier of one target")
+        if not all(isinstance(value, (int, np.integer)) and 0 <= value < len(known) for value in own):
+            raise ValueError(
+                f"classes= names {len(known)} classes by their places, and the pipeline's own are {list(own)[:10]}"
+            )
+    return Names(None if targets is None else [str(target) for target in targets], known)
 
 
-@dataclass(frozen=True)
-class _Made:
-    """What is exported, and what it is compared with."""
-
-    pipeline: Any
-    walked: int
-    frame: pd.DataFrame
-    features: list[Feature]
-    datatypes: dict[str, str]
-    name: str
-    said: Answers
-    tolerance: float
-
-    def tried(self, datatype: str) -> _Try | CannotExport:
-        """The export with a matrix of that datatype, or why it differs."""
+def _made(job: Job) -> Try:
+    """The export: by the tabular module as far as that goes, else by operators of the graph."""
+    reasons: list[CannotExport] = []
+    for route in (by_tabular, by_graph):
         try:
-            return self._tried(datatype)
+            return route(job)
         except CannotExport as error:
-            return error
-
-    def _tried(self, datatype: str) -> _Try:
-        named = _named(self.frame)
-        tabular = _tabular(self.features, named, self.datatypes, datatype)
-        kinds = {entry["name"]: entry["datatype"] for entry in tabular["inputs"]}
-        cells = rows(named, kinds)
-        matrix = _matrix(self.pipeline, self.walked, self.frame, tabular, cells)
-        estimator, step = _rest(self.pipeline, self.walked)
-        missing = any(entry.get("nullable", False) for entry in tabular["inputs"])
-        model = convert(estimator, step, matrix.shape[1], self.name, self.said, missing, datatype)
-        compared = Comparison()
-
-        def compare(said: Answers, of: npt.NDArray[Any], what: str, is_sample: bool) -> None:
-            compared.add(said, run(model, of), self.tolerance, step, what, is_sample)
-
-        compare(self.said, matrix, "the sample", True)
-        made = probe.frame(self.frame, tabular, GENERATED_ROWS)
-        said = answers(self.pipeline, made)
-        of = _matrix(self.pipeline, self.walked, made, tabular, rows(_named(made), kinds), "generated row")
-        compare(said, of, "the generated rows", False)
-        near = probe.matrix(estimator, matrix, GENERATED_ROWS)
-        said_near = probe.said(answers, estimator, near)
-        if said_near is not None:
-            compare(said_near, near, "the rows beside thresholds", False)
-        return _Try(tabular, cells, model, compared)
-
-
-def _best(tried: list[_Try | CannotExport], tolerance: float) -> _Try:
-    """The first export whose differences are far from the tolerance, else the one with the smallest.
-
-    Raises the first one's `CannotExport` where none agrees.
-    """
-    good = [one for one in tried if isinstance(one, _Try)]
-    if not good:
-        raise next(one for one in tried if isinstance(one, CannotExport))
-    for one in good:
-        if one.compared.largest <= tolerance / 4:
-            return one
-    return min(good, key=lambda one: one.compared.largest)
-
-
-def _named(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with its columns' names as text, as requests have them."""
-    return frame.set_axis([str(column) for column in frame.columns], axis=1)
+            reasons.append(error)
+    # The graph knows more: its reason is the one that nothing gets around.
+    raise reasons[-1]
 
 
 def _frame(pipeline: Any, sample: Any) -> pd.DataFrame:
@@ -183,159 +157,12 @@ def _frame(pipeline: Any, sample: Any) -> pd.DataFrame:
                 f"the sample frame has {len(sample.columns)} columns, the pipeline takes {width}"
             )
         return pd.DataFrame(sample)
+    lgbm = type(pipeline).__module__.partition(".")[0] == "lightgbm"
+    if lgbm and len(fitted) == len(sample.columns) and not set(fitted) <= set(sample.columns):
+        return pd.DataFrame(sample)  # LightGBM writes other signs for spaces
     if lacking := [column for column in fitted if column not in sample.columns]:
         raise ValueError(f"the sample frame lacks columns of the fit: {', '.join(lacking)}")
     return pd.DataFrame(sample[list(fitted)])
-
-
-def _datatypes(frame: pd.DataFrame) -> tuple[dict[str, str], dict[str, CannotExport]]:
-    """Each column's datatype, and what is wrong with those that no request can carry."""
-    datatypes: dict[str, str] = {}
-    odd: dict[str, CannotExport] = {}
-    for column in frame.columns:
-        try:
-            datatypes[column] = datatype(frame[column], column)
-        except CannotExport as error:
-            datatypes[column], odd[column] = "bytes", error
-    return datatypes, odd
-
-
-def _steps(pipeline: Any) -> list[tuple[str, Any]]:
-    """The steps of a pipeline, of which the last may be a pipeline itself, or a search for one."""
-    pipeline = found(pipeline)
-    if not isinstance(pipeline, Pipeline):
-        return [("", pipeline)]
-    *others, (name, last) = pipeline.steps
-    last = found(last)
-    if isinstance(last, Pipeline):
-        return [*others, *((f"{name} → {inner}", step) for inner, step in _steps(last))]
-    return [*others, (name, last)]
-
-
-def _walk(
-    pipeline: Any, datatypes: Mapping[str, str], odd: Mapping[str, CannotExport]
-) -> tuple[list[Feature], int]:
-    """What the tabular module does, and how many of the pipeline's steps that covers."""
-    kinds: dict[str, Kind] = {"bytes": "text", "bool": "bool"}
-    features = [Feature(column, kinds.get(kind, "number")) for column, kind in datatypes.items()]
-    steps = _steps(pipeline)
-    walked = 0
-    for name, step in steps[:-1]:
-        try:
-            features = walk(step, features, (name,))
-        except CannotExport:
-            # A step over a whole matrix of numbers, as PCA, can be part of the ONNX graph.
-            if not in_graph(step) or _text(features):
-                raise
-            break
-        walked += 1
-    final = steps[-1][1]
-    if walked == len(steps) - 1 and encodes(final):
-        # The estimator encodes categories itself, before its trees.
-        features = walk(final._preprocessor, features, (steps[-1][0],))
-    for feature in features:
-        if feature.column in odd:
-            raise odd[feature.column]
-    if text := _text(features):
-        raise CannotExport(
-            f"cannot export column '{text[0]}': its text reaches the model without an encoder; "
-            "add OneHotEncoder or OrdinalEncoder, or drop the column"
-        )
-    return features, walked
-
-
-def _text(features: list[Feature]) -> list[str]:
-    return [feature.column for feature in features if feature.kind == "text"]
-
-
-def _tabular(
-    features: list[Feature],
-    frame: pd.DataFrame,
-    datatypes: Mapping[str, str],
-    output: str = "f32",
-) -> dict[str, Any]:
-    """The tabular module's config."""
-    inputs = []
-    for column, kind in datatypes.items():
-        uses = [feature for feature in features if feature.column == column]
-        if not uses:
-            continue  # what the pipeline drops, callers need not send
-        entry: dict[str, Any] = {"name": column, "datatype": kind}
-        if kind == "i64" and any(map(_truncated, uses)):
-            entry["datatype"] = "f64"  # the pipeline truncates, so fractions are welcome
-        if bool(frame[column].isna().to_numpy().any()) or all(map(_takes_missing, uses)):
-            entry["nullable"] = True
-        inputs.append(entry)
-    return {
-        "inputs": inputs,
-        "output": {"name": "X", "datatype": output},
-        "blocks": [plain(block) for block in blocks(features)],
-    }
-
-
-def _truncated(feature: Feature) -> bool:
-    return any(step.shared.get("to") == "i64" for step in feature.steps)
-
-
-def _takes_missing(feature: Feature) -> bool:
-    return any(
-        step.op in ("impute", "missing") or None in step.own.get("categories", [])
-        for step in feature.steps
-    )
-
-
-def _matrix(
-    pipeline: Any,
-    walked: int,
-    frame: pd.DataFrame,
-    tabular: dict[str, Any],
-    cells: list[dict[str, Any]],
-    what: str = "row",
-) -> npt.NDArray[Any]:
-    """The config's matrix of the rows, once it is known to be scikit-learn's."""
-    ours: npt.NDArray[Any] = reference.transform(tabular, cells)
-    raw = _head(pipeline, walked, frame)
-    theirs = np.asarray(raw.toarray() if hasattr(raw, "toarray") else raw)
-    if theirs.shape != ours.shape:
-        raise CannotExport(
-            f"the export would be wrong: its matrix is {ours.shape[1]} columns wide, "
-            f"scikit-learn's {theirs.shape[1]}; please report this pipeline"
-        )
-    single = ours.dtype == np.float32 or theirs.dtype.kind != "f" or theirs.dtype.itemsize < 8
-    theirs = theirs.astype(np.float64)
-    # Twice the rounding of single precision: scikit-learn computes float32 columns in float32.
-    rtol, atol = (2.5e-7, 1e-6) if single else (1e-13, 1e-13)
-    differ = ~np.isclose(ours, theirs, rtol=rtol, atol=atol, equal_nan=True)
-    if differ.any():
-        row, place = (int(at) for at in np.argwhere(differ)[0])
-        column = reference.sources(tabular)[place]
-        raise CannotExport(
-            f"the export would be wrong on column '{column}': in {what} {row} "
-            f"({cells[row][column]!r}) its matrix column {place} is {ours[row, place]}, "
-            f"scikit-learn's {theirs[row, place]}; please report this pipeline"
-        )
-    return ours
-
-
-def _head(pipeline: Any, walked: int, frame: pd.DataFrame) -> Any:
-    """What the steps that the tabular module does make of the rows."""
-    steps = _steps(pipeline)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        raw: Any = Pipeline(steps[:walked]).transform(frame) if walked else frame
-        final = steps[-1][1]
-        if walked == len(steps) - 1 and encodes(final):
-            raw = final._preprocessor.transform(raw)
-    return raw
-
-
-def _rest(pipeline: Any, walked: int) -> tuple[Any, tuple[str, ...]]:
-    """What the ONNX graph computes: the estimator, or the steps the tabular module has not."""
-    steps = _steps(pipeline)[walked:]
-    if len(steps) == 1:
-        name, estimator = steps[0]
-        return estimator, (name,) if name else ()
-    return Pipeline(steps), tuple(name for name, _ in steps)
 
 
 def _chosen(agreed: list[int], said: Answers, wanted: int, first: int = 1) -> list[int]:
@@ -361,6 +188,7 @@ def _golden(
     examples = []
     for row in chosen:
         output = {"prediction": answer(said.prediction[row])}
+        output |= {name: answer(values[row]) for name, values in said.others.items()}
         if said.probabilities is not None:
             output["probabilities"] = [float(value) for value in said.probabilities[row]]
         examples.append({"input": cells[row], "output": output})

@@ -37,6 +37,8 @@ class Feature:
     column: str
     kind: Kind
     steps: tuple[Step, ...] = ()
+    none: bool = False
+    """Whether its missing values are None, and not NaN."""
 
     @property
     def encoded(self) -> bool:

@@ -40,7 +40,7 @@ def manifest(
     files: Mapping[str, bytes],
     ignored: Sequence[str] = (),
 ) -> str:
-    """`bundle.toml` for the four files of an exported bundle. Requests may have the `ignored` columns too."""
+    """`bundle.toml` for the files of an exported bundle. Requests may have the `ignored` columns too."""
 
     def digest(file: str) -> str:
         return hashlib.sha256(files[file]).hexdigest()
@@ -61,6 +61,7 @@ def manifest(
                 f'config_sha256 = "{digest(f"{stage}.json")}"',
             ]
             for stage, module in (("preprocess", "tabular"), ("predict", "predict"))
+            if f"{stage}.json" in files
         ),
         ["[golden]", 'file = "golden.json"', f'sha256 = "{digest("golden.json")}"'],
     ]

@@ -11,9 +11,19 @@ from .errors import CannotExport
 Json = Any
 
 
-def datatype(column: pd.Series, name: str) -> str:
-    """The contract's datatype for a column's values: `bool`, `i64`, `f32`, `f64` or `bytes`."""
+def datatype(column: pd.Series, name: str, dates: bool = False) -> str:
+    """The contract's datatype for a column's values: `bool`, `i64`, `f32`, `f64` or `bytes`.
+
+    With `dates`, a column of dates is `i64`: milliseconds since 1970, as pandas' own JSON has them.
+    """
     dtype = column.dtype
+    if dates and pd.api.types.is_datetime64_any_dtype(dtype):
+        if getattr(dtype, "tz", None) is not None:
+            raise CannotExport(
+                f"cannot export column '{name}': its dates have a time zone; make them UTC without one "
+                "before the pipeline (.dt.tz_convert(None))"
+            )
+        return "i64"
     if isinstance(dtype, pd.CategoricalDtype):
         return datatype(pd.Series(dtype.categories), name)
     if pd.api.types.is_bool_dtype(dtype):
@@ -49,8 +59,8 @@ def datatype(column: pd.Series, name: str) -> str:
 
 
 def is_missing(value: object) -> bool:
-    """None, NaN or pandas' NA."""
-    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+    """None, NaN, or pandas' NA and NaT."""
+    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value))
 
 
 def to_json(value: Any, kind: str) -> Json:
@@ -61,6 +71,8 @@ def to_json(value: Any, kind: str) -> Json:
         return str(value)
     if kind == "bool":
         return bool(value)
+    if isinstance(value, pd.Timestamp):
+        return value.value // 1_000_000 if value.unit == "ns" else int(value.as_unit("ns").value // 1_000_000)
     if kind == "i64":
         return int(value)
     number = float(value)

@@ -60,6 +60,7 @@ def recognise(
             result = pd.DataFrame(function(given))
             if result.shape != probe.shape:
                 raise Unrecognised("it changes the number of rows or columns")
+            _alone(function, given, result)
             return [
                 _cast_of(list(result.iloc[:, place]), name, kind)
                 for place, (name, kind) in enumerate(zip(names, kinds, strict=True))
@@ -69,6 +70,14 @@ def recognise(
         except Exception as error:  # whatever a function not written for probes may raise
             reasons.append(f"it failed on probe values ({error})")
     raise Unrecognised(reasons[0])
+
+
+def _alone(function: Callable[[Any], Any], given: Any, result: pd.DataFrame) -> None:
+    """Raises `Unrecognised` for a function that treats a row otherwise beside others."""
+    for place in range(len(result)):
+        own = pd.DataFrame(function(given[place : place + 1])).astype(object).to_numpy()
+        if not pd.Series(own.ravel()).equals(pd.Series(result.iloc[place].astype(object).to_numpy())):
+            raise Unrecognised("it looks at other rows than its own")
 
 
 def _cast_of(values: list[Any], name: str, kind: Kind) -> Cast | None:

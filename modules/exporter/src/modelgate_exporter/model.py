@@ -3,7 +3,7 @@
 import contextlib
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,10 @@ OPSETS = {"": 17, "ai.onnx.ml": 3}
 FORESTS = (RandomForestClassifier, RandomForestRegressor, ExtraTreesClassifier, ExtraTreesRegressor)
 
 
+OWN_ALONE = ("QuantileTransformer", "KBinsDiscretizer", "PowerTransformer", "KNNImputer")
+"""Steps that skl2onnx takes minutes for, or compares in single precision; the exporter's own graph has them."""
+
+
 @dataclass(frozen=True)
 class Model:
     """An ONNX graph from the matrix to the answers, and how the answers are called."""
@@ -51,11 +55,15 @@ class Answers:
 
     prediction: npt.NDArray[Any]
     probabilities: npt.NDArray[np.float64] | None
+    others: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    """Further outputs by name: scores where there are no probabilities, each target's probabilities."""
 
 
 def in_graph(step: Any) -> bool:
     """Whether skl2onnx may have this step over a matrix of numbers."""
     columnwise = (ColumnTransformer, FunctionTransformer, Pipeline)
+    if type(step).__name__ in OWN_ALONE:
+        return False
     return not isinstance(step, columnwise) and type(step) in sklearn_operator_name_map
 
 
@@ -76,17 +84,46 @@ def found(estimator: Any) -> Any:
     return estimator
 
 
-def answers(pipeline: Any, frame: Any) -> Answers:
+@dataclass(frozen=True)
+class Names:
+    """What the pipeline itself does not know: what its targets and its classes are called."""
+
+    targets: list[str] | None = None
+    classes: list[str] | None = None
+    """In the order of a LabelEncoder; the pipeline predicts their places."""
+
+
+def answers(pipeline: Any, frame: Any, names: Names = Names()) -> Answers:  # noqa: B008 - it is frozen
     """scikit-learn's own answers."""
     probabilities = None
+    others: dict[str, npt.NDArray[np.float64]] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of unknown categories and the like: the user has seen it
         prediction = np.asarray(pipeline.predict(frame))
+        if prediction.dtype == object and prediction.ndim == 2 and not is_classifier(pipeline):
+            prediction = prediction.astype(np.float64)
+        if prediction.ndim == 2 and prediction.shape[1] == 1 and is_classifier(pipeline) and not several(pipeline):
+            prediction = prediction[:, 0]  # CatBoost gives several classes so
         if is_classifier(pipeline) and hasattr(pipeline, "predict_proba"):
-            probabilities = np.asarray(pipeline.predict_proba(frame), dtype=np.float64)
+            likely = pipeline.predict_proba(frame)
+            if isinstance(likely, list):
+                named = names.targets or [str(at) for at in range(len(likely))]
+                parts = zip(named, likely, strict=True)
+                others = {f"probabilities_{name}": np.asarray(part, np.float64) for name, part in parts}
+            else:
+                probabilities = np.asarray(likely, dtype=np.float64)
+        elif hasattr(pipeline, "decision_function"):
+            others = {"decision": np.asarray(pipeline.decision_function(frame), np.float64)}
     if is_classifier(pipeline) and prediction.dtype.kind == "f":
         prediction = prediction.astype(np.int64)  # such classes are whole; the graph says integers
-    return Answers(prediction, probabilities)
+    if names.classes is not None:
+        prediction = np.asarray(names.classes, dtype=object)[prediction.astype(np.int64)]
+    return Answers(prediction, probabilities, others)
+
+
+def several(pipeline: Any) -> bool:
+    """Whether a classifier has several targets."""
+    return isinstance(getattr(pipeline, "classes_", None), list)
 
 
 def datatypes(estimator: Any) -> list[str]:
@@ -95,7 +132,7 @@ def datatypes(estimator: Any) -> list[str]:
     Single precision where the library computes in it (scikit-learn's forests, trees and
     GradientBoosting; XGBoost); double where it compares thresholds in double (LightGBM,
     HistGradientBoosting). All others compute in double, and single is tried first: it is quicker,
-    and kept if the answers agree.
+    and kept if the answers agree. `own` is double precision by the exporter's own operators.
     """
     final = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
     try:
@@ -105,8 +142,8 @@ def datatypes(estimator: Any) -> list[str]:
     if booster is not None:
         return ["f64" if booster.ensemble.dtype == np.float64 else "f32"]
     if isinstance(final, (*FORESTS, BaseDecisionTree, BaseGradientBoosting)):
-        return ["f32"]
-    return ["f32", "f64"]
+        return ["f32", "own"]
+    return ["f32", "f64", "own"]
 
 
 def convert(
@@ -117,6 +154,7 @@ def convert(
     said: Answers,
     missing: bool,
     datatype: str = "f32",
+    names: Names = Names(),  # noqa: B008 - it is frozen
 ) -> Model:
     """The estimator, or a pipeline of the steps left, over a matrix `X` of `width` columns.
 
@@ -124,10 +162,15 @@ def convert(
     """
     final = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
     classes = getattr(final, "classes_", None) if is_classifier(final) else None
-    if isinstance(classes, list):
+    if datatype == "own":
+        from .graph.compile import over_matrix
+
+        graph_bytes, outputs = over_matrix(estimator, path, width, wanted(said, names))
+        return Model(graph_bytes, outputs, "f64")
+    if said.others:
         raise CannotExport(
-            f"cannot export {step_name(path)} ({type(final).__name__}): it has several targets, "
-            "and a bundle has one; fit and export one classifier for each"
+            f"cannot export {step_name(path)} ({type(final).__name__}): skl2onnx leaves out "
+            f"{', '.join(said.others)}"
         )
     graph = _own_trees(estimator, path, width, name)
     if graph is None:
@@ -142,7 +185,9 @@ def convert(
             "output that is no tensor; use another estimator"
         )
     prediction: dict[str, Any] = {"name": "prediction", "from": found[0].name}
-    if classes is not None and np.asarray(classes).dtype == bool:
+    if names.classes is not None:
+        prediction["classes"] = names.classes
+    elif classes is not None and np.asarray(classes).dtype == bool:
         prediction["classes"] = [bool(value) for value in classes]
     dims = found[0].type.tensor_type.shape.dim
     if len(dims) == 2 and dims[1].dim_value == 1 and said.prediction.ndim == 1:
@@ -151,6 +196,14 @@ def convert(
     if said.probabilities is not None:
         outputs.append({"name": "probabilities", "from": found[1].name})
     return Model(graph.SerializeToString(deterministic=True), outputs, datatype)
+
+
+def wanted(said: Answers, names: Names) -> Any:
+    """What the graph has to give: what the pipeline does."""
+    from .graph.compile import Options
+
+    decision, likely = "decision" in said.others, said.probabilities is not None
+    return Options(names.targets, names.classes, decision, likely)
 
 
 def _own_trees(
@@ -231,8 +284,8 @@ def _send_missing(graph: onnx.ModelProto, final: Any) -> None:
         ]
 
 
-def run(model: Model, matrix: npt.NDArray[Any]) -> Answers:
-    """The export's answers by ONNX Runtime.
+def run(model: Model, given: Any) -> Answers:
+    """The export's answers by ONNX Runtime, to a matrix or to inputs by name.
 
     Raises `CannotExport` where that is not installed: nothing is written that was not compared.
     """
@@ -244,20 +297,32 @@ def run(model: Model, matrix: npt.NDArray[Any]) -> Answers:
             "run pip install onnxruntime, then export again"
         ) from error
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4
+    feed = given if isinstance(given, dict) else {"X": given}
     try:
         session = onnxruntime.InferenceSession(
             model.onnx, options, providers=["CPUExecutionProvider"]
         )
-        values = session.run([output["from"] for output in model.outputs], {"X": matrix})
+        values = session.run([output["from"] for output in model.outputs], feed)
     except Exception as error:  # onnxruntime has an exception of its own for each status
         reason = " ".join(str(error).split())[:300]
         raise CannotExport(
             f"cannot compare the export with the pipeline: ONNX Runtime does not run its graph: {reason}"
         ) from error
-    prediction = np.asarray(values[0])
-    if model.outputs[0].get("squeeze"):
-        prediction = prediction[:, 0]
-    if classes := model.outputs[0].get("classes"):
-        prediction = np.asarray(classes)[prediction]
-    return Answers(prediction, np.asarray(values[1], np.float64) if len(values) > 1 else None)
+    named = {
+        output["name"]: picked(np.asarray(value), output)
+        for output, value in zip(model.outputs, values, strict=True)
+    }
+    likely = named.pop("probabilities", None)
+    return Answers(
+        named.pop("prediction"), None if likely is None else np.asarray(likely, np.float64), named
+    )
+
+
+def picked(value: npt.NDArray[Any], output: dict[str, Any]) -> npt.NDArray[Any]:
+    """A graph's output as the predict module hands it on."""
+    if output.get("squeeze"):
+        value = value[:, 0]
+    if classes := output.get("classes"):
+        value = np.asarray(classes, object if isinstance(classes[0], str) else None)[value]
+    return value

@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,25 +17,45 @@ UNKNOWN = "modelgate: never seen"
 """A text that stands for every category outside of the sample."""
 
 
-def frame(sample: pd.DataFrame, tabular: Json, count: int, seed: int = 1) -> pd.DataFrame:
+def frame(
+    sample: pd.DataFrame,
+    tabular: Json,
+    count: int,
+    seed: int = 1,
+    unknown: bool = True,
+    missing: bool = True,
+    texts: Collection[str] = (),
+) -> pd.DataFrame:
     """`count` rows of the sample's columns and types, each column drawn by itself.
 
     Numbers come from the sample, from its range and a tenth beyond, and from its ends; texts from
-    the sample, and one that no category has where the pipeline takes such; missing values wherever
-    a request may carry null.
+    the sample, and one that no category has where the pipeline takes such (unless `unknown` is
+    false); missing values wherever a request may carry null (unless `missing` is false). Of `texts`
+    the words are put in another order, beside others.
     """
     rng = np.random.default_rng(seed)
     inputs = {entry["name"]: entry for entry in tabular["inputs"]}
     columns = {}
     for column in sample.columns:
-        unknown, strict = _encoded(tabular, str(column))
-        drawn = _column(sample[column], count, rng, unknown, strict)
+        open_, strict = _encoded(tabular, str(column))
+        drawn = _column(sample[column], count, rng, unknown and open_, strict)
+        if column in texts:
+            drawn = pd.Series([_mixed(text, rng) for text in drawn], dtype=drawn.dtype)
         lacking = sample[column][sample[column].isna()]
-        if inputs.get(str(column), {}).get("nullable") and len(lacking):
+        if missing and inputs.get(str(column), {}).get("nullable") and len(lacking):
             # The sample's own mark: to an encoder, None and NaN are different categories.
             drawn = _with_missing(drawn, rng.random(count) < 0.1, lacking.iloc[0])
         columns[column] = drawn
     return pd.DataFrame(columns, columns=sample.columns)
+
+
+def _mixed(text: Any, rng: np.random.Generator) -> Any:
+    """The words of a text in another order, some of them written otherwise."""
+    if not isinstance(text, str):
+        return text
+    words = text.split() + [["unseen", "Ñandú", "x", "1.5,", "it's"][int(rng.integers(0, 5))]]
+    mixed = [words[place] for place in rng.permutation(len(words))]
+    return " ".join(word.upper() if rng.random() < 0.1 else word for word in mixed)
 
 
 def _with_missing(values: pd.Series, where: npt.NDArray[np.bool_], mark: Any) -> pd.Series:
@@ -56,6 +76,10 @@ def _column(
     dtype = drawn.dtype
     if strict or pd.api.types.is_bool_dtype(dtype) or isinstance(dtype, pd.CategoricalDtype):
         return drawn
+    if pd.api.types.is_datetime64_any_dtype(dtype):
+        span = (known.max() - known.min()).days + 30
+        moved = known.min() + pd.to_timedelta(rng.integers(-400, span + 400, count), unit="D")
+        return drawn.where(rng.random(count) < 0.5, pd.Series(moved).astype(dtype))
     if pd.api.types.is_numeric_dtype(dtype):
         low, high = float(known.min()), float(known.max())
         spread = (high - low) / 10 or 1.0

@@ -109,6 +109,7 @@ def log_model(
             limits=limits,
             description=description,
             tolerance=tolerance,
+            quiet=True,
         )
         head = sample_frame[:5]
         if "signature" not in options:

@@ -18,6 +18,9 @@ from onnx import TensorProto, helper
 
 Json = Any
 
+ZERO = float(np.float32(1e-35))
+"""Up to here LightGBM takes a number for 0: also the one at the threshold itself."""
+
 LESS_EQUAL, LESS, MEMBER = 0, 1, 6
 """Branch modes of `TreeEnsemble` (ai.onnx.ml 5)."""
 
@@ -338,6 +341,8 @@ def _lightgbm(estimator: Any) -> Trees:
         split = float(record["threshold"])
         if abs(split) >= 1e300:
             split = math.copysign(math.inf, split)  # LightGBM writes its infinities so
+        if split == -ZERO:
+            split = math.nextafter(split, -math.inf)
         if missing == "Zero":
             raise Unsupported("it takes zeros for missing values (zero_as_missing=True)")
         # Where training saw no missing value, one counts as 0.

@@ -171,7 +171,9 @@ def _impute(imputer: SimpleImputer, features: list[Feature], path: Path) -> list
         )
     out = []
     for feature, value in zip(features, imputer.statistics_, strict=True):
-        if not is_missing(value):
+        if feature.none and feature.kind == "text" and imputer.missing_values is not None:
+            out.append(feature)  # to scikit-learn, None is a text like others
+        elif not is_missing(value):
             text = feature.kind == "text"
             fill = str(value) if text else float(value)
             out.append(feature.then("impute", {"values": fill}, text=text))
@@ -179,6 +181,8 @@ def _impute(imputer: SimpleImputer, features: list[Feature], path: Path) -> list
             out.append(feature)
         # else: a column without any value in `fit` is left out, as scikit-learn does
     if imputer.add_indicator:
+        if any(features[place].none for place in imputer.indicator_.features_):
+            raise refuse(path, imputer, _columns(features), "None is no missing value to it")
         out += [features[place].then("missing") for place in imputer.indicator_.features_]
     return out
 
@@ -221,7 +225,9 @@ def _ordinal(encoder: OrdinalEncoder, features: list[Feature], path: Path) -> li
     out = []
     for place, feature in enumerate(features):
         categories = _categories(encoder, feature, place, path)
-        missing = {"missing_value": encoder.encoded_missing_value} if None in categories else {}
+        # A category None has a place like others; a NaN has a value of its own.
+        marked = None in categories and not any(value is None for value in encoder.categories_[place])
+        missing = {"missing_value": encoder.encoded_missing_value} if marked else {}
         out.append(feature.then("ordinal", {"categories": categories}, shared | missing))
     return out
 

@@ -1,0 +1,1 @@
+"""Fitted pipelines as ONNX graphs: each step by operators, in double precision."""

@@ -1,0 +1,724 @@
+"""Stand-ins for frames, series and arrays, on which a user's function is run once."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from . import elementwise as each
+from .build import Graph
+from .columns import Col
+from .dates import Parts
+from .elementwise import Untraceable
+
+_map = map
+"""Python's own, which a method of a frame hides."""
+
+ROWS = "it looks at other rows than its own"
+
+
+def lifted(graph: Graph, value: Any) -> Col:
+    """A single column, from a stand-in or a constant."""
+    if isinstance(value, Symbol):
+        if len(value.cols) != 1:
+            raise Untraceable("it mixes one column with several")
+        return value.cols[0]
+    if isinstance(value, (list, tuple, np.ndarray, pd.Series)) and np.ndim(value) > 0:
+        array = np.asarray(value)
+        if array.size != 1:
+            raise Untraceable("it computes with an array of its own")
+        value = array.ravel()[0]
+    return each.constant(graph, value)
+
+
+class Symbol:
+    """Columns that have no rows yet."""
+
+    # Before pandas' and numpy's own objects on the other side of an operator.
+    __array_priority__ = 10_000
+    __pandas_priority__ = 10_000
+
+    def __init__(self, graph: Graph, cols: list[Col]) -> None:
+        object.__setattr__(self, "graph", graph)
+        object.__setattr__(self, "cols", cols)
+
+    graph: Graph
+    cols: list[Col]
+
+    def like(self, cols: list[Col]) -> Any:
+        """The same kind of object with other columns."""
+        return type(self)(self.graph, cols)
+
+    def elementwise(self, name: str, args: tuple[Any, ...]) -> Any:
+        """A function of numpy on each column of whatever is wide."""
+        wide = max((arg for arg in args if isinstance(arg, Symbol)), key=lambda arg: (len(arg.cols), isinstance(arg, Frame), isinstance(arg, Series)))
+        count = len(wide.cols)
+        rows = [self._aligned(arg, count, wide) for arg in args]
+        out = []
+        for place in range(count):
+            col = each.ufunc(self.graph, name, tuple(row[place] for row in rows))
+            out.append(replace(col, label=wide.cols[place].label))
+        return wide.like(out)
+
+    def _aligned(self, arg: Any, count: int, wide: Symbol) -> list[Col]:
+        if isinstance(arg, Symbol):
+            if len(arg.cols) == count:
+                if isinstance(arg, Frame) and isinstance(wide, Frame):
+                    by_label = {col.label: col for col in arg.cols}
+                    return [by_label.get(col.label, arg.cols[at]) for at, col in enumerate(wide.cols)]
+                return list(arg.cols)
+            if len(arg.cols) == 1 and not (isinstance(wide, Frame) and isinstance(arg, Series)):
+                return arg.cols * count
+            raise Untraceable("it mixes one column with several")
+        if isinstance(arg, pd.Series) and isinstance(wide, Frame):
+            return [each.constant(self.graph, arg[col.label]) for col in wide.cols]
+        if isinstance(arg, (list, tuple, np.ndarray)) and np.size(arg) == count and np.ndim(arg) in (1, 2) and count > 1:
+            return [each.constant(self.graph, value) for value in np.ravel(np.asarray(arg))]
+        return [lifted(self.graph, arg)] * count
+
+    def __array_ufunc__(self, function: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
+        if method != "__call__" or any(key not in ("dtype", "casting", "out") for key in keywords) or keywords.get("out"):
+            raise Untraceable(ROWS if method in ("reduce", "accumulate") else f"it calls np.{function.__name__} with options")
+        if function.__name__ == "clip":
+            return self.clip(*inputs[1:])
+        if function.__name__ == "matmul":
+            return self @ inputs[1]
+        return self.elementwise(function.__name__, inputs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, keywords: Any) -> Any:
+        from .functions import FUNCTIONS
+
+        rule = FUNCTIONS.get(function.__name__)
+        if rule is None:
+            raise Untraceable(f"it calls np.{function.__name__}, which has no operator")
+        return rule(self.graph, *args, **keywords)
+
+    def __array__(self, *args: Any, **keywords: Any) -> Any:
+        raise Untraceable("it takes the values out of the columns")
+
+    def _compared(name: str) -> Any:  # type: ignore[misc]  # noqa: N805
+        return lambda self, other: self.elementwise(name, (self, other))
+
+    def _reversed(name: str) -> Any:  # type: ignore[misc]  # noqa: N805
+        return lambda self, other: self.elementwise(name, (other, self))
+
+    __lt__, __le__, __gt__, __ge__ = map(_compared, ("less", "less_equal", "greater", "greater_equal"))
+    __eq__, __ne__ = map(_compared, ("equal", "not_equal"))
+    __add__, __sub__, __mul__, __truediv__ = map(_compared, ("add", "subtract", "multiply", "divide"))
+    __floordiv__, __mod__, __pow__ = map(_compared, ("floor_divide", "remainder", "power"))
+    __and__, __or__, __xor__ = map(_compared, ("bitwise_and", "bitwise_or", "bitwise_xor"))
+    __radd__, __rsub__, __rmul__, __rtruediv__ = map(_reversed, ("add", "subtract", "multiply", "divide"))
+    __rfloordiv__, __rmod__, __rpow__ = map(_reversed, ("floor_divide", "remainder", "power"))
+    __rand__, __ror__, __rxor__ = map(_reversed, ("bitwise_and", "bitwise_or", "bitwise_xor"))
+    eq, ne, lt, le, gt, ge = __eq__, __ne__, __lt__, __le__, __gt__, __ge__
+    add, sub, mul, div, truediv = __add__, __sub__, __mul__, __truediv__, __truediv__
+    floordiv, mod, pow = __floordiv__, __mod__, __pow__
+    radd, rsub, rmul, rtruediv, rdiv = __radd__, __rsub__, __rmul__, __rtruediv__, __rtruediv__
+    __hash__ = None  # type: ignore[assignment]
+
+    def __neg__(self) -> Any:
+        return self.elementwise("negative", (self,))
+
+    def __pos__(self) -> Any:
+        return self
+
+    def __abs__(self) -> Any:
+        return self.elementwise("absolute", (self,))
+
+    def __invert__(self) -> Any:
+        return self.elementwise("invert", (self,))
+
+    def __matmul__(self, other: Any) -> Any:
+        if isinstance(other, Symbol):
+            raise Untraceable(ROWS)
+        from .columns import joined, spread
+
+        weights = np.asarray(other, np.float64)
+        flat = weights.ndim == 1
+        value = self.graph.affine(joined(self.graph, self.cols), weights[:, None] if flat else weights)
+        made = spread(self.cols, value, 1 if flat else weights.shape[1])
+        return Array(self.graph, made, 1 if flat else 2)
+
+    dot = __matmul__
+
+    def __bool__(self) -> bool:
+        from .branches import decided
+
+        return decided(self)
+
+    def __float__(self) -> float:
+        raise Untraceable("it makes a Python number of a column (use numpy's functions on the column)")
+
+    __int__ = __index__ = __complex__ = __float__  # type: ignore[assignment]
+
+    def __len__(self) -> int:
+        raise Untraceable("it counts rows")
+
+    def __repr__(self) -> str:
+        return f"<columns {', '.join(str(col.label) for col in self.cols)}>"
+
+    def each_col(self, function: Callable[[Col], Col]) -> Any:
+        """Another column for each, under the same name."""
+        return self.like([replace(function(col), label=col.label) for col in self.cols])
+
+    def copy(self, *_: Any, **__: Any) -> Any:
+        return self.like(list(self.cols))
+
+    def astype(self, dtype: Any, *_: Any, **__: Any) -> Any:
+        if isinstance(dtype, dict):
+            return self.like([replace(each.cast(self.graph, c, dtype[c.label]), label=c.label) if c.label in dtype else c for c in self.cols])
+        return self.each_col(lambda col: each.cast(self.graph, col, dtype))
+
+    def fillna(self, value: Any = None, *_: Any, inplace: bool = False, **keywords: Any) -> Any:
+        if value is None or keywords.get("method"):
+            raise Untraceable(ROWS)
+        by_label = value if isinstance(value, (dict, pd.Series)) else None
+
+        def fill(col: Col) -> Col:
+            if by_label is not None and col.label not in by_label:
+                return col
+            return each.filled(self.graph, col, lifted(self.graph, value if by_label is None else by_label[col.label]))
+
+        return self._kept(self.each_col(fill), inplace)
+
+    def _kept(self, made: Any, inplace: bool) -> Any:
+        if not inplace:
+            return made
+        self.cols[:] = made.cols
+        return None
+
+    def isna(self) -> Any:
+        return self.each_col(lambda col: each.is_missing(self.graph, col))
+
+    def notna(self) -> Any:
+        return self.each_col(lambda col: each.logical_not(self.graph, each.is_missing(self.graph, col)))
+
+    isnull, notnull = isna, notna
+
+    def isin(self, values: Any) -> Any:
+        return self.each_col(lambda col: each.member(self.graph, col, values))
+
+    def clip(self, lower: Any = None, upper: Any = None, *_: Any, **keywords: Any) -> Any:
+        lower = keywords.get("min", keywords.get("a_min", lower))
+        upper = keywords.get("max", keywords.get("a_max", upper))
+        made = self
+        for bound, name in ((lower, "maximum"), (upper, "minimum")):
+            if bound is None:
+                continue
+            made = made.elementwise(name, (made, bound))
+        return made
+
+    def abs(self) -> Any:
+        return abs(self)
+
+    def round(self, decimals: int = 0, *_: Any, **__: Any) -> Any:
+        return self.each_col(lambda col: each.rounded(self.graph, col, decimals))
+
+    def replace(self, to_replace: Any = None, value: Any = None, **_: Any) -> Any:
+        if isinstance(to_replace, (list, tuple)):
+            values = value if isinstance(value, (list, tuple)) else [value] * len(to_replace)
+            to_replace = dict(zip(to_replace, values, strict=True))
+        elif not isinstance(to_replace, dict):
+            to_replace = {to_replace: value}
+        nested = any(isinstance(inner, dict) for inner in to_replace.values())
+
+        def change(col: Col) -> Col:
+            table = to_replace.get(col.label, {}) if nested else to_replace
+            return each.mapped(self.graph, col, table, col) if table else col
+
+        return self.each_col(change)
+
+    def where(self, test: Any, other: Any = np.nan, **_: Any) -> Any:
+        return chosen(self.graph, test, self, other, self)
+
+    def mask(self, test: Any, other: Any = np.nan, **_: Any) -> Any:
+        return chosen(self.graph, test, other, self, self)
+
+    def pipe(self, function: Any, *args: Any, **keywords: Any) -> Any:
+        return function(self, *args, **keywords)
+
+    def reset_index(self, *_: Any, **__: Any) -> Any:
+        return self
+
+    infer_objects = convert_dtypes = reset_index
+
+    def reduced(self, name: str) -> Any:
+        """One number of all columns of a row."""
+        from .functions import reduced
+
+        return reduced(self.graph, name, self.cols)
+
+
+def chosen(graph: Graph, test: Any, yes: Any, no: Any, like: Any = None) -> Any:
+    """`np.where` of wide things."""
+    wide = max((v for v in (like, test, yes, no) if isinstance(v, Symbol)), key=lambda v: len(v.cols))
+    count = len(wide.cols)
+    rows = [wide._aligned(value, count, wide) for value in (test, yes, no)]
+    cols = [each.choose(graph, *(row[at] for row in rows)) for at in range(count)]
+    if like is None:
+        return Array(graph, cols, 1 if count == 1 and not any(isinstance(v, Array) and v.ndim == 2 or isinstance(v, Frame) for v in (test, yes, no)) else 2)
+    return like.like([replace(col, label=old.label) for col, old in zip(cols, wide.cols, strict=True)])
+
+
+class Array(Symbol):
+    """An array `[rows]` or `[rows, columns]`."""
+
+    def __init__(self, graph: Graph, cols: list[Col], ndim: int = 2) -> None:
+        super().__init__(graph, cols)
+        object.__setattr__(self, "ndim", ndim)
+
+    ndim: int
+
+    def like(self, cols: list[Col]) -> Any:
+        return Array(self.graph, cols, self.ndim)
+
+    @property
+    def shape(self) -> Any:
+        return (Rows(), len(self.cols))[: self.ndim]
+
+    @property
+    def dtype(self) -> Any:
+        return np.dtype(object if any(col.kind == "category" for col in self.cols) else np.float64)
+
+    def __getitem__(self, key: Any) -> Any:
+        rows, *rest = key if isinstance(key, tuple) else (key,)
+        if rows is Ellipsis:
+            rows = slice(None)
+        if not (isinstance(rows, slice) and rows == slice(None)):
+            raise Untraceable(ROWS)
+        if not rest:
+            return self
+        if rest[0] is None:
+            return Array(self.graph, self.cols, 2)
+        if self.ndim == 1:
+            raise Untraceable(ROWS)
+        places = np.arange(len(self.cols))[rest[0]]
+        if np.ndim(places) == 0:
+            return Array(self.graph, [self.cols[int(places)]], 1)
+        return Array(self.graph, [self.cols[place] for place in places], 2)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        rows, *rest = key if isinstance(key, tuple) else (key,)
+        places = np.arange(len(self.cols))[rest[0]] if rest else np.arange(len(self.cols))
+        for at, place in enumerate(np.atleast_1d(places)):
+            fresh = value.cols[at] if isinstance(value, Symbol) and len(value.cols) > 1 else lifted(self.graph, value)
+            if isinstance(rows, Symbol):
+                test = rows.cols[at] if len(rows.cols) > 1 else rows.cols[0]
+                fresh = each.choose(self.graph, test, fresh, self.cols[place])
+            elif not (isinstance(rows, slice) and rows == slice(None)) and rows is not Ellipsis:
+                raise Untraceable(ROWS)
+            self.cols[place] = fresh
+
+    def reshape(self, *shape: Any, **_: Any) -> Any:
+        sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape
+        if sizes in ((-1, 1), (Rows(), 1)) or (len(sizes) == 2 and sizes[1] in (1, len(self.cols)) and (sizes[0] == -1 or isinstance(sizes[0], Rows))):
+            return Array(self.graph, self.cols, 2)
+        if sizes in ((-1,), -1) and len(self.cols) == 1:
+            return Array(self.graph, self.cols, 1)
+        raise Untraceable("it gives the array another shape")
+
+    def ravel(self, *_: Any, **__: Any) -> Any:
+        return self.reshape(-1)
+
+    flatten = squeeze = ravel
+
+    def reducing(name: str) -> Any:  # type: ignore[misc]  # noqa: N805
+        def rule(self: Any, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
+            if axis not in (1, -1) or self.ndim != 2:
+                raise Untraceable("it computes over all rows")
+            return Array(self.graph, [self.reduced(name)], 2 if keepdims else 1)
+
+        return rule
+
+    sum, mean, max, min, prod, std, var, any, all = map(reducing, ("sum", "mean", "max", "min", "prod", "std0", "var0", "any", "all"))
+
+
+class Rows:
+    """How many rows there are, which nobody knows."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rows)
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __index__(self) -> int:
+        raise Untraceable("it counts rows")
+
+    __int__ = __len__ = __bool__ = __index__  # type: ignore[assignment]
+
+
+class Index:
+    """The index of a frame: only to be handed on."""
+
+
+INDEX = Index()
+
+
+class Series(Symbol):
+    """A column of a frame."""
+
+    __class__ = pd.Series  # type: ignore[assignment]
+    ndim = 1
+
+    index = INDEX
+
+    def _single(self) -> Col:
+        return self.cols[0]
+
+    @property
+    def name(self) -> Any:
+        return self.cols[0].label
+
+    @name.setter
+    def name(self, label: Any) -> None:
+        self.cols[0] = self.cols[0].named(label)
+
+    @property
+    def dtype(self) -> Any:
+        kinds = {"bool": np.dtype(bool), "date": np.dtype("datetime64[ns]"), "category": np.dtype(object)}
+        col = self.cols[0]
+        if col.dtype in ("category", "str", "string"):
+            raise Untraceable("it asks for the type of a column of text")
+        return kinds.get(col.kind, np.dtype(col.dtype if col.dtype in ("int64", "float32", "int32") else np.float64))
+
+    @property
+    def values(self) -> Any:
+        return Array(self.graph, list(self.cols), 1)
+
+    def to_numpy(self, *_: Any, **__: Any) -> Any:
+        return self.values
+
+    @property
+    def shape(self) -> Any:
+        return (Rows(),)
+
+    @property
+    def dt(self) -> Any:
+        return Accessor(self)
+
+    @property
+    def str(self) -> Any:
+        raise Untraceable("it takes parts of a text (.str), for which there is no operator")
+
+    def map(self, to: Any, na_action: Any = None, **_: Any) -> Any:
+        if isinstance(to, pd.Series):
+            to = to.to_dict()
+        if isinstance(to, dict):
+            return self.each_col(lambda col: each.mapped(self.graph, col, to, None))
+        from .branches import scalar
+
+        return self.each_col(lambda col: scalar(self.graph, to, col, na_action == "ignore"))
+
+    def apply(self, function: Any, *args: Any, **keywords: Any) -> Any:
+        call = (lambda value: function(value, *args, **keywords)) if args or keywords else function
+        return self.map(call)
+
+    transform = apply
+
+    def between(self, left: Any, right: Any, inclusive: Any = "both") -> Any:
+        low = self >= left if inclusive in ("both", "left") else self > left
+        high = self <= right if inclusive in ("both", "right") else self < right
+        return low & high
+
+    def to_frame(self, name: Any = None) -> Any:
+        return Frame(self.graph, [col if name is None else col.named(name) for col in self.cols])
+
+    def rename(self, name: Any = None, **_: Any) -> Any:
+        return Series(self.graph, [self.cols[0].named(name)])
+
+    def combine_first(self, other: Any) -> Any:
+        return self.fillna(other)
+
+    def __getitem__(self, key: Any) -> Any:
+        raise Untraceable(ROWS)
+
+    def __getattr__(self, name: str) -> Any:
+        _unknown(name)
+
+
+class Accessor:
+    """`.dt`."""
+
+    def __init__(self, series: Series) -> None:
+        self._series = series
+        if series.cols[0].kind not in ("date", "delta"):
+            raise Untraceable("it takes .dt of a column that is no date in the sample frame")
+
+    def _part(self, name: str) -> Any:
+        col = self._series.cols[0]
+        part = Parts(self._series.graph, col).part(name)
+        return Series(self._series.graph, [part.named(col.label)])
+
+    def isocalendar(self) -> Any:
+        """Only its week is known."""
+        return type("Calendar", (), {"week": self._part("week"), "day": self._part("dayofweek") + 1})()
+
+    def total_seconds(self) -> Any:
+        return self._part("total_seconds")
+
+    def normalize(self) -> Any:
+        return self._part("normalize")
+
+    def floor(self, unit: str) -> Any:
+        if unit not in ("D", "d"):
+            raise Untraceable(f"it rounds a date to {unit}")
+        return self._part("normalize")
+
+    def __getattr__(self, name: str) -> Any:
+        return self._part(name)
+
+
+class Located:
+    """`.loc` and `.iloc`: whole columns, or the rows of a test."""
+
+    def __init__(self, frame: Frame, by_place: bool) -> None:
+        self._frame, self._by_place = frame, by_place
+
+    def _labels(self, key: Any) -> Any:
+        labels = [col.label for col in self._frame.cols]
+        if not self._by_place:
+            return key
+        if isinstance(key, (int, np.integer)):
+            return labels[key]
+        return list(np.array(labels, dtype=object)[key])
+
+    def __getitem__(self, key: Any) -> Any:
+        rows, cols = key if isinstance(key, tuple) else (key, slice(None))
+        if not (isinstance(rows, slice) and rows == slice(None)):
+            raise Untraceable(ROWS)
+        labels = self._labels(cols)
+        if isinstance(labels, slice) and labels == slice(None):
+            return self._frame
+        return self._frame[labels]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        rows, cols = key if isinstance(key, tuple) else (key, slice(None))
+        labels = self._labels(cols)
+        if isinstance(rows, slice) and rows == slice(None):
+            self._frame[labels] = value
+            return
+        if not isinstance(rows, Symbol):
+            raise Untraceable(ROWS)
+        for label in labels if isinstance(labels, list) else [labels]:
+            old = self._frame[label]
+            self._frame[label] = chosen(self._frame.graph, rows, value, old, old)
+
+
+class Frame(Symbol):
+    """A frame."""
+
+    __class__ = pd.DataFrame  # type: ignore[assignment]
+    ndim = 2
+    index = INDEX
+
+    @property
+    def columns(self) -> Any:
+        return pd.Index([col.label for col in self.cols])
+
+    @columns.setter
+    def columns(self, labels: Any) -> None:
+        self.cols[:] = [col.named(label) for col, label in zip(self.cols, labels, strict=True)]
+
+    @property
+    def shape(self) -> Any:
+        return (Rows(), len(self.cols))
+
+    @property
+    def values(self) -> Any:
+        return Array(self.graph, list(self.cols), 2)
+
+    def to_numpy(self, *_: Any, **__: Any) -> Any:
+        return self.values
+
+    @property
+    def loc(self) -> Any:
+        return Located(self, False)
+
+    @property
+    def iloc(self) -> Any:
+        return Located(self, True)
+
+    at = loc
+
+    def _find(self, label: Any) -> Col:
+        for col in self.cols:
+            if operator.eq(str(col.label), str(label)) and col.label == label:
+                return col
+        raise KeyError(label)
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, Symbol):
+            raise Untraceable(ROWS)
+        if isinstance(key, (list, pd.Index, np.ndarray)):
+            labels = np.asarray(self.columns, dtype=object)[key] if np.asarray(key).dtype == bool else key
+            return Frame(self.graph, [self._find(label) for label in labels])
+        if isinstance(key, slice):
+            raise Untraceable(ROWS)
+        return Series(self.graph, [self._find(key)])
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if isinstance(key, Symbol):
+            made = chosen(self.graph, key, value, self, self)
+            self.cols[:] = made.cols
+            return
+        if isinstance(key, (list, pd.Index)):
+            for at, label in enumerate(key):
+                self[label] = value.like([value.cols[at]]) if isinstance(value, Symbol) and len(value.cols) > 1 else value
+            return
+        if callable(value):
+            value = value(self)
+        col = lifted(self.graph, value).named(key)
+        for place, old in enumerate(self.cols):
+            if old.label == key:
+                self.cols[place] = col
+                return
+        self.cols.append(col)
+
+    def __delitem__(self, key: Any) -> None:
+        self.cols.remove(self._find(key))
+
+    def __contains__(self, key: Any) -> bool:
+        return key in list(self.columns)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(list(self.columns))
+
+    def keys(self) -> Any:
+        return self.columns
+
+    def items(self) -> Any:
+        return [(col.label, Series(self.graph, [col])) for col in self.cols]
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return self[key] if key in self else default
+
+    def pop(self, key: Any) -> Any:
+        found = self[key]
+        del self[key]
+        return found
+
+    def insert(self, place: int, label: Any, value: Any, *_: Any) -> None:
+        self.cols.insert(place, lifted(self.graph, value).named(label))
+
+    def assign(self, **columns: Any) -> Any:
+        made = self.copy()
+        for label, value in columns.items():
+            made[label] = value(made) if callable(value) else value
+        return made
+
+    def drop(self, labels: Any = None, axis: Any = 0, columns: Any = None, inplace: bool = False, errors: Any = "raise", **_: Any) -> Any:
+        if columns is None and axis not in (1, "columns"):
+            raise Untraceable(ROWS)
+        names = labels if columns is None else columns
+        names = [names] if isinstance(names, str) or not hasattr(names, "__iter__") else list(names)
+        if errors == "raise":
+            for name in names:
+                self._find(name)
+        return self._kept(Frame(self.graph, [col for col in self.cols if col.label not in names]), inplace)
+
+    def rename(self, mapper: Any = None, columns: Any = None, inplace: bool = False, **_: Any) -> Any:
+        names = columns if columns is not None else mapper
+        change = names if callable(names) else lambda label: names.get(label, label)
+        return self._kept(Frame(self.graph, [col.named(change(col.label)) for col in self.cols]), inplace)
+
+    def set_axis(self, labels: Any, axis: Any = 0, **_: Any) -> Any:
+        if axis not in (1, "columns"):
+            raise Untraceable(ROWS)
+        return Frame(self.graph, [col.named(label) for col, label in zip(self.cols, labels, strict=True)])
+
+    def add_prefix(self, prefix: str, **_: Any) -> Any:
+        return self.rename(columns=lambda label: f"{prefix}{label}")
+
+    def add_suffix(self, suffix: str, **_: Any) -> Any:
+        return self.rename(columns=lambda label: f"{label}{suffix}")
+
+    def reindex(self, labels: Any = None, columns: Any = None, **_: Any) -> Any:
+        if columns is None:
+            raise Untraceable(ROWS)
+        return self[list(columns)]
+
+    def filter(self, items: Any = None, like: Any = None, regex: Any = None, **_: Any) -> Any:
+        import re
+
+        names = [str(label) for label in self.columns]
+        kept = [n for n in names if (items is None or n in items) and (like is None or like in n) and (regex is None or re.search(regex, n))]
+        return self[kept]
+
+    def join(self, other: Any, **_: Any) -> Any:
+        return Frame(self.graph, [*self.cols, *other.cols])
+
+    def apply(self, function: Any, axis: Any = 0, *args: Any, **keywords: Any) -> Any:
+        keywords = {key: value for key, value in keywords.items() if key not in ("raw", "result_type")}
+        call = (lambda value: function(value, *args, **keywords)) if args or keywords else function
+        if axis in (1, "columns"):
+            from .branches import row
+
+            return row(self, call)
+        made = [call(Series(self.graph, [col])) for col in self.cols]
+        if not all(isinstance(series, Symbol) and len(series.cols) == 1 for series in made):
+            raise Untraceable(ROWS)
+        return Frame(self.graph, [series.cols[0].named(col.label) for series, col in zip(made, self.cols, strict=True)])
+
+    transform = apply
+
+    def map(self, function: Any, *_: Any, **__: Any) -> Any:
+        from .branches import scalar
+
+        return self.each_col(lambda col: scalar(self.graph, function, col))
+
+    applymap = map
+
+    def reducing(name: str) -> Any:  # type: ignore[misc]  # noqa: N805
+        def rule(self: Any, axis: Any = 0, skipna: bool = True, **_: Any) -> Any:
+            if axis not in (1, "columns"):
+                raise Untraceable("it computes over all rows")
+            return Series(self.graph, [self.reduced(name if not skipna or name in ("any", "all") else f"nan{name}").named(None)])
+
+        return rule
+
+    sum, mean, max, min, prod, std, var, any, all, median = _map(reducing, ("sum", "mean", "max", "min", "prod", "std", "var", "any", "all", "median"))
+
+    def eval(self, text: str, **_: Any) -> Any:
+        raise Untraceable("it calls eval")
+
+    def __getattr__(self, name: str) -> Any:
+        if name in list(self.columns):
+            return self[name]
+        _unknown(name)
+
+
+def _unknown(name: str) -> Any:
+    if name.startswith("__") or name in ("_mgr", "_ipython_display_"):
+        raise AttributeError(name)
+    looks = ("groupby", "rolling", "expanding", "shift", "diff", "cumsum", "rank", "sort_values", "merge", "quantile", "std", "mean", "median", "sum", "max", "min", "value_counts", "nunique", "unique", "mode", "duplicated", "drop_duplicates", "dropna", "sample", "head", "tail", "pct_change", "ffill", "bfill", "interpolate", "ewm", "var", "describe")
+    raise Untraceable(f"it calls .{name}, which computes over several rows" if name in looks else f"it uses .{name}, which has no operator")
+
+
+class Scalar(Symbol):
+    """A single value of a column, as functions see it that `map` and `apply` call."""
+
+    ndim = 0
+
+    def like(self, cols: list[Col]) -> Any:
+        return Scalar(self.graph, cols)
+
+    @property
+    def values(self) -> Any:
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        col = self.cols[0]
+        if col.kind == "date" and not name.startswith("__"):
+            parts = Parts(self.graph, col)
+            if name in ("weekday", "isoweekday"):
+                return lambda: Scalar(self.graph, [parts.part("weekday")]) + (1 if name == "isoweekday" else 0)
+            return Scalar(self.graph, [parts.part(name)])
+        if col.kind == "category" and not name.startswith("__"):
+            raise Untraceable(f"it calls .{name} of a text, for which there is no operator")
+        _unknown(name)

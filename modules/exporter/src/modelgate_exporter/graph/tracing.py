@@ -1,0 +1,213 @@
+"""Runs a user's function on stand-ins for columns, and says which line cannot be followed."""
+
+from __future__ import annotations
+
+import contextlib
+import linecache
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..errors import CannotExport
+from .build import Graph
+from .columns import Col, Context, alone
+from .elementwise import Untraceable
+from .symbols import Array, Frame, Index, Scalar, Series, Symbol
+
+ADVICE = (
+    "write it with numpy's or pandas' arithmetic, comparisons and np.where on whole columns, compute the feature "
+    "before the pipeline, or write it as a module of your own (modules/BUNDLE.md)"
+)
+
+
+def traced_frame(function: Callable[[Any], Any], cols: list[Col], framed: bool, step: Any, named: Any, context: Context) -> tuple[list[Col], bool]:
+    """The columns that a function makes of a frame or an array, and whether they are a frame."""
+    graph = context.graph
+    given: Any = Frame(graph, list(cols)) if framed else Array(graph, list(cols))
+    made = _called(function, given, cols, step, named, context)
+    if not isinstance(made, Symbol):
+        raise context.refuse(step, cols, f"its {_name(named)} gives {type(made).__name__} instead of columns", ADVICE)
+    return [_rows(graph, col, cols) for col in made.cols], isinstance(made, Frame)
+
+
+def traced_array(function: Callable[[Any], Any], cols: list[Col], step: Any, named: Any, context: Context) -> list[Col]:
+    """The columns that a function makes of an array."""
+    return traced_frame(function, cols, False, step, named, context)[0]
+
+
+def _rows(graph: Graph, col: Col, cols: list[Col]) -> Col:
+    """A constant column gets as many rows as the others have."""
+    from .branches import _of
+
+    return col if col.roots or not cols else _of(graph, col, cols[0]).named(col.label)
+
+
+def _called(function: Callable[[Any], Any], given: Any, cols: list[Col], step: Any, named: Any, context: Context) -> Any:
+    try:
+        with _pandas(context.graph), np.errstate(all="ignore"):
+            return function(given)
+    except CannotExport:
+        raise
+    except Untraceable as error:
+        why = str(error)
+        raise _refused(error, why, cols, step, named, context) from error
+    except Exception as error:
+        why = f"it fails on symbolic columns ({type(error).__name__}: {' '.join(str(error).split())[:160]})"
+        raise _refused(error, why, cols, step, named, context) from error
+
+
+def _refused(error: Exception, why: str, cols: list[Col], step: Any, named: Any, context: Context) -> CannotExport:
+    at = _line(error)
+    return context.refuse(step, cols, f"its {_name(named)} cannot run row by row: {at}{why}", ADVICE)
+
+
+def _name(named: Any) -> str:
+    name = getattr(named, "__qualname__", getattr(named, "__name__", type(named).__name__))
+    return str(name).rsplit("<locals>.", 1)[-1]
+
+
+def _line(error: Exception) -> str:
+    """`line 12 of features.py (`…`): ` of the last line that is the user's."""
+    ours = Path(__file__).parent.parent
+    found = None
+    for entry in traceback.extract_tb(error.__traceback__):
+        path = Path(entry.filename)
+        if ours in path.parents or any(part in path.parts for part in ("pandas", "numpy", "sklearn", "scipy")):
+            continue
+        found = entry
+    if found is None:
+        return ""
+    text = (found.line or linecache.getline(found.filename, found.lineno or 0)).strip()
+    return f"line {found.lineno} of {Path(found.filename).name}{f' (`{text[:120]}`)' if text else ''}: "
+
+
+class _Meta(type):
+    """A class that makes stand-ins of stand-ins, and else is the class it stands for."""
+
+    real: Any
+    made: Any
+
+    def __call__(cls, *args: Any, **keywords: Any) -> Any:
+        if _symbolic(args) or _symbolic(keywords.values()):
+            return cls.made(*args, **keywords)
+        return cls.real(*args, **keywords)
+
+    def __instancecheck__(cls, value: Any) -> bool:
+        return isinstance(value, cls.real)
+
+    def __subclasscheck__(cls, kind: Any) -> bool:
+        return issubclass(kind, cls.real)
+
+    def __getattr__(cls, name: str) -> Any:
+        return getattr(cls.real, name)
+
+
+def _symbolic(values: Any) -> bool:
+    return any(
+        isinstance(value, (Symbol, Index))
+        or (isinstance(value, dict) and _symbolic(value.values()))
+        or (isinstance(value, (list, tuple)) and _symbolic(value))
+        for value in values
+    )
+
+
+@contextlib.contextmanager
+def _pandas(graph: Graph) -> Iterator[None]:
+    """pandas' functions take stand-ins for a while."""
+
+    def frame(data: Any = None, index: Any = None, columns: Any = None, **_: Any) -> Any:
+        if isinstance(data, dict):
+            made = Frame(graph, [])
+            for label, value in data.items():
+                made[label] = value
+            return made
+        if not isinstance(data, Symbol):
+            raise Untraceable("it makes a frame of other things than columns")
+        labels = list(columns) if columns is not None else [col.label for col in data.cols]
+        if isinstance(data, Frame) and columns is not None:
+            return data[labels]
+        return Frame(graph, [col.named(label) for col, label in zip(data.cols, labels, strict=True)])
+
+    def series(data: Any = None, index: Any = None, name: Any = None, **_: Any) -> Any:
+        if not isinstance(data, Symbol) or len(data.cols) != 1:
+            raise Untraceable("it makes a series of other things than a column")
+        return Series(graph, [data.cols[0].named(name if name is not None else data.cols[0].label)])
+
+    def concat(parts: Any, axis: Any = 0, **_: Any) -> Any:
+        if axis not in (1, "columns"):
+            raise Untraceable("it puts rows below each other (pd.concat)")
+        return Frame(graph, [col for part in parts for col in part.cols])
+
+    def isna(value: Any) -> Any:
+        return value.isna()
+
+    def notna(value: Any) -> Any:
+        return value.notna()
+
+    def to_numeric(value: Any, **_: Any) -> Any:
+        if any(col.kind == "category" for col in value.cols):
+            raise Untraceable("it makes a text a number")
+        return value
+
+    def to_datetime(value: Any, unit: Any = None, **_: Any) -> Any:
+        if all(col.kind == "date" for col in value.cols):
+            return value
+        raise Untraceable("it reads dates from text; give the sample frame a column of datetime64, whose requests have milliseconds since 1970")
+
+    def cut(value: Any, bins: Any, right: bool = True, labels: Any = None, include_lowest: bool = False, **_: Any) -> Any:
+        return _cut(graph, value, bins, right, labels, include_lowest)
+
+    replaced: dict[str, Any] = {
+        "concat": concat, "isna": isna, "isnull": isna, "notna": notna, "notnull": notna,
+        "to_numeric": to_numeric, "to_datetime": to_datetime, "cut": cut,
+    }  # fmt: skip
+    real = {name: getattr(pd, name) for name in [*replaced, "DataFrame", "Series"]}
+
+    def either(name: str) -> Callable[..., Any]:
+        def call(*args: Any, **keywords: Any) -> Any:
+            symbolic = _symbolic(args) or _symbolic(keywords.values())
+            return (replaced if symbolic else real)[name](*args, **keywords)
+
+        return call
+
+    try:
+        for name in replaced:
+            setattr(pd, name, either(name))
+        for name, make in (("DataFrame", frame), ("Series", series)):
+            setattr(pd, name, _Meta(name, (), {"real": real[name], "made": staticmethod(make)}))
+        yield
+    finally:
+        for name, value in real.items():
+            setattr(pd, name, value)
+
+
+def _cut(graph: Graph, value: Any, bins: Any, right: bool, labels: Any, include_lowest: bool) -> Any:
+    from . import elementwise as each
+    from .functions import counted
+
+    if isinstance(bins, (int, np.integer)):
+        raise Untraceable("it makes bins of the values of all rows (pd.cut with a number)")
+    if labels is None:
+        raise Untraceable("it makes intervals (pd.cut without labels=)")
+    edges = np.asarray(bins, np.float64)
+    col = value.cols[0]
+    count = counted(graph, col, edges, right)
+    number = each.made(graph, graph.op("Sub", alone(graph, count), graph.constant([[1.0]])), (col,))
+    x = each.tensor(graph, col)
+    kinds = ("Less" if include_lowest else "LessOrEqual", "Greater") if right else ("Less", "GreaterOrEqual")
+    outside = graph.op("Or", graph.op(kinds[0], x, graph.constant([[edges[0]]])), graph.op(kinds[1], x, graph.constant([[edges[-1]]])))
+    outside = graph.op("Or", outside, graph.op("IsNaN", x))
+    if include_lowest and right:
+        lowest = graph.op("Equal", x, graph.constant([[edges[0]]]))
+        number = each.made(graph, graph.where(lowest, graph.constant([[0.0]]), alone(graph, number)), (col,))
+    number = each.made(graph, graph.where(outside, graph.constant([[np.nan]]), alone(graph, number)), (col,))
+    if labels is not False:
+        number = each.mapped(graph, number, {float(at): label for at, label in enumerate(labels)}, None)
+    return Series(graph, [number.named(col.label)])
+
+
+__all__ = ["Scalar", "traced_array", "traced_frame"]

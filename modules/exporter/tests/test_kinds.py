@@ -1,0 +1,89 @@
+"""Pipelines of each kind, exported and compared on rows that the export has not seen.
+
+A sample; `make pipelines` takes them all, on more rows and over a gateway.
+"""
+
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import LabelEncoder, StandardScaler
+
+from modelgate_exporter import export
+from modelgate_exporter.written import Written
+
+sys.path.insert(0, str(Path(__file__).parent / "pipelines"))
+kinds = importlib.import_module("kinds")
+measure = importlib.import_module("measure")
+
+SAMPLE = [
+    "ada_boost_three", "ordinal_infrequent", "bagging", "calibrated_isotonic", "catboost_categories", "chain_of_classifiers",
+    "cyclic", "dates", "dates_between", "frame_as_it_is", "gaussian_process", "hist_of_types", "iterative_imputer",
+    "kbins_kmeans", "knn_regressor", "lambda_assign_chain", "lightgbm_categories", "numbers_as_text", "one_hot_then_scaled",
+    "own_class", "pairs_of_words", "pandas_output", "pls", "qda", "quantile_normal", "row_wise_apply", "sampler", "select_numpy_columns",
+    "sgd_modified_huber_three", "spline_linear", "spline_periodic", "stacking", "svc_three", "target_encoder_three",
+    "target_power", "threshold_fixed", "truths_among_texts", "union_weights", "voting_hard", "words_and_missing_numbers",
+    "words_beside_numbers", "xgboost_categories",
+]  # fmt: skip
+CASES = [(name, factory) for name, factory in kinds.cases() if name in SAMPLE]
+
+
+@pytest.mark.parametrize("factory", [factory for _, factory in CASES], ids=[name for name, _ in CASES])
+def test_answers_as_the_pipeline(factory):
+    line = measure.measured(factory, 500, None, 0)
+    assert line["state"] == "exported", line
+
+
+def test_several_targets_have_names(tmp_path):
+    pipeline, frame, target = dict(kinds.cases())["several_classifiers"]()
+    pipeline.fit(frame, target)
+    bundle = Written(export(pipeline, frame, tmp_path / "b", targets=["hi", "big"]))
+    given = bundle.answers(bundle.cells(frame))
+    assert list(given) == ["prediction", "probabilities_hi", "probabilities_big"]
+    np.testing.assert_array_equal(given["prediction"], pipeline.predict(frame))
+    np.testing.assert_allclose(given["probabilities_big"], pipeline.predict_proba(frame)[1], atol=1e-12)
+
+
+def test_labels_behind_a_label_encoder(frame, target, tmp_path):
+    encoder = LabelEncoder().fit(["high", "low", "mid"])
+    pipeline = LogisticRegression(max_iter=500).fit(frame[["height", "weight"]], target)
+    bundle = Written(export(pipeline, frame[["height", "weight"]], tmp_path / "b", classes=encoder))
+    given = bundle.answers(bundle.cells(frame))
+    expected = encoder.inverse_transform(pipeline.predict(frame[["height", "weight"]]))
+    np.testing.assert_array_equal(given["prediction"], expected)
+    with pytest.raises(ValueError, match="names 2 classes"):
+        export(pipeline, frame[["height", "weight"]], tmp_path / "c", classes=["a", "b"])
+
+
+def test_scores_where_there_are_no_probabilities(tmp_path):
+    pipeline, frame, target = dict(kinds.cases())["linear_svc_three"]()
+    pipeline.fit(frame, target)
+    bundle = Written(export(pipeline, frame, tmp_path / "b"))
+    given = bundle.answers(bundle.cells(frame))
+    np.testing.assert_allclose(given["decision"], pipeline.decision_function(frame), atol=1e-9)
+
+
+def test_the_report_tells_what_runs_where(frame, target, tmp_path, capsys):
+    pipeline = StandardScaler()
+    pipeline = kinds.make_pipeline(pipeline, LogisticRegression()).fit(frame[["height", "weight"]], target)
+    report = export(pipeline, frame[["height", "weight"]], tmp_path / "b")
+    told = capsys.readouterr().out
+    assert told.strip() == report.report()
+    for part in ("height (f64)", "prediction, probabilities", "tabular module", "the largest difference"):
+        assert part in told
+    export(pipeline, frame[["height", "weight"]], tmp_path / "c", quiet=True)
+    assert capsys.readouterr().out == ""
+
+
+def test_dates_are_milliseconds(tmp_path):
+    pipeline, frame, target = dict(kinds.cases())["dates"]()
+    pipeline.fit(frame, target)
+    bundle = Written(export(pipeline, frame, tmp_path / "b"))
+    cells = bundle.cells(frame)
+    sent = pd.Timestamp(frame["alta"].iloc[0])
+    assert cells[0]["alta"] == (sent - pd.Timestamp(0)) // pd.Timedelta(milliseconds=1)
+    assert bundle.datatypes()["alta"] == "i64"
