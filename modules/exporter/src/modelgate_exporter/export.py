@@ -175,7 +175,7 @@ def _chosen(agreed: list[int], said: Answers, wanted: int, first: int = 1) -> li
     seen: Counter[Any] = Counter()
     turns = []
     for row in agreed:
-        label = answer(said.prediction[row])
+        label = str(answer(said.prediction[row]))
         turns.append((row >= first, seen[label], row))
         seen[label] += 1
     return [row for _, _, row in sorted(turns)[:wanted]]

@@ -273,7 +273,7 @@ for _name, _steps in {
 simple("mixture", lambda: (make_pipeline(StandardScaler(), GaussianMixture(3, random_state=0)), clients()[0][["edad", "deuda"]], None))
 simple("mini_batch_kmeans", lambda: (make_pipeline(StandardScaler(), MiniBatchKMeans(4, random_state=0, n_init=2)), clients()[0][["edad", "deuda"]], None))
 simple("one_class_svm", lambda: (make_pipeline(StandardScaler(), OneClassSVM(nu=0.1)), clients()[0][["edad", "deuda"]], None))
-simple("isolation_forest", lambda: (make_pipeline(prepared(), IsolationForest(20, random_state=0)), clients()[0], None))
+simple("isolation_forest", lambda: (make_pipeline(prepared(), IsolationForest(n_estimators=20, random_state=0)), clients()[0], None))
 simple("qda", lambda: of_numbers(StandardScaler(), QuadraticDiscriminantAnalysis()))
 simple("qda_three", lambda: (lambda f: (make_pipeline(StandardScaler(), QuadraticDiscriminantAnalysis()), f[["edad", "deuda"]], grades(f)))(clients()[0]))
 simple("isotonic", lambda: (IsotonicRegression(out_of_bounds="clip"), clients()[0][["deuda"]], amount(clients()[0])))

@@ -27,7 +27,7 @@ def answer(step: Any, given: Columns, context: Context) -> Result:
         return answer(last, given, context.at(name))
     kind = type(step)
     names = {base.__name__: base.__module__.partition(".")[0] for base in kind.__mro__}
-    if kind.__module__.partition(".")[0] == "sklearn":
+    if kind.__module__.partition(".")[0] in ("sklearn", "imblearn"):
         if kind.__name__ in COMPOSED:
             return COMPOSED[kind.__name__](step, given, context)
         if kind.__name__ in RULES:
@@ -36,7 +36,7 @@ def answer(step: Any, given: Columns, context: Context) -> Result:
         from .boosters import boosted
 
         return boosted(step, given, context)
-    if kind.__module__.partition(".")[0] not in ("sklearn", *BOOSTERS):
+    if kind.__module__.partition(".")[0] not in BOOSTERS:
         raise context.refuse(
             step, given.cols, "it is an estimator of your own, which the exporter cannot read",
             "end the pipeline with one of scikit-learn, XGBoost, LightGBM or CatBoost, or write it as a module of your own (modules/BUNDLE.md)",
@@ -68,6 +68,7 @@ COMPOSED: dict[str, Callable[[Any, Columns, Context], Result]] = {
     "StackingClassifier": _META.stacking, "StackingRegressor": _META.stacking,
     "CalibratedClassifierCV": _META.calibrated, "BaggingClassifier": _META.bagging, "BaggingRegressor": _META.bagging,
     "AdaBoostClassifier": _META.ada_boost, "OneVsRestClassifier": _META.one_vs_rest, "FrozenEstimator": _META.frozen,
+    "BalancedBaggingClassifier": _META.bagging, "EasyEnsembleClassifier": _META.bagging, "RUSBoostClassifier": _META.ada_boost,
     "SelfTrainingClassifier": _META.frozen, "RANSACRegressor": _META.frozen,
 }  # fmt: skip
 
@@ -90,6 +91,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys((
         "DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeClassifier", "ExtraTreeRegressor",
         "RandomForestClassifier", "RandomForestRegressor", "ExtraTreesClassifier", "ExtraTreesRegressor",
+        "BalancedRandomForestClassifier",
     ), forests.forest),
     "GradientBoostingClassifier": forests.gradient, "GradientBoostingRegressor": forests.gradient,
     "IsolationForest": forests.isolation,

@@ -232,6 +232,8 @@ def _outputs(graph: Graph, result: Result, options: Any) -> tuple[list[Any], lis
 
     if result.targets:
         _several(graph, result.targets, options, add)
+        if options.probabilities and result.probabilities is not None:
+            add("probabilities", result.probabilities, TensorProto.DOUBLE, [None, len(result.targets)])
         return outputs, predict
     if result.values is not None:
         squeeze = {"squeeze": True} if result.flat else {}
@@ -262,7 +264,7 @@ def _several(graph: Graph, targets: list[Result], options: Any, add: Any) -> Non
     add("prediction", graph.concat(parts), kinds.pop(), [None, len(parts)], **more)
     names = options.targets or [str(at) for at in range(len(targets))]
     for name, target in zip(names, targets, strict=True):
-        if target.probabilities is not None:
+        if target.probabilities is not None and not options.probabilities:
             add(f"probabilities_{name}", target.probabilities, TensorProto.DOUBLE, [None, len(target.classes)])
 
 

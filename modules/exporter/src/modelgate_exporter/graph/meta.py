@@ -79,7 +79,12 @@ class Meta:
         order = list(np.argsort(step.order_))
         if all(made.values is not None for made in results):
             return numbers(graph.concat([values[at] for at in order]), len(values), flat=False)
-        return Result(targets=[results[at] for at in order])
+        targets = [results[at] for at in order]
+        likely = None
+        if all(made.probabilities is not None and len(made.classes) == 2 for made in targets):
+            # A chain tells of each target how likely its second class is.
+            likely = graph.concat([graph.gather(made.probabilities, [1]) for made in targets])  # type: ignore[arg-type]
+        return Result(targets=targets, probabilities=likely)
 
     def voting_classifier(self, step: Any, cols: Any, context: Context) -> Result:
         """VotingClassifier."""

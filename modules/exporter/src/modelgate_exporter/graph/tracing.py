@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 
 from ..errors import CannotExport
+from .branches import scalar
 from .build import Graph
 from .columns import Col, Context, alone
 from .elementwise import Untraceable
+from .functions import beside
 from .symbols import Array, Frame, Index, Scalar, Series, Symbol
 
 ADVICE = (
@@ -117,7 +119,7 @@ def _symbolic(values: Any) -> bool:
 
 @contextlib.contextmanager
 def _pandas(graph: Graph) -> Iterator[None]:
-    """pandas' functions take stand-ins for a while."""
+    """pandas' functions, and those of numpy that have no protocol, take stand-ins for a while."""
 
     def frame(data: Any = None, index: Any = None, columns: Any = None, **_: Any) -> Any:
         if isinstance(data, dict):
@@ -166,6 +168,30 @@ def _pandas(graph: Graph) -> Iterator[None]:
         "to_numeric": to_numeric, "to_datetime": to_datetime, "cut": cut,
     }  # fmt: skip
     real = {name: getattr(pd, name) for name in [*replaced, "DataFrame", "Series"]}
+    numpy_real = {name: getattr(np, name) for name in ("asarray", "array", "c_", "vectorize")}
+
+    class Beside:
+        """`np.c_`."""
+
+        def __getitem__(self, parts: Any) -> Any:
+            given = parts if isinstance(parts, tuple) else (parts,)
+            return beside(graph, given) if _symbolic(given) else numpy_real["c_"][parts]
+
+    def array(name: str) -> Callable[..., Any]:
+        def call(value: Any, *args: Any, **keywords: Any) -> Any:
+            if isinstance(value, Symbol):
+                return value if isinstance(value, Array) else Array(graph, list(value.cols), value.ndim)
+            return numpy_real[name](value, *args, **keywords)
+
+        return call
+
+    def vectorize(function: Any, *args: Any, **keywords: Any) -> Any:
+        def call(*values: Any) -> Any:
+            if len(values) == 1 and isinstance(values[0], Symbol):
+                return values[0].each_col(lambda col: scalar(graph, function, col))
+            return numpy_real["vectorize"](function, *args, **keywords)(*values)
+
+        return call
 
     def either(name: str) -> Callable[..., Any]:
         def call(*args: Any, **keywords: Any) -> Any:
@@ -177,12 +203,16 @@ def _pandas(graph: Graph) -> Iterator[None]:
     try:
         for name in replaced:
             setattr(pd, name, either(name))
+        for name, value in (("asarray", array("asarray")), ("array", array("array")), ("c_", Beside()), ("vectorize", vectorize)):
+            setattr(np, name, value)
         for name, make in (("DataFrame", frame), ("Series", series)):
             setattr(pd, name, _Meta(name, (), {"real": real[name], "made": staticmethod(make)}))
         yield
     finally:
         for name, value in real.items():
             setattr(pd, name, value)
+        for name, value in numpy_real.items():
+            setattr(np, name, value)
 
 
 def _cut(graph: Graph, value: Any, bins: Any, right: bool, labels: Any, include_lowest: bool) -> Any:
