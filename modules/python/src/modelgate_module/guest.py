@@ -12,7 +12,6 @@ import linecache
 import os
 import sys
 import time
-import traceback
 from array import array
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -29,6 +28,12 @@ from .errors import Invalid, ModelError, Problem
 from .stage import Module, Stage
 
 _DATATYPES = {name: types.Datatype(index) for index, name in enumerate(NAMES)}
+#: The lines of files that error messages quote.
+_SOURCES: dict[str, list[str]] = {}
+
+#: Lines of one traceback: a function that calls itself has a thousand frames.
+_MAX_LINES = 60
+
 _LEVELS = {
     "debug": host_log.Level.DEBUG,
     "info": host_log.Level.INFO,
@@ -76,7 +81,26 @@ def _failed(error: BaseException) -> results.Err[Any]:
         return results.Err(types.Error_InvalidInput([types.Problem(p.column, p.row, p.message) for p in error.problems]))
     if isinstance(error, ModelError):
         return results.Err(types.Error_Model(str(error)))
-    return results.Err(types.Error_Internal("".join(traceback.format_exception(error)).rstrip()))
+    return results.Err(types.Error_Internal(_told(error)))
+
+
+def _told(error: BaseException) -> str:
+    """The traceback of an error, its causes first. The library's own looks for more than the component holds."""
+    before = ""
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None:
+        before = f"{_told(cause)}\n\nwhich led to:\n\n"
+    lines = ["Traceback (most recent call last):"]
+    step = error.__traceback__
+    while step is not None and len(lines) < _MAX_LINES:
+        code = step.tb_frame.f_code
+        lines.append(f'  File "{code.co_filename}", line {step.tb_lineno}, in {code.co_name}')
+        text = _SOURCES.get(code.co_filename, [])[step.tb_lineno - 1 : step.tb_lineno]
+        lines.extend(f"    {line.strip()}" for line in text)
+        step = step.tb_next
+    lines.append(f"{type(error).__name__}: {error}")
+    lines.extend(map(str, getattr(error, "__notes__", ())))
+    return before + "\n".join(lines)
 
 
 def world(module: Module) -> type:
@@ -183,8 +207,7 @@ def keep(sources: dict[str, str]) -> None:
     """Imports what will be wanted later, and keeps the files that error messages quote. Called when the component is made."""
     for name in _LATER:
         __import__(name)
-    for file, text in sources.items():
-        linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    _SOURCES.update((file, text.splitlines()) for file, text in sources.items())
 
 
 def seal() -> None:
