@@ -150,7 +150,26 @@ impl Reduce {
         tensor(&shape, reduced)
     }
 
+    /// Where the axes are neighbours and others come after them: sums of columns, taken as they lie.
+    fn columns<T: Number>(&self, input: &Tensor) -> TractResult<Option<TValue>> {
+        let shape = input.shape();
+        let axes = self.axes(shape.len())?;
+        let (Some(&first), Some(&last)) = (axes.first(), axes.last()) else { return Ok(None) };
+        let width: usize = shape[last + 1..].iter().product();
+        let block = shape[first..].iter().product::<usize>();
+        if last - first + 1 != axes.len() || width < 2 || block == 0 {
+            return Ok(None);
+        }
+        let values = values::<T>(input)?;
+        let blocks = values.chunks_exact(block).map(|block| T::fold_columns(self.how, block, width));
+        let Some(sums) = blocks.collect::<Option<Vec<_>>>() else { return Ok(None) };
+        tensor(&self.shape(shape, &axes, 1), sums.concat()).map(Some)
+    }
+
     fn of<T: Number>(&self, input: &Tensor) -> TractResult<TValue> {
+        if let Some(sums) = self.columns::<T>(input)? {
+            return Ok(sums);
+        }
         if self.how.is_place() {
             self.apply::<T, i64>(input, |row| self.how.place(row))
         } else {
