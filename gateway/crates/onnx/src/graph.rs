@@ -5,10 +5,11 @@ use std::fmt::Write;
 
 use tract_onnx::Onnx;
 use tract_onnx::model::ParsingContext;
-use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
+use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, ValueInfoProto, type_proto};
 use tract_onnx::tract_hir::internal::InferenceModel;
 
 use super::error::ModelError;
+use super::interface::Declared;
 use super::ops;
 use super::plan::brief;
 use super::tensors::ELEMENTS;
@@ -42,6 +43,15 @@ pub(super) fn check<'a>(onnx: &Onnx, model: &'a ModelProto, node_limit: usize) -
         }
     }
     Ok(graph)
+}
+
+/// What a file says of an output.
+pub(super) fn declared(output: &ValueInfoProto) -> Declared {
+    let shape = match output.r#type.as_ref().and_then(|r#type| r#type.value.as_ref()) {
+        Some(type_proto::Value::TensorType(tensor)) => tensor.shape.as_ref(),
+        _ => None,
+    };
+    Declared { name: output.name.clone(), is_scalar: shape.is_some_and(|shape| shape.dim.is_empty()) }
 }
 
 /// Puts a node between each input or constant and the output that it is: the engine forgets the type of an input when it
@@ -115,36 +125,36 @@ fn node_name(node: &NodeProto) -> String {
     }
 }
 
+/// The input that says a shape, of the operators that make tensors of the shape that a constant says. What others make of
+/// their constants (pads, ends of ranges) is bounded when they are built.
+const SHAPES: [(&str, usize); 5] = [("ConstantOfShape", 0), ("Expand", 1), ("OneHot", 1), ("Resize", 3), ("Tile", 1)];
+
 /// Constants that say a shape (to `ConstantOfShape`, `Expand`, `Tile`, …) are computed with while the model loads: a
 /// few bytes could ask for all memory there is.
 fn check_shapes(graph: &GraphProto, nodes: &[&NodeProto]) -> Result<(), ModelError> {
-    let makers = ["ConstantOfShape", "Expand", "Tile", "Range", "OneHot", "Resize", "Upsample", "Pad", "EyeLike"];
     let constants = nodes.iter().filter(|node| node.op_type == "Constant").flat_map(|node| {
         let tensors = node.attribute.iter().filter_map(|attribute| attribute.t.as_ref());
         tensors.filter_map(|tensor| node.output.first().map(|name| (name.as_str(), tensor)))
     });
     let tensors: BTreeMap<&str, _> =
         graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).chain(constants).collect();
-    for node in nodes.iter().filter(|node| makers.contains(&node.op_type.as_str())) {
-        for tensor in node.input.iter().filter_map(|input| tensors.get(input.as_str())) {
-            // Shapes and bounds are lists of a few 64-bit integers.
-            if tensor.dims.len() > 1 || tensor.data_type != 7 {
-                continue;
-            }
-            let raw = tensor.raw_data.chunks_exact(8).filter_map(|bytes| bytes.try_into().ok().map(i64::from_le_bytes));
-            let product = raw
-                .chain(tensor.int64_data.iter().copied())
-                .map(i64::unsigned_abs)
-                .filter(|&dim| dim != 0 && dim != i64::MAX as u64 && dim != i64::MIN.unsigned_abs())
-                .fold(1, u64::saturating_mul);
-            if product > ELEMENTS {
-                let limit = ELEMENTS as usize;
-                return Err(ModelError::TooLarge {
-                    what: "elements in one tensor",
-                    found: usize::try_from(product).unwrap_or(usize::MAX),
-                    limit,
-                });
-            }
+    for node in nodes {
+        let slot = SHAPES.iter().find(|(name, _)| *name == node.op_type).map(|&(_, slot)| slot);
+        let name = slot.and_then(|slot| node.input.get(slot));
+        let Some(tensor) = name.and_then(|name| tensors.get(name.as_str())) else { continue };
+        // Shapes are lists of a few 64-bit integers.
+        if tensor.dims.len() > 1 || tensor.data_type != 7 {
+            continue;
+        }
+        let raw = tensor.raw_data.chunks_exact(8).filter_map(|bytes| bytes.try_into().ok().map(i64::from_le_bytes));
+        let product = raw
+            .chain(tensor.int64_data.iter().copied())
+            .map(i64::unsigned_abs)
+            .filter(|&dim| dim != 0 && dim != i64::MAX as u64 && dim != i64::MIN.unsigned_abs())
+            .fold(1, u64::saturating_mul);
+        if product > ELEMENTS {
+            let found = usize::try_from(product).unwrap_or(usize::MAX);
+            return Err(ModelError::TooLarge { what: "elements in one tensor", found, limit: ELEMENTS as usize });
         }
     }
     Ok(())

@@ -7,6 +7,17 @@ use super::columns;
 use super::error::ModelError;
 use super::plan::engine;
 
+/// The symbol that stands for the rows of a table.
+pub(super) const ROWS: &str = "modelgate_rows";
+
+/// An output of a graph, as its file declares it.
+#[derive(Clone, Debug)]
+pub(super) struct Declared {
+    pub(super) name: String,
+    /// Whether it is a single value, without dimensions.
+    pub(super) is_scalar: bool,
+}
+
 /// How a graph's inputs and outputs are served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {

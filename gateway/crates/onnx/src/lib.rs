@@ -3,6 +3,11 @@
 //! tract runs neural networks and the glue between operators; [`ops`] has our own operators for the rest. Everything
 //! that crosses this interface is a packed column.
 
+/// The example of the README, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod bounds;
 mod columns;
 #[cfg(test)]
@@ -47,6 +52,7 @@ use tract_onnx::tract_hir::internal::{Framework, InferenceModel};
 use self::columns::Layout;
 pub use self::error::{ComputeError, ModelError};
 use self::guard::guarded;
+use self::interface::Declared;
 pub use self::interface::Mode;
 use self::plan::engine;
 use self::plans::Plans;
@@ -112,12 +118,12 @@ impl Model {
             info!(file_mib = mib(onnx.len()), "reading a large model");
         }
         let read = plan::within_bounds(found, || guarded(|| Ok(read(onnx, data, limits))));
-        let (model, output_names) = read.map_err(engine)??;
+        let (model, outputs) = read.map_err(engine)??;
         if large {
             info!(seconds = start.elapsed().as_secs_f32(), "its graph is read; preparing it");
         }
         // Each plan is guarded by itself; what is left is ours.
-        let plans = guarded(|| Ok(Plans::new(&model, &output_names, mode, found)));
+        let plans = guarded(|| Ok(Plans::new(&model, &outputs, mode, found)));
         let plans = plans.map_err(engine)??;
         plans.signature.check().map_err(|error| ModelError::Corrupt(error.to_string()))?;
         let (seconds, resident_mib) = (start.elapsed().as_secs_f32(), mib(plans.resident_bytes()));
@@ -170,12 +176,12 @@ pub fn data_files(onnx: Vec<u8>) -> BTreeSet<String> {
     names
 }
 
-/// The graph of a file, checked and built, and the names of its outputs.
+/// The graph of a file, checked and built, and its outputs as it declares them.
 fn read(
     onnx: Vec<u8>,
     data: BTreeMap<String, Vec<u8>>,
     limits: &ModelLimits,
-) -> Result<(InferenceModel, Vec<String>), ModelError> {
+) -> Result<(InferenceModel, Vec<Declared>), ModelError> {
     // Declared output types and inner shapes are hints that converters get wrong, the batch dimension above all.
     let mut framework = tract_onnx::onnx().with_ignore_output_types(true).with_ignore_value_info(true);
     ops::register(&mut framework);
@@ -186,7 +192,7 @@ fn read(
     }
     drop(data);
     let graph = graph::check(&framework, &proto, limits.nodes)?;
-    let output_names = graph.output.iter().map(|output| output.name.clone()).collect();
+    let outputs = graph.output.iter().map(graph::declared).collect();
     fuse::fuse(&mut proto);
     if let Some(graph) = &mut proto.graph {
         graph::copy_inputs(graph);
@@ -195,5 +201,5 @@ fn read(
         // It stops at the first; whoever has to mend the model wants to know all.
         graph::objections(&framework, &proto).map_or_else(|| engine(error), ModelError::Engine)
     })?;
-    Ok((model, output_names))
+    Ok((model, outputs))
 }

@@ -16,7 +16,7 @@ use tract_onnx::tract_hir::internal::{
 
 use super::columns::{self, Layout};
 use super::error::ModelError;
-use super::interface::{self, Input, Mode};
+use super::interface::{self, Declared, Input, Mode, ROWS};
 use super::plan::{Plan, Resident, RunnablePlan, engine, is_refused, typed, within_bounds};
 use super::rows::{self, RowDependence};
 use super::sized::{Sized, concrete};
@@ -24,6 +24,9 @@ use super::trial::{self, Fill, Sample, Verdict};
 
 /// Plans for concrete sizes that are built to try a model, at most; each takes as long as all the others.
 const BUILDS: usize = 12;
+
+/// Of these, those that are passed over because an output is no single value, though the file says so.
+const SCALARS: usize = 3;
 
 /// What a model runs; at least one of the three is there.
 #[derive(Debug)]
@@ -47,12 +50,12 @@ impl Plans {
     /// Plans for a graph from a file of so many bytes.
     pub(super) fn new(
         model: &InferenceModel,
-        output_names: &[String],
+        outputs: &[Declared],
         mode: Mode,
         file_bytes: usize,
     ) -> Result<Self, ModelError> {
         let inputs = interface::inputs(model)?;
-        let graph = Graph { model, inputs: &inputs, output_names, file_bytes };
+        let graph = Graph { model, inputs: &inputs, outputs, file_bytes };
         match mode {
             Mode::Tensors => graph.tensors(),
             Mode::Tables => graph.table(),
@@ -79,7 +82,7 @@ impl Plans {
 struct Graph<'a> {
     model: &'a InferenceModel,
     inputs: &'a [Input],
-    output_names: &'a [String],
+    outputs: &'a [Declared],
     file_bytes: usize,
 }
 
@@ -100,7 +103,7 @@ impl Graph<'_> {
             return Err(reason);
         }
         let one_row = interface::is_one_row(self.inputs);
-        let symbol = self.model.symbols.sym("modelgate_rows");
+        let symbol = self.model.symbols.sym(ROWS);
         let rows = symbol.to_dim();
         let mut dependence = None;
         let look = |graph: &TypedModel| dependence = Some(rows::dependence(graph, &symbol));
@@ -108,7 +111,14 @@ impl Graph<'_> {
             Err(error) if is_refused(&error) => return Err(engine(error)),
             many => many,
         };
-        let one = self.with_rows(&1.to_dim(), |_| ()).and_then(|one| self.rows_first(one, &1.to_dim()));
+        let one = self.with_rows(&1.to_dim(), |_| ());
+        if let Ok(one) = &one
+            && let Some(output) = self.meant_for_one(&one.outputs).next()
+        {
+            let problem = "the file declares a single value, and gives one for one row".to_owned();
+            return Err(ModelError::Column { side: "output", name: output.name.clone(), problem });
+        }
+        let one = one.and_then(|one| self.rows_first(one, &1.to_dim()));
         if let Ok(many) = &many
             && !one_row
             && let Err(error) = self.output_columns(Layout::Rows, &many.outputs, &rows)
@@ -126,6 +136,17 @@ impl Graph<'_> {
         let mut symbolic = Symbolic { many, one, error, rows: dependence };
         symbolic.try_rows(self.inputs);
         self.finish(Layout::Rows, symbolic, one_row)
+    }
+
+    /// The outputs that are a single value both by the file and by a plan.
+    fn meant_for_one<'a>(&'a self, outputs: &'a [(DatumType, TVec<TDim>)]) -> impl Iterator<Item = &'a Declared> {
+        let both = self.outputs.iter().zip(outputs);
+        both.filter(|(declared, (_, dims))| declared.is_scalar && dims.is_empty()).map(|(declared, _)| declared)
+    }
+
+    /// Whether an output that the file declares as a single value is more than that.
+    fn is_larger(&self, outputs: &[(DatumType, TVec<TDim>)]) -> bool {
+        self.outputs.iter().zip(outputs).any(|(declared, (_, dims))| declared.is_scalar && !dims.is_empty())
     }
 
     /// Plans for tensors as they are.
@@ -272,6 +293,11 @@ impl Graph<'_> {
                 }
                 continue;
             };
+            // What the file declares as a single value is one for some sizes: a squeezed batch of one, for instance.
+            let is_none = symbolic.many.is_none() && symbolic.one.is_none();
+            if layout == Layout::Whole && is_none && builds < SCALARS && self.is_larger(&plan.outputs) {
+                continue;
+            }
             let trusted =
                 expected.is_some_and(|expected| expected.is_ok_and(|expected| trial::agree(&outputs, &expected)));
             if !trusted {
@@ -316,7 +342,7 @@ impl Graph<'_> {
         rows: &TDim,
     ) -> Result<Vec<Column>, ModelError> {
         let mut columns = Vec::new();
-        for (name, (datum, dims)) in self.output_names.iter().zip(outputs) {
+        for (Declared { name, .. }, (datum, dims)) in self.outputs.iter().zip(outputs) {
             let inner = match (layout, dims.split_first()) {
                 (Layout::Whole, _) => &dims[..],
                 (Layout::Rows, Some((first, inner))) if first == rows => inner,

@@ -87,9 +87,9 @@ fn body(name: &str, graph: GraphProto) -> AttributeProto {
     AttributeProto { name: name.into(), r#type, g: Some(graph), ..AttributeProto::default() }
 }
 
-fn axes(list: &[i64]) -> AttributeProto {
+fn ints(name: &str, list: &[i64]) -> AttributeProto {
     let r#type = attribute_proto::AttributeType::Ints as i32;
-    AttributeProto { name: "axes".into(), r#type, ints: list.into(), ..AttributeProto::default() }
+    AttributeProto { name: name.into(), r#type, ints: list.into(), ..AttributeProto::default() }
 }
 
 #[test]
@@ -118,6 +118,89 @@ fn an_input_may_be_an_output_too() {
     let model = load(graph);
     let expected = (vec![2, 2], vec![-1.0, 2.0, 3.0, -4.0]);
     assert_eq!(compute(&model, &[Given::Singles(&[2, 2], expected.1.clone())], None).unwrap(), expected);
+}
+
+#[test]
+fn a_single_value_for_one_row_is_what_the_file_says() {
+    // As exporters leave a score: squeezed to nothing where the batch is one, and declared so.
+    let scores = |output| {
+        graph(
+            vec![value("x", SINGLE, &["batch", "2"])],
+            vec![
+                node("ReduceSum", &["x", "one"], "sum", vec![int("keepdims", 1)]),
+                node("Squeeze", &["sum"], "y", vec![]),
+            ],
+            output,
+        )
+    };
+    let with_axes = |mut graph: GraphProto| {
+        graph.initializer = vec![longs("one", &[1])];
+        load(graph)
+    };
+    let model = with_axes(scores(value("y", SINGLE, &[])));
+    assert!(model.is_tensors());
+    assert_eq!(model.signature().outputs, [Column::new("y", Datatype::F32, [-1])]);
+    assert_eq!(compute(&model, &[Given::Singles(&[1, 2], vec![3.0, 4.0])], None).unwrap(), (vec![], vec![7.0]));
+    let two = compute(&model, &[Given::Singles(&[2, 2], vec![1.0; 4])], None);
+    assert!(matches!(two, Err(ComputeError::Invalid { .. })), "{two:?}");
+    // A column of scores is one for one row too.
+    let model = with_axes(scores(value("y", SINGLE, &["batch"])));
+    for rows in [1usize, 3] {
+        let sums = compute(&model, &[Given::Singles(&[rows, 2], vec![2.0; rows * 2])], None).unwrap();
+        assert_eq!(sums, (vec![rows], vec![4.0; rows]));
+    }
+}
+
+#[test]
+fn a_window_may_be_larger_than_the_image_by_less_than_a_stride() {
+    // As in nets that read text, on pictures that are not high enough.
+    let average = |kernel: i64, stride: i64| {
+        let attributes = vec![ints("kernel_shape", &[kernel]), ints("strides", &[stride])];
+        graph(
+            vec![value("x", SINGLE, &["batch", "1", "2"])],
+            vec![node("AveragePool", &["x"], "y", attributes)],
+            value("y", SINGLE, &["batch", "1", "n"]),
+        )
+    };
+    let inputs = [Given::Singles(&[1, 1, 2], vec![1.0, 4.0])];
+    for (kernel, stride, expected) in [(3, 2, vec![2.5]), (4, 3, vec![2.5]), (3, 1, vec![]), (4, 2, vec![])] {
+        let (shape, values) = compute(&load(average(kernel, stride)), &inputs, None).unwrap();
+        assert_eq!((shape, values), (vec![1, 1, expected.len()], expected), "{kernel} by {stride}");
+    }
+    assert!(try_load(Mode::Auto, average(4, 1)).is_err());
+}
+
+#[test]
+fn a_constant_may_be_an_output() {
+    let mut graph = graph(
+        vec![value("x", SINGLE, &["batch", "2"])],
+        vec![node("Relu", &["x"], "y", vec![])],
+        value("y", SINGLE, &["batch", "2"]),
+    );
+    graph.output.insert(0, value("c", SINGLE, &["3"]));
+    graph.initializer = vec![super::written::singles("c", &[3], &[7.0, 8.0, 9.0])];
+    let model = load(graph);
+    assert!(model.is_tensors(), "what all rows share has no rows");
+    let inputs = [Given::Singles(&[2, 2], vec![-1.0, 2.0, 3.0, -4.0])];
+    assert_eq!(compute(&model, &inputs, None).unwrap(), (vec![3], vec![7.0, 8.0, 9.0]));
+}
+
+#[test]
+fn what_a_pad_is_filled_with_is_no_shape() {
+    let mut graph = graph(
+        vec![value("x", LONG, &["batch", "1"])],
+        vec![
+            node("Pad", &["x", "pads", "fill"], "p", vec![]),
+            node("Cast", &["p"], "y", vec![int("to", SINGLE.into())]),
+        ],
+        value("y", SINGLE, &["batch", "m"]),
+    );
+    let mut fill = longs("fill", &[i64::MIN + 2]);
+    fill.dims.clear();
+    // Pads add up, they are not multiplied.
+    graph.initializer = vec![longs("pads", &[0, 60_000, 0, 60_000]), fill];
+    let (shape, values) = compute(&load(graph), &[Given::Longs(&[1, 1], vec![5])], None).unwrap();
+    assert_eq!((shape, values[60_000], values[120_000]), (vec![1, 120_001], 5.0, -9_223_372_036_854_775_808.0));
 }
 
 #[test]
@@ -191,7 +274,7 @@ fn a_table_may_be_served_as_tensors() {
 fn squeezes(dims: &[&str]) -> GraphProto {
     let output = |name| value(name, SINGLE, &["batch", "n"]);
     let squeezed = GraphProto {
-        node: vec![node("Squeeze", &["x"], "squeezed", vec![axes(&[1])])],
+        node: vec![node("Squeeze", &["x"], "squeezed", vec![ints("axes", &[1])])],
         output: vec![output("squeezed")],
         ..GraphProto::default()
     };

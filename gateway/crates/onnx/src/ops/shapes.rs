@@ -12,6 +12,7 @@ use super::kernel::{Kernel, KernelOp, Operator, Spec};
 use super::pick::{axis, pick, positions};
 use super::stock::stock;
 use super::values::{room, values};
+use crate::interface::ROWS;
 use crate::rows::{Inputs, Outcome};
 
 pub(super) const CONSTANT_OF_SHAPE: Operator = Operator {
@@ -54,7 +55,12 @@ impl Squeeze {
         };
         match given {
             Some(axes) => axes.into_iter().map(|given| axis(given, shape.len())).collect(),
-            None => Ok(shape.iter().enumerate().filter(|(_, dim)| dim.is_one()).map(|(axis, _)| axis).collect()),
+            None => {
+                // Rows stay rows, be there one or many; whether another size is one is told by the sizes of a request.
+                let is_open = |dim: &TDim| dim.symbols().iter().any(|symbol| symbol.to_string() != ROWS);
+                ensure!(!shape.iter().any(is_open), "Squeeze without axes, of the sizes {shape:?}");
+                Ok(shape.iter().enumerate().filter(|(_, dim)| dim.is_one()).map(|(axis, _)| axis).collect())
+            }
         }
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct Geometry {
     padding: Padding,
     /// Whether a window that begins inside of the image may end outside of the padding.
     ceil: bool,
+    /// Whether a window may be larger than the image with its padding, by less than a stride.
+    is_pool: bool,
     pub(super) group: usize,
 }
 
@@ -61,12 +63,14 @@ impl Geometry {
         };
         let group = usize::try_from(attributes.int("group").unwrap_or(1)).ok().filter(|&group| group > 0);
         let is_same = matches!(padding, Padding::Same { .. });
+        let is_pool = node.op_type.ends_with("Pool");
         ensure!(
-            !(is_same && node.op_type.ends_with("Pool") && dilations.iter().any(|&dilation| dilation > 1)),
+            !(is_same && is_pool && dilations.iter().any(|&dilation| dilation > 1)),
             "auto_pad with dilations, whose sizes the standard and ONNX Runtime tell differently"
         );
         let ceil = attributes.int("ceil_mode").unwrap_or(0) != 0;
-        Ok(Self { strides, dilations, padding, ceil, group: group.context("attribute 'group' is not positive")? })
+        let group = group.context("attribute 'group' is not positive")?;
+        Ok(Self { strides, dilations, padding, ceil, is_pool, group })
     }
 
     fn stride(&self, axis: usize) -> usize {
@@ -82,7 +86,11 @@ impl Geometry {
 
     /// How many windows there are along an axis of a size with its padding.
     fn count(&self, padded: usize, before: usize, after: usize, stride: usize, reach: usize) -> TractResult<usize> {
-        let left = padded.checked_sub(reach).context("a window larger than the image")?;
+        let Some(left) = padded.checked_sub(reach) else {
+            // ONNX Runtime rounds towards zero: what is too small for a window by less than a stride still has one.
+            let missing = if self.is_pool { (reach - padded) / stride } else { usize::MAX };
+            return 1usize.checked_sub(missing).context("a window larger than the image");
+        };
         if !self.ceil {
             return Ok(left / stride + 1);
         }
