@@ -114,10 +114,13 @@ def encode(graph, answers, kept=None):
         if isinstance(outputs, str):
             sets.append(data + struct.pack("<B", 0) + text(outputs[:120]))
             continue
-        scale, exempt = feed.scale, feed.exempt
-        if graph.judge and scale is None:
-            with np.errstate(all="ignore"):
+        scale, exempt, departure = feed.scale, feed.exempt, ""
+        with np.errstate(all="ignore"):
+            if graph.standard:
+                outputs, departure = graph.standard(feed.inputs, outputs)
+            if graph.judge and scale is None:
                 scale, exempt = graph.judge(feed.inputs, outputs)
+        exempt = "; ".join(reason for reason in (departure, exempt) if reason)
         data += struct.pack("<BB", 1, len(outputs))
         data += b"".join(tensor(output) + scale_of(scale, at, output) for at, output in enumerate(outputs))
         sets.append(data + text(exempt))

@@ -20,17 +20,13 @@ def plain(dtype, dims):
     return Arg(dtype, dims)
 
 
-def first_of_blocks(inputs, outputs):
-    """ONNX Runtime 1.32 copies the first text of each block and leaves the others empty."""
-    return [np.full(outputs[0].shape, np.nan)], "Gather of texts in blocks, of which ONNX Runtime 1.32 copies the first only"
-
-
 def gathers(rng):
     for graph in all_gathers(rng):
         kinds = [value.type.tensor_type.elem_type for value in graph.model.graph.input]
         kinds += [value.data_type for value in graph.model.graph.initializer]
         if graph.operator == "Gather" and TensorProto.STRING in kinds:
-            graph.judge = first_of_blocks
+            graph.standard = by_reference(
+                graph.model, "Gather of texts in blocks, of which ONNX Runtime 1.32 copies the first only: here all of them are")
         yield graph
 
 
@@ -173,6 +169,8 @@ def slices(rng):
             yield single(rng, "Slice", [Arg(dtype, (3, 4, 5)), np.array(starts), np.array(ends), None, np.array([-1, 1, 1][:len(starts)])],
                          {}, 13, is_rows=False)
             yield single(rng, "Slice", [Arg(dtype, (0, 4, 5)), np.array(starts), np.array(ends)], {}, 13, is_rows=False)
+        yield single(rng, "Slice", [Arg(dtype, (3, 4, 5)), np.array([0]), np.array([2]), np.array([1]), np.array([0])], {}, 13,
+                     is_rows=False, note="a step of zero")
         # Where the bounds come with the rows.
         bound = lambda low, high: Arg(np.int64, (1,), "plain", lambda rng, shape: rng.integers(low, high, shape))
         for _ in range(6):

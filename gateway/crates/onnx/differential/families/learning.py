@@ -191,6 +191,20 @@ def votes(inputs, outputs):
     return 5.0, ""
 
 
+def by_votes(labels):
+    """The label with more votes, as the standard's reference implementation names it too."""
+    (names,) = labels.values()
+
+    def standard(inputs, outputs):
+        # A transform keeps the order of votes; PROBIT of votes beyond shares is none, there the label does not count.
+        scores = np.where(np.isnan(outputs[1]), -np.inf, outputs[1])
+        right = np.array([names[place] for place in scores.argmax(axis=1)], outputs[0].dtype)
+        reason = ("TreeEnsembleClassifier of two classes that both get votes: ONNX Runtime names the second one whatever its"
+                  " votes; here it is the one with more of them, as in the standard's reference implementation")
+        return [right, outputs[1]], "" if (right == outputs[0]).all() else reason
+    return standard
+
+
 def trees(rng):
     for mode in [[one] for one in MODES] + [MODES]:
         for dtype in SOURCES:
@@ -209,13 +223,16 @@ def trees(rng):
                                       class_ids=chosen, class_weights=weights.tolist(), post_transform=transform, base_values=base)
                         def judge(inputs, outputs, both=both, transform=transform):
                             if both == 2:
-                                return [np.nan, np.nan if transform == "PROBIT" else 5.0], "TreeEnsembleClassifier of two classes that both get votes: ONNX Runtime names the second one whatever its votes"
+                                return [None, np.nan if transform == "PROBIT" else 5.0], "PROBIT of sums that are no shares" if transform == "PROBIT" else ""
                             if transform == "PROBIT":
                                 return [None, np.nan], "PROBIT of sums that are no shares"
                             return [None, 5.0], ""
                         labels = dict(classlabels_int64s=list(range(classes))) if dtype != F64 else dict(classlabels_strings=[f"c{at}" for at in range(classes)])
-                        yield single(rng, "TreeEnsembleClassifier", [edges(dtype)], {**attrs, **labels}, 17, ML, outputs=2, rows=(1, 9),
-                                     kinds=(None,), judge=judge, note=f"{mode[0]} binary={binary}")
+                        graph = single(rng, "TreeEnsembleClassifier", [edges(dtype)], {**attrs, **labels}, 17, ML, outputs=2, rows=(1, 9),
+                                       kinds=(None,), judge=judge, note=f"{mode[0]} binary={binary}")
+                        if both == 2:
+                            graph.standard = by_votes(labels)
+                        yield graph
             for how in ("SUM", "AVERAGE", "MIN", "MAX"):
                 for targets in (1, 2):
                     attrs, leaves = tree(rng, mode)

@@ -223,6 +223,7 @@ def makers(rng):
         for start, limit, delta in ((0, 5, 1), (3, 9, 3), (10, 4, -2), (0, 0, 1), (5, 0, 1), (-3, 3, 1), (1, 10, 4)):
             yield single(rng, "Range", [np.array(value, dtype) for value in (start, limit)] + [fixed(dtype, delta)], {}, 11, is_rows=False)
             yield single(rng, "Range", [fixed(dtype, value) for value in (start, limit, delta)], {}, 11, is_rows=False)
+        yield single(rng, "Range", [fixed(dtype, 0), fixed(dtype, 5), fixed(dtype, 0)], {}, 11, is_rows=False, note="a step of zero")
     for start, limit, delta in ((0, 1, 0.1), (1, 0, -0.3), (0.5, 3, 0.7)):
         for dtype in (F32, F64):
             yield single(rng, "Range", [fixed(dtype, value) for value in (start, limit, delta)], {}, 11, is_rows=False)

@@ -53,8 +53,42 @@ def by_largest(inputs, outputs):
     return [np.maximum(np.abs(out.astype(F64)), np.abs(inputs[0].astype(F64)).max(initial=0)) for out in outputs], ""
 
 
+def on_edges(model):
+    """A judge for the nearest value at symmetric half pixels: where a coordinate lies on the edge between two values but for
+    rounding, it tells whose rounding it was."""
+    node = model.graph.node[0]
+    given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    rounding = given.get("nearest_mode", b"round_prefer_floor").decode()
+
+    def judge(inputs, outputs):
+        shape, found = inputs[0].shape, outputs[0].shape
+        scales = constants.get(node.input[2]) if len(node.input) > 2 else None
+        scales = scales if scales is not None and scales.size else np.array(found) / np.array(shape)
+        hidden = np.zeros(found, bool)
+        for axis, (size, target) in enumerate(zip(shape, found)):
+            if size == target and scales[axis] == 1:
+                continue
+            # Sizes that keep a ratio have another scale than that of the sizes; both are looked at.
+            for scale in (scales[axis], target / size):
+                offset = size / 2 * (1 - target / (scale * size))
+                place = offset + (np.arange(target) + 0.5) / scale - 0.5
+                place = place + 0.5 if rounding.startswith("round") else place
+                edge = np.abs(place - np.rint(place)) < 1e-4
+                hidden |= edge.reshape([-1 if at == axis else 1 for at in range(len(found))])
+        if not hidden.any():
+            return None, ""
+        return ([np.where(hidden, np.nan, np.abs(outputs[0]))],
+                "Resize to the nearest value at symmetric half pixels that lie on the edge between two values: rounding decides")
+    return judge
+
+
 def summed(rng, *args, **options):
     graph = single(rng, *args, **options)
+    attributes = {attribute.name: attribute.s for attribute in graph.model.graph.node[0].attribute}
+    if attributes.get("coordinate_transformation_mode") == b"half_pixel_symmetric" and attributes.get("mode") == b"nearest":
+        graph.judge = on_edges(graph.model)
+        return graph
     is_cubic = any(attribute.name == "mode" and b"cubic" in attribute.s for attribute in graph.model.graph.node[0].attribute)
     graph.judge = by_largest if is_cubic else absolute_terms(graph.model)
     return graph
@@ -115,8 +149,6 @@ def pools(rng):
                         for variant in variants:
                             full = {**attrs, **variant, "ceil_mode": ceil, "dilations": dilations}
                             kinds = ("plain", "large", "special") if op == "MaxPool" else ("plain",)
-                            if dilations and attrs.get("auto_pad", "").startswith("SAME"):
-                                continue
                             make = maxima if op == "MaxPool" else summed
                             yield make(rng, op, [Arg(F32, (None, 2, 7, 8))], full, opset, kinds=kinds)
                             if op == "MaxPool" and opset >= 8:
@@ -125,6 +157,15 @@ def pools(rng):
         for op in ("MaxPool", "AveragePool", "LpPool"):
             for extra in ({}, {"strides": (2,) * len(dims)}, {"pads": (1,) * 2 * len(dims)}, {"ceil_mode": 1, "strides": (2,) * len(dims)}):
                 yield summed(rng, op, [Arg(F32, (None, 2, *dims))], {"kernel_shape": kernel, **extra}, 12 if op != "LpPool" else 18, kinds=("plain",))
+    # Windows larger than the image.
+    for op in ("MaxPool", "AveragePool", "LpPool"):
+        for size in (1, 2, 3):
+            for kernel in ((4, 2), (2, 3), (5, 5)):
+                for stride in (1, 2, 3, 5):
+                    for ceil in (None, 1) if op != "LpPool" else (None,):
+                        for pads in (None, (1, 0, 0, 0)):
+                            attrs = {"kernel_shape": kernel, "strides": (stride, stride), "ceil_mode": ceil, "pads": pads}
+                            yield summed(rng, op, [Arg(F32, (None, 2, size, 4))], attrs, 12 if op != "LpPool" else 11, kinds=("plain",))
     for dtype in (np.int8, np.uint8, F64, F16):
         for attrs in shapes:
             yield maxima(rng, "MaxPool", [Arg(dtype, (None, 2, 7, 8))], attrs, 12)
@@ -150,9 +191,7 @@ def resizes(rng):
             for transform in transforms:
                 if opset == 10 and (transform or mode == "cubic") or transform == "half_pixel_symmetric" and opset < 19:
                     continue
-                # Where a coordinate is a whole number but for rounding, floor and ceil tell whose rounding it was.
-                stable = roundings if transform != "half_pixel_symmetric" else roundings[:1]
-                for rounding in stable if mode == "nearest" and opset > 10 else (None,):
+                for rounding in roundings if mode == "nearest" and opset > 10 else (None,):
                     attrs = {"mode": mode, "coordinate_transformation_mode": transform, "nearest_mode": rounding}
                     roi = np.array([0, 0, 0.1, 0.2, 1, 1, 0.8, 0.9], F32) if transform == "tf_crop_and_resize" else (empty if opset == 11 else None)
                     for scale in scales:
