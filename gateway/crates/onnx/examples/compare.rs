@@ -2,7 +2,7 @@
 //!
 //! Each folder has `model.onnx` (and the files that hold its larger tensors) and, like the tests of ONNX's own suite, sets
 //! of tensors `set_0/input_0.pb`, `set_0/output_0.pb`, … in the order of the graph. For each folder one line of JSON says
-//! how the model was loaded, or why not, and for each set the largest difference as a share of the largest value.
+//! how the model was loaded, or why not, and for each set and output the largest difference as a share of the largest value.
 
 #![expect(clippy::print_stdout, reason = "its output is the result")]
 
@@ -46,7 +46,10 @@ fn compare(folder: &Path) -> Result<serde_json::Value> {
         let outcome = run(&model, &set);
         let seconds = start.elapsed().as_secs_f64();
         sets.push(match outcome {
-            Ok(difference) => json!({ "difference": difference, "seconds": seconds }),
+            Ok(differences) => {
+                let worst = differences.values().copied().fold(0.0, f64::max);
+                json!({ "difference": worst, "outputs": differences, "seconds": seconds })
+            }
             Err(error) => json!({ "error": format!("{error:#}") }),
         });
     }
@@ -62,8 +65,8 @@ fn compare(folder: &Path) -> Result<serde_json::Value> {
     }))
 }
 
-/// The largest difference of a set's outputs, as a share of the largest value.
-fn run(model: &Arc<Model>, set: &Path) -> Result<f64> {
+/// The largest difference of each output of a set, as a share of its largest value.
+fn run(model: &Arc<Model>, set: &Path) -> Result<BTreeMap<String, f64>> {
     let signature = model.signature();
     let (inputs, expected) = (tensors(set, "input")?, tensors(set, "output")?);
     ensure!(inputs.len() == signature.inputs.len(), "{} inputs for {}", signature.inputs.len(), inputs.len());
@@ -79,15 +82,16 @@ fn run(model: &Arc<Model>, set: &Path) -> Result<f64> {
     }
     let words = model.session().compute(rows, &writer.finish(), None)?;
     let mut reader = Reader::new(rows, &words);
-    let mut worst = 0f64;
+    let mut differences = BTreeMap::new();
     for (column, expected) in signature.outputs.iter().zip(&expected) {
         let view = reader.next(column)?;
         let shape = &view.shape(column)[1 - lead..];
         ensure!(shape == expected.shape(), "{column}: the shape {shape:?} for {:?}", expected.shape());
-        worst = worst.max(difference(&view, expected).with_context(|| column.to_string())?);
+        let difference = difference(&view, expected).with_context(|| column.to_string())?;
+        differences.insert(column.name.clone(), difference);
     }
     reader.finish()?;
-    Ok(worst)
+    Ok(differences)
 }
 
 /// The tensors `input_0.pb`, `input_1.pb`, …

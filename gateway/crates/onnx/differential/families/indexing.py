@@ -32,7 +32,7 @@ def gathers(rng):
 
 def all_gathers(rng):
     for dtype in EVERY:
-        yield single(rng, "Gather", [plain(dtype, (None, 5)), indices(np.int64, (None,), 1)], {"axis": 0}, 13, is_rows=False,
+        yield single(rng, "Gather", [plain(dtype, (4, 5)), indices(np.int64, (3,), 4)], {"axis": 0}, 13, is_rows=False,
                      feeds=[Feed([draw(rng, dtype, (4, 5)), rng.integers(-4, 4, 3)])])
         table = draw(rng, dtype, (7, 3))
         for index in INDEX:
