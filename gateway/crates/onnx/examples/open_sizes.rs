@@ -37,7 +37,8 @@ fn main() -> Result<()> {
 }
 
 fn compare(file: &str, sizes: &[usize]) -> Result<String> {
-    let values: Vec<f32> = (0..sizes.iter().product()).map(|index: usize| (index * 37 % 255) as f32 / 255.0).collect();
+    let values: Vec<f32> =
+        (0..sizes.iter().product::<usize>()).map(|index| (index * 37 % 255) as f32 / 255.0).collect();
     let mut ours = Ours::new(file, sizes, &values)?;
     let plain = Plain::new(file, sizes, &values)?;
     let start = Instant::now();
