@@ -5,13 +5,13 @@ import importlib
 import json
 import os
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import tomllib
 from sklearn.pipeline import Pipeline
 from sklearn.tree import DecisionTreeClassifier
 

@@ -93,7 +93,7 @@ class Names:
     """In the order of a LabelEncoder; the pipeline predicts their places."""
 
 
-def answers(pipeline: Any, frame: Any, names: Names = Names()) -> Answers:  # noqa: B008 - it is frozen
+def answers(pipeline: Any, frame: Any, names: Names = Names()) -> Answers:
     """scikit-learn's own answers."""
     probabilities = None
     others: dict[str, npt.NDArray[np.float64]] = {}
@@ -154,7 +154,7 @@ def convert(
     said: Answers,
     missing: bool,
     datatype: str = "f32",
-    names: Names = Names(),  # noqa: B008 - it is frozen
+    names: Names = Names(),
 ) -> Model:
     """The estimator, or a pipeline of the steps left, over a matrix `X` of `width` columns.
 

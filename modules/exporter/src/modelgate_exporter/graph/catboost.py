@@ -184,9 +184,7 @@ class _Reader:
         conditions = []
         for element in elements:
             kind = element.get("combination_element")
-            if kind == "cat_feature_value":
-                cats.append(int(element["cat_feature_index"]))
-            elif kind == "cat_feature_exact_value":
+            if kind == "cat_feature_value" or kind == "cat_feature_exact_value":
                 cats.append(int(element["cat_feature_index"]))
             elif kind == "float_feature":
                 conditions.append({"feature": int(element["float_feature_index"]), "border": element["border"]})

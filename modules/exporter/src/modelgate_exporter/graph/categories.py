@@ -67,9 +67,7 @@ def strict(context: Context, step: Any, col: Col, categories: Sequence[Any]) -> 
     if not col.raw or len(col.roots) != 1:
         return False
     known = [value for value in categories if value is not None and not is_nan(value)]
-    if any(is_category_missing(col, value) for value in categories):
-        known.append(None)
-    elif col.filled is not None and code(col, col.filled) in [code(col, value) for value in known]:
+    if any(is_category_missing(col, value) for value in categories) or col.filled is not None and code(col, col.filled) in [code(col, value) for value in known]:
         known.append(None)
     col.roots[0].strict.append(known)
     return True

@@ -118,9 +118,7 @@ def choose(graph: Graph, test: Col, yes: Col, no: Col) -> Col:
     if "category" in (yes.kind, no.kind):
         if yes.kind == no.kind:
             yes, no = unified(graph, yes, no)
-        elif (number := yes if yes.kind != "category" else no).roots:
-            raise Untraceable("it mixes text and numbers in one column")
-        elif not is_nan_constant(graph, number):
+        elif (number := yes if yes.kind != "category" else no).roots or not is_nan_constant(graph, number):
             raise Untraceable("it mixes text and numbers in one column")
         words = yes.vocabulary or no.vocabulary
         value = graph.where(test_of(graph, test), tensor(graph, yes), tensor(graph, no))

@@ -198,7 +198,7 @@ def same(graph: Graph, array: Any, *_: Any, **__: Any) -> Any:
     return array.copy()
 
 
-def norm(graph: Graph, array: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:  # noqa: A002
+def norm(graph: Graph, array: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """`np.linalg.norm` of each row."""
     if axis not in (1, -1) or ord not in (None, 2):
         raise Untraceable("it computes over all rows")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,13 @@ def partial_least_squares(step: Any, cols: list[Col], context: Context) -> Resul
     graph = context.graph
     matrix = graph.op("Sub", context.matrix(cols, step), graph.constant(step._x_mean[None, :]))
     weights = np.asarray(step.coef_, np.float64)
+    # Before scikit-learn 1.5 the coefficients are of scaled columns; the model itself tells which they are.
+    probe = np.asarray(step._x_mean + 1.0, np.float64)[None, :]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        said = np.ravel(step.predict(probe))
+    if not np.allclose(said, np.ones((1, len(cols))) @ weights.T + np.ravel(step.intercept_)):
+        matrix = graph.op("Div", matrix, graph.constant(step._x_std[None, :]))
     made = graph.affine(matrix, weights.T, np.ravel(step.intercept_))
     return numbers(made, len(weights), flat=bool(getattr(step, "_predict_1d", False)))
 

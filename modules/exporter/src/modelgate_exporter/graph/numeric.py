@@ -325,10 +325,7 @@ def splines(step: Any, cols: list[Col], context: Context) -> list[Col]:
             from .categories import guarded
 
             result = guarded(context, result, width, inside)
-        if mode == "periodic":
-            used = [at % (width) for at in range(width)]
-        else:
-            used = list(range(width))
+        used = list(range(width))
         if not step.include_bias:
             used = used[:-1]
         made += [col.number(result, at) for at in used]

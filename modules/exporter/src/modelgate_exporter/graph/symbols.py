@@ -101,10 +101,10 @@ class Symbol:
     def __array__(self, *args: Any, **keywords: Any) -> Any:
         raise Untraceable("it takes the values out of the columns")
 
-    def _compared(name: str) -> Any:  # type: ignore[misc]  # noqa: N805
+    def _compared(name: str) -> Any:  # type: ignore[misc]
         return lambda self, other: self.elementwise(name, (self, other))
 
-    def _reversed(name: str) -> Any:  # type: ignore[misc]  # noqa: N805
+    def _reversed(name: str) -> Any:  # type: ignore[misc]
         return lambda self, other: self.elementwise(name, (other, self))
 
     __lt__, __le__, __gt__, __ge__ = map(_compared, ("less", "less_equal", "greater", "greater_equal"))
@@ -327,7 +327,7 @@ class Array(Symbol):
 
     flatten = squeeze = ravel
 
-    def reducing(name: str) -> Any:  # type: ignore[misc]  # noqa: N805
+    def reducing(name: str) -> Any:  # type: ignore[misc]
         def rule(self: Any, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
             if axis not in (1, -1) or self.ndim != 2:
                 raise Untraceable("it computes over all rows")
@@ -674,7 +674,7 @@ class Frame(Symbol):
 
     applymap = map
 
-    def reducing(name: str) -> Any:  # type: ignore[misc]  # noqa: N805
+    def reducing(name: str) -> Any:  # type: ignore[misc]
         def rule(self: Any, axis: Any = 0, skipna: bool = True, **_: Any) -> Any:
             if axis not in (1, "columns"):
                 raise Untraceable("it computes over all rows")
