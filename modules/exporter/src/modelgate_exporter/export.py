@@ -17,7 +17,7 @@ from . import folder
 from .compare import Exported, answer
 from .errors import CannotExport
 from .frame import spread
-from .job import Job, OfArrays, Progress, Try
+from .job import Job, OfArrays, OfSeries, Progress, Try
 from .model import Answers, Names, answers, found
 from .route import by_graph, by_tabular
 
@@ -73,6 +73,8 @@ def export(
     frame = _frame(pipeline, sample_frame)
     frame = frame.iloc[spread(len(frame), CHECKED_ROWS)].reset_index(drop=True)
     asked = pipeline if isinstance(sample_frame, pd.DataFrame) else OfArrays(pipeline)
+    if np.ndim(sample_frame) == 1:
+        asked = OfSeries(pipeline)
     progress = Progress(quiet)
     progress.say(f"asking the pipeline about {len(frame)} rows")
     job = Job(asked, frame, name, _asked(asked, frame, names), tolerance, names, progress)
@@ -144,6 +146,10 @@ def _made(job: Job) -> Try:
 
 def _frame(pipeline: Any, sample: Any) -> pd.DataFrame:
     """The sample with the columns the pipeline was fitted on, in that order."""
+    if np.ndim(sample) == 1:
+        # What a text vectorizer takes by itself.
+        texts = pd.Series(sample).reset_index(drop=True)
+        sample = texts.to_frame("text" if texts.name is None else texts.name)
     if not isinstance(sample, pd.DataFrame):
         array = np.asarray(sample)
         sample = pd.DataFrame(array, columns=[f"x{place}" for place in range(array.shape[1])])

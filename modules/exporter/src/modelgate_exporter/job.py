@@ -43,8 +43,7 @@ class OfArrays:
         """The pipeline's own answer to the frame's values."""
         return self.inner.predict(self._array(frame))
 
-    @staticmethod
-    def _array(frame: Any) -> Any:
+    def _array(self, frame: Any) -> Any:
         return frame.to_numpy() if isinstance(frame, pd.DataFrame) else np.asarray(frame)
 
     def __getattr__(self, name: str) -> Any:
@@ -55,6 +54,13 @@ class OfArrays:
 
     def __sklearn_tags__(self) -> Any:
         return self.inner.__sklearn_tags__()
+
+
+class OfSeries(OfArrays):
+    """A pipeline that was fitted on one column, such as a text vectorizer, asked with frames."""
+
+    def _array(self, frame: Any) -> Any:
+        return frame.iloc[:, 0] if isinstance(frame, pd.DataFrame) else np.asarray(frame)[:, 0]
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ class Job:
     @property
     def framed(self) -> bool:
         """Whether the pipeline takes frames."""
-        return not isinstance(self.pipeline, OfArrays)
+        return not isinstance(self.pipeline, OfArrays) or isinstance(self.pipeline, OfSeries)
 
 
 @dataclass(frozen=True)

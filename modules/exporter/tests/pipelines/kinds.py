@@ -409,6 +409,38 @@ def row_wise_apply() -> Case:
 
 
 @case
+def shares_of_categories() -> Case:
+    class Shares(BaseEstimator, TransformerMixin):
+        def fit(self, X: Any, y: Any = None) -> Any:
+            self.shares_ = {name: X[name].value_counts(normalize=True).to_dict() for name in X.columns}
+            return self
+
+        def transform(self, X: Any) -> Any:
+            made = pd.DataFrame(index=X.index)
+            for name in X.columns:
+                made[name] = X[name].map(self.shares_[name]).fillna(0)
+            return made
+
+    frame, y = clients()
+    steps = ColumnTransformer([("s", Shares(), ["ciudad", "canal"]), ("n", StandardScaler(), ["edad"])])
+    return make_pipeline(steps, GradientBoostingClassifier(n_estimators=9)), frame, y
+
+
+@case
+def question_marks() -> Case:
+    frame, y = clients()
+    frame["canal"] = frame["canal"].fillna("?").astype(object)
+    inner = make_pipeline(SimpleImputer(missing_values="?", strategy="most_frequent"), OneHotEncoder())
+    return make_pipeline(ColumnTransformer([("i", inner, ["canal"]), ("n", StandardScaler(), ["edad"])]), LogisticRegression()), frame, y
+
+
+@case
+def texts_alone() -> Case:
+    frame, y = opinions()
+    return make_pipeline(TfidfVectorizer(), LogisticRegression()), frame["opinión"], y
+
+
+@case
 def numbers_as_text() -> Case:
     frame, y = clients()
     steps = ColumnTransformer(

@@ -80,7 +80,10 @@ def difference(ours: Any, theirs: Any) -> tuple[np.ndarray, float]:
 
 def compared(pipeline: Any, rows: pd.DataFrame, given: dict[str, Any], X: Any) -> tuple[int, float, int]:
     """Rows that are answered otherwise, the largest difference, ties between classes."""
-    rows = rows if isinstance(X, pd.DataFrame) else rows.to_numpy()
+    if isinstance(X, pd.Series):
+        rows = rows.iloc[:, 0]
+    elif not isinstance(X, pd.DataFrame):
+        rows = rows.to_numpy()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         said = np.asarray(pipeline.predict(rows))
@@ -184,7 +187,8 @@ def measured(factory: Callable[[], Any], rows: int, gateway: Path | None, http_r
         except CannotExport as error:
             return {"state": "refused", "why": str(error), "seconds": time.monotonic() - began}
         seconds = time.monotonic() - began
-        sample = X if isinstance(X, pd.DataFrame) else pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])])
+        sample = X.to_frame() if isinstance(X, pd.Series) else X
+        sample = sample if isinstance(sample, pd.DataFrame) else pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])])
         more = fresh(sample, rows)
         bundle = Written(folder)
         cells = bundle.cells(more)

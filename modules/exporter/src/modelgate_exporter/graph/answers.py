@@ -59,6 +59,13 @@ def _vectors(step: Any, cols: list[Col], context: Context) -> Result:
     return kernels.vector_classifier(step, cols, context)
 
 
+def _integral(step: Any, cols: list[Col], context: Context) -> Result:
+    raise context.refuse(
+        step, cols, "its probabilities are integrals, for which there is no operator",
+        "use SVC, LogisticRegression behind SplineTransformer or PolynomialFeatures, or HistGradientBoostingClassifier",
+    )  # fmt: skip
+
+
 _META = meta.Meta(answer)
 COMPOSED: dict[str, Callable[[Any, Columns, Context], Result]] = {
     "TransformedTargetRegressor": _META.target_transformed, "FixedThresholdClassifier": _META.threshold,
@@ -100,5 +107,5 @@ RULES: dict[str, Rule] = {
     "KNeighborsRegressor": kernels.neighbours_regressor, "KMeans": kernels.centers, "MiniBatchKMeans": kernels.centers,
     "NearestCentroid": kernels.nearest_centroid,
     "GaussianMixture": kernels.mixture, "BayesianGaussianMixture": kernels.mixture,
-    "GaussianProcessRegressor": kernels.process, "IsotonicRegression": meta.isotonic_regressor,
+    "GaussianProcessClassifier": _integral, "GaussianProcessRegressor": kernels.process, "IsotonicRegression": meta.isotonic_regressor,
 }  # fmt: skip

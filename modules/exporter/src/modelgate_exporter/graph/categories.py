@@ -230,7 +230,9 @@ def impute(step: Any, cols: list[Col], context: Context) -> list[Col]:
                 step, [col], f"it fills {value!r} into a column of another type", "give it a fill_value of the column's type"
             )
         tensor = graph.where(test, graph.constant([[fill]]), alone(graph, col))
-        made.append(replace(col, tensor=tensor, place=0, filled=value if is_nan(marker) or marker is None else col.filled))
+        own = is_nan(marker) or marker is None
+        # Of another mark requests have values that no encoder behind it sees.
+        made.append(replace(col, tensor=tensor, place=0, filled=value if own else col.filled, raw=col.raw and own))
     if step.add_indicator:
         made += _indicated(context, step.indicator_, cols, tests)
     return made

@@ -94,7 +94,7 @@ class _Meta(type):
     made: Any
 
     def __call__(cls, *args: Any, **keywords: Any) -> Any:
-        if _symbolic(args) or _symbolic(keywords.values()):
+        if not (args or keywords) or _symbolic(args) or _symbolic(keywords.values()):
             return cls.made(*args, **keywords)
         return cls.real(*args, **keywords)
 
@@ -122,6 +122,8 @@ def _pandas(graph: Graph) -> Iterator[None]:
     """pandas' functions, and those of numpy that have no protocol, take stand-ins for a while."""
 
     def frame(data: Any = None, index: Any = None, columns: Any = None, **_: Any) -> Any:
+        if data is None:
+            return Frame(graph, [])
         if isinstance(data, dict):
             made = Frame(graph, [])
             for label, value in data.items():
