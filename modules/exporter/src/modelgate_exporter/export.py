@@ -68,6 +68,7 @@ def export(
     if examples < 1:
         raise ValueError("examples must be at least 1: the first one is shown in /docs")
     check_is_fitted(pipeline)
+    found(pipeline)  # a search without its best estimator is refused by name
 
     names = _names(pipeline, classes, targets)
     frame = _frame(pipeline, sample_frame)
