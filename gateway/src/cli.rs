@@ -1,5 +1,6 @@
 //! The command line.
 
+mod module;
 mod remote;
 mod wrap;
 
@@ -82,6 +83,9 @@ enum Command {
         #[arg(long, value_enum)]
         mode: Option<WrapMode>,
     },
+    /// Write a module in Python, JavaScript or Rust: start one, test it, make WebAssembly of it
+    #[command(subcommand)]
+    Module(module::ModuleCommand),
     /// Tell everything that is wrong with a bundle, and run its golden examples
     Check {
         /// The bundle's folder or a plain ONNX file, or `demo` for the embedded one
@@ -199,6 +203,7 @@ impl Cli {
                 wrap::wrap(&model, &out, name.as_deref(), version.as_deref(), mode)
                     .map(|lines| lines.iter().for_each(|line| say(line)))
             }
+            Command::Module(command) => module::run(command),
             Command::Check { bundle } => return check(&bundle),
             Command::Inspect { bundle } => inspect(&bundle),
             Command::Compile { folder } => compile(&folder),

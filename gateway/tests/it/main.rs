@@ -24,6 +24,7 @@ mod naming;
 mod observability;
 mod predict;
 mod proven;
+mod python;
 mod real;
 mod registry;
 mod residency;

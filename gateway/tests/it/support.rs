@@ -259,6 +259,12 @@ pub fn module(name: &str) -> Vec<u8> {
     fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}: run `make modules` first"))
 }
 
+/// A module in another language, made by the tests' set-up.
+pub fn guest(name: &str) -> Vec<u8> {
+    let path = format!("../target/guests/{name}.wasm");
+    fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}: run `gateway/tests/setup.sh test` first"))
+}
+
 pub fn sha256(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }
