@@ -5,6 +5,7 @@
 //! take turns. Give it a release build and a machine that does nothing else.
 
 #![expect(clippy::print_stdout, reason = "its output is the result")]
+#![allow(clippy::wildcard_imports, reason = "tract's methods come from many traits")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,10 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use modelgate_columns::Writer;
 use modelgate_onnx::{Mode, Model, ModelLimits, Session};
-use tract_onnx::prelude::{
-    Framework as _, InferenceFact, InferenceModelExt as _, Tensor, TypedRunnableModel, f32, tvec,
-};
-use tract_onnx::tract_hir::internal::{Datum as _, IntoTValue as _};
+use tract_onnx::tract_hir::internal::*;
 
 /// Rounds of a comparison; in each, both run for about as long as [`ROUND`].
 const ROUNDS: usize = 15;
