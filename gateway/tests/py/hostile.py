@@ -10,6 +10,7 @@ takes longer than 100 ms. Only the standard library.
 """
 
 import argparse
+import functools
 import gzip
 import hashlib
 import http.client
@@ -109,7 +110,7 @@ def well_behaved(port, rate, until, results):
             time.sleep(max(0, due - time.monotonic()))
             row = turn % len(bodies)
             try:
-                connection.request("POST", "/predict", bodies[row], JSON)
+                connection.request("POST", f"/predict/{MODEL}", bodies[row], JSON)
                 answer = connection.getresponse()
                 text = answer.read()
                 good = answer.status == 200 and json.loads(text) == {"prediction": labels[row]}
@@ -175,12 +176,14 @@ def read_for(wire, seconds):
             continue
 
 
-def bombs(port, turn):
+@functools.cache
+def bomb(number):
+    """A path, a content type, a body that stands for many times its bytes, and the body in gzip."""
     size = 16 << 20
     infer = f"/v2/models/{MODEL}/infer"
-    grpc = lambda unit: b"\x0a\x13" + MODEL.encode() + unit * (size // len(unit))
+    message = b"\x0a\x13" + MODEL.encode() + b"\x2a\0" * (size // 2)
     fill = lambda before, unit, after: (before + unit * ((size - 200) // len(unit)) + after).encode()
-    kinds = [
+    path, body, kind = [
         lambda: ("/predict", fill('{"model":[', "0,", "0]}"), JSON),
         lambda: ("/predict", fill("[", "{},", "{}]"), JSON),
         lambda: ("/predict", fill("{", '"a":1,', '"b":1}'), JSON),
@@ -189,14 +192,19 @@ def bombs(port, turn):
         lambda: ("/invocations", b"," * size, {"Content-Type": "text/csv"}),
         lambda: ("/invocations", fill('{"dataframe_split":{"columns":[', '"",', '""],"data":[]}}'), JSON),
         lambda: (infer, fill('{"inputs":[{"name":"a","datatype":"FP32","data":[],"shape":[', "0,", "0]}]}"), JSON),
-        lambda: ("/inference.GRPCInferenceService/ModelInfer",
-                 b"\0" + struct.pack(">I", len(grpc(b"\x2a\0"))) + grpc(b"\x2a\0"), {"Content-Type": "application/grpc"}),
-    ]
-    path, body, kind = kinds[turn % len(kinds)]()
-    if turn // len(kinds) % 2:
+        lambda: ("/inference.GRPCInferenceService/ModelInfer", b"\0" + struct.pack(">I", len(message)) + message,
+                 {"Content-Type": "application/grpc"}),
+    ][number]()
+    return path, kind, body, gzip.compress(body, 6)
+
+
+def bombs(port, turn):
+    path, kind, body, packed = bomb(turn % 9)
+    if turn // 9 % 2:
         ask(port, "POST", path, body, kind)
     else:
-        ask(port, "POST", path, gzip.compress(body, 6), kind | {"Content-Encoding": "gzip"})
+        ask(port, "POST", path, packed, kind | {"Content-Encoding": "gzip"})
+    time.sleep(0.2)
 
 
 def stalled_uploads(port, turn):
