@@ -126,7 +126,9 @@ impl Error {
     #[must_use]
     pub fn of_one_object(mut self) -> Self {
         if let Self::Problems(problems) = &mut self {
-            problems.iter_mut().for_each(|problem| problem.row = None);
+            for problem in problems {
+                problem.row = None;
+            }
         }
         self
     }

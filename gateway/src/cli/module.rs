@@ -23,7 +23,7 @@ pub(super) enum ModuleCommand {
     ///
     /// Where the output's folder has a bundle.toml that names the module, its sha256 there is replaced.
     Build {
-        /// The file (FILE:NAME where a Python file has several modules), or the crate's folder
+        /// The file (`FILE:NAME` where a Python file has several modules), or the crate's folder
         source: PathBuf,
         /// The module [default: the source's name with .wasm, beside a file or in a crate's folder]
         #[arg(short, long)]
@@ -48,9 +48,9 @@ pub(super) enum ModuleCommand {
 /// What a module is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Language {
-    /// Python, run by CPython in the sandbox.
+    /// Python, interpreted in the sandbox.
     Python,
-    /// JavaScript or TypeScript, run by SpiderMonkey in the sandbox.
+    /// JavaScript or TypeScript, interpreted in the sandbox.
     Javascript,
     /// Rust, compiled.
     Rust,

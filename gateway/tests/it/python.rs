@@ -117,7 +117,7 @@ impl Drop for Served {
 /// A folder with a command that stands before all others on the path.
 fn modelgate(args: &[&str], folder: &TempDir) -> Output {
     let python = fs::canonicalize("../target/module-venv/bin").expect("the tests' set-up made it");
-    let path = format!("{}:{}", python.display(), std::env::var("PATH").unwrap_or_default());
+    let path = format!("{}:{}", python.display(), std::env::var_os("PATH").unwrap_or_default().display());
     Command::new(env!("CARGO_BIN_EXE_modelgate"))
         .args(args)
         .current_dir(folder)

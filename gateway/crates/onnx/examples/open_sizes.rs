@@ -66,7 +66,7 @@ fn time(mut run: impl FnMut() -> Result<()>) -> Result<f64> {
         run()?;
         runs += 1;
     }
-    Ok((processor_time()? - before).as_secs_f64() / f64::from(runs))
+    Ok(processor_time()?.saturating_sub(before).as_secs_f64() / f64::from(runs))
 }
 
 /// What this thread has had of the processor.

@@ -11,11 +11,11 @@ use wasmtime::{Config, Enabled, Engine, OptLevel, PoolingAllocationConfig};
 const TICK: Duration = Duration::from_millis(5);
 
 /// Core instances in one component. A module in Rust has three at most: itself, and the shim and fix-up that
-/// componentizing adds for imports. CPython comes as some forty: the interpreter, the C library, each of its extension
+/// componentizing adds for imports. `CPython` comes as some forty: the interpreter, the C library, each of its extension
 /// modules, and the adapters between them.
 const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
 
-/// Tables in one component. A module in Rust has two or three, CPython two: its parts share one.
+/// Tables in one component. A module in Rust has two or three, `CPython` two: its parts share one.
 const TABLES_PER_COMPONENT: u32 = 8;
 
 /// How much the pool may hold.
@@ -117,7 +117,7 @@ mod tests {
     fn a_component_in_parts_fits_and_more_parts_are_refused() {
         let engine = WasmEngine::new(PoolSize { instances: 1, ..PoolSize::default() }).expect("an engine");
         Component::new(engine.inner(), component(64)).expect("as many parts as CPython has, and some more");
-        let error = Component::new(engine.inner(), component(65)).err().expect("a refusal");
+        let error = Component::new(engine.inner(), component(65)).expect_err("a refusal");
         assert!(format!("{error:#}").contains("65 core module instances"), "{error:#}");
     }
 
