@@ -13,6 +13,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// them pays for a call and for a fault on each page of the next one: 15 % of a request's processor time.
 const SETTINGS: [(&str, &str); 2] = [("MIMALLOC_PURGE_DELAY", "10"), ("MIMALLOC_ALLOW_THP", "0")];
 
+/// The same for a process that loads one bundle and ends: memory that is only reserved does not count as taken.
+pub const SETTINGS_OF_CHILD: [(&str, &str); 3] =
+    [("MIMALLOC_PURGE_DELAY", "0"), ("MIMALLOC_ALLOW_THP", "0"), ("MIMALLOC_ARENA_EAGER_COMMIT", "0")];
+
 /// Makes the process take what it uses and little more, by starting this program again with the allocator's settings.
 ///
 /// Loading a model takes many times what it takes afterwards. By default the allocator keeps that for a second and then

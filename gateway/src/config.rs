@@ -28,6 +28,7 @@ use crate::{
     admin::{Admin, is_loopback},
     bundle::{Ceilings, parse_bytes},
     http::cors::origin,
+    loading::{LoadIsolation, LoadingConfig},
     release::VersionPolicy,
     source::{Environment, Spec},
     swap::Gate,
@@ -38,6 +39,9 @@ use crate::{
 
 /// Connections open at once where memory allows it.
 const MAX_CONNECTIONS: usize = 20_000;
+
+/// How long a load may take.
+const DEFAULT_LOAD_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Bytes of the process's memory for each connection: a head that is still coming takes 64 KiB.
 const MEMORY_OF_CONNECTION: usize = 128 << 10;
@@ -212,9 +216,24 @@ pub struct ServeArgs {
     #[arg(long, env = "MODELGATE_ACTIVATION_TIMEOUT", value_name = "SECONDS")]
     pub activation_timeout: Option<f64>,
 
-    /// Seconds after which a release that is still not loaded is refused, so that others get their turn [default: 300]
+    /// Seconds after which the process that loads a release is killed and the release is refused [default: 300]
     #[arg(long, env = "MODELGATE_LOAD_TIMEOUT", value_name = "SECONDS")]
     pub load_timeout: Option<f64>,
+
+    /// Where a bundle is loaded first: `process` is a process of its own, which is limited and can be killed, so that a
+    /// bundle that takes too much is refused; `none` is the gateway's own process [default: process]
+    #[arg(long, env = "MODELGATE_LOAD_ISOLATION", value_name = "ISOLATION")]
+    pub load_isolation: Option<LoadIsolation>,
+
+    /// Memory that the process which loads a bundle may allocate; a bundle that takes more is refused [default: three
+    /// quarters of what the gateway leaves of the machine's or the control group's memory]
+    #[arg(long, env = "MODELGATE_LOAD_MEMORY", value_name = "SIZE")]
+    pub load_memory: Option<String>,
+
+    /// The gateway's binary, for programs that are not it.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub binary: Option<PathBuf>,
 
     /// Share of requests, 0 to 1, that a new release answers on trial; it takes over, or is withdrawn, by its failures
     /// and times against the old one's [default: 0]
@@ -362,6 +381,8 @@ pub struct ServeConfig {
     pub admin_socket: SocketPlace,
     /// What bundles may ask for.
     pub ceilings: Ceilings,
+    /// How bundles are loaded first.
+    pub loading: LoadingConfig,
     /// Whether the folders of the caches are looked at.
     pub trust: Trust,
 }
@@ -407,6 +428,7 @@ impl ServeArgs {
         }
         let admin_socket = args.admin_socket(lifecycle.store.as_deref());
         let ceilings = args.ceilings()?;
+        let loading = args.loading(lifecycle.load_timeout)?;
         let trust = args.trust();
         let bundles = [args.bundles, args.bundle].concat();
         let demo = args.demo.unwrap_or(false);
@@ -467,6 +489,7 @@ impl ServeArgs {
                 .collect::<Result<_, _>>()?,
             admin_socket,
             ceilings,
+            loading,
             trust,
             pool: PoolSize { instances: args.max_instances.unwrap_or(256).max(1), ..PoolSize::default() },
         })
@@ -506,7 +529,7 @@ impl ServeArgs {
             memory_budget,
             idle_unload: (!idle.is_zero()).then_some(idle),
             activation_timeout: seconds("activation_timeout", self.activation_timeout, 10.0)?,
-            load_timeout: seconds("load_timeout", self.load_timeout, 300.0)?,
+            load_timeout: seconds("load_timeout", self.load_timeout, DEFAULT_LOAD_TIMEOUT.as_secs_f64())?,
             gate: Gate {
                 canary: thousandths("canary", self.canary)?,
                 shadow: thousandths("shadow", self.shadow)?,
@@ -536,6 +559,17 @@ impl ServeArgs {
             rows: self.max_rows.map_or(most.rows, NonZeroU32::get),
             memory: bytes("max_module_memory", self.max_module_memory.as_deref(), most.memory)?,
             isolation: self.isolation_floor.unwrap_or(most.isolation),
+        })
+    }
+
+    fn loading(&self, timeout: Duration) -> anyhow::Result<LoadingConfig> {
+        let memory = self.load_memory.as_deref().map(|text| bytes("load_memory", Some(text), 0)).transpose()?;
+        Ok(LoadingConfig {
+            isolation: self.load_isolation.unwrap_or_default(),
+            binary: self.binary.clone(),
+            memory,
+            process_memory: memory::of_process(),
+            timeout,
         })
     }
 
@@ -597,6 +631,9 @@ impl ServeArgs {
             idle_unload: self.idle_unload.or(file.idle_unload),
             activation_timeout: self.activation_timeout.or(file.activation_timeout),
             load_timeout: self.load_timeout.or(file.load_timeout),
+            load_isolation: self.load_isolation.or(file.load_isolation),
+            load_memory: self.load_memory.or(file.load_memory),
+            binary: self.binary,
             canary: self.canary.or(file.canary),
             canary_requests: self.canary_requests.or(file.canary_requests),
             canary_timeout: self.canary_timeout.or(file.canary_timeout),
@@ -641,6 +678,19 @@ pub fn cache_folder() -> Option<PathBuf> {
 /// Where files of bundles are kept by default; none if there is no home.
 pub fn bundle_cache_folder() -> Option<PathBuf> {
     Some(cache_folder()?.join("bundles"))
+}
+
+impl LoadingConfig {
+    /// As `serve` has it by default, for commands that load one bundle.
+    pub fn of_commands(binary: PathBuf) -> Self {
+        Self {
+            isolation: LoadIsolation::Process,
+            binary: Some(binary),
+            memory: None,
+            process_memory: memory::of_process(),
+            timeout: DEFAULT_LOAD_TIMEOUT,
+        }
+    }
 }
 
 /// The admin token, given as it is or in a file.

@@ -10,6 +10,8 @@ mod trial;
 
 use std::{fmt, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 pub use self::trial::decide;
 use crate::{batching::Batching, generation::Generation, wasm::module::Isolation};
 
@@ -23,7 +25,8 @@ pub struct Joining {
 }
 
 /// What decided whether rows are joined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Cause {
     /// The trial: rows together give the same bits as alone, and faster. They are joined.
     Tried,
@@ -43,6 +46,61 @@ pub enum Cause {
     Slower,
     /// The trial could not be made.
     Untried,
+}
+
+/// The decision of an earlier load of the same bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Found {
+    /// What decided.
+    pub cause: Cause,
+    /// The same for people.
+    pub detail: String,
+    /// Rows that are joined at most; 1 if none are.
+    pub max_rows: u32,
+    /// The kinds of plans that the model had: see [`Model::plan`](modelgate_onnx::Model::plan).
+    pub plan: String,
+}
+
+/// An earlier decision, for people.
+pub fn told(found: &Found) -> String {
+    Joining::new(found.cause, found.detail.as_str()).to_string()
+}
+
+impl Found {
+    /// What was decided about a generation.
+    pub fn of(generation: &Generation) -> Self {
+        Self {
+            cause: generation.joining.cause,
+            detail: generation.joining.detail.clone(),
+            max_rows: generation.batching.max_rows,
+            plan: plan(generation),
+        }
+    }
+
+    /// Whether each request needs instances of its own.
+    pub fn is_stateful(&self) -> bool {
+        self.cause == Cause::Stateful
+    }
+
+    /// The same decision for another load, without a trial; `None` where the model has other plans than it had, since
+    /// those may add up in another order. Nothing is joined that the analysis of this load forbids.
+    pub fn again(&self, generation: &Generation, wanted: Batching) -> Option<(Joining, Batching)> {
+        if self.plan != plan(generation) {
+            return None;
+        }
+        let joining = Joining::new(self.cause, self.detail.clone());
+        if !joining.is_on() {
+            return Some((joining, Batching::OFF));
+        }
+        Some(match Joining::before_trial(generation, wanted) {
+            Some(before) => (before, Batching::OFF),
+            None => (joining, Batching { max_rows: self.max_rows.min(wanted.max_rows), ..wanted }),
+        })
+    }
+}
+
+fn plan(generation: &Generation) -> String {
+    generation.model.as_ref().map(|model| model.plan()).unwrap_or_default()
 }
 
 impl Cause {

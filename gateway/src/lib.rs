@@ -18,6 +18,7 @@ pub mod golden;
 pub mod grpc;
 pub mod http;
 pub mod joining;
+pub mod loading;
 pub mod memory;
 pub mod metrics;
 pub mod oip;

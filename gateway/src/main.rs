@@ -3,9 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use modelgate::{allocator, cli::Cli};
+use modelgate::{allocator, cli::Cli, loading::child};
 
 fn main() -> ExitCode {
+    if child::is_asked_for() {
+        return child::run();
+    }
     allocator::set_up();
     Cli::parse().run()
 }

@@ -9,29 +9,36 @@ use modelgate_onnx::{Model, ModelError, ModelLimits};
 
 use crate::{
     bundle::{Ceilings, ModelFile},
-    wasm::module::Compiler,
+    wasm::{cache::Code, module::Compiler},
 };
 
 /// The parts that are alive. They go with the last generation that uses them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Parts {
     /// Compiles modules, and knows those that are alive.
     pub compiler: Compiler,
     /// What bundles may ask for.
     pub ceilings: Ceilings,
-    models: Mutex<HashMap<String, Weak<Model>>>,
+    models: Arc<Mutex<HashMap<String, Weak<Model>>>>,
 }
 
 impl Parts {
     /// None yet.
     pub fn new(compiler: Compiler) -> Self {
-        Self { compiler, ceilings: Ceilings::default(), models: Mutex::default() }
+        Self { compiler, ceilings: Ceilings::default(), models: Arc::default() }
     }
 
     /// The same under these ceilings.
     #[must_use]
     pub fn under(self, ceilings: Ceilings) -> Self {
         Self { ceilings, ..self }
+    }
+
+    /// The same parts, with machine code that another process of this gateway compiled.
+    #[must_use]
+    pub fn and_code(&self, code: Arc<Code>) -> Self {
+        let cache = self.compiler.cache().and_offered(code);
+        Self { compiler: self.compiler.with_cache(cache), ..self.clone() }
     }
 
     /// A model that is loaded, by what tells it from others.

@@ -19,6 +19,7 @@ use crate::{
         serve::{IoConfig, Routes},
         socket::AdminSocket,
     },
+    loading::{Loader, Vetted},
     metrics::Metrics,
     parts::Parts,
     release::{Content, Release},
@@ -62,6 +63,7 @@ impl Server {
         let socket = admin_socket(&config.admin_socket, listener.local_addr()?.port(), config.trust)?;
         let metrics = Arc::new(Metrics::new()?);
         let parts = Arc::new(Parts::new(compiler(config)?).under(config.ceilings));
+        let loader = Arc::new(Loader::new(config.loading.clone(), parts.compiler.cache().folder(), config.trust));
         let threads = config.workers.count + config.io_threads;
         let own_memory = swap::resident_memory().unwrap_or(0);
         let mut given: Vec<(Release, Arc<Generation>)> = Vec::new();
@@ -75,8 +77,15 @@ impl Server {
                 Content::Folder(path) => format!("the bundle in {}", path.display()),
                 _ => "the demo".to_owned(),
             };
-            let generation =
-                live(&read, &parts, &metrics, threads).with_context(|| format!("{what} cannot be served"))?;
+            let vetted = match &content {
+                Content::Folder(path) => loader.given(path, &parts, threads, false),
+                // It comes with the gateway.
+                _ => Ok(Vetted::default()),
+            };
+            let generation = vetted
+                .map_err(BundleError::from)
+                .and_then(|vetted| live(&read, &parts, &metrics, &loader, &vetted, threads))
+                .with_context(|| format!("{what} cannot be served"))?;
             anyhow::ensure!(
                 given.iter().all(|(release, _)| release.model != generation.name),
                 "two bundles are named '{}'",
@@ -96,6 +105,7 @@ impl Server {
             catalog: Arc::clone(&catalog),
             metrics: Arc::clone(&metrics),
             parts,
+            loader,
             threads,
             pool: (config.pool.instances as usize).saturating_sub(POOL_RESERVE).max(1),
             own_memory,
@@ -250,9 +260,13 @@ fn live(
     read: &dyn Fn() -> Result<Bundle, BundleError>,
     parts: &Parts,
     metrics: &Metrics,
+    loader: &Loader,
+    vetted: &Vetted,
     threads: usize,
 ) -> Result<Generation, BundleError> {
-    let Verified { generation, runner, .. } = verified::load(read, parts, metrics)?;
+    let parts = parts.and_code(Arc::clone(&vetted.code));
+    let Verified { generation, runner, .. } = verified::load(read, &parts, metrics, vetted.found())?;
+    loader.keep(vetted);
     generation.measure(&runner, threads);
     let model_bytes = generation.model.as_ref().map_or(0, |model| model.resident_bytes());
     metrics.live(&generation.name, &generation.version, generation.id, &generation.digest, model_bytes);

@@ -45,6 +45,7 @@ use crate::{
     config::LifecycleConfig,
     error::Error,
     generation::Generation,
+    loading::Loader,
     metrics::Metrics,
     parts::Parts,
     release::Release,
@@ -95,6 +96,8 @@ pub struct Place {
     pub metrics: Arc<Metrics>,
     /// What generations share.
     pub parts: Arc<Parts>,
+    /// Lets releases be loaded elsewhere first.
+    pub loader: Arc<Loader>,
     /// Threads that run inference.
     pub threads: usize,
     /// Module instances that may be alive at once.
@@ -147,7 +150,8 @@ pub fn start(
     }
     let attempts = store.as_ref().map(|store| store.attempts.clone());
     let limits = Limits { bundle: config.max_bundle, load: config.load_timeout };
-    let preparer = Preparer::new(sources, store, place.parts, Arc::clone(&place.metrics), limits, place.threads);
+    let metrics = Arc::clone(&place.metrics);
+    let preparer = Preparer::new(sources, store, place.parts, metrics, limits, place.loader, place.threads);
     let settled = Arc::new(AtomicBool::new(false));
     let settings = Settings {
         default_model: config.default_model.clone(),

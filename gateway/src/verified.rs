@@ -7,7 +7,7 @@ use crate::{
     bundle::{Bundle, BundleError},
     generation::{Generation, Runner},
     golden,
-    joining::{self, Cause},
+    joining::{self, Cause, Found},
     metrics::Metrics,
     parts::Parts,
     wasm::module::Isolation,
@@ -25,7 +25,8 @@ pub struct Verified {
 }
 
 /// Loads a bundle, decides whether rows of different requests may be run together, and runs the golden examples. `read`
-/// gives the bundle; it is called again where a module turns out to need instances for each request.
+/// gives the bundle; it is called again where a module turns out to need instances for each request. Where an earlier load
+/// of the same bundle `found` something out, that is not tried again.
 ///
 /// # Errors
 /// Everything that is wrong with the bundle, golden examples that are answered otherwise included.
@@ -33,14 +34,19 @@ pub fn load(
     read: &dyn Fn() -> Result<Bundle, BundleError>,
     parts: &Parts,
     metrics: &Metrics,
+    found: Option<&Found>,
 ) -> Result<Verified, BundleError> {
     let start = Instant::now();
-    let bundle = read()?;
+    let mut bundle = read()?;
+    if found.is_some_and(Found::is_stateful) {
+        bundle.isolation = Isolation::Request;
+    }
     let (wanted, tolerance) = (bundle.batching, bundle.batching_tolerance);
     let mut generation = Generation::load(bundle, parts, metrics)?;
     let load = start.elapsed();
-    let (joining, batching) = joining::decide(&generation, wanted, tolerance, load);
-    if joining.cause == Cause::Stateful {
+    let again = found.and_then(|found| found.again(&generation, wanted));
+    let (joining, batching) = again.unwrap_or_else(|| joining::decide(&generation, wanted, tolerance, load));
+    if joining.cause == Cause::Stateful && generation.isolation != Isolation::Request {
         generation = Generation::load(Bundle { isolation: Isolation::Request, ..read()? }, parts, metrics)?;
     }
     (generation.joining, generation.batching) = (joining, batching);

@@ -28,6 +28,7 @@ use crate::{
     bundle::{Bundle, BundleError, FileRef, Manifest, is_inside, plain},
     generation::{Generation, Runner},
     golden,
+    loading::{Loader, Pace, Refusal, Subject, Vetted},
     metrics::Metrics,
     parts::Parts,
     release::{Content, Release},
@@ -47,11 +48,14 @@ const FETCHES: usize = 4;
 /// Releases of one source fetched at once.
 const FETCHED_RELEASES: usize = 4;
 
-/// Releases loaded at once because they changed; more would only slow each other, and serving, down.
+/// Releases of one source loaded at once because they changed; more would only slow each other, and serving, down.
 const LOADS: usize = 1;
 
 /// Releases loaded at once because requests wait for them.
 const ACTIVATIONS: usize = 2;
+
+/// What it takes to end a child whose time is up.
+const KILLING: Duration = Duration::from_secs(1);
 
 /// How much lower than the others' the priority of a thread is that loads what nobody waits for.
 const NICE: i32 = 10;
@@ -71,11 +75,13 @@ pub(super) struct Preparer {
     pub(super) parts: Arc<Parts>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) limits: Limits,
+    /// Lets releases be loaded elsewhere first.
+    loader: Arc<Loader>,
     /// Threads that will run it.
     pub(super) threads: usize,
     /// By source: one that is slow holds up no other.
     fetches: Vec<Semaphore>,
-    loads: Semaphore,
+    loads: Vec<Semaphore>,
     activations: Semaphore,
 }
 
@@ -136,8 +142,11 @@ impl Preparer {
         parts: Arc<Parts>,
         metrics: Arc<Metrics>,
         limits: Limits,
+        loader: Arc<Loader>,
         threads: usize,
     ) -> Self {
+        // One for releases that are of no source, too.
+        let loads = (0..=sources.len()).map(|_| Semaphore::new(LOADS)).collect();
         let fetches = sources.iter().map(|_| Semaphore::new(FETCHED_RELEASES)).collect();
         Self {
             sources,
@@ -145,9 +154,10 @@ impl Preparer {
             parts,
             metrics,
             limits,
+            loader,
             threads,
             fetches,
-            loads: Semaphore::new(LOADS),
+            loads,
             activations: Semaphore::new(ACTIVATIONS),
         }
     }
@@ -167,7 +177,10 @@ impl Preparer {
         if until == Until::Fetched {
             return Ok(Prepared { release, generation: None });
         }
-        let gate = if until == Until::LoadedSoon { &self.activations } else { &self.loads };
+        let gate = match until {
+            Until::LoadedSoon => &self.activations,
+            _ => self.loads.get(release.source).or(self.loads.last()).unwrap_or(&self.activations),
+        };
         let gone = |_| Failure { reason: "the gateway is going away".into(), transient: true };
         let mut turn = gate.acquire().await.map_err(gone)?;
         room.made(&release).await;
@@ -190,13 +203,7 @@ impl Preparer {
         };
         match store.attempts.begin(release, is_proven) {
             Ok(attempt) => Ok(Some((store.attempts.clone(), attempt))),
-            Err(NotBegun::Died(deaths)) => Err(Failure {
-                reason: format!(
-                    "a gateway ended while it loaded this release ({deaths} so far), so it is not tried again by itself: \
-                     load it by hand, or change the bundle"
-                ),
-                transient: false,
-            }),
+            Err(NotBegun::Died(deaths, reason)) => Err(Failure { reason: poisoned(deaths, &reason), transient: false }),
             Err(NotBegun::Local(error)) => Err(local(error)),
         }
     }
@@ -213,23 +220,38 @@ impl Preparer {
         let attempt = self.attempt(release, is_proven)?;
         let (reply, answer) = oneshot::channel();
         let (this, of, hurry) = (Arc::clone(self), release.clone(), Arc::clone(hurry));
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let _waiting = Cancel(Arc::clone(&cancelled));
         let spawned = thread::Builder::new().name("loader".into()).stack_size(workers::STACK).spawn(move || {
-            let loaded = if until == Until::Loaded {
-                // Of this thread only, on Linux. Without the right to, it competes as an equal.
+            let is_background = until == Until::Loaded;
+            if is_background {
+                // Of this thread and its child only, on Linux. Without the right to, it competes as an equal.
                 _ = rustix::process::setpriority_process(None, NICE);
-                let metrics = Arc::clone(&this.metrics);
-                let served = move || {
-                    if hurry.load(Ordering::Relaxed) { 0 } else { metrics.runs.load(Ordering::Relaxed) }
-                };
-                let most = this.limits.load / REST_SHARE;
-                let (loaded, rested) = modelgate_throttle::resting(served, most, || this.load(&of, threads));
-                this.metrics.lifecycle.release_seconds.with_label_values(&["rest"]).observe(rested.as_secs_f64());
-                loaded
-            } else {
-                this.load(&of, threads)
+            }
+            let vetted = this.vet(&of, threads, is_background, &hurry, &cancelled);
+            let loaded = match &vetted {
+                Err(refusal) => Err(this.refused(&of, refusal)),
+                Ok(vetted) if is_background => {
+                    let metrics = Arc::clone(&this.metrics);
+                    let served = move || {
+                        if hurry.load(Ordering::Relaxed) { 0 } else { metrics.runs.load(Ordering::Relaxed) }
+                    };
+                    let most = this.limits.load / REST_SHARE;
+                    let (loaded, rested) =
+                        modelgate_throttle::resting(served, most, || this.load(&of, vetted, threads));
+                    this.metrics.lifecycle.release_seconds.with_label_values(&["rest"]).observe(rested.as_secs_f64());
+                    loaded
+                }
+                Ok(vetted) => this.load(&of, vetted, threads),
             };
             // Also where nobody waits for it any more.
             if let Some((attempts, attempt)) = attempt {
+                if let Err(refusal) = &vetted
+                    && refusal.is_death
+                    && let Err(error) = attempts.note_death(&of.id, &refusal.problems.join("; "))
+                {
+                    tracing::warn!(%error, "what a process died of could not be written down");
+                }
                 drop(attempt);
                 if loaded.is_ok() {
                     attempts.forget(&of.id);
@@ -242,7 +264,9 @@ impl Preparer {
         if let Err(error) = spawned {
             return Err(Failure { reason: format!("no thread could be started: {error}"), transient: true });
         }
-        match timeout(self.limits.load, answer).await {
+        // A child has as long before.
+        let most = if self.loader.is_isolating() { self.limits.load * 2 + KILLING } else { self.limits.load };
+        match timeout(most, answer).await {
             Ok(Ok(loaded)) => loaded,
             Ok(Err(_)) => {
                 self.metrics.panics.inc();
@@ -251,10 +275,52 @@ impl Preparer {
             // What runs on its thread cannot be stopped. It ends by itself, or goes on at its low priority; others get
             // their turn.
             Err(_) => {
-                let reason = format!("it was still not loaded after {:?} (load_timeout)", self.limits.load);
+                let reason = format!("loading it took longer than --load-timeout ({:?})", self.limits.load);
                 Err(Failure { reason, transient: false })
             }
         }
+    }
+
+    /// Lets a release be loaded elsewhere first.
+    fn vet(
+        &self,
+        release: &Release,
+        threads: usize,
+        is_background: bool,
+        hurry: &AtomicBool,
+        cancelled: &AtomicBool,
+    ) -> Result<Vetted, Refusal> {
+        let file = |sha256: &str| self.store.as_ref().map(|store| store.path(sha256)).unwrap_or_default();
+        let subject = match &release.content {
+            Content::Folder(path) => Subject::Path(path),
+            Content::Bundle { manifest, .. } => Subject::Stored { manifest, file: &file },
+            // The gateway's own, or nothing that could be loaded.
+            Content::Demo | Content::Onnx { .. } | Content::Unservable { .. } => return Ok(Vetted::default()),
+        };
+        let start = Instant::now();
+        let pace = Pace {
+            is_background,
+            is_by_hand: false,
+            served: &|| self.metrics.runs.load(Ordering::Relaxed),
+            is_urgent: &|| hurry.load(Ordering::Relaxed),
+            is_cancelled: &|| cancelled.load(Ordering::Relaxed),
+        };
+        let named = Some((release.model.as_str(), release.version.as_str()));
+        let vetted = self.loader.vet(subject, named, &self.parts, threads.max(self.threads), &pace);
+        // A report takes no time.
+        if vetted.as_ref().map_or(true, Vetted::is_new) {
+            self.took("child", start);
+        }
+        vetted
+    }
+
+    /// Why a release cannot serve that did not load elsewhere.
+    fn refused(&self, release: &Release, refusal: &Refusal) -> Failure {
+        let is_damaged = match &release.content {
+            Content::Bundle { manifest, .. } => refusal.is_unread && self.discard_damaged(manifest),
+            _ => false,
+        };
+        Failure { reason: refusal.problems.join("\n"), transient: refusal.is_transient || is_damaged }
     }
 
     /// Whether all files of a release are in the local cache.
@@ -378,7 +444,7 @@ impl Preparer {
     }
 
     /// On a thread where it may take its time. Makes instances for so many threads ahead.
-    fn load(&self, release: &Release, threads: usize) -> Result<Generation, Failure> {
+    fn load(&self, release: &Release, vetted: &Vetted, threads: usize) -> Result<Generation, Failure> {
         let start = Instant::now();
         let unread = Cell::new(false);
         let read = || {
@@ -406,8 +472,10 @@ impl Preparer {
             },
             ..error.into()
         };
+        let parts = self.parts.and_code(Arc::clone(&vetted.code));
         let Verified { generation, mut runner, load } =
-            verified::load(&read, &self.parts, &self.metrics).map_err(fail)?;
+            verified::load(&read, &parts, &self.metrics, vetted.found()).map_err(fail)?;
+        self.loader.keep(vetted);
         self.metrics.lifecycle.release_seconds.with_label_values(&["load"]).observe(load.as_secs_f64());
         let checked = start + load;
         let start = Instant::now();
@@ -452,6 +520,21 @@ impl Preparer {
     fn took(&self, part: &str, start: Instant) {
         self.metrics.lifecycle.release_seconds.with_label_values(&[part]).observe(start.elapsed().as_secs_f64());
     }
+}
+
+/// Set once nobody waits for a load any more.
+struct Cancel(Arc<AtomicBool>);
+
+impl Drop for Cancel {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Why a release is not loaded that processes died of, the last one for this reason.
+fn poisoned(deaths: usize, reason: &str) -> String {
+    let told = if reason.is_empty() { "a gateway ended while it loaded this release" } else { reason };
+    format!("{told} ({deaths} so far), so it is not tried again by itself: load it by hand, or change the bundle")
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]

@@ -123,7 +123,7 @@ async fn what_is_not_loaded_in_time_keeps_no_other_from_its_turn() {
     let load = Load::start(&gateway, "iris");
     load.hears("1").await;
     place(&BundleFolder::unruly("endless", r#"{"when":"init","do":"loop"}"#, ""), &root.path().join("endless"));
-    gateway.becomes("endless", "1", "UNAVAILABLE", "still not loaded after 5s").await;
+    gateway.becomes("endless", "1", "UNAVAILABLE", "took longer than --load-timeout (5s)").await;
     place(&flowers("iris", "2"), &root.path().join("2"));
     load.hears("2").await;
     assert_eq!(load.end().await, 2);

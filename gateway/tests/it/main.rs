@@ -19,6 +19,7 @@ mod flowers;
 mod forms;
 mod lifecycle;
 mod limits;
+mod loading;
 mod mlflow;
 mod naming;
 mod observability;

@@ -77,6 +77,7 @@ pub fn args() -> ServeArgs {
         max_instances: Some(32),
         code_cache: Some(concat!(env!("CARGO_TARGET_TMPDIR"), "/code").into()),
         drain_timeout: Some(10),
+        binary: Some(env!("CARGO_BIN_EXE_modelgate").into()),
         ..ServeArgs::default()
     }
 }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use modelgate_sandbox::module::Isolation;
+use serde::{Deserialize, Serialize};
 
 use crate::{bundle::Bundle, error::BundleError, manifest::MAX_DEADLINE};
 
 /// The operator's ceilings over a manifest's limits, and the least isolation.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct Ceilings {
     /// Of a request's deadline.
     pub deadline: Duration,

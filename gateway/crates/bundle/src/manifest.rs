@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use modelgate_onnx::Mode;
 use modelgate_sandbox::{host::Limits, module::Isolation};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{batching::BatchingEntry, files::is_inside};
@@ -142,7 +142,7 @@ pub(super) struct RunEntry {
 }
 
 /// A file that a manifest names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct FileRef {
     /// Its path in the bundle.
     pub file: String,
@@ -172,6 +172,16 @@ impl Manifest {
     /// What tells its model from others, once it is loaded.
     pub fn model_identity(&self) -> Option<String> {
         self.model.as_ref().map(ModelEntry::identity)
+    }
+
+    /// The modules in its chain that come with the gateway.
+    pub fn builtin_modules(&self) -> impl Iterator<Item = &'static [u8]> {
+        BUILTIN.iter().filter(|(name, _)| self.stage.iter().any(|stage| stage.module == *name)).map(|(_, wasm)| *wasm)
+    }
+
+    /// All modules that come with the gateway.
+    pub fn all_builtin_modules() -> impl Iterator<Item = &'static [u8]> {
+        BUILTIN.iter().map(|(_, wasm)| *wasm)
     }
 
     /// How many modules stand in its chain.

@@ -150,6 +150,14 @@ impl Model {
         self.plans.may_wait()
     }
 
+    /// The kinds of its plans, by name: two loads of a file that give the same kinds run it alike.
+    pub fn plan(&self) -> String {
+        let plans = &self.plans;
+        let kinds = [("many", plans.many.is_some()), ("one", plans.one.is_some()), ("sized", plans.sized.is_some())];
+        let kinds: Vec<_> = kinds.into_iter().filter_map(|(kind, is_there)| is_there.then_some(kind)).collect();
+        kinds.join("+")
+    }
+
     /// Whether a row's answer may depend on the rows that it is computed with. Where it may, rows of different callers must
     /// not be put together.
     pub fn rows(&self) -> &RowDependence {

@@ -4,14 +4,17 @@
 //! is written beside its place and renamed, so a half-written entry is never seen, and it ends with the sha256 of its
 //! content, so a damaged one is compiled anew. The folder is private to the gateway's user: whoever can write there can
 //! run code in this process. Precompiled code is never taken from a bundle or a remote source. Code that comes with the
-//! gateway, compiled when its image was built, is looked for where the kept code has none; it is only read.
+//! gateway, compiled when its image was built, is looked for where the kept code has none; it is only read. Last comes
+//! code that a process of this gateway has just compiled (see `gateway/src/loading.rs`): it is kept once it is used.
 
 use std::{
+    collections::HashMap,
     fs,
     hash::{DefaultHasher, Hash, Hasher},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use modelgate_files::{beside::beside, trust::Trust};
@@ -26,31 +29,74 @@ const DIGEST: usize = 32;
 /// Entries kept; the oldest go first.
 const MAX_ENTRIES: usize = 512;
 
+/// Machine code by the names of entries.
+pub type Code = HashMap<String, Vec<u8>>;
+
+/// What a process that keeps nothing has used.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    /// The names of all entries.
+    pub names: Vec<String>,
+    /// Those that were in no folder.
+    pub code: Code,
+}
+
 /// Where compiled code is kept, if anywhere.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct CodeCache {
     folder: Option<PathBuf>,
-    shipped: Option<PathBuf>,
+    /// Only read.
+    shipped: Vec<PathBuf>,
+    /// Compiled by another process of this gateway.
+    offered: Arc<Code>,
+    /// What is used, where it is told to another process instead of being kept.
+    gathered: Option<Arc<Mutex<Gathered>>>,
 }
 
 impl CodeCache {
     /// No cache: everything is compiled each time.
     pub fn off() -> Self {
-        Self { folder: None, shipped: None }
+        Self::default()
+    }
+
+    /// Only reads, from these folders, and gathers what is used.
+    pub fn gathering(folders: Vec<PathBuf>, gathered: Arc<Mutex<Gathered>>) -> Self {
+        Self { shipped: folders, gathered: Some(gathered), ..Self::default() }
+    }
+
+    /// The same, with code for entries that are in no folder. An entry that is used is kept.
+    #[must_use]
+    pub fn and_offered(&self, offered: Arc<Code>) -> Self {
+        Self { offered, ..self.clone() }
+    }
+
+    /// The folders that are read.
+    pub fn folders(&self) -> impl Iterator<Item = &PathBuf> {
+        self.folder.iter().chain(&self.shipped)
+    }
+
+    /// The folder that is written to.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// Whether an entry is in one of the folders.
+    pub fn has(&self, name: &str) -> bool {
+        self.folders().any(|folder| folder.join(name).is_file())
     }
 
     /// Uses `folder`, making it (readable by its owner only) if it is not there. Refuses one that others may write to, or
     /// may put another one in the place of.
     pub fn at(folder: &Path, trust: Trust) -> io::Result<Self> {
         trust.make(folder)?;
-        Ok(Self { folder: Some(folder.to_owned()), shipped: None })
+        Ok(Self { folder: Some(folder.to_owned()), ..Self::default() })
     }
 
     /// Reads what is not there from `folder` as well, which is never written to. Refuses one that is not there or that
     /// others may write to.
     pub fn and_shipped(mut self, folder: &Path, trust: Trust) -> io::Result<Self> {
         trust.check(folder)?;
-        self.shipped = Some(folder.to_owned());
+        self.shipped.push(folder.to_owned());
         Ok(self)
     }
 
@@ -63,21 +109,43 @@ impl CodeCache {
         make: impl FnOnce() -> wasmtime::Result<Vec<u8>>,
     ) -> wasmtime::Result<Component> {
         let name = entry_name(engine, key);
-        let kept = [&self.folder, &self.shipped].into_iter().flatten().find_map(|folder| {
+        let gather = |with: &dyn Fn(&mut Gathered)| {
+            if let Some(gathered) = &self.gathered {
+                with(&mut gathered.lock().unwrap_or_else(PoisonError::into_inner));
+            }
+        };
+        gather(&|gathered| gathered.names.push(name.clone()));
+        let kept = self.folders().find_map(|folder| {
             let code = read(&folder.join(&name))?;
             deserialize(engine, &code).ok()
         });
         if let Some(component) = kept {
             return Ok(component);
         }
-        let path = self.folder.as_ref().map(|folder| folder.join(name));
-        let component = Component::new(engine.inner(), make()?)?;
-        if let Some(path) = path
-            && let Err(error) = component.serialize().map_err(io::Error::other).and_then(|code| write(&path, &code))
+        if let Some(code) = self.offered.get(&name)
+            && let Ok(component) = deserialize(engine, code)
         {
-            tracing::warn!(path = %path.display(), %error, "compiled code could not be cached");
+            self.keep(&name, code);
+            return Ok(component);
+        }
+        let component = Component::new(engine.inner(), make()?)?;
+        if self.gathered.is_some() {
+            let code = component.serialize()?;
+            gather(&|gathered| _ = gathered.code.insert(name.clone(), code.clone()));
+        } else if self.folder.is_some() {
+            match component.serialize() {
+                Ok(code) => self.keep(&name, &code),
+                Err(error) => tracing::warn!(%error, "compiled code could not be cached"),
+            }
         }
         Ok(component)
+    }
+
+    fn keep(&self, name: &str, code: &[u8]) {
+        let Some(path) = self.folder.as_ref().map(|folder| folder.join(name)) else { return };
+        if let Err(error) = write(&path, code) {
+            tracing::warn!(path = %path.display(), %error, "compiled code could not be cached");
+        }
     }
 }
 
@@ -85,11 +153,14 @@ impl CodeCache {
 fn deserialize(engine: &WasmEngine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: `code` was written by `Component::serialize` of this same version and engine configuration (both are in
     // the entry's name, and wasmtime checks them again), into a folder that belongs to this user or root and that nobody else can
-    // write to or replace, or that the operator vouches for (`--trust-cache`). Its digest was verified just before.
+    // write to or replace, or that the operator vouches for (`--trust-cache`). Its digest was verified just before. Or it
+    // came through a pipe from a process that this one started from its own binary for this load: `loading` says what that
+    // is worth.
     unsafe { Component::deserialize(engine.inner(), code) }
 }
 
-fn entry_name(engine: &WasmEngine, key: &[&[u8]]) -> String {
+/// The name of the entry for what `key` identifies.
+pub(super) fn entry_name(engine: &WasmEngine, key: &[&[u8]]) -> String {
     let mut compatibility = DefaultHasher::new();
     engine.inner().precompile_compatibility_hash().hash(&mut compatibility);
     let mut hash = Sha256::new();

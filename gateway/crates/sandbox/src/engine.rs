@@ -41,7 +41,18 @@ pub struct WasmEngine(Engine);
 impl WasmEngine {
     /// Reserves the pool and starts the clock, which ends with the engine.
     pub fn new(size: PoolSize) -> wasmtime::Result<Self> {
-        let engine = Engine::new(&config(size))?;
+        Self::start(&config(size))
+    }
+
+    /// The same with a compiler that uses one thread, for a process that loads one bundle.
+    pub fn with_one_compiler_thread(size: PoolSize) -> wasmtime::Result<Self> {
+        let mut config = config(size);
+        config.parallel_compilation(false);
+        Self::start(&config)
+    }
+
+    fn start(config: &Config) -> wasmtime::Result<Self> {
+        let engine = Engine::new(config)?;
         let weak = engine.weak();
         thread::Builder::new().name("epoch".into()).spawn(move || {
             while let Some(engine) = weak.upgrade() {

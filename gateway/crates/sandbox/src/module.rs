@@ -20,7 +20,7 @@ use wasmtime_wizer::{ComponentInstanceState, Wizer};
 use wit_component::ComponentEncoder;
 
 use crate::{
-    cache::CodeCache,
+    cache::{CodeCache, entry_name},
     contract::{ProcessFunc, WitError, WitSignature},
     engine::{WasmEngine, ticks_until},
     host::{Host, Limits, linker},
@@ -104,6 +104,35 @@ impl Compiler {
     /// The engine compiled for.
     pub fn engine(&self) -> &WasmEngine {
         &self.engine
+    }
+
+    /// The cache that code is taken from.
+    pub fn cache(&self) -> &CodeCache {
+        &self.cache
+    }
+
+    /// The same compiler, which knows the same modules, with another cache.
+    #[must_use]
+    pub fn with_cache(&self, cache: CodeCache) -> Self {
+        Self { cache, ..self.clone() }
+    }
+
+    /// The name under which the code of a module is cached.
+    pub fn entry(&self, wasm: &[u8]) -> String {
+        entry_name(&self.engine, &[b"module", &Sha256::digest(wasm)])
+    }
+
+    /// Brings the code of a module into the cache, unless it is there.
+    ///
+    /// # Errors
+    /// As [`compile`](Self::compile), as far as the module alone is concerned.
+    pub fn precompile(&self, wasm: &[u8]) -> wasmtime::Result<()> {
+        if !self.cache.has(&self.entry(wasm)) {
+            let digest: [u8; 32] = Sha256::digest(wasm).into();
+            let make = || Ok(componentize(wasm)?.into_owned());
+            self.cache.component(&self.engine, &[b"module", &digest], make)?;
+        }
+        Ok(())
     }
 
     /// Compiles `wasm` (a component, or a core module that is made one), runs its `init` with `config` once to learn

@@ -80,7 +80,8 @@ impl Store {
         Ok(Self { folder: folder.to_owned(), attempts: Attempts::at(folder, trust)? })
     }
 
-    fn path(&self, sha256: &str) -> PathBuf {
+    /// Where a file is, or would be.
+    pub fn path(&self, sha256: &str) -> PathBuf {
         self.folder.join("files").join(sha256)
     }
 

@@ -50,8 +50,8 @@ impl Drop for Attempt {
 /// Why a load does not begin.
 #[derive(Debug)]
 pub enum NotBegun {
-    /// So many processes died while they loaded this.
-    Died(usize),
+    /// So many processes died while they loaded this, the last one of that, where it is known.
+    Died(usize, String),
     /// Nothing can be written down.
     Local(io::Error),
 }
@@ -64,7 +64,7 @@ impl From<io::Error> for NotBegun {
 
 impl Attempts {
     /// Uses two folders in `store`, making them if they are not there.
-    pub(super) fn at(store: &Path, trust: Trust) -> io::Result<Self> {
+    pub fn at(store: &Path, trust: Trust) -> io::Result<Self> {
         trust.make(&store.join("loading"))?;
         trust.make(&store.join("died"))?;
         Ok(Self { folder: store.to_owned(), own: Arc::default() })
@@ -75,10 +75,7 @@ impl Attempts {
     /// # Errors
     /// [`NotBegun::Died`] where processes died of it; [`NotBegun::Local`] where the disk fails.
     pub fn begin(&self, release: &Release, is_proven: bool) -> Result<Attempt, NotBegun> {
-        let deaths = self.deaths(&release.id)?;
-        if deaths >= if is_proven { DEATHS_OF_PROVEN } else { DEATHS } {
-            return Err(NotBegun::Died(deaths));
-        }
+        self.check(&release.id, is_proven)?;
         let loading = self.folder.join("loading");
         let unique = beside(&loading);
         let unique = unique.file_stem().unwrap_or_default().to_string_lossy();
@@ -96,6 +93,28 @@ impl Attempts {
         }
         self.own.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone());
         Ok(Attempt { path, own: Arc::clone(&self.own), _file: file })
+    }
+
+    /// Whether what has this id may be loaded by itself.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin).
+    pub fn check(&self, id: &str, is_proven: bool) -> Result<(), NotBegun> {
+        let (deaths, reason) = self.deaths(id)?;
+        if deaths >= if is_proven { DEATHS_OF_PROVEN } else { DEATHS } {
+            return Err(NotBegun::Died(deaths, reason));
+        }
+        Ok(())
+    }
+
+    /// A process that only loaded this died of it, or had to be killed.
+    ///
+    /// # Errors
+    /// A disk that fails.
+    pub fn note_death(&self, id: &str, reason: &str) -> io::Result<()> {
+        let (deaths, _) = self.deaths(id)?;
+        let line = reason.lines().next().unwrap_or_default();
+        fs::write(self.died(id), format!("{}\n{line}\n", deaths + 1))
     }
 
     /// A load went well, or somebody wants it tried again: earlier deaths count no more.
@@ -116,20 +135,23 @@ impl Attempts {
         self.folder.join("died").join(id)
     }
 
-    /// How many processes died while they loaded this release.
-    fn deaths(&self, id: &str) -> io::Result<usize> {
-        let known = fs::read_to_string(self.died(id)).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    /// How many processes died while they loaded this release, and what is known of the last one.
+    fn deaths(&self, id: &str) -> io::Result<(usize, String)> {
+        let text = fs::read_to_string(self.died(id)).unwrap_or_default();
+        let mut lines = text.lines();
+        let known = lines.next().and_then(|count| count.trim().parse().ok()).unwrap_or(0);
+        let reason = lines.next().unwrap_or_default().to_owned();
         let left = fs::read_dir(self.folder.join("loading"))?.flatten().filter(|entry| is_left(entry, id));
         let left: Vec<_> = left.map(|entry| entry.path()).collect();
         if left.is_empty() {
-            return Ok(known);
+            return Ok((known, reason));
         }
         let deaths = known + left.len();
-        fs::write(self.died(id), deaths.to_string())?;
+        fs::write(self.died(id), format!("{deaths}\n"))?;
         for path in left {
             _ = fs::remove_file(path);
         }
-        Ok(deaths)
+        Ok((deaths, String::new()))
     }
 }
 
@@ -170,15 +192,31 @@ mod tests {
         drop(first);
         die(attempts.begin(&bad, false).expect("begun"));
         for of in [&attempts, &others] {
-            assert!(matches!(of.begin(&bad, false), Err(NotBegun::Died(1))));
+            assert!(matches!(of.begin(&bad, false), Err(NotBegun::Died(1, _))));
             drop(of.begin(&good, false).expect("another one"));
         }
         // What has answered has more lives.
         die(others.begin(&bad, true).expect("begun"));
         die(others.begin(&bad, true).expect("begun"));
-        assert!(matches!(attempts.begin(&bad, true), Err(NotBegun::Died(3))));
+        assert!(matches!(attempts.begin(&bad, true), Err(NotBegun::Died(3, _))));
         attempts.forget("bad");
         drop(others.begin(&bad, false).expect("wanted by hand"));
+    }
+
+    #[test]
+    fn what_a_process_of_its_own_died_of_is_told_and_not_begun_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let attempts = Attempts::at(folder.path(), Trust::Verified).expect("folders");
+        let attempt = attempts.begin(&release("bad"), false).expect("begun");
+        attempts.note_death("bad", "it took too much").expect("written");
+        drop(attempt);
+        match attempts.begin(&release("bad"), false) {
+            Err(NotBegun::Died(1, reason)) => assert_eq!(reason, "it took too much"),
+            other => panic!("{other:?}"),
+        }
+        attempts.check("bad", true).expect("proven ones have more lives");
+        attempts.forget("bad");
+        attempts.check("bad", false).expect("wanted by hand");
     }
 
     #[test]
