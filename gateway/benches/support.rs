@@ -137,7 +137,7 @@ pub fn demo(isolation: Isolation, metrics: &Metrics) -> Result<Generation> {
         .map_err(|error| anyhow::anyhow!("{error:#}"))?;
     let compiler = Compiler::new(engine, CodeCache::off());
     let read = || Ok(Bundle { isolation, ..Bundle::demo()? });
-    Ok(verified::load(&read, &Parts::new(compiler), metrics)?.generation)
+    Ok(verified::load(&read, &Parts::new(compiler), metrics, None)?.generation)
 }
 
 /// The demo with its chain hard-coded.

@@ -150,9 +150,10 @@ fn work() -> io::Result<()> {
 }
 
 /// Takes the gateway's signals until there are no more: then the gateway is gone, and nobody waits for an answer.
-fn hear(input: impl Read, busy: &AtomicBool) {
-    for byte in input.bytes().map_while(Result::ok) {
-        busy.store(byte == Signal::Busy as u8, Ordering::Relaxed);
+fn hear(mut input: impl Read, busy: &AtomicBool) {
+    let mut signal = [0];
+    while input.read_exact(&mut signal).is_ok() {
+        busy.store(signal == [Signal::Busy as u8], Ordering::Relaxed);
     }
     #[expect(clippy::exit, reason = "nothing is to be ended in order")]
     std::process::exit(2);
