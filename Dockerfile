@@ -41,6 +41,8 @@ RUN for crate in gateway gateway/crates/*; do mkdir -p $crate/src && touch $crat
 # ---- the gateway -----------------------------------------------------------------------------------------------------
 FROM dependencies AS gateway
 COPY --from=modules /build/modules/dist modules/dist
+# `modelgate module new` holds them.
+COPY modules/templates modules/templates
 COPY gateway gateway
 ARG VERSION=
 # Time stamps from the sources' checkout may be older than the empty crate's. Packed relocations are megabytes smaller, and
