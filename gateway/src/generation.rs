@@ -58,7 +58,7 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 pub struct Generation {
     /// Its number in this process.
     pub id: u64,
-    /// What requests call the model.
+    /// The model's name, as requests give it.
     pub name: String,
     /// The bundle's version.
     pub version: String,

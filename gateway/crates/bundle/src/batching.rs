@@ -49,7 +49,7 @@ pub(crate) struct BatchingEntry {
 }
 
 impl BatchingEntry {
-    /// How far numbers may differ beside other rows, times the number alone where that is above 1.
+    /// The largest difference that rows of others may make to a number, times the number alone where that is above 1.
     pub(crate) fn tolerance(&self) -> Result<f64, String> {
         match self.tolerance {
             Some(tolerance) if !(0.0..=MAX_TOLERANCE).contains(&tolerance) => {

@@ -49,9 +49,9 @@ pub struct Bundle {
     pub limits: Limits,
     /// Whether instances outlive a request.
     pub isolation: Isolation,
-    /// How far requests may be run together.
+    /// Limits on running requests together.
     pub batching: Batching,
-    /// How far numbers may differ beside other rows.
+    /// The largest difference that rows of others may make to a number.
     pub batching_tolerance: f64,
 }
 

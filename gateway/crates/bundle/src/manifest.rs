@@ -24,7 +24,7 @@ pub(super) const MAX_DEADLINE: Duration = Duration::from_hours(1);
 /// Columns that a manifest names only to have them ignored.
 const MAX_IGNORED: usize = 10_000;
 
-/// What the names of modules begin with that are shipped inside the gateway.
+/// The beginning of the names of modules that the gateway ships.
 pub(super) const BUILTIN_PREFIX: &str = "builtin:";
 
 /// The modules shipped inside the gateway.

@@ -5,7 +5,7 @@ use std::{cmp::Ordering, path::PathBuf, sync::Arc};
 /// What would be served. Two with the same [`id`](Self::id) would serve the same.
 #[derive(Clone, Debug)]
 pub struct Release {
-    /// What requests call the model.
+    /// The model's name, as requests give it.
     pub model: String,
     /// As the source numbers it.
     pub version: String,

@@ -21,7 +21,7 @@ use tract_onnx::tract_hir::internal::*;
 const ROUNDS: usize = 15;
 const ROUND: Duration = Duration::from_millis(150);
 
-/// How long a session runs before it is measured: its plan for the sizes is built meanwhile.
+/// Time that a session runs before it is measured; its plan for the sizes is built meanwhile.
 const WARM_UP: Duration = Duration::from_secs(3);
 
 fn main() -> Result<()> {
@@ -69,7 +69,7 @@ fn time(mut run: impl FnMut() -> Result<()>) -> Result<f64> {
     Ok(processor_time()?.saturating_sub(before).as_secs_f64() / f64::from(runs))
 }
 
-/// What this thread has had of the processor.
+/// Processor time of this thread.
 fn processor_time() -> Result<Duration> {
     let text = fs::read_to_string("/proc/thread-self/schedstat")?;
     Ok(Duration::from_nanos(text.split_whitespace().next().context("no time in schedstat")?.parse()?))

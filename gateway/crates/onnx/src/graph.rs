@@ -45,7 +45,7 @@ pub(super) fn check<'a>(onnx: &Onnx, model: &'a ModelProto, node_limit: usize) -
     Ok(graph)
 }
 
-/// What a file says of an output.
+/// The declaration of an output in a file.
 pub(super) fn declared(output: &ValueInfoProto) -> Declared {
     let shape = match output.r#type.as_ref().and_then(|r#type| r#type.value.as_ref()) {
         Some(type_proto::Value::TensorType(tensor)) => tensor.shape.as_ref(),

@@ -4,16 +4,16 @@ use modelgate_columns::Column;
 
 use crate::json::decode::Inputs;
 
-/// What decoding a request and encoding its answer need to know of a model.
+/// The part of a model that decoding a request and encoding its answer need.
 #[derive(Clone, Copy, Debug)]
 pub struct Interface<'m> {
-    /// What requests call the model.
+    /// The model's name, as requests give it.
     pub name: &'m str,
     /// Its version.
     pub version: &'m str,
-    /// What it takes.
+    /// The columns of a request.
     pub inputs: Inputs<'m>,
-    /// What it gives.
+    /// The columns of an answer.
     pub outputs: &'m [Column],
     /// Inputs that the model passes over, sorted.
     pub dropped: &'m [String],
