@@ -64,7 +64,7 @@ training: test-venv ## From a training step with MLflow 2.3, and with 3, to the 
 	timeout 600 target/source-venv/bin/python gateway/tests/py/training.py target/training-venv/bin/python
 	timeout 600 target/source-venv/bin/python gateway/tests/py/training.py target/source-venv/bin/python
 
-bench: modules bench-venv ## Measure everything the README quotes, each in one run with what it is compared to
+bench: modules bench-venv ## Measure everything that docs/benchmarks.md quotes, each in one run with what it is compared to
 	$(BENCH_PYTHON) gateway/benches/run.py
 
 modules: cargo ## Compile the wasm modules into modules/dist

@@ -1,4 +1,4 @@
-"""Measures what the README quotes: each figure in one run with what it is compared to.
+"""Measures what docs/benchmarks.md quotes: each figure in one run with what it is compared to.
 
 `make bench` sets up what it needs and runs this; `run.py NAME ...` runs some of: chain, throughput, protocols, operators,
 startup, memory, connections, swap, preprocess, activation, many, release. Load goes to 127.0.0.1 only, bounded in count

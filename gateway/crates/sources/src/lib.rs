@@ -1,7 +1,7 @@
 //! Where bundles come from: a directory, an S3 bucket, the MLflow registry.
 //!
 //! A [`Source`] is looked at again and again. Each look gives all that it offers, cheaply where nothing has changed; files
-//! are fetched later, and only those that the local [`store`] has not. `gateway/SOURCES.md` describes the sources to users.
+//! are fetched later, and only those that the local [`store`] has not. `docs/sources.md` describes the sources to users.
 //!
 //! Of the workspace, the crate imports `modelgate-bundle` (manifests and versions), `modelgate-files` and
 //! `modelgate-throttle` alone: it knows neither what a model is loaded into nor who decides that one is.
