@@ -26,12 +26,14 @@ run: modules ## Build everything and serve the demo on LISTEN (127.0.0.1:8080)
 	cargo build --locked --package modelgate
 	exec target/debug/modelgate serve --demo --listen $(LISTEN)
 
-test: modules test-venv ## Run every test: modules, exporter, gateway over a socket
+test: modules test-venv ## Run every test: modules, exporter, gateway over a socket, the commands of the documents
 	cd modules && cargo test --locked
 	$(TEST_PYTHON) -m pytest -q modules/exporter
 	$(MODULE_PYTHON) -m pytest -q modules/python modules/examples modules/templates
 	cd modules/javascript && npm test --silent
 	MODELGATE_TEST_PYTHON=$(CURDIR)/$(TEST_PYTHON) cargo test --locked
+	python3 gateway/tests/py/documents.py flags --gateway target/debug/modelgate
+	python3 gateway/tests/py/documents.py run --gateway target/debug/modelgate --python $(TEST_PYTHON)
 
 # Each pipeline of PIPELINES as a bundle, against its own answers on 20,000 fresh rows; some rows go through a gateway.
 PIPELINES ?= modules/exporter/tests/pipelines/kinds.py
@@ -48,6 +50,8 @@ fuzz: cargo ## Fuzz the loader and the operators, each for FUZZ_SECONDS (15)
 	target/debug/bounded loader $(FUZZ_SECONDS) gateway/tests/data/conformance gateway/tests/data/models
 
 lint: modules lint-venv ## Check formats, lints, documents, licences and sources; advisories where their database can be reached
+	python3 gateway/tests/py/documents.py links
+	python3 gateway/tests/py/prose.py
 	cargo fmt --check
 	cd modules && cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
