@@ -16,7 +16,7 @@ SOAK_MINUTES ?= 10
 # Of the image: the manifest's, unless it is given.
 VERSION      ?= $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
-.PHONY: help run test pipelines fuzz lint bench training modules demo-model conformance packages company soak image deploy-test clean cargo lint-venv test-venv bench-venv
+.PHONY: help run test pipelines fuzz lint bench training modules demo-model conformance packages company soak image wheel deploy-test clean cargo lint-venv test-venv bench-venv
 
 help: ## List these
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,7 @@ test: modules test-venv ## Run every test: modules, exporter, gateway over a soc
 	$(MODULE_PYTHON) -m pytest -q modules/python modules/examples modules/templates
 	cd modules/javascript && npm test --silent
 	MODELGATE_TEST_PYTHON=$(CURDIR)/$(TEST_PYTHON) cargo test --locked
+	$(TEST_PYTHON) -m pytest -q python
 	python3 gateway/tests/py/documents.py flags --gateway target/debug/modelgate
 	python3 gateway/tests/py/documents.py run --gateway target/debug/modelgate --python $(TEST_PYTHON)
 
@@ -73,6 +74,11 @@ bench: modules bench-venv ## Measure everything that docs/benchmarks.md quotes, 
 
 modules: cargo ## Compile the wasm modules into modules/dist
 	modules/build.sh
+
+# `MODELGATE_BINARY=target/debug/modelgate python/build.sh` makes it of another binary, without a build.
+wheel: cargo ## Build the Python wheel with the binary in it, into target/wheels
+	cargo build --locked --release --package modelgate --bin modelgate
+	python/build.sh
 
 demo-model: ## Make the demo's model and the tests' bundles again (Python 3.11 or later)
 	modules/exporter/demo/make-demo.sh

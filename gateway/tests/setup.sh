@@ -48,6 +48,11 @@ venv() {
     fi
 }
 
+# serving FOLDER: the Python package of the wheel in this environment, straight from its sources.
+serving() {
+    echo "$PWD/python/src" >"$(echo "$1"/lib/python3*/site-packages)/modelgate-serving.pth"
+}
+
 # exporter FOLDERS...: the exporter in these environments, straight from its sources.
 exporter() {
     for folder in "$@"; do
@@ -122,6 +127,7 @@ test)
     venv target/clients-venv gateway/tests/py/clients.txt
     onnx_suite
     exporter target/test-venv target/source-venv
+    serving target/test-venv
     module_environment
     # Two at a time: each takes some ten seconds of one core.
     { module_packages && guest double modules/examples/double/double.ts modules/javascript; } &
