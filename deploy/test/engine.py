@@ -138,7 +138,7 @@ class Engine:
 
 
 class Network:
-    """What an engine leaves behind when it ends: rules of the firewall, bridges, forwarding. Taken before, put back after."""
+    """Traces that an engine leaves behind when it ends: rules of the firewall, bridges, forwarding. Taken before, put back after."""
 
     FAMILIES = ("iptables", "ip6tables")
     FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")

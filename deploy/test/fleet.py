@@ -81,7 +81,7 @@ def scraped(replicas, seconds=30):
 
 
 def leftovers():
-    """Whatever of the stack is still in the engine."""
+    """The parts of the stack that are still in the engine."""
     left = []
     for kind in (["ps", "-a"], ["network", "ls"], ["volume", "ls"]):
         left += docker(*kind, "-q", "--filter", "label=com.docker.stack.namespace=modelgate").split()

@@ -76,7 +76,7 @@ class Node:
 
 
 def ready(node, replicas):
-    """How the replicas lie on the nodes, once so many run."""
+    """The distribution of the replicas over the nodes, once so many run."""
 
     def so():
         lines = node.docker(

@@ -49,7 +49,7 @@ def exported(text):
 
 
 def missing(text, prefixes=("modelgate_", "nv_", "process_")):
-    """What the dashboards and rules ask of a gateway that it does not export: (where, metric)."""
+    """Series that the dashboards and rules ask for and a gateway does not export: (where, metric)."""
     names = exported(text)
     asked = {(where, name) for where, query in [*panels(), *rules()] for name in metrics(query)}
     whole = {name for _, name in asked}

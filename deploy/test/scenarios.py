@@ -1,4 +1,4 @@
-"""What must hold of the stack, each a function whose first line says it. They run in order, on one deployment."""
+"""The properties that must hold of the stack, each a function whose first line says it. They run in order, on one deployment."""
 
 import hashlib
 import json
@@ -83,7 +83,7 @@ def starts_soon(image, **_):
 
 
 def logs(container):
-    """What a container wrote to standard error."""
+    """The standard error of a container."""
     return subprocess.run(["docker", "logs", container], capture_output=True, text=True).stderr
 
 
@@ -299,7 +299,7 @@ def train(variables, seed):
 
 
 def training(variables, **_):
-    """What the training step registers is served with nothing run between, and the next day's version replaces it: no request fails"""
+    """A version that the training step registers is served with nothing run between, and the next day's version replaces it: no request fails"""
     changed = WORK / "training.toml"
     text = (ROOT / "deploy/gateway.toml").read_text()
     wanted = 'source = ["s3://models/bundles"'

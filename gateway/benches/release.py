@@ -46,7 +46,7 @@ def put(url, data=b""):
 
 @contextlib.contextmanager
 def person(environment):
-    """Who trains models and moves aliases: a function that takes a command of registry.py and gives its answer."""
+    """The person who trains models and moves aliases: a function that takes a command of registry.py and gives its answer."""
     process = subprocess.Popen(
         [program("python"), str(GATEWAY / "tests/py/registry.py")], env=environment, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,

@@ -148,7 +148,7 @@ def unnamed(view):
 
 
 def broken(view):
-    """What the page says when the gateway is gone, or has no model."""
+    """The page's words when the gateway is gone, or has no model."""
     page = view.page
     page.route("**/openapi.json", lambda route: route.abort())
     page.route("**/predict?*", lambda route: route.abort())

@@ -77,7 +77,7 @@ def without_fences(text):
 
 
 def anchors(text):
-    """What GitHub makes of the headings."""
+    """The anchors that GitHub makes of the headings."""
     seen = {}
     for heading in re.findall(r"^#{1,6} (.*)$", without_fences(text), re.M):
         words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).strip().lower()
@@ -336,7 +336,7 @@ class Session:
         }
 
     def block(self, language, mark, body):
-        """What the block prints."""
+        """The output of the block."""
         where = mark.partition(":")[2].strip()
         folder = self.scratch / "work"
         if where == "demo":

@@ -1,4 +1,4 @@
-"""What a data scientist does: trains a pipeline, exports it, logs it in MLflow's registry, moves an alias.
+"""The work of a data scientist: trains a pipeline, exports it, logs it in MLflow's registry, moves an alias.
 
 Takes one command a line from standard input, and answers each with a line `= VERSION`: `train NAME WORD ...` trains and
 logs a pipeline whose classes end in the word given; `alias NAME ALIAS VERSION` moves an alias with MLflow's own client,

@@ -4,7 +4,7 @@ from modelgate_module import Invalid, f64, i64, log, module, text
 
 
 class Settings:
-    """What `visits.json` holds."""
+    """The content of `visits.json`."""
 
     def __init__(self, config):
         self.limits = [float(limit) for limit in config["limits"]]
