@@ -138,7 +138,7 @@ def scenarios(nodes):
 
 
 def state(nodes):
-    """What the engines know, for whoever has to find out why something did not come about."""
+    """The knowledge of the engines, to find out why something did not come about."""
     asked = [
         ("node", "ls"),
         ("service", "ps", "modelgate_gateway", "--no-trunc", "--format", "{{.Node}} {{.DesiredState}} {{.CurrentState}} {{.Error}}"),
