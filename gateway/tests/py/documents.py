@@ -491,7 +491,7 @@ def main():
     parser.add_argument("only", nargs="*", help="of `run`: these documents alone")
     parser.add_argument("--gateway", type=Path, help="the binary")
     parser.add_argument("--python", type=Path, help="an interpreter that has the exporter")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     gateway = options.gateway.resolve() if options.gateway else None
     # An environment's interpreter is a link, and what it is a link to does not know the environment.
     python = options.python.absolute() if options.python and options.python.exists() else None
