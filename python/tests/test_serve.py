@@ -1,12 +1,15 @@
 """`serve`, as a notebook uses it: from a pipeline to answers, to the next version, to the end."""
 
+import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -119,8 +122,14 @@ def test_what_a_notebook_shows(fitted):
     with serve(fitted, customers(), name="churn") as handle:
         assert repr(handle) == f"<modelgate: 'churn' version 1 at {handle.url}>"
         html = handle._repr_html_()
-        for told in (f"{handle.url}/docs", "income ?", "leaves, stays", "compared on 600 rows", "curl "):
+        for told in (f"{handle.url}/docs", "number, or missing", "leaves, stays", "compared on 600 rows", "curl "):
             assert told in html
+        # The request to copy is answered as it stands.
+        (curl,) = re.findall(r"<code[^>]*>(curl .*?)</code>", html, re.S)
+        told = subprocess.run(
+            ["sh", "-c", unescape(curl)], capture_output=True, text=True, timeout=30, check=True
+        ).stdout
+        assert json.loads(told)["prediction"] in ("leaves", "stays")
     assert repr(handle) == "<modelgate: 'churn' version 1, stopped>"
     assert "stopped" in handle._repr_html_()
     with pytest.raises(CannotServe, match="was stopped"):

@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .schema import Column
     from .serving import Served
 
 SHOWN = 12
@@ -32,14 +33,10 @@ def html(served: Served) -> str:
             f'<span style="{MUTED}">version {escape(served.version)}, stopped</span></div>'
         )
     model = served.signature
-    # `?` marks a value that may be missing.
-    inputs = "".join(
-        _row(f"{column.name}{' ?' if column.optional else ''}", _kind(column.datatype, column.shape))
-        for column in model.inputs[:SHOWN]
-    )
+    inputs = "".join(_row(column.name, _kind(column)) for column in model.inputs[:SHOWN])
     if len(model.inputs) > SHOWN:
         inputs += _row(f"and {len(model.inputs) - SHOWN} more", "")
-    outputs = "".join(_row(column.name, _kind(column.datatype, column.shape)) for column in model.outputs)
+    outputs = "".join(_row(column.name, _kind(column)) for column in model.outputs)
     if model.classes:
         outputs += _row("classes", ", ".join(str(value) for value in model.classes[:SHOWN]))
     compared = ""
@@ -52,7 +49,7 @@ def html(served: Served) -> str:
         f'<span style="{MUTED}">version {escape(served.version)}</span> &nbsp; '
         f'<a href="{url}/docs" target="_blank">docs</a> · <a href="{url}/metrics" target="_blank">metrics</a> · '
         f"<code>{url}</code></div>"
-        '<div style="display:flex;gap:32px;flex-wrap:wrap;margin-top:8px">'
+        '<div style="display:flex;gap:40px;flex-wrap:wrap;align-items:flex-start;margin-top:8px">'
         f"{_table('takes', inputs)}{_table('gives', outputs)}</div>"
         f"{compared}"
         '<details style="margin-top:8px"><summary>From elsewhere</summary>'
@@ -64,7 +61,7 @@ def html(served: Served) -> str:
 
 def _table(head: str, rows: str) -> str:
     title = f'<tr><th colspan="2" style="{CELL};{MUTED};font-weight:400">{head}</th></tr>'
-    return f'<table style="border:0;margin:0">{title}{rows}</table>'
+    return f'<table style="border:0;margin:0;font-size:inherit">{title}{rows}</table>'
 
 
 def _row(name: str, kind: str) -> str:
@@ -72,11 +69,14 @@ def _row(name: str, kind: str) -> str:
     return f'<tr style="background:none">{cells}</tr>'
 
 
-def _kind(datatype: str, shape: tuple[int, ...]) -> str:
+def _kind(column: Column) -> str:
+    many = column.shape[1:]
     names = {"BYTES": "text", "BOOL": "true or false", "FP64": "number", "FP32": "number", "INT64": "whole number"}
-    told = names.get(datatype, datatype.lower())
-    inner = " by ".join(str(size) if size >= 0 else "any" for size in shape[1:])
-    return f"{told} by {inner}" if inner else told
+    told = names.get(column.datatype, column.datatype.lower())
+    if many:
+        sizes = " by ".join(str(size) if size >= 0 else "any" for size in many)
+        told = f"{sizes} {told}s" if told.endswith(("number", "text")) else f"{sizes} {told}"
+    return f"{told}, or missing" if column.optional else told
 
 
 def _python(served: Served) -> str:
@@ -84,14 +84,5 @@ def _python(served: Served) -> str:
 
 
 def _curl(served: Served) -> str:
-    example = {
-        column.name: None if column.optional else _example(column.datatype)
-        for column in served.signature.inputs[:SHOWN]
-    }
-    more = ", …" if len(served.signature.inputs) > SHOWN else ""
-    body = json.dumps(example, ensure_ascii=False)[:-1] + more + "}"
-    return f"curl {served.url}/predict/{served.name} -H 'content-type: application/json' \\\n  -d '{body}'"
-
-
-def _example(datatype: str) -> object:
-    return {"BYTES": "…", "BOOL": True}.get(datatype, 0)
+    row = json.dumps(served.example, ensure_ascii=False).replace("'", "'\\''")
+    return f"curl {served.url}/predict/{served.name} -H 'content-type: application/json' \\\n  -d '{row}'"

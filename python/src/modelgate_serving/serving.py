@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -65,6 +66,8 @@ class Served:
         self._number = 0
         self._exporting = exporting
         self._classes: dict[str, tuple[Any, ...]] = {}
+        self.example: dict[str, Any] = {}
+        """A row that the model takes, as JSON; empty for a bundle without golden examples."""
         self.report: Any = None
         """What `export` compared; `None` for a bundle that was there."""
         self._gateway = Gateway(f"127.0.0.1:{port}", options)
@@ -180,6 +183,7 @@ class Served:
             if older != place:
                 shutil.rmtree(older, ignore_errors=True)
         self.report, self._version = report, version
+        self.example = _example(place)
         self._model = self.client.signature()
 
     def _wait(self, version: str) -> None:
@@ -205,6 +209,15 @@ def _index() -> Any:
 
     response = yield Request("POST", "/v2/repository/index", {"Content-Type": "application/json"}, b"{}")
     return _json(response)
+
+
+def _example(bundle: Path) -> dict[str, Any]:
+    """A row that the model takes: the first golden example."""
+    try:
+        golden = json.loads((bundle / "golden.json").read_text())
+        return dict(golden["examples"][0]["input"])
+    except (OSError, ValueError, LookupError):
+        return {}
 
 
 def _own_name(given: Any) -> str | None:
