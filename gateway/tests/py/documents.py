@@ -220,7 +220,8 @@ HEADINGS = {
     "Rollouts": "canary canary-requests canary-timeout shadow",
     "Threads": "workers io-threads spread-io pin-io-threads",
     "Memory and models on demand": "memory-budget on-demand lazy-load idle-unload activation-timeout max-instances",
-    "Limits of requests": "max-body body-memory queue queue-memory header-timeout body-timeout write-timeout extra-fields",
+    "Limits of requests": "max-body body-memory queue queue-memory header-timeout body-timeout write-timeout extra-fields"
+    " request-priority model-weight",
     "Limits of connections": "max-connections max-connections-per-address max-connection-age",
     "Ceilings over bundles": "max-deadline max-rows max-module-memory isolation-floor",
     "Loading": "load-isolation load-memory load-timeout code-cache shipped-code precompiled-modules trust-cache",

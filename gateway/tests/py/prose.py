@@ -27,7 +27,24 @@ SENTENCE = re.compile(rf"(?<=[.!?]\s)(?:{PRONOUNS})\b[^.!?]*")
 WORDS = re.compile(r"\b(?:let|lets|letting) (?:it |them )?go\b|\b[Ww]hoever\b")
 
 # Folders and files whose prose is still to be mended.
-NOT_DONE = ("gateway/", "modules/", "python/", "docs/python.md", "docs/notebooks/", "CHANGELOG.md")
+NOT_DONE = (
+    "gateway/benches/",
+    "gateway/crates/",
+    "gateway/fuzz/",
+    "gateway/src/",
+    "gateway/tests/it/",
+    "modules/columns/",
+    "modules/exporter/",
+    "modules/inspect/",
+    "modules/predict/",
+    "modules/python/",
+    "modules/sdk/",
+    "modules/tabular/",
+    "modules/unruly/",
+    "python/",
+    "docs/python.md",
+    "docs/notebooks/",
+)
 
 SKIPPED = {"target", "node_modules", "dist", ".git", "__pycache__", ".venv"}
 
