@@ -28,6 +28,7 @@ run: modules ## Build everything and serve the demo on LISTEN (127.0.0.1:8080)
 
 test: modules test-venv ## Run every test: modules, exporter, gateway over a socket, the commands of the documents
 	cd modules && cargo test --locked
+	$(TEST_PYTHON) -m pytest -q gateway/tests/py
 	$(TEST_PYTHON) -m pytest -q modules/exporter
 	$(MODULE_PYTHON) -m pytest -q modules/python modules/examples modules/templates
 	cd modules/javascript && npm test --silent
