@@ -1,5 +1,5 @@
-//! What the sandbox adds to one request, in one process and one thread: the demo's two stages as wasm modules under both
-//! isolations, against the same chain hard-coded in Rust. Rows vary. Prints JSON.
+//! The time that the sandbox adds to one request, in one process and one thread: the demo's two stages as wasm modules
+//! under both isolations, against the same chain hard-coded in Rust. Rows vary. Prints JSON.
 
 #![expect(clippy::print_stdout, reason = "its output is the result")]
 

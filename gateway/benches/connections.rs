@@ -99,7 +99,7 @@ fn main() -> Result<()> {
     })
 }
 
-/// How long a user waits from one request to the next, in seconds.
+/// A user's pause from one request to the next, in seconds.
 #[derive(Clone, Copy)]
 struct Pause {
     shortest: f64,

@@ -1,4 +1,4 @@
-//! Who may change what is served, and at which door.
+//! The callers that may change what is served, and the door of each.
 //!
 //! A caller's address says nothing on a public port: proxies make remote callers look local. So calls that change what is
 //! served are answered there to bearers of the token alone. Without a token they have two doors of their own: a Unix
@@ -62,7 +62,7 @@ impl fmt::Display for Peer {
     }
 }
 
-/// What is known of a caller.
+/// The facts about a caller.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller<'a> {
     /// Where it came in.
@@ -78,11 +78,11 @@ pub struct Caller<'a> {
 /// By what right a call was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
-    /// It brought the admin token.
+    /// The caller brought the admin token.
     Token,
-    /// It came through the Unix socket.
+    /// The caller came through the Unix socket.
     Socket,
-    /// It came from this machine, through the listener for such calls.
+    /// The caller came from this machine, through the listener for such calls.
     Loopback,
 }
 

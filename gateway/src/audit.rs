@@ -8,7 +8,7 @@ use crate::admin::{Peer, Who};
 /// The tracing target of these lines.
 pub const TARGET: &str = "audit";
 
-/// Who made a call, and how to find it in other logs.
+/// The caller, and the id by which other logs name the call.
 #[derive(Clone, Copy, Debug)]
 pub struct By<'a> {
     /// By what right; `None` for a caller that was refused.

@@ -1,4 +1,4 @@
-//! What callers may know of a model, whether it is resident or not.
+//! The facts about a model that callers may know, whether it is resident or not.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::{bundle::Example, generation::Generation, wasm::module::Isolation};
 /// A model in a list of models.
 #[derive(Clone, Debug)]
 pub struct Card {
-    /// What requests call it.
+    /// The name that requests use.
     pub name: String,
     /// The version that answers, or would.
     pub version: String,
@@ -21,12 +21,12 @@ pub struct Card {
     pub known: Option<Known>,
 }
 
-/// What only a model that was loaded tells.
+/// Facts that only a loaded model tells.
 #[derive(Clone, Debug)]
 pub struct Known {
     /// One line for people.
     pub description: String,
-    /// What the chain takes and gives; the first output is the prediction.
+    /// The chain's inputs and outputs; the first output is the prediction.
     pub signature: Signature,
     /// Columns that requests may have beside those.
     pub ignored: Vec<String>,
@@ -45,7 +45,7 @@ pub struct Known {
 }
 
 impl Known {
-    /// What this generation tells.
+    /// The facts about this generation.
     pub fn of(generation: &Generation) -> Self {
         Self {
             description: generation.description.clone(),

@@ -16,7 +16,7 @@ use crate::{
     json::decode::MODEL_KEY,
 };
 
-/// Which generation answers for which model. Reading takes a short lock that is never held across an `.await`.
+/// The generation that answers for each model. Reading takes a short lock that is never held across an `.await`.
 #[derive(Debug, Default)]
 pub struct Catalog {
     live: RwLock<Live>,
@@ -53,7 +53,7 @@ impl Entry {
 /// A generation on trial.
 #[derive(Debug)]
 pub struct Canary {
-    /// It.
+    /// The generation.
     pub generation: Arc<Generation>,
     /// Its share of the requests, in thousandths.
     pub share: u32,
@@ -68,17 +68,17 @@ impl Canary {
     }
 }
 
-/// What the Open Inference Protocol calls the state of a version.
+/// The state of a version, in the Open Inference Protocol's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum State {
-    /// It answers.
+    /// The version answers.
     Ready,
-    /// It does not; the reason says why.
+    /// The version does not answer; the reason says why.
     Unavailable,
-    /// It is being fetched, loaded or tried.
+    /// The version is being fetched, loaded or tried.
     Loading,
-    /// It answers no new requests.
+    /// The version answers no new requests.
     Unloading,
 }
 
@@ -95,7 +95,7 @@ pub struct Status {
     pub in_reach: bool,
 }
 
-/// What the catalog has for a name and version.
+/// The catalog's entry for a name and version.
 #[derive(Clone, Debug)]
 pub enum Found {
     /// A generation that answers now.
@@ -147,7 +147,7 @@ impl Catalog {
         self.found(name, version, true)
     }
 
-    /// The generation for whoever asks about a model, which is no turn of a trial.
+    /// The generation for a call that asks about a model, which is no turn of a trial.
     pub fn look(&self, name: &str, version: Option<&str>) -> Found {
         self.found(Some(name), version, false)
     }
@@ -207,7 +207,7 @@ impl Catalog {
         live.models.values().flat_map(Entry::live).cloned().collect()
     }
 
-    /// What is known of a version; where none is named, of the one that a request would get.
+    /// The facts about a version; where none is named, about the one that a request would get.
     pub fn status(&self, name: &str, version: Option<&str>) -> Option<Status> {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         let versions = &live.models.get(name)?.versions;
@@ -218,7 +218,7 @@ impl Catalog {
         found.cloned()
     }
 
-    /// What a model that is not resident told when it was last, and its version.
+    /// The facts that a model which is not resident told when it was last, and its version.
     pub fn idle(&self, name: &str) -> Option<(String, Arc<Known>)> {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         let entry = live.models.get(name).filter(|entry| entry.generations.is_empty())?;

@@ -78,7 +78,7 @@ enum Command {
         model: PathBuf,
         /// The bundle's folder; it is made
         out: PathBuf,
-        /// What requests call it [default: the file's name without its extension]
+        /// The name that requests use [default: the file's name without its extension]
         #[arg(long)]
         name: Option<String>,
         /// The bundle's version [default: 1]
@@ -136,7 +136,7 @@ enum Command {
     },
 }
 
-/// How a running gateway is reached for calls that change what is served: at --address if it is given, else on its Unix
+/// The way to a running gateway for calls that change what is served: at --address if it is given, else on its Unix
 /// socket, else with a token where it listens.
 #[derive(Args, Debug)]
 struct AdminArgs {
@@ -341,7 +341,7 @@ fn vet(path: &Path, parts: &Parts) -> Result<Vetted, BundleError> {
     Ok(loader.given(path, parts, 1, true)?)
 }
 
-/// What bundles are loaded with.
+/// The parts that bundles are loaded with.
 fn means(cache: CodeCache) -> Result<(Parts, Metrics), BundleError> {
     let engine = WasmEngine::new(PoolSize::default()).map_err(|error| BundleError::from(format!("{error:#}")))?;
     let metrics = Metrics::new().map_err(|error| BundleError::from(error.to_string()))?;
@@ -433,7 +433,7 @@ fn check(path: &Path) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// What `check` tells of a good bundle.
+/// The report of `check` on a good bundle.
 struct Checked {
     name: String,
     version: String,
@@ -458,7 +458,7 @@ impl Checked {
     }
 }
 
-/// What golden examples show: nothing where there are none, and little where there is one.
+/// The evidence of golden examples: nothing where there are none, and little where there is one.
 fn proof(examples: usize) -> String {
     match examples {
         0 => "it loads, but its answers are not verified: it has no golden examples".into(),

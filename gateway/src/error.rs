@@ -155,7 +155,7 @@ impl Error {
         }
     }
 
-    /// How a request that ends so is counted.
+    /// The outcome under which a request that ends so is counted.
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Overloaded | Self::NotReady | Self::Unavailable(_) | Self::Unservable { .. } => Outcome::Shed,

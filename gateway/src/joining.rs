@@ -18,13 +18,13 @@ use crate::{batching::Batching, generation::Generation, wasm::module::Isolation}
 /// The decision about one generation.
 #[derive(Clone, Debug)]
 pub struct Joining {
-    /// What decided.
+    /// The cause of the decision.
     pub cause: Cause,
     /// The same for people: a sentence without subject and full stop.
     pub detail: String,
 }
 
-/// What decided whether rows are joined.
+/// The cause of the decision whether rows are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cause {
@@ -51,7 +51,7 @@ pub enum Cause {
 /// The decision of an earlier load of the same bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Found {
-    /// What decided.
+    /// The cause of the decision.
     pub cause: Cause,
     /// The same for people.
     pub detail: String,
@@ -67,7 +67,7 @@ pub fn told(found: &Found) -> String {
 }
 
 impl Found {
-    /// What was decided about a generation.
+    /// The decision about a generation.
     pub fn of(generation: &Generation) -> Self {
         Self {
             cause: generation.joining.cause,
@@ -146,7 +146,7 @@ impl Joining {
         matches!(self.cause, Cause::Manifest | Cause::Dependent | Cause::Differs | Cause::Stateful)
     }
 
-    /// What can be said before anything is run; `None` if rows may be joined as far as that goes.
+    /// The decision that needs no run; `None` if rows may be joined as far as that goes.
     fn before_trial(generation: &Generation, wanted: Batching) -> Option<Self> {
         if let Some(reason) = generation.model.as_ref().and_then(|model| model.rows().reason()) {
             return Some(Self::new(Cause::Dependent, reason));

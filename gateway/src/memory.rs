@@ -29,8 +29,8 @@ const LARGE_STEP: usize = 64 << 10;
 /// A permit over so many bytes is large: twice the largest body that is decoded where it is read, and a little more.
 const LARGE: usize = 136 << 10;
 
-/// What a request is doing when it asks for memory. Small requests that have come whole may fill the account; others leave
-/// a part of it to them, so that slow uploads and large batches cost only their own kind.
+/// The stage of a request when it asks for memory. Small requests that have come whole may fill the account; others
+/// leave a part of it to them, so that slow uploads and large batches cost only their own kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
     /// Its body is still coming.
@@ -39,7 +39,7 @@ pub enum Claim {
     Whole,
 }
 
-/// How long a body may take to come before it may have to make room for others.
+/// The time that a body may take to come before it may have to make room for others.
 const UPLOAD_AGE: Duration = Duration::from_secs(2);
 
 /// Memory that all requests may take together.
@@ -130,7 +130,7 @@ impl Permit {
         Self { account: Arc::clone(account), held: 0 }
     }
 
-    /// What it is a part of.
+    /// The account that it is a part of.
     pub fn account(&self) -> &Account {
         &self.account
     }

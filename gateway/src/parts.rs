@@ -1,4 +1,5 @@
-//! What generations share: a model file that is loaded already is not loaded again, nor is a module compiled again.
+//! The parts that generations share: a model file that is loaded already is not loaded again, nor is a module compiled
+//! again.
 
 use std::{
     collections::HashMap,
@@ -17,7 +18,7 @@ use crate::{
 pub struct Parts {
     /// Compiles modules, and knows those that are alive.
     pub compiler: Compiler,
-    /// What bundles may ask for.
+    /// The most that bundles may ask for.
     pub ceilings: Ceilings,
     models: Arc<Mutex<HashMap<String, Weak<Model>>>>,
 }

@@ -1,6 +1,6 @@
 //! Where generations end: on a thread of its own, after the last request that holds one.
 //!
-//! Giving back a model's memory and unmapping code takes long enough to be felt by whoever happens to drop the last
+//! Giving back a model's memory and unmapping code takes long enough to be felt by the request that drops the last
 //! reference. So the reaper keeps one of each generation that was switched away from until it is the only one.
 
 use std::{
@@ -16,7 +16,7 @@ use std::{
 
 use crate::{allocator, generation::Generation, metrics::Metrics, workers};
 
-/// How often it looks, while something is left to release.
+/// The interval at which it looks, while something is left to release.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Hands generations over. Cheap to clone.
@@ -97,7 +97,7 @@ impl Reaper {
         _ = self.retired.send(generation);
     }
 
-    /// What was retired and is not released yet.
+    /// The generations that were retired and are not released yet.
     pub fn unreleased(&self) -> Unreleased {
         self.unreleased.clone()
     }

@@ -25,7 +25,7 @@ pub struct Shadow {
 /// A generation that gets copies.
 #[derive(Debug)]
 pub struct Target {
-    /// It.
+    /// The generation.
     pub generation: Arc<Generation>,
     /// The share of requests that are copied, in thousandths.
     pub share: u32,

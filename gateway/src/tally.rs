@@ -1,4 +1,4 @@
-//! What a generation's requests came to: for the gates that a new release passes, and to know which was used last.
+//! The statistics of a generation's requests: for the gates that a new release passes, and to know which was used last.
 
 use std::{
     sync::{
@@ -95,7 +95,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// What came after `earlier`.
+    /// The requests that came after `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let before = earlier.times.iter().chain(std::iter::repeat(&0));
@@ -117,7 +117,7 @@ impl Snapshot {
         self.runs() + self.unrun
     }
 
-    /// Those said to be at fault among the requests.
+    /// The requests that were at fault.
     pub fn invalid_rate(&self) -> f64 {
         self.invalid as f64 / self.requests().max(1) as f64
     }

@@ -20,7 +20,7 @@ pub struct Verified {
     pub generation: Generation,
     /// Instances that have answered the golden examples.
     pub runner: Runner,
-    /// What loading took, without what came after.
+    /// The time that loading took, without the checks after it.
     pub load: Duration,
 }
 

@@ -20,7 +20,7 @@ const LONGEST: usize = 4096;
 /// After so long on one input it hangs.
 const HANG: Duration = Duration::from_secs(60);
 
-/// What is being tried, and how many were before.
+/// The input that is being tried, and the number of those before it.
 static NOW: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 static TRIED: AtomicUsize = AtomicUsize::new(0);
 

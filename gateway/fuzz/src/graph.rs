@@ -304,7 +304,7 @@ fn word(bytes: &mut Unstructured<'_>) -> Result<&'static str> {
     if bytes.ratio(3, 4)? { bytes.choose(&WORDS).copied() } else { bytes.choose(&TEXTS).copied() }
 }
 
-/// What makes a tree: nodes in the order of a heap, the later half leaves.
+/// The parts of a tree: nodes in the order of a heap, the later half leaves.
 fn usual_int(name: &str, place: i64, len: i64) -> Option<i64> {
     Some(match name {
         "nodes_treeids" | "class_treeids" | "target_treeids" | "tree_roots" => 0,

@@ -49,12 +49,12 @@ pub fn stop_at_our_panics(then: impl Fn() + Send + Sync + 'static) {
     }));
 }
 
-/// What a model is run on.
+/// The values that a model is run on.
 #[derive(Debug)]
 enum Values<'a> {
     /// Nothing but zeros and empty texts.
     Zeros,
-    /// What the fuzzer says.
+    /// Values that the fuzzer gives.
     Any(Unstructured<'a>),
 }
 
@@ -93,7 +93,7 @@ impl Values<'_> {
     }
 }
 
-/// How many models were loaded, and how many runs of them gave an answer.
+/// The number of models that were loaded, and of their runs that gave an answer.
 pub static LOADED: AtomicUsize = AtomicUsize::new(0);
 /// Likewise.
 pub static ANSWERED: AtomicUsize = AtomicUsize::new(0);

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{bundle::MANIFEST, cli::say};
 
-/// What to do with a module.
+/// A command on a module.
 #[derive(Debug, Subcommand)]
 pub(super) enum ModuleCommand {
     /// Make a WebAssembly module of a file in Python, JavaScript or TypeScript, or of a crate in Rust
@@ -45,7 +45,7 @@ pub(super) enum ModuleCommand {
     },
 }
 
-/// What a module is written in.
+/// The language of a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Language {
     /// Python, interpreted in the sandbox.

@@ -24,7 +24,7 @@ pub(super) fn push(folder: &Path, to: &str, tell: &mut dyn FnMut(String)) -> any
     run(source::push(folder, to, &environment()?, tell))
 }
 
-/// How a gateway is reached for calls that change what is served.
+/// The way to a gateway for calls that change what is served.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Way {
     /// Its Unix socket, where no token is needed.

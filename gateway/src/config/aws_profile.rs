@@ -7,7 +7,7 @@ use std::{collections::HashMap, fs, path::PathBuf};
 
 use anyhow::{Context, ensure};
 
-/// What a profile says, by the names that the files give it.
+/// The values of a profile, by the names that the files give them.
 pub(super) type Profile = HashMap<String, String>;
 
 /// Ways to credentials that are not gone.

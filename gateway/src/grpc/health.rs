@@ -12,7 +12,7 @@ use crate::app::App;
 /// Watches at once, over all connections.
 const MAX_WATCHES: usize = 1_000;
 
-/// How often a watch looks.
+/// The interval at which a watch looks.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// The services that have a health: all of them the gateway's.

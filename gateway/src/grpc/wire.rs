@@ -1,5 +1,5 @@
-//! What a message takes once it is decoded, counted by its wire format before it is: an empty tensor is two bytes of a
-//! message and hundreds in memory.
+//! The memory that a message takes once it is decoded, counted by its wire format before it is: an empty tensor is two
+//! bytes of a message and hundreds in memory.
 
 use tonic::Status;
 
@@ -12,7 +12,7 @@ const FLOOR: usize = 8 << 20;
 /// Bytes of every message but inference requests.
 pub(super) const SMALL_MESSAGE: usize = 64 << 10;
 
-/// What an element of a list takes beside its own text, in bytes.
+/// The memory of an element of a list beside its own text, in bytes.
 const TENSOR: usize = 384;
 const OUTPUT: usize = 128;
 const PARAMETER: usize = 160;
@@ -125,7 +125,7 @@ impl Count {
     }
 }
 
-/// How many numbers a packed list has: each ends with a byte below 128.
+/// The number of values of a packed list: each ends with a byte below 128.
 fn varints(list: &[u8]) -> usize {
     list.iter().filter(|&&byte| byte < 0x80).count()
 }

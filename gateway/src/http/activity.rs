@@ -1,4 +1,4 @@
-//! What goes on on one connection, as far as it decides when the connection ends.
+//! The events on one connection that decide when it ends.
 //!
 //! HTTP/1 sends one answer at a time, and the kernel ends a connection whose client takes none of it. HTTP/2 keeps many
 //! answers that a client has not asked to be sent, so that each of them is watched here.
@@ -23,13 +23,13 @@ use hyper::body::{Frame, SizeHint};
 /// The largest part of an answer that is handed over at once, in bytes: what a client takes of it shows after so many.
 const PART: usize = 64 << 10;
 
-/// How often a connection that was told to end is looked at.
+/// The interval at which a connection that was told to end is looked at.
 pub(super) const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
 /// Streams that a client may reset before their answer has begun, unless most others were answered.
 const MAX_RESETS: u32 = 200;
 
-/// How long a connection may stay, and what it may be in the middle of.
+/// The time that a connection may stay, in each of its states.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
     /// For the first request, and without any.
@@ -40,7 +40,7 @@ pub(super) struct Patience {
     pub(super) age: Option<Duration>,
 }
 
-/// What is to be done with a connection.
+/// The verdict on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Look again then; never where nothing can change.
@@ -125,7 +125,7 @@ impl Activity {
         self.start + idle.min(write).min(age.unwrap_or(idle))
     }
 
-    /// What becomes of it now.
+    /// The verdict now.
     pub(super) fn judge(&self, now: Instant) -> Verdict {
         let Patience { idle, write, age } = self.patience;
         let end = age.map(|age| self.start + age);
@@ -157,7 +157,7 @@ impl Activity {
         self.keep(stalled.map_or(soonest, |since| soonest.min(since + write)))
     }
 
-    /// What becomes of a connection that was told to end, and has not.
+    /// The verdict on a connection that was told to end, and has not.
     pub(super) fn judge_closing(&self, now: Instant) -> Verdict {
         if !self.multiplexed.load(Ordering::Relaxed) {
             // Ends with the answer that is on its way.

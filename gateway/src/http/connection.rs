@@ -40,7 +40,7 @@ const READ_BUFFER: usize = 64 << 10;
 /// For how long a connection of the reserve is kept: health checks ask at once.
 const RESERVE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What a connection of the reserve may ask for.
+/// The paths that a connection of the reserve may ask for.
 const HEALTH: [&str; 9] = [
     "/v2/health/live",
     "/v2/health/ready",

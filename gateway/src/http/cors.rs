@@ -1,4 +1,4 @@
-//! Which web pages may call the gateway from a browser: none, unless the configuration names their origins.
+//! The web pages that may call the gateway from a browser: none, unless the configuration names their origins.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use axum::{
 };
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-/// How long a browser may remember that an origin is allowed.
+/// The time for which a browser may remember that an origin is allowed.
 const MAX_AGE: Duration = Duration::from_mins(10);
 
 /// Headers of answers that a page may read.

@@ -112,7 +112,7 @@ fn is_logged(one_in: u64, number: u64, status: u16) -> bool {
     one_in != 0 && (status >= 400 || number.is_multiple_of(one_in))
 }
 
-/// What a caller wrote, bounded. Methods and paths are ASCII.
+/// A caller's text, bounded. Methods and paths are ASCII.
 fn shortened(text: &str, most: usize) -> &str {
     text.get(..most).unwrap_or(text)
 }

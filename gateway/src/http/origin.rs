@@ -31,7 +31,7 @@ impl Origin {
         Self { peer, is_forwarded: is_old || is_forwarded(request.uri(), request.headers()) }
     }
 
-    /// What is known of a caller at this door by a request's extensions and its `Authorization` header.
+    /// The facts about a caller at this door, by a request's extensions and its `Authorization` header.
     pub(crate) fn caller<'a>(door: Door, extensions: &Extensions, authorization: Option<&'a str>) -> Caller<'a> {
         let origin = extensions.get::<Self>();
         let process = extensions

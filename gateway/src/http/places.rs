@@ -1,4 +1,5 @@
-//! Who may be connected: so many in all, so many from one address, and a few more that may only ask how the gateway is.
+//! The connections that may be open: so many in all, so many from one address, and a few more that may only ask how the
+//! gateway is.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 /// Connections beside those that may be open at once, for health checks and metrics.
 const RESERVE: usize = 32;
 
-/// What is left of the files that the process may open for everything that is no connection.
+/// The files that the process may open for everything that is no connection.
 const OTHER_FILES: usize = 256;
 
 /// Decides about connections.
@@ -121,7 +122,7 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// How many files the process may open. Raises that as far as it may itself.
+/// The number of files that the process may open. Raises it as far as it may itself.
 fn files() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);

@@ -1,4 +1,4 @@
-//! How errors look on each surface.
+//! The form of errors on each surface.
 
 use std::time::Instant;
 
@@ -77,7 +77,7 @@ pub(super) fn refusal(path: &str, error: &Error) -> Response {
     response
 }
 
-/// What is wrong with the data is 400 everywhere but in FastAPI's world.
+/// An error in the data is 400 everywhere but in FastAPI's world.
 fn open_status(error: &Error) -> StatusCode {
     match error {
         Error::TooManyRows(_) => StatusCode::BAD_REQUEST,
@@ -154,7 +154,7 @@ fn location(row: Option<u32>, field: Option<&str>) -> Vec<Value> {
     place
 }
 
-/// Which generation answered.
+/// Names the generation that answered.
 pub(super) fn tell_generation(headers: &mut HeaderMap, generation: &Generation) {
     headers.insert(GENERATION, generation.id.into());
     if let Ok(version) = HeaderValue::from_str(&generation.version) {
@@ -172,7 +172,7 @@ pub(crate) fn micros(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
-/// What a body that is not a batch is answered.
+/// The answer to a body that is not a batch.
 pub(super) fn decode_error(error: DecodeError) -> Error {
     match error {
         DecodeError::Malformed { line, column, message } => Error::MalformedJson { line, column, message },

@@ -23,7 +23,7 @@ use crate::{
     tensor::Batch,
 };
 
-/// How a body is to be read.
+/// The way in which a body is to be read.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Reading {
     /// JSON by these rules.

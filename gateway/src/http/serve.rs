@@ -42,7 +42,7 @@ const BACKLOG: usize = 256;
 /// After an accept that failed for want of something (files, memory), how long to leave it alone.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What is served.
+/// The routes that are served.
 #[derive(Clone, Debug)]
 pub struct Routes {
     /// Everything.
@@ -75,7 +75,7 @@ impl Routes {
 /// The threads that read and write sockets.
 #[derive(Clone, Copy, Debug)]
 pub struct IoConfig {
-    /// How many.
+    /// The number of threads.
     pub threads: usize,
     /// Whether no two of them share a core.
     pub spread: bool,
@@ -153,7 +153,7 @@ async fn accept(listener: &TcpListener, config: &HttpConfig) -> (TcpStream, Sock
     }
 }
 
-/// Small answers leave at once, and a client that acknowledges nothing is let go.
+/// Small answers leave at once, and a client that acknowledges nothing is disconnected.
 fn prepare(stream: &TcpStream, config: &HttpConfig) -> io::Result<()> {
     stream.set_nodelay(true)?;
     SockRef::from(stream).set_tcp_user_timeout(Some(config.write_timeout))
@@ -170,7 +170,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 /// A thread with an event loop. Dropping `connections` makes it drain.
 struct IoThread {
     connections: mpsc::Sender<(StdTcpStream, Place)>,
-    /// How many connections were cut at the end.
+    /// The number of connections that were cut at the end.
     drained: oneshot::Receiver<usize>,
     thread: JoinHandle<()>,
 }

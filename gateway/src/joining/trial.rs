@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// What a trial may take, besides a tenth of the load's own time.
+/// The time that a trial may take, besides a tenth of the load's own time.
 const BUDGET: Duration = Duration::from_millis(50);
 
 /// Golden examples tried, and rows in all.
@@ -42,7 +42,7 @@ const REPEATS: usize = 3;
 /// Runs of a row that a trial needs at least: two rows alone, once more, and together.
 const LEAST_RUNS: u32 = 6;
 
-/// How many times its budget a trial may last where its thread must share a core.
+/// The number of times that a trial may exceed its budget where its thread must share a core.
 const PATIENCE: u32 = 8;
 
 /// Bytes of a row that is not made up: 16 rows of images of 8 megapixels.
@@ -86,7 +86,7 @@ struct Alone {
 
 /// Why a run gave no answer.
 enum NoAnswer {
-    /// It took longer than the trial may.
+    /// The run took longer than the trial may.
     Late,
     /// The chain refused it, or failed.
     Refused(String),
@@ -98,9 +98,9 @@ struct Trial<'a> {
     generation: &'a Generation,
     runner: Runner,
     tolerance: f64,
-    /// What runs may take together.
+    /// The time that runs may take together.
     budget: Duration,
-    /// What they have taken, interruptions aside.
+    /// The time that they have taken, interruptions aside.
     spent: Duration,
     /// The shortest time of a row alone.
     row: Option<Duration>,
@@ -108,7 +108,7 @@ struct Trial<'a> {
     until: Instant,
     /// Whether a module may keep something from one request to the next.
     keeps_instances: bool,
-    /// What was said of a row that could not be run.
+    /// The reason why a row could not be run.
     refusal: Option<String>,
 }
 
@@ -327,7 +327,7 @@ impl Trial<'_> {
         self.row.is_some_and(|row| row.saturating_mul(LEAST_RUNS) > self.budget)
     }
 
-    /// What so many rows take one after another, as far as is known.
+    /// The time that so many rows take one after another, as far as is known.
     fn expected(&self, rows: u32) -> Duration {
         self.row.map_or(Duration::MAX, |row| row.saturating_mul(rows))
     }

@@ -44,14 +44,14 @@ pub const COMMAND: &str = "load-in-child";
 /// Module instances alive at once in a child, over all stages of its bundle.
 const INSTANCES: u32 = 48;
 
-/// How much lower than the gateway's the priority of a child is that loads what no request waits for.
+/// The steps by which the priority of a child is lower than the gateway's if no request waits for its load.
 const NICE: i32 = 10;
 
 /// Problems told of one bundle, and characters of each.
 const MAX_PROBLEMS: usize = 200;
 const MAX_PROBLEM: usize = 4_000;
 
-/// What a child says at its end where memory ran out: the standard library, and the engine.
+/// The last words of a child whose memory ran out: the standard library, and the engine.
 pub(super) const NO_MEMORY: [&str; 2] = ["memory allocation of", "failed to allocate"];
 
 /// Whether this process was started as a child.

@@ -1,4 +1,4 @@
-//! What a child gives up before it looks at a bundle.
+//! The rights that a child gives up before it looks at a bundle.
 //!
 //! In order: the right to gain rights; memory, processor time, open files and core dumps beyond its limits; files, but for
 //! those of its bundle and of compiled code, and the network (Landlock); every system call that a load does not need
@@ -134,7 +134,7 @@ fn rules() -> Result<Rules, Box<dyn std::error::Error>> {
 /// Names a part of memory, for those who look at it.
 const PR_SET_VMA: i32 = 0x5356_4d41;
 
-/// What the allocator, the sandbox, the threads and the standard library use, on every processor.
+/// Calls that the allocator, the sandbox, the threads and the standard library use, on every processor.
 const CALLS: &[i64] = &[
     libc::SYS_brk,
     libc::SYS_clock_getres,

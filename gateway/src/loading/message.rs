@@ -1,4 +1,4 @@
-//! What the gateway tells a child, and what the child answers.
+//! The messages between the gateway and a child.
 //!
 //! A task is one line of JSON on the child's standard input. After it come single bytes while the load goes on, each a
 //! [`Signal`]. The answer is on standard output: the length of its head as 8 bytes, the head as JSON, then the machine code of its
@@ -24,11 +24,11 @@ const MAX_HEAD: u64 = 4 << 20;
 /// Bytes of machine code taken from one child. A module of 64 MB compiles to less.
 const MAX_CODE: u64 = 512 << 20;
 
-/// What a child is to load, and how.
+/// A child's task.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Task {
     pub(super) source: TaskSource,
-    /// What the model and its version are called, where the manifest does not decide.
+    /// The names of the model and its version, where the manifest does not decide.
     pub(super) named: Option<(String, String)>,
     pub(super) ceilings: Ceilings,
     /// Folders of compiled code.
@@ -54,7 +54,7 @@ pub(super) enum TaskSource {
     Stored { manifest: String, files: Vec<(String, PathBuf)> },
 }
 
-/// What happens in the gateway while a child loads.
+/// Events in the gateway while a child loads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Signal {
@@ -67,13 +67,13 @@ pub(super) enum Signal {
 /// The head of an answer.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) enum Head {
-    /// It could serve.
+    /// The bundle could serve.
     Loaded {
         report: Box<Report>,
         /// Names and lengths of the code that follows.
         code: Vec<(String, u64)>,
     },
-    /// It cannot.
+    /// The bundle cannot serve.
     Refused {
         problems: Vec<String>,
         /// Whether its files could not be read, or are not what the manifest says.

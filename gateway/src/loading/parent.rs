@@ -41,7 +41,7 @@ pub(super) enum NoAnswer {
     Impossible(io::Error),
     /// None can be started now.
     NotNow(io::Error),
-    /// Nobody waits for it any more.
+    /// No caller waits for it any more.
     Cancelled,
     /// The child died, or was killed in time: for people.
     Died(String),
@@ -168,7 +168,7 @@ fn last_of(mut from: impl Read) -> String {
     String::from_utf8_lossy(&last).into_owned()
 }
 
-/// What became of a child that gave no answer.
+/// The end of a child that gave no answer.
 fn became(status: ExitStatus, said: &str, task: &Task, error: Option<&io::Error>) -> NoAnswer {
     let too_much = || format!("loading it took more than {} MiB (--load-memory)", task.memory >> 20);
     let told = told(said);
@@ -190,7 +190,7 @@ fn became(status: ExitStatus, said: &str, task: &Task, error: Option<&io::Error>
     }
 }
 
-/// What a child said, in one line.
+/// A child's words, in one line.
 fn told(said: &str) -> String {
     let line: String = said.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
     let line = line.trim();

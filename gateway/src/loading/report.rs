@@ -1,4 +1,4 @@
-//! What a load found out, kept so that the next one need not find it out again.
+//! The results of a load, kept so that the next one need not find them out again.
 
 use std::{
     fs::{self, File},
@@ -21,7 +21,7 @@ const MAX_REPORTS: usize = 512;
 /// Bytes of a report at most.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// What is known of a bundle that was loaded.
+/// The facts about a bundle that was loaded.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Report {
@@ -47,7 +47,7 @@ pub struct Report {
     pub custom_modules: Vec<String>,
     /// Whether it has a column `model`.
     pub takes_model_key: bool,
-    /// How many golden examples were answered as expected.
+    /// The number of golden examples that were answered as expected.
     pub golden_examples: usize,
     /// Names of the machine code that it needs, in the code cache.
     pub code: Vec<String>,
@@ -157,7 +157,7 @@ impl Reports {
     }
 }
 
-/// What decides which code and which plans a processor gets, as text.
+/// The properties that decide which code and which plans a processor gets, as text.
 pub(super) fn processor() -> String {
     /// Of one core, those lines that do not differ between cores or from moment to moment.
     const LINES: [&str; 10] = [

@@ -30,13 +30,13 @@ pub struct Lifecycle {
     pub activations: IntCounterVec,
     /// From the first request for a model that was not resident to its generation.
     pub activation_seconds: Histogram,
-    /// Generations let go to make room or for being idle.
+    /// Generations unloaded to make room or for being idle.
     pub evictions: IntCounterVec,
     /// Generations resident, those kept for a rollback included.
     pub resident: IntGauge,
     /// Their memory, estimated.
     pub resident_bytes: IntGauge,
-    /// What the process may take; 0 is no limit.
+    /// The memory that the process may take; 0 is no limit.
     pub budget_bytes: IntGauge,
     /// Versions known, resident or not.
     pub known: IntGauge,
@@ -100,7 +100,7 @@ impl Lifecycle {
             .and_then(|histogram| register(registry, histogram))?,
             evictions: counter(
                 "modelgate_evictions_total",
-                "Generations let go to make room or for being idle.",
+                "Generations unloaded to make room or for being idle.",
                 &["reason"],
             )?,
             resident: one(
@@ -133,11 +133,11 @@ impl Lifecycle {
     }
 }
 
-/// What may become of a release.
+/// The outcomes of a release.
 pub const RELEASE_OUTCOMES: [&str; 8] =
     ["live", "switched", "refused", "unfetched", "superseded", "promoted", "withdrawn", "rolled_back"];
 
-/// What may become of a request's copy.
+/// The outcomes of a request's copy.
 pub const COPY_OUTCOMES: [&str; 5] = ["failed", "same", "different", "incompatible", "skipped"];
 
 /// Counts one of something.

@@ -1,4 +1,4 @@
-//! What the protocol tells of a model: its metadata, and its configuration in Triton's terms.
+//! The protocol's description of a model: its metadata, and its configuration in Triton's terms.
 
 use modelgate_columns::{Column, Datatype};
 use serde_json::{Map, Value, json};
@@ -13,7 +13,7 @@ use crate::{
 pub const EXTENSIONS: [&str; 5] =
     ["binary_tensor_data", "model_configuration", "model_repository", "schedule_policy", "statistics"];
 
-/// What runs the models, as the protocol names it.
+/// The platform that runs the models, as the protocol names it.
 pub const PLATFORM: &str = "modelgate_onnx";
 
 /// A datatype as Triton's model configuration names and numbers it.

@@ -1,4 +1,4 @@
-//! What became of a model's requests so far, in the protocol's terms.
+//! The statistics of a model's requests, in the protocol's terms.
 
 use serde::Serialize;
 
@@ -7,10 +7,10 @@ use crate::{
     metrics::{ModelMetrics, Outcome},
 };
 
-/// How often something happened, and how long it took in all.
+/// A count, and the time in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Duration {
-    /// How often.
+    /// The count.
     pub count: u64,
     /// Nanoseconds in all.
     pub ns: u64,

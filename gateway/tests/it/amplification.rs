@@ -16,7 +16,7 @@ use crate::{
 const JSON: &str = "application/json";
 const MODEL: &str = "modelo_covertype_vf";
 
-/// What a request may add to the process's memory whatever its size, and for each byte of its body and its answer.
+/// The memory that a request may add to the process whatever its size, and for each byte of its body and its answer.
 const FLOOR: usize = 32 << 20;
 const FACTOR: usize = 8;
 
@@ -59,7 +59,7 @@ async fn excess(served: &Served, path: &str, kind: &str, body: &[u8], is_gzip: b
     (status, served.memory("VmHWM") as isize - before as isize - allowed as isize)
 }
 
-/// What stands for many times its own size.
+/// Bodies that stand for many times their own size.
 fn bombs(size: usize) -> Vec<(&'static str, String, &'static str, Vec<u8>)> {
     let infer = format!("/v2/models/{MODEL}/infer");
     let nested = size.min(100 << 10);

@@ -245,7 +245,7 @@ async fn garbage_in_place_of_a_manifest_is_told() {
     load.end().await;
 }
 
-/// What was good is in the local cache, whatever the source has by now.
+/// A good version is in the local cache, whatever the source has by now.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_beside_a_bad_release_serves_the_last_good_one() {
     for on_demand in [false, true] {
@@ -322,7 +322,7 @@ async fn what_is_too_large_stays_so() {
     assert_eq!(load.end().await, 1);
 }
 
-/// Whoever opens a pipe waits for somebody to write to it.
+/// A reader that opens a pipe waits for a writer.
 #[tokio::test(flavor = "multi_thread")]
 async fn pipes_in_place_of_files_hold_up_nothing() {
     let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
@@ -351,7 +351,7 @@ async fn pipes_in_place_of_files_hold_up_nothing() {
     load.end().await;
 }
 
-/// Whoever opens a file waits where another process has a lease on it, as with a network mount that hangs.
+/// A reader that opens a file waits where another process has a lease on it, as with a network mount that hangs.
 const LEASES: &str = "
 import fcntl, os, signal, sys
 signal.signal(signal.SIGIO, signal.SIG_IGN)

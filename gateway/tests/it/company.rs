@@ -108,7 +108,7 @@ async fn beside(gateway: &Arc<Gateway>, model: &str, mine: String, others: &[Str
     answers
 }
 
-/// What decided whether rows of this model are run together.
+/// The cause that decided whether rows of this model are run together.
 async fn cause(gateway: &Gateway, model: &str) -> String {
     let config = gateway.get(&format!("/v2/models/{model}/config")).await.json();
     config["parameters"]["batching_cause"]["string_value"].as_str().unwrap_or_default().to_owned()

@@ -23,7 +23,7 @@ async fn connect(gateway: &Gateway) -> TcpStream {
     TcpStream::connect(&gateway.address).await.expect("connected")
 }
 
-/// What comes until the other end closes, which must not take long.
+/// The bytes that come until the other end closes, which must not take long.
 async fn rest(mut stream: TcpStream) -> String {
     let mut answer = Vec::new();
     tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("closed in time").ok();

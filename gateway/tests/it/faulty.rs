@@ -8,24 +8,24 @@ use tokio::{
     sync::watch,
 };
 
-/// What happens to a connection.
+/// The fate of a connection.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// It reaches the server.
+    /// The connection reaches the server.
     None,
-    /// It is closed at once.
+    /// The connection is closed at once.
     Closed,
     /// A request gets this answer, whatever it asks.
     Answer(String),
-    /// It reaches the server, but only so many bytes come back.
+    /// The connection reaches the server, but only so many bytes come back.
     CutAfter(usize),
     /// After so many bytes nothing comes any more, and nobody hangs up.
     StallAfter(usize),
     /// The answer to a request without a body comes back with one word in place of another of the same length.
     Reword(&'static str, &'static str),
-    /// It reaches the server after so long.
+    /// The connection reaches the server after so long.
     Late(Duration),
-    /// What comes back comes in pieces of so many bytes, with pauses.
+    /// The answer comes in pieces of so many bytes, with pauses.
     Slow(usize),
     /// This happens to requests whose head has this text (or, if it must, to those whose head has it not); others reach
     /// the server. Upper and lower case are the same.

@@ -54,7 +54,7 @@ async fn a_full_queue_sheds_and_health_still_answers() {
     eventually("it serves again", || async { gateway.predict(good.clone()).await.status == 200 }).await;
 }
 
-/// What waits past its deadline is answered then, and not run later.
+/// A request that waits past its deadline is answered then, and not run later.
 #[tokio::test(flavor = "multi_thread")]
 async fn expired_and_abandoned_requests_are_not_run() {
     let unruly = BundleFolder::unruly("unruly", r#"{"do":"by-row"}"#, "[limits]\ndeadline_ms = 1000");

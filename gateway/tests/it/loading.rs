@@ -255,7 +255,7 @@ async fn a_child_knows_no_secrets_delays_no_other_source_and_can_be_killed() {
     serving.answers().await;
 }
 
-/// How many children a gateway has started, in figures.
+/// The number of children that a gateway has started, in figures.
 async fn children(gateway: &Gateway) -> String {
     let count = gateway.metric("modelgate_release_duration_seconds_count{part=\"child\"}").await;
     count.unwrap_or(0.0).to_string()

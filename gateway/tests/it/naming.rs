@@ -1,4 +1,4 @@
-//! Which model a request is for, and that no way to say it takes the place of a feature.
+//! The model that a request is for, and that no way to name it takes the place of a feature.
 
 use std::fs;
 

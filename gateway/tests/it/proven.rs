@@ -1,4 +1,4 @@
-//! What has shown that it is good goes on answering, whatever comes, is let go of, or is on trial beside it.
+//! A version that has shown that it is good goes on answering, whatever comes, is unloaded, or is on trial beside it.
 
 use std::{
     fs,
@@ -37,7 +37,7 @@ async fn again(
     on(root, cache, change).await
 }
 
-/// What answers a row that names the model, or none.
+/// The version that answers a row which names the model, or none.
 async fn answer(gateway: &Gateway, model: Option<&str>) -> String {
     let mut row = row();
     if let Some(model) = model {

@@ -16,7 +16,7 @@ fn ask(model: &str, act: &str) -> String {
     json!({ "model": model, "act": act, "x": 1.5, "pair": [1, -2], "note": null, "count": 0 }).to_string()
 }
 
-/// What `guest.py` answers where it is told to do nothing else.
+/// The answer of `guest.py` where it is told to do nothing else.
 fn answer() -> Value {
     json!({ "prediction": 1.5, "outputs": { "y": 1.5, "pair": [2.0, -4.0], "note": null, "count": -1 } })
 }

@@ -126,7 +126,7 @@ impl S3 {
         format!("http://{}/{path}", self.address)
     }
 
-    /// What a gateway is told: this bucket and prefix, without credentials.
+    /// The address that a gateway is given: this bucket and prefix, without credentials.
     pub fn source(&self, prefix: &str) -> String {
         source_at(&self.address, prefix)
     }
@@ -139,7 +139,7 @@ impl S3 {
     }
 
     pub async fn put(&self, key: &str, bytes: Vec<u8>) {
-        // It wants a signature of whoever writes over an object.
+        // The server wants a signature of a client that writes over an object.
         let put = self.signed(Method::PUT, &format!("models/{key}")).body(bytes).send().await.expect("an answer");
         assert_eq!(put.status(), StatusCode::OK);
     }
@@ -158,7 +158,7 @@ pub fn source_at(address: &str, prefix: &str) -> String {
     format!("store=s3://models/{prefix}?endpoint=http://{address}&anonymous=true")
 }
 
-/// The variables of whoever uses the server at this address.
+/// The variables of a client of the server at this address.
 pub fn with_s3<'a>(command: &'a mut Command, s3: &S3) -> &'a mut Command {
     with_s3_at(command, &s3.address)
 }
@@ -226,7 +226,7 @@ pub struct Mlflow {
     _process: Process,
 }
 
-/// Who may ask a server with accounts everything, by a password that an address cannot have as it is.
+/// The account that may ask a server everything, by a password that an address cannot have as it is.
 pub const ADMIN: (&str, &str) = ("admin", "password@of/the:tests");
 pub const ADMIN_IN_ADDRESS: &str = "admin:password%40of%2Fthe%3Atests";
 

@@ -1,4 +1,4 @@
-//! Who may read the registry, and the ways of naming a version in it.
+//! Access to the registry, and the ways of naming a version in it.
 
 use std::{
     path::Path,

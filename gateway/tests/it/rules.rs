@@ -44,7 +44,7 @@ async fn a_bundle_over_a_ceiling_is_refused_with_the_setting() {
     gateway.becomes("iris", "1", "READY", "").await;
 }
 
-/// What a module keeps of a request is gone with it, whatever its bundle says.
+/// Values that a module keeps of a request are gone with it, whatever its bundle says.
 #[tokio::test(flavor = "multi_thread")]
 async fn under_the_floor_every_request_has_instances_of_its_own() {
     let hoards = || BundleFolder::unruly("unruly", r#"{"do":"by-row"}"#, "[limits]\nmemory = \"16MiB\"");

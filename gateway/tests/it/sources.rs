@@ -68,7 +68,7 @@ async fn what_is_pushed_serves_to_sources_above_and_below_its_prefix() {
     }
 }
 
-/// Who may read objects but not list them finds the files of what was offered before.
+/// A client that may read objects but not list them finds the files of earlier offers.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_that_cannot_be_listed_gives_files_that_the_cache_has_lost() {
     let (s3, cache) = (S3::start().await, TempDir::new().expect("a folder"));

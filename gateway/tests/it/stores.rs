@@ -1,4 +1,4 @@
-//! Who may read a bucket, what networks do to its bodies, and uploads that were broken off.
+//! Access to a bucket, faults of networks in its bodies, and uploads that were broken off.
 
 use std::{
     fs,

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};
 
-/// How long a test waits for something that should happen.
+/// The time that a test waits for something that should happen.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An HTTP client.
@@ -33,7 +33,7 @@ pub fn operator(socket: &Path) -> Client {
 pub struct Gateway {
     pub address: String,
     pub client: Client,
-    /// What its handlers share.
+    /// The state that its handlers share.
     pub app: App,
     /// Where it takes calls that change what is served, if not at `address`.
     pub admin: Option<String>,
@@ -90,14 +90,14 @@ impl Gateway {
         Self::start(args).await
     }
 
-    /// These bundles, the first by default.
+    /// A gateway of the given bundles, the first by default.
     pub async fn serving(bundles: &[&Path], change: impl FnOnce(&mut ServeArgs)) -> Self {
         let mut args = ServeArgs { bundle: bundles.iter().map(|path| path.to_path_buf()).collect(), ..args() };
         change(&mut args);
         Self::start(args).await
     }
 
-    /// These sources, with a cache in `cache`; does not wait until it is ready.
+    /// A gateway of the given sources, with a cache in `cache`; does not wait until it is ready.
     pub async fn sourcing(sources: &[String], cache: &Path, change: impl FnOnce(&mut ServeArgs)) -> Self {
         let mut args =
             ServeArgs { source: sources.to_vec(), cache: Some(cache.to_path_buf()), poll: Some(0.2), ..args() };

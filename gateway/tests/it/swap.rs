@@ -116,7 +116,7 @@ async fn instances_are_there_before_the_first_request() {
     assert_eq!(instances("2").await, held);
 }
 
-/// What nobody waits for is not loaded at the expense of those who wait for answers.
+/// A load that no request waits for does not delay requests.
 #[tokio::test(flavor = "multi_thread")]
 async fn loads_rest_while_requests_are_served() {
     let place_of = Place::new();

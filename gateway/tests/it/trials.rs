@@ -89,7 +89,7 @@ async fn copies_are_compared_and_never_returned() {
     eventually("answers differ", || async { gateway.metric(&shadow("different")).await > Some(10.0) }).await;
     assert_eq!(gateway.metric(&shadow("same")).await, Some(0.0));
     assert_eq!(load.answered("2"), 0);
-    // Nor to whoever names it.
+    // Nor to a request that names it.
     let infer = json!({ "instances": [row()] }).to_string().into_bytes();
     let json = [("content-type", "application/json")];
     assert_eq!(gateway.post("/v1/models/iris/versions/2:predict", infer, &json).await.status, 503);

@@ -18,7 +18,7 @@ const MAX_TOLERANCE: f64 = 1e-2;
 pub struct Batching {
     /// Rows in one run; 1 if requests are never put together.
     pub max_rows: u32,
-    /// How long a request may wait for others; 0 puts together only what waits already.
+    /// The time that a request may wait for others; 0 joins only requests that wait already.
     pub max_delay: Duration,
 }
 

@@ -29,7 +29,7 @@ const DEMO: [(&str, &[u8]); 5] = [
 
 /// A bundle in memory, every digest verified.
 pub struct Bundle {
-    /// What requests call it.
+    /// The name that requests use.
     pub name: String,
     /// Its version, as the author numbers it.
     pub version: String,
@@ -45,7 +45,7 @@ pub struct Bundle {
     pub stages: Vec<Stage>,
     /// Known answers.
     pub golden: Golden,
-    /// What a request may use.
+    /// The limits of a request.
     pub limits: Limits,
     /// Whether instances outlive a request.
     pub isolation: Isolation,
@@ -65,7 +65,7 @@ impl fmt::Debug for Bundle {
 pub enum ModelFile {
     /// To be loaded.
     Bytes {
-        /// What tells it from other models.
+        /// The key that tells it from other models.
         identity: String,
         /// The file.
         onnx: Vec<u8>,
@@ -96,7 +96,7 @@ pub struct Stage {
     pub module: String,
     /// The module.
     pub wasm: Vec<u8>,
-    /// What its `init` is given.
+    /// The configuration that its `init` gets.
     pub config: Vec<u8>,
 }
 

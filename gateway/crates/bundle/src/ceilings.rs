@@ -1,4 +1,4 @@
-//! What the operator lets bundles ask for, whatever their manifests say.
+//! The most that the operator lets bundles ask for, whatever their manifests say.
 
 use std::time::Duration;
 

@@ -38,7 +38,7 @@ pub(super) const BUILTIN: [(&str, &[u8]); 2] = [
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     format: u32,
-    /// What requests call the bundle.
+    /// The name that requests use.
     pub name: String,
     /// Its version, as the author numbers it.
     pub version: String,
@@ -92,7 +92,8 @@ impl From<ModeEntry> for Mode {
 }
 
 impl ModelEntry {
-    /// What tells it from other models: the digest of the graph, or one over it, those of the data and the mode.
+    /// The key that tells it from other models: the digest of the graph, or one over it, those of the data and the
+    /// mode.
     pub(super) fn identity(&self) -> String {
         if self.data.is_empty() && self.mode == ModeEntry::Auto {
             return self.sha256.clone();
@@ -169,7 +170,7 @@ impl Manifest {
         self.model.iter().map(|model| model.sha256.as_str()).chain(data)
     }
 
-    /// What tells its model from others, once it is loaded.
+    /// The key that tells its model from others, once it is loaded.
     pub fn model_identity(&self) -> Option<String> {
         self.model.as_ref().map(ModelEntry::identity)
     }
@@ -184,7 +185,7 @@ impl Manifest {
         BUILTIN.iter().map(|(_, wasm)| *wasm)
     }
 
-    /// How many modules stand in its chain.
+    /// The number of modules in its chain.
     pub fn stages(&self) -> usize {
         self.stage.len()
     }
@@ -218,7 +219,7 @@ impl Manifest {
         Ok(files)
     }
 
-    /// What can be said without the files.
+    /// The problems that show without the files.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         if self.format != FORMAT {

@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, path::PathBuf, sync::Arc};
 
-/// What would be served. Two with the same [`id`](Self::id) would serve the same.
+/// A bundle that would be served. Two with the same [`id`](Self::id) would serve the same.
 #[derive(Clone, Debug)]
 pub struct Release {
     /// The model's name, as requests give it.
@@ -84,14 +84,14 @@ fn digits(text: &[u8]) -> (&[u8], &[u8]) {
     (&number[zeros..], rest)
 }
 
-/// Which versions of a model are wanted at once.
+/// The policy that says which versions of a model are wanted at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VersionPolicy {
     /// So many of the newest.
     Latest(usize),
     /// Every one.
     All,
-    /// These.
+    /// The versions of a list.
     Listed(Vec<String>),
 }
 
@@ -112,7 +112,7 @@ impl VersionPolicy {
         }
     }
 
-    /// Those of one model's releases that are wanted, the newest first, and the one that would be next.
+    /// The wanted ones of a model's releases, the newest first, and the one that would be next.
     pub fn choose(&self, mut releases: Vec<Release>) -> (Vec<Release>, Option<Release>) {
         releases.sort_by(|a, b| by_version(&b.version, &a.version));
         match self {

@@ -1,4 +1,4 @@
-//! What a request may stand for once it is decoded: a few bytes may name many rows of many columns.
+//! Bounds on what a request may stand for once it is decoded: a few bytes may name many rows of many columns.
 
 use std::fmt::Debug;
 

@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// What pandas reads as missing.
+/// Texts that pandas reads as missing.
 const MISSING: [&str; 18] = [
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
     "NULL", "NaN", "None", "n/a", "null",
@@ -21,7 +21,7 @@ const MISSING: [&str; 18] = [
 /// Of these, what says of itself that it is a number.
 const NAN: [&str; 4] = ["NaN", "nan", "-NaN", "-nan"];
 
-/// What pandas reads as an infinity, after its sign.
+/// Texts that pandas reads as an infinity, after the sign.
 const INFINITE: [&str; 4] = ["inf", "Inf", "infinity", "Infinity"];
 
 /// Bytes that rows may add between two looks at their bounds.

@@ -1,4 +1,4 @@
-//! What is told back of a caller's input, cut at the same place everywhere.
+//! A caller's input repeated in an error, cut at the same place everywhere.
 
 use std::borrow::Cow;
 

@@ -98,7 +98,8 @@ pub(super) async fn bounded(mut response: Response, most: usize) -> Result<Vec<u
     Ok(bytes)
 }
 
-/// What a failure of the HTTP client means. Its words may hold the address with a password, so the address is left out.
+/// The kind of a failure of the HTTP client. The client's words may hold the address with a password, so the address is
+/// left out.
 pub(super) fn failed(error: &reqwest::Error) -> SourceError {
     if error.is_redirect() {
         return SourceError::new(

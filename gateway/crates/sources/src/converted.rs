@@ -23,7 +23,7 @@ use crate::artifact_folder::Folder;
 /// The record of a conversion, in the version's folder.
 pub(super) const RECORD: &str = "converted.json";
 
-/// What the converter says while there is no record.
+/// The converter's report while there is no record.
 pub(super) const STATE: &str = "state.json";
 
 /// The root in the bucket, or behind the proxy, that has the version's own artifacts.

@@ -3,7 +3,7 @@
 //! File events say when to look; a look reads the times of the manifests and those manifests that changed. What else a
 //! manifest names is read when it is fetched, with its digest checked, so a folder that is half copied is no release yet.
 //!
-//! Files are touched on threads of their own: a network mount that hangs holds up only whoever waits for it.
+//! Files are touched on threads of their own: a network mount that hangs holds up only the task that waits for it.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -32,7 +32,7 @@ use crate::{
     watch::Watch,
 };
 
-/// `root/churn/3/bundle.toml`, and a level for whoever sorts models by team.
+/// `root/churn/3/bundle.toml`, and a level for folders that sort models by team.
 const DEPTH: usize = 3;
 
 /// Folders looked at.
@@ -160,7 +160,7 @@ struct Copy {
     inner: PathBuf,
     name: String,
     limit: u64,
-    /// Bytes so far; shared with whoever waits for it.
+    /// Bytes so far; shared with the task that waits for it.
     copied: Arc<AtomicU64>,
     _turn: OwnedSemaphorePermit,
 }

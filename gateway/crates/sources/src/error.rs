@@ -1,11 +1,11 @@
-//! What can be wrong with a source.
+//! Failures of a source.
 
 use std::fmt;
 
 /// A class of failures; a label in metrics and a word in `GET /v2/repository/sources`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Nobody answers there.
+    /// No answer at that address.
     Unreachable,
     /// No answer in time.
     Timeout,
@@ -15,9 +15,9 @@ pub enum Kind {
     Missing,
     /// The clocks differ too much for signed requests.
     ClockSkew,
-    /// It failed by its own account.
+    /// The server reports a failure of its own.
     Server,
-    /// It answered something that makes no sense, or ended early.
+    /// The answer makes no sense, or ended early.
     Garbage,
     /// Larger than is taken.
     TooLarge,

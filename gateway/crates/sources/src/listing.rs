@@ -15,12 +15,12 @@ const MAX_MANIFESTS: usize = 64 << 20;
 const MAX_PROBLEMS: usize = 1000;
 const MAX_WORDS: usize = 600;
 
-/// What a source offers.
+/// Everything that a source offers.
 #[derive(Debug, Default)]
 pub struct Listing {
     /// All of it, for the policy to choose from.
     pub releases: Vec<Release>,
-    /// What was found but is no release, a sentence each.
+    /// Finds that are no release, a sentence each.
     pub problems: Vec<String>,
     /// Bytes of the manifests so far.
     pub(super) taken: usize,

@@ -334,7 +334,7 @@ impl MlflowSource {
         Ok(listed.files.iter().any(|found| found.path.rsplit('/').next() == Some(file)))
     }
 
-    /// A small file that need not be there. Whoever may not list a bucket is denied what is not there.
+    /// A small file that need not be there. A client that may not list a bucket is denied a file that is not there.
     async fn read_if_there(&self, folder: &Folder, file: &str) -> Result<Option<Vec<u8>>, SourceError> {
         // The proxy answers a file that is not there like a store that is down, so it is asked what there is.
         if let Folder::Proxy { path } = folder

@@ -67,7 +67,7 @@ pub async fn push(
         })
         .await?;
     }
-    // Last: whoever sees it finds everything it names.
+    // Last: a gateway that sees it finds everything it names.
     let key = format!("{prefix}{}/{}/{MANIFEST}", manifest.name, manifest.version);
     upload(&client, &place.bucket, &key, manifest_bytes, &mut |_, _| {}).await?;
     tell(format!("{} version {} is at s3://{}/{key}", manifest.name, manifest.version, place.bucket));

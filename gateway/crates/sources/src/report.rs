@@ -1,4 +1,4 @@
-//! How each source is doing, for people and for readiness.
+//! The state of each source, for people and for readiness.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ pub struct Report {
     pub address: String,
     /// `waiting` before the first look has ended, then `ok` or what is wrong: `unreachable`, `denied`, …
     pub state: &'static str,
-    /// What is wrong, in words.
+    /// The problem, in words.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub error: String,
     /// Whether what is served from it is the last good set, kept on local disk or in memory.
@@ -28,7 +28,7 @@ pub struct Report {
     pub failures: u32,
     /// Releases offered.
     pub releases: usize,
-    /// What it has that is no release.
+    /// Its content that is no release.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
 }
@@ -66,7 +66,7 @@ impl Reports {
         clashes.into_iter().filter(|clash| !before.contains(clash)).collect()
     }
 
-    /// What a source is called; a bundle of the command line belongs to none.
+    /// The name of a source; a bundle of the command line belongs to none.
     pub fn name(&self, place: usize) -> String {
         let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         sources.get(&place).map_or_else(|| "--bundle".to_owned(), |report| report.name.clone())

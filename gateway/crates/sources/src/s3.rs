@@ -159,7 +159,7 @@ impl S3Source {
         (key, read)
     }
 
-    /// What was read is known at once: a look that is broken off later leaves it to the next.
+    /// A manifest that was read is known at once: a look that is broken off later leaves it to the next.
     async fn read(&self, key: &Key) -> Result<Arc<[u8]>, SourceError> {
         let read = timeout(READ, read_small(&self.client, &self.bucket, &key.0)).await;
         let too_late = |_| SourceError::new(Kind::Timeout, format!("not read within {} s", READ.as_secs()));
@@ -185,7 +185,7 @@ impl S3Source {
         let mut missing = SourceError::new(Kind::Missing, "it is in no place");
         for key in places {
             let object = match self.object(&key).await {
-                // Whoever may not list a bucket is denied what is not there.
+                // A client that may not list a bucket is denied an object that is not there.
                 Err(error) if matches!(error.kind, Kind::Missing | Kind::Denied) => {
                     missing = error;
                     continue;

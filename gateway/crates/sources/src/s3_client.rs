@@ -65,7 +65,7 @@ pub(super) fn client(place: &S3Place, environment: &Environment, endpoint: Optio
     Client::from_conf(config.build())
 }
 
-/// What an error of the client means, and its words.
+/// The kind of an error of the client, and its words.
 pub(super) fn explain<E: ProvideErrorMetadata + std::fmt::Debug>(error: &SdkError<E>) -> SourceError {
     let service = match error {
         SdkError::TimeoutError(_) => return SourceError::new(Kind::Timeout, "no answer in time"),
@@ -94,7 +94,8 @@ fn without_ids(message: &str) -> &str {
     message[..end].trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '(' | '[' | ',' | ';'))
 }
 
-/// What a refusal means. Servers differ in the status that goes with a code: tokens that have expired are told with 400, too.
+/// The kind of a refusal. Servers differ in the status that goes with a code: tokens that have expired are told with
+/// 400, too.
 fn kind(code: &str, status: u16) -> Kind {
     match code {
         "RequestTimeTooSkewed" => return Kind::ClockSkew,

@@ -1,4 +1,5 @@
-//! How a source is named: `[NAME=]ADDRESS`, where the address is a folder, `s3://bucket/prefix`, or `models:/name@alias`.
+//! The address of a source: `[NAME=]ADDRESS`, where the address is a folder, `s3://bucket/prefix`, or
+//! `models:/name@alias`.
 
 use std::{fmt, path::PathBuf};
 
@@ -17,7 +18,7 @@ pub struct Spec {
     options: Vec<(String, String)>,
 }
 
-/// What an address means.
+/// The place that an address means.
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
     Dir(PathBuf),
@@ -63,13 +64,13 @@ pub(super) struct ModelPlace {
     pub(super) model: String,
     pub(super) version: VersionRef,
     pub(super) tracking: Option<String>,
-    /// How its artifacts are reached where they are in S3; the bucket comes with each version.
+    /// The way to its artifacts where they are in S3; the bucket comes with each version.
     pub(super) artifacts: S3Place,
     /// Where bundles are that were made of its versions, if it is said here.
     pub(super) converted: Option<Converted>,
 }
 
-/// Which version of it.
+/// The version that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum VersionRef {
     Number(String),
@@ -78,7 +79,7 @@ pub(super) enum VersionRef {
     Latest,
 }
 
-/// What users of S3 and MLflow have set already.
+/// The variables that users of S3 and MLflow have set already.
 #[derive(Clone, Default)]
 pub struct Environment {
     /// `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`.

@@ -27,7 +27,7 @@ use self::attempts::Attempts;
 /// A file that nothing refers to is kept for so long: another gateway may be about to use it.
 const GRACE: Duration = Duration::from_hours(1);
 
-/// What a source offered is good for so long to keep its files, where no gateway says so again.
+/// The time for which the files of a source's last offer are kept, if no gateway renews it.
 const REMEMBERED: Duration = Duration::from_hours(24 * 30);
 
 /// Bytes read before others get their turn.
@@ -41,14 +41,14 @@ const SLOWEST: u64 = 1 << 10;
 #[derive(Clone, Debug)]
 pub struct Store {
     folder: PathBuf,
-    /// What is being loaded, and what processes died of.
+    /// Loads in progress, and what processes died of.
     pub attempts: Attempts,
 }
 
 /// A release that a source offered in an earlier life.
 #[derive(Clone, Debug)]
 pub struct Remembered {
-    /// It.
+    /// The release.
     pub release: Release,
     /// Whether it answered.
     pub is_good: bool,
@@ -96,7 +96,7 @@ impl Store {
         usize::try_from(file.len()).ok()
     }
 
-    /// A file's bytes. Whoever reads checks the digest again.
+    /// A file's bytes. The reader checks the digest again.
     pub fn read(&self, sha256: &str) -> Result<Vec<u8>, String> {
         if !is_sha256(sha256) {
             return Err("not a digest".into());
@@ -160,7 +160,7 @@ impl Store {
         written
     }
 
-    /// What a source offered last; nothing if that is not known.
+    /// The last offer of a source; nothing if that is not known.
     pub fn remembered(&self, source: &str, place: usize) -> Vec<Remembered> {
         let lines = lines(&self.source_path(source)).into_iter();
         let remembered = lines.map(|line| Remembered {
@@ -217,7 +217,7 @@ fn age(entry: &fs::DirEntry) -> Option<Duration> {
     SystemTime::now().duration_since(entry.metadata().ok()?.modified().ok()?).ok()
 }
 
-/// What is written down there; nothing if that makes no sense.
+/// The lines that are written there; nothing if they make no sense.
 fn lines(path: &Path) -> Vec<Line> {
     fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }

@@ -20,7 +20,7 @@ pub(super) struct Watch {
     watched: Mutex<BTreeSet<i32>>,
 }
 
-/// What means that a bundle may have come, gone or changed.
+/// Events after which a bundle may have come, gone or changed.
 const INTERESTING: WatchFlags = WatchFlags::CLOSE_WRITE
     .union(WatchFlags::CREATE)
     .union(WatchFlags::DELETE)

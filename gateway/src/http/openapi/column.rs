@@ -9,7 +9,7 @@ const MAX_EXAMPLES: usize = 1_000;
 /// Known values that a description repeats.
 const MAX_TOLD: usize = 100;
 
-/// What is taken.
+/// The schema of an input.
 pub(super) fn input(column: &Column) -> Value {
     // The decoder takes no number for a half: no client can tell which one it means.
     if column.datatype == Datatype::F16 {
@@ -55,7 +55,7 @@ fn lax(column: &Column, leaf: &mut Map<String, Value>) {
     }
 }
 
-/// What is given. JSON has no NaN and no infinities: they come as null.
+/// The schema of an output. JSON has no NaN and no infinities: they come as null.
 pub(super) fn output(column: &Column) -> Value {
     let is_float = matches!(column.datatype, Datatype::F16 | Datatype::F32 | Datatype::F64);
     let leaf = leaf(column, column.nullable || is_float);

@@ -1,4 +1,4 @@
-//! What the document says about one model.
+//! The document's part about one model.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ use crate::{
 /// Letters of a model's name that are repeated in the names of its schemas.
 const MAX_COMPONENT: usize = 128;
 
-/// What is said of a model that was not resident yet.
+/// The description of a model that was not resident yet.
 const UNSEEN: &str = "The first request loads it; from then on its features are known.";
 
 /// A model, as far as callers see it.
@@ -100,7 +100,7 @@ impl<'a> ModelDoc<'a> {
         self.example()?.output.get(&self.outputs().first()?.name)
     }
 
-    /// What people want to know of it, in the order that its author chose.
+    /// The facts that people want to know of it, in the order that its author chose.
     pub(super) fn card(&self) -> Value {
         let names = |columns: &[Column]| columns.iter().map(|column| column.name.clone()).collect::<Vec<_>>();
         let deadline = self.known.map_or(Limits::default().deadline, |known| known.deadline);

@@ -333,7 +333,7 @@ fn infer_example(model: &ModelDoc<'_>) -> Option<Value> {
     sendable.then(|| json!({ "inputs": model.inputs().iter().filter_map(tensor).collect::<Vec<_>>() }))
 }
 
-/// What the path items name.
+/// The schemas that the path items name.
 pub(super) fn schemas() -> [(String, Value); 4] {
     let datatypes = Datatype::ALL.map(Datatype::protocol_name);
     let shape = json!({ "type": "array", "items": { "type": "integer" } });

@@ -40,7 +40,7 @@ pub(super) fn paths() -> Map<String, Value> {
         ("/v2/repository/index".to_owned(), json!({ "post": index })),
         ("/v2/repository/sources".to_owned(), json!({ "get": sources })),
         wish("load", "Make a model resident, and try again what failed"),
-        wish("unload", "Let go of a model until it is loaded again"),
+        wish("unload", "Unload a model until it is loaded again"),
         wish("rollback", "Go back to the release that answered before, or withdraw the one on trial"),
         wish("promote", "End a trial: the release answers all from now on"),
     ]

@@ -124,7 +124,7 @@ pub(super) fn headers() -> Value {
     })
 }
 
-/// What any request may bring.
+/// Headers that any request may bring.
 pub(super) fn parameters() -> Value {
     json!({
         "RequestId": {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::json::decode::tokens;
 
-/// How values are written that JSON has no form for.
+/// The form of values that JSON has no form for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Style {
     /// NaN and the infinities as Python's `json` writes them; else they are null.
@@ -142,7 +142,7 @@ pub fn predictions(batch: &Batch, columns: &[Column], list: bool, all: bool) -> 
     Ok(out)
 }
 
-/// Which outputs an answer has, and how they stand in it.
+/// The outputs of an answer, and their arrangement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outputs {
     /// A list with the first output of every row.

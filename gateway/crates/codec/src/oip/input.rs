@@ -14,9 +14,9 @@ use crate::{
 /// One named tensor of a request.
 #[derive(Debug)]
 pub struct Input<'a> {
-    /// Which of the model's inputs it is.
+    /// The index of the model's input.
     pub name: Cow<'a, str>,
-    /// What its values are said to be.
+    /// The datatype that the caller gives.
     pub datatype: Datatype,
     /// As it came: not yet known to be sensible.
     pub shape: Vec<i64>,
@@ -36,7 +36,7 @@ pub enum Data {
 /// Values that were parsed one by one.
 #[derive(Debug, Default)]
 pub struct Cells {
-    /// How many.
+    /// The number of values.
     pub count: usize,
     /// Little-endian and back to back; strings without their lengths.
     pub bytes: Vec<u8>,

@@ -52,7 +52,7 @@ impl<'de> DeserializeSeed<'de> for Values<'_> {
     }
 }
 
-/// How the lists are nested.
+/// The nesting of the lists.
 struct Nesting {
     /// The length of the lists at each depth, once one was read.
     lengths: [Option<usize>; MAX_DEPTH],

@@ -60,7 +60,7 @@ pub fn choose(outputs: &[Requested<'_>], parameters: &Parameters, model: &Interf
 pub struct Body {
     /// JSON, and the binary tensors behind it.
     pub bytes: Vec<u8>,
-    /// How much of it is JSON, where tensors follow.
+    /// The length of its JSON part, where tensors follow.
     pub json: Option<usize>,
 }
 

@@ -26,7 +26,7 @@ const MAX_TENSORS: usize = 10_000;
 /// Dimensions of a shape; more than any tensor has.
 const MAX_DIMS: usize = 64;
 
-/// What a client asks for.
+/// A client's request for predictions.
 #[derive(Debug)]
 pub struct InferRequest<'a> {
     /// Comes back with the answer.
@@ -54,10 +54,10 @@ pub struct Parameters {
 /// An output that a client names.
 #[derive(Debug, Deserialize)]
 pub struct Requested<'a> {
-    /// Which.
+    /// The name of the output.
     #[serde(borrow)]
     pub name: Cow<'a, str>,
-    /// How.
+    /// The form of its values.
     #[serde(default, deserialize_with = "or_default")]
     pub parameters: OutputParameters,
 }
@@ -82,7 +82,8 @@ struct InputParameters {
     shared_memory_region: Option<IgnoredAny>,
 }
 
-/// What is null is as what is left out: clients that write every field of their types write those that are not set so.
+/// A null is the same as a field that is left out: clients that write every field of their types write those that are
+/// not set so.
 fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
@@ -131,7 +132,7 @@ pub fn read<'a>(json: &'a [u8], binary: &Rope, tokens: bool) -> Result<InferRequ
     Ok(InferRequest { id: told.id, parameters: told.parameters, inputs, outputs: told.outputs })
 }
 
-/// What is known before the JSON part is read.
+/// The facts known before the JSON part is read.
 #[derive(Clone, Copy)]
 struct Known<'k> {
     /// The datatypes and shapes of the inputs, where an earlier reading found them.

@@ -1,4 +1,4 @@
-//! What is being loaded, written down before it is: what a process died of is known after it.
+//! Loads in progress, written down before they begin, so that the next process knows what the last one died of.
 //!
 //! A file `loading/ID.NAME` stands for each load that goes on. Its process holds a lock on it and removes it at the end,
 //! whatever came of the load. A file that nobody has locked is what a process left that died, and counts as a death of
@@ -135,7 +135,7 @@ impl Attempts {
         self.folder.join("died").join(id)
     }
 
-    /// How many processes died while they loaded this release, and what is known of the last one.
+    /// The number of processes that died while they loaded this release, and what is known of the last one.
     fn deaths(&self, id: &str) -> io::Result<(usize, String)> {
         let text = fs::read_to_string(self.died(id)).unwrap_or_default();
         let mut lines = text.lines();

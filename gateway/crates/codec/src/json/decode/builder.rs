@@ -49,7 +49,7 @@ pub(crate) struct Builder {
     pub(crate) dims: Vec<Option<u64>>,
     /// The row that set it last, counted from 1.
     pub(crate) seen: u32,
-    /// How values may be written.
+    /// The ways in which values may be written.
     pub(crate) forms: Forms,
 }
 

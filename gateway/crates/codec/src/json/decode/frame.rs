@@ -11,7 +11,7 @@ pub(crate) fn most_names(columns: &[Column]) -> usize {
     columns.len().saturating_add(width.unwrap_or(0)).saturating_add(OTHER_NAMES)
 }
 
-/// What the columns of a frame are to the bundle.
+/// The meaning of a frame's columns to the bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Frame {
     /// For each column of the frame, the bundle's column of that name.
@@ -63,7 +63,7 @@ impl Frame {
     }
 }
 
-/// What is wrong with a frame of so many columns.
+/// The error of a frame of so many columns.
 pub(crate) fn wrong_width(column: &Column, width: i64, got: usize) -> String {
     format!(
         "expected as many columns as '{}' is wide, which is {width}, or one of that name; got {got} columns",

@@ -47,7 +47,7 @@ mod tests {
 
     use crate::json::decode::{DecodeError, Inputs, Keys, NameIndex, Policy, rows};
 
-    /// What the decoder makes of one value: its value as pydantic tells it, or the kind of the error.
+    /// The decoder's result for one value: its value as pydantic tells it, or the kind of the error.
     fn verdict(datatype: Datatype, json: &str) -> Result<Value, &'static str> {
         let columns = [Column::scalar("x", datatype)];
         let inputs = Inputs { columns: &columns, names: &NameIndex::of(&columns) };

@@ -8,7 +8,7 @@ use memchr::{memchr2, memmem::Finder};
 /// The key beside the features that names the model.
 pub const MODEL_KEY: &str = "model";
 
-/// What a body's key `model` says.
+/// The value of a body's key `model`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ModelKey<'b> {
     /// There is none, or it is null.
@@ -85,7 +85,7 @@ fn search(object: &[u8]) -> ModelKey<'_> {
     }
 }
 
-/// What follows the comma after a value; `None` at the object's end.
+/// The text behind the comma after a value; `None` at the object's end.
 fn after_value(mut rest: &[u8]) -> Option<&[u8]> {
     let mut depth = 0usize;
     loop {

@@ -1,4 +1,5 @@
-//! What MLflow's and TensorFlow's clients put around rows: an object with one of a few keys, each a form of its own.
+//! The objects that MLflow's and TensorFlow's clients put around rows: an object with one of a few keys, each a form of
+//! its own.
 
 use std::{borrow::Cow, fmt};
 
@@ -132,10 +133,10 @@ fn attempt(
     }
 }
 
-/// What was found on the way.
+/// The keys that were found on the way.
 struct Seen {
     form: Option<Form>,
-    /// What the columns of `dataframe_split` are, once their names were read.
+    /// The columns of `dataframe_split`, once their names were read.
     frame: Option<Frame>,
     /// Whether rows were passed over, since their columns' names were not known yet.
     later: bool,

@@ -1,4 +1,4 @@
-//! What a decoding has come to so far, and what is wrong with it.
+//! The state of a decoding, and its errors.
 
 use std::borrow::Cow;
 
@@ -22,7 +22,7 @@ const MAX_FIELD_ERRORS: usize = 100;
 /// Values that rows may add between two looks at their bounds.
 const VALUES_UNSEEN: usize = 64 << 10;
 
-/// What is said of a column that the key naming the model hides.
+/// The error for a column that the key naming the model hides.
 const HIDDEN: &str = "Field required: the key 'model' of this body names the model. Name the model in the path (POST \
                       /predict/NAME), in ?model=NAME or in the header X-Model, then the key is this feature";
 
@@ -38,7 +38,7 @@ pub enum DecodeError {
         line: usize,
         /// From 1; 0 before the first character of a line.
         column: usize,
-        /// What the parser expected.
+        /// The form that the parser expected.
         message: String,
     },
     /// Neither an object nor a list of objects.
@@ -47,7 +47,7 @@ pub enum DecodeError {
     Empty,
     /// More rows than the bundle allows.
     TooManyRows {
-        /// How many it allows.
+        /// The number that it allows.
         limit: u32,
     },
     /// The rows stand for more than a request may.
@@ -74,9 +74,9 @@ pub struct FieldError {
     pub row: Option<u32>,
     /// The field.
     pub field: String,
-    /// What was expected.
+    /// The form that was expected.
     pub message: String,
-    /// What came, shortened.
+    /// The value that came, shortened.
     pub input: Value,
 }
 
@@ -89,7 +89,7 @@ pub struct Decoded {
     pub list: bool,
 }
 
-/// What becomes of keys that are not columns.
+/// The fate of keys that are not columns.
 #[derive(Clone, Copy, Debug)]
 pub enum Keys<'s> {
     /// `model` names the model, which must be this one, and is no column even where there is one of that name. Others are
@@ -104,7 +104,7 @@ pub enum Keys<'s> {
     Ignored,
 }
 
-/// What is taken beside the columns, and how much of all.
+/// The fields taken beside the columns, and the bounds on all.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Policy<'s> {
     /// Rows of one body.

@@ -65,7 +65,7 @@ pub(crate) fn value(text: &str) -> Option<f64> {
     }
 }
 
-/// How Python writes a number that JSON has no form for.
+/// A number that JSON has no form for, as Python writes it.
 pub(crate) fn name(value: f64) -> &'static str {
     if value.is_nan() {
         "NaN"
