@@ -22,6 +22,7 @@ block behind it, if there is one: values of JSON, and for text each line, where 
 import argparse
 import http.client
 import json
+import math
 import os
 import re
 import shlex
@@ -407,6 +408,17 @@ class Failure(Exception):
     """A block that does not run as printed, or prints something else."""
 
 
+def close(one, other):
+    """Whether two JSON values agree; the last digits of numbers are the processor's."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(close(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(close, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-6)
+    return one == other
+
+
 def compare(printed, language, expected):
     """Raises if a block's last output is not what the document says."""
     if language == "json":
@@ -415,7 +427,7 @@ def compare(printed, language, expected):
             got = json.loads(printed) if len(lines) != 1 else json.loads(lines[-1])
         except ValueError:
             got = json.loads(lines[-1]) if lines else None
-        if got != json.loads(expected):
+        if not close(got, json.loads(expected)):
             raise Failure(f"printed  {json.dumps(got)}\nexpected {json.dumps(json.loads(expected))}")
         return
     got = [line.rstrip() for line in printed.strip().splitlines()]
