@@ -35,7 +35,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-SKIPPED = {"target", "node_modules", "dist", ".git", "__pycache__", ".venv"}
+SKIPPED = {"target", "node_modules", "dist", ".git", "__pycache__", ".venv", ".pytest_cache", ".ruff_cache", ".hypothesis"}
 # Documents that tell what was: their names and paths may be of another day.
 HISTORY = {"CHANGELOG.md"}
 # A path in a document may be relative to any of these.

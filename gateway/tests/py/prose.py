@@ -65,7 +65,7 @@ NOT_DONE = (
     "python/",
 )
 
-SKIPPED = {"target", "node_modules", "dist", ".git", "__pycache__", ".venv"}
+SKIPPED = {"target", "node_modules", "dist", ".git", "__pycache__", ".venv", ".pytest_cache", ".ruff_cache", ".hypothesis"}
 
 
 def files(suffix):
