@@ -22,6 +22,7 @@ measure = importlib.import_module("measure")
 
 SAMPLE = [
     "ada_boost_three", "ordinal_infrequent", "bagging", "calibrated_isotonic", "catboost_categories", "chain_of_classifiers",
+    "characters", "characters_of_words", "parts_of_texts", "texts_one_by_one",
     "cyclic", "dates", "dates_between", "frame_as_it_is", "gaussian_process", "hist_of_types", "iterative_imputer",
     "kbins_kmeans", "knn_regressor", "lambda_assign_chain", "lightgbm_categories", "numbers_as_text", "one_hot_then_scaled",
     "own_class", "pairs_of_words", "question_marks", "shares_of_categories", "texts_alone", "pandas_output", "pls", "qda", "quantile_normal", "row_wise_apply", "sampler", "select_numpy_columns",

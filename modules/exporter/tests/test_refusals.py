@@ -82,14 +82,14 @@ def test_functions_that_look_at_other_rows(frame, target, tmp_path, function, re
 
 
 def test_functions_of_text(frame, target, tmp_path):
-    lower = FunctionTransformer(lambda data: data.apply(lambda column: column.str.lower()))
+    lower = FunctionTransformer(lambda data: data.apply(lambda column: column.str.title()))
     told = refused(
         columns(("t", make_pipeline(lower, OneHotEncoder()), ["city"])),
         frame,
         target,
         tmp_path / "b",
     )
-    assert "it takes parts of a text (.str)" in told
+    assert "it calls .title of a text, for which there is no operator" in told
 
 
 def test_names_the_line_of_a_class(frame, target, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -91,9 +91,12 @@ def tensors(model: Model, given: Rows) -> list[Tensor]:
 def _tensor(entry: Column, given: Rows, key: Any) -> Tensor:
     lacking = key is LACKING
     column = cells.plain([None] * given.count, entry.name) if lacking else given.column(key, entry.name)
-    if len(entry.shape) > 1:
+    alone = entry.shape[1:] == (1,) and not (len(column) and isinstance(column.values[0], (list, tuple, np.ndarray)))
+    if len(entry.shape) > 1 and not alone:
         return _nested(entry, column)
     made = cells.tensor(column, entry.name, entry.datatype)
+    if alone:
+        made = replace(made, values=made.values[:, None])
     if made.missing is not None and not entry.optional:
         row = int(np.argmax(made.missing))
         raise InvalidInput(

@@ -36,7 +36,7 @@ def request(tensors: Sequence[Tensor], seconds: float) -> tuple[dict[str, str], 
             "shape": list(tensor.values.shape),
         }
         if tensor.missing is not None:
-            values = tensor.values.tolist()
+            values = tensor.values.ravel().tolist()
             if tensor.datatype == "BYTES":
                 values = [value.decode() for value in values]
             entry["data"] = [None if absent else value for value, absent in zip(values, tensor.missing, strict=True)]

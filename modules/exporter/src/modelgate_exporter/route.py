@@ -175,8 +175,8 @@ def _whole(made: Compiled, cells: list[dict[str, Any]]) -> None:
         lost = any(row[entry["name"]] is None for row in cells)
         if lost and entry["datatype"] == "bytes":
             raise CannotExport(
-                f"cannot export column '{entry['name']}': it has missing values, and beside a text vectorizer a column of "
-                "text must have a text in every row; fill them before the pipeline is fitted"
+                f"cannot export column '{entry['name']}': it has missing values, and where a vectorizer or a function (.str) "
+                "takes parts of texts, a column of text must have a text in every row; fill them before the pipeline is fitted"
             )
 
 

@@ -537,6 +537,65 @@ def words_reduced() -> Case:
     return make_pipeline(ColumnTransformer([("w", words, "opinión"), ("n", StandardScaler(), ["estrellas"])]), GradientBoostingClassifier(n_estimators=10)), frame, y
 
 
+PIECES = ["a", "B", "ñ", "Łó", "Dr.", "Mr", ",", ", ", " ", "  ", "\t", "\n", "\xa0", "é", "5", "٣", "_", "x@y.org", ".", "-", "C85", "日本", "@", "("]
+
+
+def odd_texts(count: int = 500) -> tuple[pd.DataFrame, pd.Series]:
+    """Texts that nobody expects, beside a number."""
+    rng = np.random.default_rng(4)
+    texts = ["", *("".join(rng.choice(PIECES, rng.integers(0, 9))) for _ in range(count - 1))]
+    frame = pd.DataFrame({"texto": pd.Series(texts, dtype=object), "precio": rng.gamma(3, 10, count)})
+    return frame, pd.Series(frame["texto"].str.contains("Dr|5") ^ (frame["precio"] > 40))
+
+
+def characters_of(analyzer: str) -> Case:
+    frame, y = odd_texts()
+    words = TfidfVectorizer(analyzer=analyzer, ngram_range=(1, 3), max_features=300, lowercase=False)
+    steps = ColumnTransformer([("w", words, "texto"), ("n", StandardScaler(), ["precio"])])
+    return make_pipeline(steps, LogisticRegression(max_iter=300)), frame, y
+
+
+@case
+def characters() -> Case:
+    return characters_of("char")
+
+
+@case
+def characters_of_words() -> Case:
+    return characters_of("char_wb")
+
+
+def text_parts(frame: pd.DataFrame) -> pd.DataFrame:
+    text = frame["texto"]
+    return frame.assign(
+        largo=text.str.len(),
+        doctor=text.str.lower().str.startswith("dr").astype(int),
+        correo=text.str.contains(r"\w+@\w+\.org"),
+        palabras=text.str.count(r"\w+"),
+        fin=text.str.strip().str.split(",").str[-1].str[:2],
+        titulo=text.str.extract(r"([A-Z][a-z]+)\.", expand=False).fillna("-"),
+    ).drop(columns="texto")
+
+
+@case
+def parts_of_texts() -> Case:
+    frame, y = odd_texts()
+    steps = ColumnTransformer([("c", OneHotEncoder(handle_unknown="ignore"), ["fin", "titulo"])], remainder="passthrough")
+    return make_pipeline(FunctionTransformer(text_parts), steps, RandomForestClassifier(9, random_state=0)), frame, y
+
+
+def text_values(frame: pd.DataFrame) -> pd.DataFrame:
+    kind = frame["texto"].apply(lambda text: 2 if text.strip().endswith(".") else 1 if "@" in text else 0)
+    return pd.DataFrame({"tipo": kind, "parte": frame["texto"].map(lambda text: text.split("@")[-1].upper()), "precio": frame["precio"]})
+
+
+@case
+def texts_one_by_one() -> Case:
+    frame, y = odd_texts()
+    steps = ColumnTransformer([("c", OneHotEncoder(handle_unknown="ignore"), ["parte"])], remainder="passthrough")
+    return make_pipeline(FunctionTransformer(text_values), steps, RandomForestClassifier(9, random_state=0)), frame, y
+
+
 @case
 def several_regressors() -> Case:
     return regressed(MultiOutputRegressor(GradientBoostingRegressor(n_estimators=8)), lambda f: pd.DataFrame({"a": amount(f), "b": f["deuda"] * 2.0}))

@@ -125,8 +125,10 @@ class Gateway:
         """All outputs for some rows, over the Open Inference Protocol."""
         types = {"f64": "FP64", "f32": "FP32", "i64": "INT64", "bool": "BOOL", "bytes": "BYTES"}
         shape = [len(rows)] if flat else [len(rows), 1]
+        # Where the graph takes the columns themselves, a missing number is NaN.
+        lost = None if flat else float("nan")
         inputs = [
-            {"name": name, "shape": shape, "datatype": types[kind], "data": [row[name] for row in rows]}
+            {"name": name, "shape": shape, "datatype": types[kind], "data": [lost if row[name] is None else row[name] for row in rows]}
             for name, kind in kinds.items()
         ]
         request = urllib.request.Request(

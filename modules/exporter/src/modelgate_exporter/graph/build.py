@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,32 @@ import onnx
 from onnx import TensorProto, helper
 
 PRODUCER = "modelgate_exporter"
+
+PAD = "\ue000"
+"""Stands behind the last match of a row; of the private use area, so that no text has it."""
+
+
+@dataclass
+class Strings:
+    """The texts behind the columns of a graph."""
+
+    inputs: dict[str, str] | None = None
+    """The tensor of each input of texts; `None` where the graph takes codes."""
+    made: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+    """For the codes of a text that was made: the text, and whether the row has none (`[rows, 1]` booleans)."""
+    pending: list[tuple[onnx.NodeProto, Any]] = field(default_factory=list)
+    """Nodes that find codes, whose lists are not complete yet."""
+
+    def complete(self) -> None:
+        """Writes into each node the texts that its column is asked about."""
+        for node, words in self.pending:
+            values = words.values or [PAD]
+            node.attribute.extend(
+                [
+                    onnx.helper.make_attribute("keys_strings", values),
+                    onnx.helper.make_attribute("values_int64s", list(range(len(values)))),
+                ]
+            )
 
 
 class Graph:
@@ -23,6 +50,7 @@ class Graph:
         self.ml_opset = 3
         self._known: dict[Any, Any] = {}
         self._count = 0
+        self.strings = Strings()
 
     def fresh(self, stem: str) -> str:
         """A name that no tensor has."""
@@ -70,6 +98,15 @@ class Graph:
         self.constants.append(tensor)
         self._known[key] = name
         return name
+
+    def scalar(self, value: int) -> str:
+        """A constant whole number without a dimension, as some operators take their axis."""
+        key = ("scalar", value)
+        if key not in self._known:
+            name = self.fresh("constant")
+            self.constants.append(helper.make_tensor(name, TensorProto.INT64, [], [value]))
+            self._known[key] = name
+        return str(self._known[key])
 
     def places(self, values: Sequence[int]) -> str:
         """A constant of indices."""

@@ -19,11 +19,17 @@ UNKNOWN = -1.0
 """The code of a category that the pipeline does not name."""
 
 
+class NeedsTexts(Exception):
+    """The graph has to take the texts themselves."""
+
+
 @dataclass
 class Vocabulary:
     """The texts of a column that the pipeline tells apart; each has a code."""
 
     values: list[str] = field(default_factory=list)
+    open: bool = False
+    """Whether the column is no input and has other texts all the same."""
 
     def code(self, value: Any) -> float:
         """The code of a text, which gets one by being asked for."""

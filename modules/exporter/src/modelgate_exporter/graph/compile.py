@@ -14,10 +14,9 @@ from ..errors import CannotExport
 from ..frame import is_missing
 from .answers import answer
 from .build import Graph
-from .columns import Col, Context, Root, is_nan
+from .columns import Col, Context, NeedsTexts, Root, is_nan
 from .result import Result
 from .steps import Columns
-from .words import NeedsTexts
 
 MATRIX = "X"
 
@@ -49,6 +48,7 @@ def _compiled(pipeline: Any, frame: pd.DataFrame, datatypes: dict[str, str], fra
     context = Context(graph)
     if texts:
         context.options["texts"] = {}
+        graph.strings.inputs = {}
     cols = [_column(name, frame[name], kind, framed) for name, kind in zip(frame.columns, datatypes.values(), strict=True)]
     for place, col in enumerate(cols):
         root = col.roots[0]
@@ -56,11 +56,13 @@ def _compiled(pipeline: Any, frame: pd.DataFrame, datatypes: dict[str, str], fra
             tensor = f"column_{place}"
             if datatypes[root.name] == "bytes":
                 context.options["texts"][root.name] = root.name
+                graph.strings.inputs[root.name] = root.name
             cols[place] = _at(col, tensor, 0)
         else:
             cols[place] = _at(col, MATRIX, place)
     result = answer(pipeline, Columns(cols, framed), context)
     outputs, predict = _outputs(graph, result, options)
+    graph.strings.complete()
     used = _used(graph, outputs, cols, texts)
     if texts:
         inputs = _direct(graph, cols, used, datatypes)

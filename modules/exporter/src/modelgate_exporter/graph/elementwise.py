@@ -101,7 +101,7 @@ def unified(graph: Graph, one: Col, other: Col) -> tuple[Col, Col]:
         return one, other
     for first, second in ((one, other), (other, one)):
         # What is no input has the words that its vocabulary lists, and no others.
-        if not any(root.vocabulary is second.vocabulary for root in second.roots):
+        if not (second.vocabulary.open or any(root.vocabulary is second.vocabulary for root in second.roots)):
             into = first.vocabulary
             assert into is not None and second.vocabulary is not None
             value = tensor(graph, second)
@@ -391,8 +391,8 @@ def cast(graph: Graph, col: Col, dtype: Any) -> Col:
 def _worded(graph: Graph, col: Col) -> Col:
     """`astype(str)`, which makes a missing value the word `None` or `nan`."""
     assert col.vocabulary is not None
-    if col.dtype in ("str", "string", "category"):
-        return col
+    if col.dtype in ("str", "string", "category") or graph.strings.inputs is not None and col.raw:
+        return col  # without missing values: where the graph takes texts, each row has one
     word = graph.constant([[col.vocabulary.code("None" if col.mark == "none" else "nan")]])
     value = tensor(graph, col)
     return replace(col, tensor=graph.where(graph.op("IsNaN", value), word, value), place=0, raw=False)

@@ -15,11 +15,15 @@ from .build import Graph
 from .columns import Col
 from .dates import Parts
 from .elementwise import Untraceable
+from .strings import Texts
 
 _map = map
 """Python's own, which a method of a frame hides."""
 
 ROWS = "it looks at other rows than its own"
+
+METHODS = ("lower", "upper", "strip", "lstrip", "rstrip", "startswith", "endswith", "split")
+"""Of Python's texts: those that pandas' `.str` has with the same meaning."""
 
 
 def lifted(graph: Graph, value: Any) -> Col:
@@ -261,7 +265,7 @@ def chosen(graph: Graph, test: Any, yes: Any, no: Any, like: Any = None) -> Any:
     rows = [wide._aligned(value, count, wide) for value in (test, yes, no)]
     cols = [each.choose(graph, *(row[at] for row in rows)) for at in range(count)]
     if like is None:
-        return Array(graph, cols, 1 if count == 1 and not any(isinstance(v, Array) and v.ndim == 2 or isinstance(v, Frame) for v in (test, yes, no)) else 2)
+        return Array(graph, cols, 1 if count == 1 and not any((isinstance(v, Array) and v.ndim == 2) or isinstance(v, Frame) for v in (test, yes, no)) else 2)
     return like.like([replace(col, label=old.label) for col, old in zip(cols, wide.cols, strict=True)])
 
 
@@ -404,7 +408,7 @@ class Series(Symbol):
 
     @property
     def str(self) -> Any:
-        raise Untraceable("it takes parts of a text (.str), for which there is no operator")
+        return Texts(self.graph, self.cols[0], lambda col: Series(self.graph, [col]))
 
     def map(self, to: Any, na_action: Any = None, **_: Any) -> Any:
         if isinstance(to, pd.Series):
@@ -719,6 +723,17 @@ class Scalar(Symbol):
             if name in ("weekday", "isoweekday"):
                 return lambda: Scalar(self.graph, [parts.part("weekday")]) + (1 if name == "isoweekday" else 0)
             return Scalar(self.graph, [parts.part(name)])
+        if col.kind == "category" and name in METHODS:
+            return getattr(self._text(), name)
         if col.kind == "category" and not name.startswith("__"):
             raise Untraceable(f"it calls .{name} of a text, for which there is no operator")
         _unknown(name)
+
+    def _text(self) -> Texts:
+        return Texts(self.graph, self.cols[0], lambda col: Scalar(self.graph, [col]))
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._text()[key]
+
+    def __contains__(self, part: Any) -> bool:
+        return bool(self._text().contains(part, regex=False))

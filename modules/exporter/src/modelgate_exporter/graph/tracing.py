@@ -15,7 +15,7 @@ import pandas as pd
 from ..errors import CannotExport
 from .branches import scalar
 from .build import Graph
-from .columns import Col, Context, alone
+from .columns import Col, Context, NeedsTexts, alone
 from .elementwise import Untraceable
 from .functions import beside
 from .symbols import Array, Frame, Index, Scalar, Series, Symbol
@@ -52,7 +52,7 @@ def _called(function: Callable[[Any], Any], given: Any, cols: list[Col], step: A
     try:
         with _pandas(context.graph), np.errstate(all="ignore"):
             return function(given)
-    except CannotExport:
+    except (CannotExport, NeedsTexts):
         raise
     except Untraceable as error:
         why = str(error)

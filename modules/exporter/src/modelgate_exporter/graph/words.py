@@ -7,16 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from .columns import Col, Context, spread
+from . import characters
+from .columns import Col, Context, NeedsTexts, spread
+from .patterns import LETTERS
 
-LETTERS = r"\p{L}\p{N}_"
-"""Python's `\\w`, for the engines' regular expressions."""
-
-ADVICE = "use analyzer='word' with lowercase=True or False and the usual token_pattern, or count words before the request"
-
-
-class NeedsTexts(Exception):
-    """The graph has to take the texts themselves."""
+ADVICE = "use analyzer='word' (with the usual token_pattern), 'char' or 'char_wb', with lowercase=True or False, or count words before the request"
 
 
 def vectorized(step: Any, cols: list[Col], context: Context) -> list[Col]:
@@ -27,14 +22,18 @@ def vectorized(step: Any, cols: list[Col], context: Context) -> list[Col]:
     text = context.options.get("texts", {}).get(cols[0].roots[0].name)
     if text is None:
         raise NeedsTexts
-    pattern = _pattern(step, cols, context)
+    _plain(step, cols, context)
+    pattern = _pattern(step, cols, context) if step.analyzer == "word" else None
     words = graph.op("Squeeze", text, graph.places([1]))
     if step.lowercase:
         words = graph.op("StringNormalizer", words, case_change_action="LOWER", locale="C.UTF-8", is_case_sensitive=1)
-    tokens = graph.op(
-        "Tokenizer", words, domain="com.microsoft", mark=0, mincharnum=1, pad_value="#", tokenexp=pattern
-    )
-    counts = graph.double(_counted(step, tokens, context))
+    if pattern is None:
+        counts = graph.double(characters.counted(step, words, graph))
+    else:
+        tokens = graph.op(
+            "Tokenizer", words, domain="com.microsoft", mark=0, mincharnum=1, pad_value="#", tokenexp=pattern
+        )
+        counts = graph.double(_counted(step, tokens, context))
     width = len(step.vocabulary_)
     if step.binary:
         counts = graph.double(graph.op("Greater", counts, graph.constant([[0.0]])))
@@ -43,12 +42,15 @@ def vectorized(step: Any, cols: list[Col], context: Context) -> list[Col]:
     return spread(cols, counts, width)
 
 
-def _pattern(step: Any, cols: list[Col], context: Context) -> str:
+def _plain(step: Any, cols: list[Col], context: Context) -> None:
     for name, usual in (("tokenizer", None), ("preprocessor", None), ("strip_accents", None)):
         if getattr(step, name) is not usual:
             raise context.refuse(step, cols, f"{name}= has no operator", ADVICE)
-    if step.analyzer != "word":
-        raise context.refuse(step, cols, f"analyzer={step.analyzer!r} has no operator", ADVICE)
+    if step.analyzer not in ("word", "char", "char_wb"):
+        raise context.refuse(step, cols, "an analyzer of your own has no operator", ADVICE)
+
+
+def _pattern(step: Any, cols: list[Col], context: Context) -> str:
     if step.stop_words is not None and step.ngram_range[1] > 1:
         raise context.refuse(step, cols, "stop words between the words of an n-gram have no operator", "use ngram_range=(1, 1), or no stop_words")
     simple = {r"(?u)\b\w\w+\b": f"[{LETTERS}][{LETTERS}]+", r"(?u)\b\w+\b": f"[{LETTERS}]+"}
