@@ -67,7 +67,7 @@ def prepared(estimator):
 
 
 def served(bundle: Bundle, rows: list[dict]) -> dict[str, np.ndarray]:
-    """What the gateway would answer: tabular's matrix, the graph, then predict's config."""
+    """The gateway's answer: tabular's matrix, the graph, then predict's config."""
     session = onnxruntime.InferenceSession((bundle.folder / "model.onnx").read_bytes())
     assert [value.name for value in session.get_inputs()] == ["X"]
     outputs = {}

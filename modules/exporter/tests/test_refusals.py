@@ -1,4 +1,4 @@
-"""What cannot be served as scikit-learn answers is refused, saying which part and why."""
+"""A pipeline that cannot be served as scikit-learn answers is refused, saying which part and why."""
 
 import numpy as np
 import pandas as pd

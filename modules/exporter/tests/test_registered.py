@@ -1,4 +1,4 @@
-"""What becomes of a model as MLflow saved it: no registry, and the folder written by hand."""
+"""The conversion of a model as MLflow saved it: no registry, and the folder written by hand."""
 
 import json
 import pickle

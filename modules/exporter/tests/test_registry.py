@@ -1,4 +1,4 @@
-"""What `log_bundle` refuses, before MLflow is asked for anything: it is not even there."""
+"""Bundles that `log_bundle` refuses, before MLflow is asked for anything: it is not even there."""
 
 import sys
 from pathlib import Path

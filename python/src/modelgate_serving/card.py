@@ -1,4 +1,4 @@
-"""What a notebook shows for a served model."""
+"""The card that a notebook shows for a served model."""
 
 from __future__ import annotations
 

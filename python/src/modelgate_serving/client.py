@@ -28,7 +28,7 @@ TIMEOUT = 30.0
 
 
 class _Base(Generic[H]):
-    """What both clients know."""
+    """The common part of both clients."""
 
     def __init__(
         self,
@@ -198,7 +198,7 @@ class Client(_Base[httpx.Client]):
         return self._predict(rows, _outputs, timeout)
 
     def signature(self, *, timeout: float | None = None) -> Model:
-        """What the model takes and gives now."""
+        """The model's inputs and outputs now."""
         return self._run(lambda _: self._describe(), timeout)
 
     def ready(self) -> bool:

@@ -1,4 +1,4 @@
-"""What can go wrong between a frame and its answers; each error says what was expected, what came and what to do."""
+"""Errors between a frame and its answers; each error says what was expected, what came and what to do."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ KINDS = "a pandas or polars frame, a numpy array, a list of dicts, or a dict (on
 
 @dataclass(frozen=True)
 class Rows:
-    """What a caller gave."""
+    """The rows that a caller gave."""
 
     given: Any
     kind: str

@@ -1,4 +1,4 @@
-"""How long a call may take, and when it is tried again."""
+"""The time that a call may take, and the moments when it is tried again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model takes and gives, as its metadata tells."""
+"""A model's inputs and outputs, as its metadata tells."""
 
 from __future__ import annotations
 

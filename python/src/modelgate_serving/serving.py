@@ -102,7 +102,7 @@ class Served:
 
     @property
     def signature(self) -> Model:
-        """What the model takes and gives."""
+        """The model's inputs and outputs."""
         return self._model
 
     @property

@@ -79,7 +79,7 @@ def main(job: Path) -> int:
     asked = json.loads((job / "job.json").read_text())
     report: dict[str, Any]
     try:
-        # What a pickle prints is not for whoever reads our output.
+        # The output of a pickle is not for the readers of ours.
         with contextlib.redirect_stdout(sys.stderr):
             told = bundle(
                 job / "model",

@@ -72,7 +72,7 @@ def folder(artifacts: str, version: Version, mlmodel: str, root: str | None = No
 
 @dataclass
 class State:
-    """What the converter says of a version that has no bundle yet."""
+    """The converter's report on a version that has no bundle yet."""
 
     state: str
     """`converting`, `refused` (it is as it is) or `failed` (it may go better later)."""
@@ -115,7 +115,7 @@ class Place:
         )
 
     def state(self) -> State | None:
-        """What a converter said of it."""
+        """A converter's report on it."""
         try:
             state = State(**self._json(STATE))
         except TypeError:

@@ -253,7 +253,7 @@ class Environments:
             raise CannotInstall(f"its packages cannot be installed: {words}")
 
     def _environment(self) -> dict[str, str]:
-        """What an installer needs to know, and nothing secret but for an index of one's own."""
+        """The variables that an installer needs, and nothing secret but for an index of one's own."""
         kept = re.compile(
             r"PATH|LANG|LC_.*|UV_.*|PIP_.*|SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE|(https?|no|all)_proxy",
             re.IGNORECASE,

@@ -1,4 +1,4 @@
-"""What becomes of each column on its way through the transformers, and that as blocks."""
+"""The form of each column on its way through the transformers, and that as blocks."""
 
 import math
 from collections.abc import Sequence

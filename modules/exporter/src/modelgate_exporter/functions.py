@@ -45,7 +45,7 @@ def truncate(data: Any) -> Any:
 def recognise(
     function: Callable[[Any], Any] | None, names: Sequence[str], kinds: Sequence[Kind]
 ) -> list[Cast | None]:
-    """What `function` does to each column: a cast, or nothing (None).
+    """The effect of `function` on each column: a cast, or nothing (None).
 
     The function is called on probe values, as a frame and else as an array, since it may be
     written for either. Raises `Unrecognised`, saying why, if it does something else.

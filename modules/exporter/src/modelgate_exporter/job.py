@@ -1,4 +1,4 @@
-"""What is exported, and what becomes of it."""
+"""An export, and its result."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Progress:
         self.last = ""
 
     def say(self, line: str) -> None:
-        """What is done next."""
+        """The next step."""
         seconds = time.monotonic() - self.begun
         if not self.quiet and seconds > PATIENCE:
             print(f"{seconds:4.0f} s: {line}", file=sys.stderr, flush=True)

@@ -34,7 +34,7 @@ START = (
 
 @dataclass(frozen=True)
 class Limits:
-    """What a conversion may take."""
+    """The limits of a conversion."""
 
     memory: int = 4 << 30
     cpu_seconds: int = 600
@@ -49,7 +49,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Report:
-    """What became of it."""
+    """The result of a conversion."""
 
     state: str
     """`converted`, `refused` (as it is, it cannot be), `failed` (it may go better later)."""
@@ -217,7 +217,7 @@ def _held(text: str) -> dict[str, bool]:
 
 
 def _readable(python: Path, job: Path) -> list[str]:
-    """What the process needs to read: the system's libraries, its interpreter, its job."""
+    """The files that the process needs to read: the system's libraries, its interpreter, its job."""
     base = Path(os.path.realpath(python))
     system = [
         "/usr",

@@ -51,7 +51,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Answers:
-    """What the pipeline, or its export, says to some rows."""
+    """The answers of the pipeline, or of its export, to some rows."""
 
     prediction: npt.NDArray[Any]
     probabilities: npt.NDArray[np.float64] | None
@@ -86,7 +86,7 @@ def found(estimator: Any) -> Any:
 
 @dataclass(frozen=True)
 class Names:
-    """What the pipeline itself does not know: what its targets and its classes are called."""
+    """The names that the pipeline itself does not know: those of its targets and its classes."""
 
     targets: list[str] | None = None
     classes: list[str] | None = None
@@ -199,7 +199,7 @@ def convert(
 
 
 def wanted(said: Answers, names: Names) -> Any:
-    """What the graph has to give: what the pipeline does."""
+    """The outputs that the graph has to give: those of the pipeline."""
     from .graph.compile import Options
 
     decision, likely = "decision" in said.others, said.probabilities is not None

@@ -30,7 +30,7 @@ def transform(config: Json, rows: Sequence[dict[str, Json]]) -> npt.NDArray[Any]
 
 
 def sources(config: Json) -> list[str]:
-    """Which input column each column of the matrix comes from."""
+    """The input column that each column of the matrix comes from."""
     names: list[str] = []
     for block in config["blocks"]:
         last = block["steps"][-1] if block["steps"] else {}

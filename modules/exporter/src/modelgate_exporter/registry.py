@@ -174,7 +174,7 @@ def _takes_name(log: Any) -> bool:
 
 
 class _Flavor:
-    """What `Model.log` calls: the fitted pipeline's `sklearn` flavour beside the bundle, or the `onnx`
+    """The module that `Model.log` calls: the fitted pipeline's `sklearn` flavour beside the bundle, or the `onnx`
     flavour, whose graph is the bundle's own."""
 
     @staticmethod

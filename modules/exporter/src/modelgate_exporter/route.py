@@ -138,7 +138,7 @@ def by_graph(job: Job) -> Try:
 
 
 def _counted(error: CannotExport) -> str:
-    """How many rows differ, of a comparison's sentence."""
+    """The number of rows that differ, of a comparison's sentence."""
     found = re.search(r"(\d+ of \d+ rows)", str(error))
     return f"{found.group(1)} that were compared are such" if found else "some rows are such"
 
@@ -181,7 +181,7 @@ def _whole(made: Compiled, cells: list[dict[str, Any]]) -> None:
 
 
 def fed(made: Compiled, cells: list[dict[str, Any]]) -> Any:
-    """What the graph takes for some requests."""
+    """The inputs of the graph for some requests."""
     if made.tabular is not None:
         return reference.transform(made.tabular, cells)
     feed = {}
@@ -223,7 +223,7 @@ def _steps(pipeline: Any) -> list[tuple[str, Any]]:
 def _walk(
     pipeline: Any, frame: pd.DataFrame, datatypes: Mapping[str, str], odd: Mapping[str, CannotExport]
 ) -> tuple[list[Feature], int]:
-    """What the tabular module does, and how many of the pipeline's steps that covers."""
+    """The part of the tabular module, and the number of the pipeline's steps that it covers."""
     kinds: dict[str, Kind] = {"bytes": "text", "bool": "bool"}
     features = [
         Feature(column, kinds.get(kind, "number"), none=_none(frame.iloc[:, place]))
@@ -334,7 +334,7 @@ def _matrix(
 
 
 def _head(pipeline: Any, walked: int, frame: Any) -> Any:
-    """What the steps that the tabular module does make of the rows."""
+    """The rows after the steps that the tabular module does."""
     steps = _steps(pipeline)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -346,7 +346,7 @@ def _head(pipeline: Any, walked: int, frame: Any) -> Any:
 
 
 def _rest(pipeline: Any, walked: int) -> tuple[Any, tuple[str, ...]]:
-    """What the ONNX graph computes: the estimator, or the steps the tabular module has not."""
+    """The part of the ONNX graph: the estimator, or the steps the tabular module has not."""
     steps = _steps(pipeline)[walked:]
     if len(steps) == 1:
         name, estimator = steps[0]

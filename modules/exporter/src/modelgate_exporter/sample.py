@@ -24,7 +24,7 @@ TYPES = {"O": "string", "U": "string", "b": "boolean", "i": "long", "u": "long",
 
 @dataclass
 class Learned:
-    """What a pipeline tells of a column it was fitted on."""
+    """The facts that a pipeline tells of a column it was fitted on."""
 
     categories: list[Any] = field(default_factory=list)
     low: float | None = None
@@ -144,7 +144,7 @@ def _range(learned: Learned, seen: Sequence[Any]) -> tuple[float, float]:
 
 
 def facts(pipeline: Any, names: list[str]) -> dict[str, Learned]:
-    """What the fitted steps tell of each column, as far as a column is still itself."""
+    """The facts that the fitted steps tell of each column, as far as a column is still itself."""
     learned = {name: Learned() for name in names}
     rest = _follow(best(pipeline), list(names), learned)
     final = best(pipeline)

@@ -35,7 +35,7 @@ LOOKED_AT = 600.0
 
 @dataclass(frozen=True)
 class Wants:
-    """Which versions are converted; patterns as the shell has them, compared without case."""
+    """The versions that are converted; patterns as the shell has them, compared without case."""
 
     models: tuple[str, ...] = ("*",)
     aliases: tuple[str, ...] = ("*",)
@@ -56,7 +56,7 @@ class Wants:
 
 @dataclass
 class Known:
-    """What is known of a version."""
+    """The facts known of a version."""
 
     version: Version
     state: str = "waiting"
@@ -68,7 +68,7 @@ class Known:
 
 @dataclass
 class Figures:
-    """What is counted since the start."""
+    """The counts since the start."""
 
     outcomes: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
@@ -222,7 +222,7 @@ class Watcher:
         except BaseException:
             done.set()
             thread.join()
-            claim(0.0)  # whoever comes next need not wait
+            claim(0.0)  # the next converter need not wait
             raise
         done.set()
         thread.join()

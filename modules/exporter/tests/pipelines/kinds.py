@@ -356,7 +356,7 @@ def own_class() -> Case:
 
 
 class Ratios(BaseEstimator, TransformerMixin):
-    """What a team writes: new columns of old ones."""
+    """The code of a team: new columns of old ones."""
 
     def __init__(self, limit: float = 600.0) -> None:
         self.limit = limit

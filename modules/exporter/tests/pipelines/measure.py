@@ -151,7 +151,7 @@ class Gateway:
 
 
 def served(binary: Path, bundle: Written, cells: list[dict[str, Any]], given: dict[str, Any]) -> str:
-    """What the gateway answers otherwise than ONNX Runtime, if anything."""
+    """The gateway's answers that differ from those of ONNX Runtime."""
     checked = subprocess.run([binary, "check", bundle.folder], capture_output=True, text=True, check=False)
     if checked.returncode:
         return "check: " + " ".join((checked.stderr or checked.stdout).split())[:300]
@@ -243,7 +243,7 @@ def main() -> int:
 
 
 def shown(line: dict[str, Any]) -> str:
-    """What stands behind a name."""
+    """The object behind a name."""
     if line["state"] in ("refused", "failed"):
         return str(line["why"])
     text = f"{line['route']:8} {line['seconds']:5.1f} s  differs by {line['largest']:.1e}"

@@ -48,7 +48,7 @@ class BuildError(Exception):
 
 @dataclass(frozen=True)
 class Built:
-    """What was made."""
+    """The result of a build."""
 
     path: Path
     size: int

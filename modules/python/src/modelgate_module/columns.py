@@ -1,4 +1,4 @@
-"""What a function sees of a column.
+"""Columns, as a function sees them.
 
 One value in each row, none missing: a `memoryview` of numbers that borrows from the batch, or a list of texts. For
 others: `Nullable` and `Rows`.

@@ -18,7 +18,7 @@ FORMATS = {
 
 @dataclass(frozen=True)
 class Type:
-    """What each value of a column is. Made from the names of this module: `f64`, `text | None`, `f32[3, -1]`."""
+    """The type of each value of a column. Made from the names of this module: `f64`, `text | None`, `f32[3, -1]`."""
 
     #: One of `NAMES`.
     datatype: str

@@ -1,4 +1,4 @@
-"""What a module is inside the sandbox: the contract's two functions, and a Python that says what it cannot do.
+"""The module inside the sandbox: the contract's two functions, and a Python that says what it cannot do.
 
 Imported by the file that `build` generates, and nowhere else. All that is imported when the component is made is kept in
 it, with its state; there is no file to import anything from later, no clock and no standard output.

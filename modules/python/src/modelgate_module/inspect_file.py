@@ -58,7 +58,7 @@ def found(loaded: ModuleType, wanted: str | None) -> str:
 
 
 def brought(before: set[str]) -> dict[str, Any]:
-    """What was imported and does not belong to Python: packages by their folder or file, and those with compiled parts."""
+    """The imports that do not belong to Python: packages by their folder or file, and those with compiled parts."""
     roots: dict[str, str] = {}
     compiled: dict[str, str] = {}
     for name, loaded in list(sys.modules.items()):

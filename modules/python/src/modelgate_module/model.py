@@ -16,7 +16,7 @@ class Host(Protocol):
     """Where the model is: the gateway, or `testing.Model`."""
 
     def describe(self) -> tuple[Sequence[Column], Sequence[Column]]:
-        """What the model takes and gives."""
+        """The model's inputs and outputs."""
         ...
 
     def compute(self, rows: int, inputs: bytes) -> bytes:
@@ -35,12 +35,12 @@ def _host() -> Host:
 
 
 def inputs() -> Sequence[Column]:
-    """What the model takes; nothing where the bundle has no model."""
+    """The model's inputs; nothing where the bundle has no model."""
     return _host().describe()[0]
 
 
 def outputs() -> Sequence[Column]:
-    """What the model gives."""
+    """The model's outputs."""
     return _host().describe()[1]
 
 

@@ -22,7 +22,7 @@ class Model:
         self._compute = compute
 
     def describe(self) -> tuple[Sequence[Column], Sequence[Column]]:
-        """What it takes and gives."""
+        """The inputs and outputs."""
         return self._inputs, self._outputs
 
     def compute(self, rows: int, inputs: bytes) -> bytes:

@@ -18,7 +18,7 @@ BOOSTERS = ("sklearn", "xgboost", "lightgbm", "catboost")
 
 
 def answer(step: Any, given: Columns, context: Context) -> Result:
-    """What an estimator answers to columns."""
+    """The answers of an estimator to columns."""
     step = found(step)
     if isinstance(step, Pipeline):
         *before, (name, last) = step.steps

@@ -34,7 +34,7 @@ _paths: list[_Path] = []
 
 
 def decided(symbol: Symbol) -> bool:
-    """What a test is, in the way through the function that is being run."""
+    """The result of a test, in the way through the function that is being run."""
     if not _paths or len(symbol.cols) != 1:
         raise Untraceable("it decides by the values of a whole column (`if` or `and`; np.where and `&` do that for each row)")
     return _paths[-1].take(symbol.cols[0])
@@ -82,7 +82,7 @@ def _value(graph: Graph, value: Any) -> Col:
 
 
 def scalar(graph: Graph, function: Callable[[Any], Any], col: Col, skips_missing: bool = False) -> Col:
-    """What a function of one value makes of a column."""
+    """The result of a function of one value for a column."""
     result = _value(graph, explored(graph, lambda: function(Scalar(graph, [col]))))
     if skips_missing:
         result = each.choose(graph, each.is_missing(graph, col), each.constant(graph, float("nan")), result)
@@ -117,7 +117,7 @@ class Row:
 
 
 def row(frame: Frame, function: Callable[[Any], Any]) -> Any:
-    """What a function of a row makes of a frame."""
+    """The result of a function of a row for a frame."""
     result = _value(frame.graph, explored(frame.graph, lambda: function(Row(frame))))
     return Series(frame.graph, [_of(frame.graph, result, frame.cols[0]).named(None)])
 

@@ -193,7 +193,7 @@ class _Reader:
         return tuple(sorted(set(cats))), conditions
 
     def _elements(self, split: Json) -> list[Json]:
-        """What a statistic of categories is of."""
+        """The subject of a statistic of categories."""
         ctrs = self.model["features_info"].get("ctrs") or []
         index, total = int(split["split_index"]), 0
         for feature in self.floats:

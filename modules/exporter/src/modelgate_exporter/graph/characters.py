@@ -20,7 +20,7 @@ SPACE = 1
 
 
 def counted(step: Any, text: str, graph: Graph) -> str:
-    """How often each n-gram of the vocabulary is in each text: `[rows, n-grams]`."""
+    """The count of each n-gram of the vocabulary in each text: `[rows, n-grams]`."""
     words = step.analyzer == "char_wb"
     numbers = _numbers(step, words)
     found = graph.op("Tokenizer", text, domain="com.microsoft", mark=0, mincharnum=1, pad_value=PAD, tokenexp=".")
@@ -71,7 +71,7 @@ def _slice(graph: Graph, value: str, start: int, end: int) -> str:
 
 
 def _packed(graph: Graph, ids: str, goes: str, none: str) -> str:
-    """What stays of each row, moved to the left; `OTHER` behind it."""
+    """The rest of each row, moved to the left; `OTHER` behind it."""
     nothing = graph.op("Mul", ids, graph.places([0]))
     ones = graph.op("Add", nothing, graph.places([1]))
     width = graph.sum(ones)

@@ -51,7 +51,7 @@ class Root:
     sample: list[Any] = field(default_factory=list)
     """The different values of the sample, where there are few."""
     categories: list[Any] = field(default_factory=list)
-    """Those of the sample's own type, where it is pandas' category."""
+    """The categories of the sample's own type, where it is pandas' category."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Col:
     vocabulary: Vocabulary | None = None
     """Of a category: what its codes stand for."""
     mark: Mark = "nan"
-    """How a missing value of it looks in Python: None is a value to most steps, NaN is none."""
+    """The form of a missing value of it in Python: None is a value to most steps, NaN is none."""
     numeral: Literal["", "int", "float", "bool"] = ""
     """Numbers that were made text: `"3"` is 3."""
     dtype: str = ""
@@ -75,7 +75,7 @@ class Col:
     raw: bool = False
     """Whether the values are an input's own, but for missing ones that were filled."""
     filled: Any = None
-    """What stands for missing values, where a step put it there."""
+    """The value that stands for missing values, where a step put it there."""
 
     @property
     def names(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""What skl2onnx and onnxmltools convert, put into the graph."""
+"""The conversions of skl2onnx and onnxmltools, put into the graph."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def digitize(graph: Graph, array: Any, bins: Any, right: bool = False) -> Any:
 
 
 def counted(graph: Graph, col: Col, edges: Any, right: bool) -> Col:
-    """How many edges a number has reached, or gone beyond."""
+    """The number of edges that a number has reached, or gone beyond."""
     kind = "Greater" if right else "GreaterOrEqual"
     value = each.tensor(graph, col)
     count = graph.sum(graph.double(graph.op(kind, value, graph.constant([edges]))))
@@ -194,7 +194,7 @@ def two_dimensional(graph: Graph, array: Any, *_: Any, **__: Any) -> Any:
 
 
 def same(graph: Graph, array: Any, *_: Any, **__: Any) -> Any:
-    """What changes nothing."""
+    """A function that changes nothing."""
     return array.copy()
 
 

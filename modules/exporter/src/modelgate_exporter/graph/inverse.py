@@ -77,7 +77,7 @@ def _power(graph: Graph, x: str, power: float, method: str) -> str:
 
 
 def _grown(graph: Graph, x: str, power: float) -> str:
-    """What `(y ** power - 1) / power` is x of."""
+    """The inverse of `(y ** power - 1) / power`."""
     if abs(power) < np.spacing(1.0):
         return graph.op("Exp", x)
     inner = graph.op("Add", graph.op("Mul", x, graph.constant([[power]])), graph.constant([[1.0]]))

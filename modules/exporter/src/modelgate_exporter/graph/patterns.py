@@ -16,7 +16,7 @@ else:
     import sre_parse as parser
 
 SPACE = r"\t-\r\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"
-"""What Python takes for white space, inside of a class."""
+"""The characters that Python takes for white space, inside of a class."""
 LETTERS = r"\p{L}\p{N}_"
 """Python's `\\w`, inside of a class. Its `\\d` is `\\p{Nd}`."""
 

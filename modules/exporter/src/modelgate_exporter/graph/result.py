@@ -1,4 +1,4 @@
-"""What an estimator answers, as tensors of a graph."""
+"""The answers of an estimator, as tensors of a graph."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ Rule = Callable[[Any, list[Col], Context], list[Col]]
 
 @dataclass(frozen=True)
 class Columns:
-    """What a step takes: columns, as a frame or as an array."""
+    """The input of a step: columns, as a frame or as an array."""
 
     cols: list[Col]
     framed: bool

@@ -52,12 +52,12 @@ def case(graph: Graph, col: Col, how: str) -> Col:
 
 
 def tokens(graph: Graph, text: str, pattern: str) -> str:
-    """What a pattern finds in each text, `[rows, matches of the longest]`."""
+    """The matches of a pattern in each text, `[rows, matches of the longest]`."""
     return graph.op("Tokenizer", text, domain="com.microsoft", mark=0, mincharnum=1, pad_value=PAD, tokenexp=pattern)
 
 
 def count(graph: Graph, found: str) -> str:
-    """How many matches each row has, `[rows, 1]` doubles."""
+    """The number of matches of each row, `[rows, 1]` doubles."""
     real = graph.op("LabelEncoder", found, domain="ai.onnx.ml", keys_strings=[PAD], values_int64s=[0], default_int64=1)
     return graph.double(graph.sum(real))
 
@@ -211,7 +211,7 @@ class Texts:
 
 
 class Parts:
-    """What `split` gives: a part of it may be taken."""
+    """The result of `split`: a part of it may be taken."""
 
     def __init__(self, texts: Texts, odd: str, spaces: bool) -> None:
         self._texts, self._odd, self._spaces = texts, odd, spaces

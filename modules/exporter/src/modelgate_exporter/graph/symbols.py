@@ -343,7 +343,7 @@ class Array(Symbol):
 
 
 class Rows:
-    """How many rows there are, which nobody knows."""
+    """The number of rows, which is not known."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Rows)
