@@ -22,6 +22,7 @@ COPY Cargo.toml Cargo.lock ./
 COPY modules/Cargo.toml modules/
 COPY modules/columns modules/columns
 COPY gateway/Cargo.toml gateway/
+COPY gateway/crates/boosters/Cargo.toml gateway/crates/boosters/
 COPY gateway/crates/bundle/Cargo.toml gateway/crates/bundle/
 COPY gateway/crates/codec/Cargo.toml gateway/crates/codec/
 COPY gateway/crates/files/Cargo.toml gateway/crates/files/

@@ -16,7 +16,7 @@ SOAK_MINUTES ?= 10
 # Of the image: the manifest's, unless it is given.
 VERSION      ?= $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
-.PHONY: help run test pipelines fuzz lint bench training modules demo-model conformance packages company soak image wheel deploy-test clean cargo lint-venv test-venv bench-venv
+.PHONY: help run test pipelines fuzz lint bench training modules demo-model conformance boosters packages company soak image wheel deploy-test clean cargo lint-venv test-venv bench-venv
 
 help: ## List these
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,7 +49,8 @@ FUZZ_SECONDS ?= 15
 fuzz: cargo ## Fuzz the loader and the operators, each for FUZZ_SECONDS (15)
 	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/gateway/fuzz/instrument.sh cargo build --locked --workspace --bin bounded
 	target/debug/bounded operators $(FUZZ_SECONDS)
-	target/debug/bounded loader $(FUZZ_SECONDS) gateway/tests/data/conformance gateway/tests/data/models
+	target/debug/bounded loader $(FUZZ_SECONDS) gateway/tests/data/conformance gateway/tests/data/models \
+		gateway/crates/boosters/reference/sample
 
 lint: modules lint-venv ## Check formats, lints, documents, licences and sources; advisories where their database can be reached
 	python3 gateway/tests/py/documents.py links
@@ -102,6 +103,14 @@ conformance: test-venv ## Make the conformance and differential cases and their 
 		--out target/differential.bin --sample gateway/crates/onnx/differential/sample.bin
 	MODELGATE_UPDATE=1 MODELGATE_DIFFERENTIAL=$(CURDIR)/target/differential.bin \
 		cargo test --locked --package modelgate-onnx --lib differential
+
+# Models of all kinds, trained and asked by their own libraries: some 20,000 rows each.
+boosters: cargo ## Compare models of XGBoost, LightGBM and CatBoost with their libraries, and write the table (fetches the three)
+	python3 -m venv target/boosters-venv
+	target/boosters-venv/bin/pip install --quiet -r gateway/crates/boosters/reference/requirements.txt
+	target/boosters-venv/bin/python gateway/crates/boosters/reference/generate.py target/boosters
+	cargo build --locked --package modelgate-boosters --example compare
+	target/debug/examples/compare target/boosters > gateway/crates/boosters/BOOSTERS.md
 
 soak: modules ## Hostile clients of every kind for SOAK_MINUTES (10) beside well-behaved ones, under 256 MiB (needs root)
 	cargo build --release --locked --package modelgate --bin modelgate

@@ -9,6 +9,7 @@ mod bad_input;
 mod bad_releases;
 mod bad_values;
 mod batching;
+mod boosters;
 mod cli;
 mod clients;
 mod company;

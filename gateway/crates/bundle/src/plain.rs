@@ -80,7 +80,7 @@ pub fn manifest(name: &str, version: &str, graph: &FileRef, data: &[FileRef], mo
         Mode::Tensors => "mode = \"tensors\"\n",
     };
     format!(
-        "format = 1\nname = {}\nversion = {}\ndescription = \"An ONNX graph without a bundle\"\n\n[model]\nfile = {}\n\
+        "format = 1\nname = {}\nversion = {}\ndescription = \"A model without a bundle\"\n\n[model]\nfile = {}\n\
          sha256 = \"{}\"\n{mode}{data}\n[[stage]]\nname = \"predict\"\nmodule = \"builtin:predict\"\n",
         text(name),
         text(version),

@@ -38,6 +38,9 @@ pub enum ModelError {
     /// A sound file that the engine has no way to run.
     #[error("the engine cannot run it: {0}")]
     Engine(String),
+    /// A model of another library, in that library's own format, that is refused.
+    #[error("{0}")]
+    Booster(String),
     /// Files beside the model that do not hold what it says.
     #[error("the model's data: {0}")]
     Data(String),

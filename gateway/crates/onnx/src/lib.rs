@@ -1,4 +1,5 @@
-//! The model: an ONNX graph, read, checked and optimised once, then run by any number of [`Session`]s.
+//! The model: an ONNX graph, read, checked and optimised once, then run by any number of [`Session`]s; or a model of XGBoost,
+//! LightGBM or CatBoost in its own format (`modelgate-boosters`).
 //!
 //! tract runs neural networks and the glue between operators; [`ops`] has our own operators for the rest. Everything
 //! that crosses this interface is a packed column.
@@ -8,6 +9,7 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod booster;
 mod bounds;
 mod columns;
 #[cfg(test)]
@@ -49,6 +51,7 @@ use modelgate_columns::Signature;
 use tracing::info;
 use tract_onnx::tract_hir::internal::{Framework, InferenceModel};
 
+use self::booster::Served;
 use self::columns::Layout;
 pub use self::error::{ComputeError, ModelError};
 use self::guard::guarded;
@@ -81,11 +84,18 @@ impl Default for ModelLimits {
 /// A model ready to run. Immutable: share it in an `Arc`.
 #[derive(Debug)]
 pub struct Model {
-    plans: Arc<Plans>,
+    engine: Engine,
+}
+
+/// What runs a model.
+#[derive(Clone, Debug)]
+enum Engine {
+    Graph(Arc<Plans>),
+    Booster(Arc<Served>),
 }
 
 impl Model {
-    /// Reads, checks and optimises an ONNX file. Files are not trusted: a bad one is an error.
+    /// Reads, checks and optimises an ONNX file, or a booster's own. Files are not trusted: a bad one is an error.
     pub fn load(onnx: &[u8], limits: &ModelLimits) -> Result<Self, ModelError> {
         Self::load_with_data(onnx.to_vec(), BTreeMap::new(), limits)
     }
@@ -111,6 +121,11 @@ impl Model {
         if found > limits.file_bytes {
             return Err(ModelError::TooLarge { what: "bytes", found, limit: limits.file_bytes });
         }
+        if Served::is_one(&onnx) {
+            let served = Served::load(&onnx)?;
+            served.signature.check().map_err(|error| ModelError::Corrupt(error.to_string()))?;
+            return Ok(Self { engine: Engine::Booster(Arc::new(served)) });
+        }
         let start = Instant::now();
         let mib = |bytes: usize| bytes >> 20;
         let large = onnx.len() > LARGE;
@@ -130,29 +145,32 @@ impl Model {
         if large {
             info!(seconds, resident_mib, "the large model is ready");
         }
-        Ok(Self { plans: Arc::new(plans) })
+        Ok(Self { engine: Engine::Graph(Arc::new(plans)) })
     }
 
     /// The graph's inputs and outputs, in its order. The first dimension of each is the rows; where there are none (see
     /// [`is_tensors`](Self::is_tensors)), it stands before the tensor's own shape, and there is always one row.
     pub fn signature(&self) -> &Signature {
-        &self.plans.signature
+        match &self.engine {
+            Engine::Graph(plans) => &plans.signature,
+            Engine::Booster(served) => &served.signature,
+        }
     }
 
     /// Whether inputs and outputs are tensors as the file has them: [`Session::compute`] takes one set of them, as the
     /// values of one row.
     pub fn is_tensors(&self) -> bool {
-        self.plans.layout == Layout::Whole
+        matches!(&self.engine, Engine::Graph(plans) if plans.layout == Layout::Whole)
     }
 
     /// Whether a request may have to wait until a plan for its sizes is built, which takes as long as loading the model.
     pub fn may_wait(&self) -> bool {
-        self.plans.may_wait()
+        matches!(&self.engine, Engine::Graph(plans) if plans.may_wait())
     }
 
     /// The kinds of its plans, by name: two loads of a file that give the same kinds run it alike.
     pub fn plan(&self) -> String {
-        let plans = &self.plans;
+        let Engine::Graph(plans) = &self.engine else { return "booster".to_owned() };
         let kinds = [("many", plans.many.is_some()), ("one", plans.one.is_some()), ("sized", plans.sized.is_some())];
         let kinds: Vec<_> = kinds.into_iter().filter_map(|(kind, is_there)| is_there.then_some(kind)).collect();
         kinds.join("+")
@@ -161,23 +179,44 @@ impl Model {
     /// Whether a row's answer may depend on the rows that it is computed with. Where it may, rows of different callers must
     /// not be put together.
     pub fn rows(&self) -> &RowDependence {
-        &self.plans.rows
+        match &self.engine {
+            Engine::Graph(plans) => &plans.rows,
+            Engine::Booster(_) => &RowDependence::Independent,
+        }
     }
 
     /// A worker's own state, to be kept and reused.
     pub fn session(self: &Arc<Self>) -> Session {
-        Session::new(Arc::clone(&self.plans))
+        match &self.engine {
+            Engine::Graph(plans) => Session::of_graph(Arc::clone(plans)),
+            Engine::Booster(served) => Session::of_booster(Arc::clone(served)),
+        }
+    }
+
+    /// The plans of a graph.
+    #[cfg(test)]
+    fn plans(&self) -> &Plans {
+        match &self.engine {
+            Engine::Graph(plans) => plans,
+            Engine::Booster(_) => panic!("a booster has no plans"),
+        }
     }
 
     /// Bytes of constants and trees held, an estimate.
     pub fn resident_bytes(&self) -> usize {
-        self.plans.resident_bytes()
+        match &self.engine {
+            Engine::Graph(plans) => plans.resident_bytes(),
+            Engine::Booster(served) => served.bytes(),
+        }
     }
 }
 
 /// The files beside a graph that hold its larger tensors, as it names them; none if it cannot be read.
 pub fn data_files(onnx: Vec<u8>) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
+    if Served::is_one(&onnx) {
+        return names;
+    }
     if let Some(graph) = packed::decode(onnx).ok().and_then(|model| model.graph) {
         tensors::locations(&graph, &mut names);
     }

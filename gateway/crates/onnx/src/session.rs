@@ -8,6 +8,7 @@ use tract_onnx::tract_hir::internal::{
     TValue, TVec, Tensor, TractError, TractResult, TypedSimpleState, ensure, tract_core,
 };
 
+use super::booster::Served;
 use super::columns::{self, Layout};
 use super::error::ComputeError;
 use super::guard::guarded;
@@ -19,6 +20,54 @@ use super::sized::Wait;
 /// Runs a model, and keeps what can be kept from one run to the next.
 #[derive(Debug)]
 pub struct Session {
+    engine: Engine,
+}
+
+#[derive(Debug)]
+enum Engine {
+    Graph(Box<GraphSession>),
+    Booster(Arc<Served>),
+}
+
+impl Session {
+    pub(super) fn of_graph(plans: Arc<Plans>) -> Self {
+        Self { engine: Engine::Graph(Box::new(GraphSession::new(plans))) }
+    }
+
+    pub(super) fn of_booster(served: Arc<Served>) -> Self {
+        Self { engine: Engine::Booster(served) }
+    }
+
+    /// The model's inputs and outputs.
+    pub fn signature(&self) -> &Signature {
+        match &self.engine {
+            Engine::Graph(session) => &session.plans.signature,
+            Engine::Booster(served) => &served.signature,
+        }
+    }
+
+    /// How tensors lie in the packed columns.
+    #[cfg(test)]
+    pub(super) fn layout(&self) -> Layout {
+        match &self.engine {
+            Engine::Graph(session) => session.plans.layout,
+            Engine::Booster(_) => Layout::Rows,
+        }
+    }
+
+    /// Runs the model on packed inputs in the signature's order; gives packed outputs. The deadline is looked at between
+    /// the nodes of the graph, and between blocks of rows of a booster.
+    pub fn compute(&mut self, rows: u32, inputs: &[u64], deadline: Option<Instant>) -> Result<Vec<u64>, ComputeError> {
+        match &mut self.engine {
+            Engine::Graph(session) => session.compute(rows, inputs, deadline),
+            Engine::Booster(served) => served.compute(rows, inputs, deadline),
+        }
+    }
+}
+
+/// Runs a graph.
+#[derive(Debug)]
+struct GraphSession {
     plans: Arc<Plans>,
     many: Option<TypedSimpleState>,
     one: Option<TypedSimpleState>,
@@ -26,25 +75,12 @@ pub struct Session {
     sized: Option<(RunnablePlan, Option<TypedSimpleState>)>,
 }
 
-impl Session {
-    pub(super) fn new(plans: Arc<Plans>) -> Self {
+impl GraphSession {
+    fn new(plans: Arc<Plans>) -> Self {
         Self { plans, many: None, one: None, sized: None }
     }
 
-    /// The model's inputs and outputs.
-    pub fn signature(&self) -> &Signature {
-        &self.plans.signature
-    }
-
-    /// How tensors lie in the packed columns.
-    #[cfg(test)]
-    pub(super) fn layout(&self) -> Layout {
-        self.plans.layout
-    }
-
-    /// Runs the model on packed inputs in the signature's order; gives packed outputs. The deadline is looked at between
-    /// the nodes of the graph.
-    pub fn compute(&mut self, rows: u32, inputs: &[u64], deadline: Option<Instant>) -> Result<Vec<u64>, ComputeError> {
+    fn compute(&mut self, rows: u32, inputs: &[u64], deadline: Option<Instant>) -> Result<Vec<u64>, ComputeError> {
         let plans = Arc::clone(&self.plans);
         let layout = plans.layout;
         if layout == Layout::Whole && rows != 1 {

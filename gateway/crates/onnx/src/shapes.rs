@@ -364,13 +364,13 @@ fn sizes_that_symbols_cannot_stand_for_get_plans_of_their_own() {
     for m in 1..40usize {
         compute(&model, &[Given::Singles(&[1, 1, m], vec![0.0; m])], None).unwrap();
     }
-    assert!(model.plans.sized.as_ref().unwrap().kept() <= 8);
+    assert!(model.plans().sized.as_ref().unwrap().kept() <= 8);
 }
 
 #[test]
 fn one_build_serves_all_who_wait_for_it() {
     let model = open_sizes();
-    let sized = model.plans.sized.as_ref().unwrap();
+    let sized = model.plans().sized.as_ref().unwrap();
     let plans: Vec<_> = thread::scope(|scope| {
         let wait = || sized.plan(&[1, 5, 77], Wait::Until(None)).unwrap().unwrap();
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(wait)).collect();

@@ -1,0 +1,308 @@
+//! A model of any of the libraries.
+
+use crate::catboost;
+use crate::error::{BoosterError, Read};
+use crate::forest::Forest;
+use crate::objective::{Objective, Scores, Task};
+use crate::{lightgbm, xgboost};
+
+/// The library that a model is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Library {
+    /// XGBoost: sums and features are singles.
+    XgBoost,
+    /// LightGBM: sums and features are doubles.
+    LightGbm,
+    /// CatBoost: sums are doubles, features are singles and texts.
+    CatBoost,
+}
+
+impl Library {
+    /// As its makers write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::XgBoost => "XGBoost",
+            Self::LightGbm => "LightGBM",
+            Self::CatBoost => "CatBoost",
+        }
+    }
+}
+
+/// What a feature's values are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Numbers; NaN is a missing one.
+    Number,
+    /// Categories, as texts.
+    Category,
+}
+
+/// Numbers of rows, row by row.
+#[derive(Clone, Copy, Debug)]
+pub enum Numbers<'a> {
+    /// Singles.
+    Single(&'a [f32]),
+    /// Doubles, which XGBoost and CatBoost round to singles.
+    Double(&'a [f64]),
+}
+
+/// Rows to be scored.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    /// How many.
+    pub count: usize,
+    /// The values of the features that are numbers, in their order, row by row.
+    pub numbers: Numbers<'a>,
+    /// The values of the features that are categories, in their order, row by row.
+    pub texts: &'a [&'a [u8]],
+}
+
+/// A model, read and checked. Immutable: share it in an `Arc`.
+#[derive(Debug)]
+pub struct Booster {
+    engine: Engine,
+    kinds: Vec<Kind>,
+    /// Features that are numbers.
+    width: usize,
+    objective: Objective,
+    /// The names of features, in their order; empty where the model has none.
+    names: Vec<String>,
+    /// The names of classes, in their order; empty where the model has none.
+    classes: Vec<String>,
+    version: String,
+}
+
+#[derive(Debug)]
+enum Engine {
+    XgBoost(Forest<f32, f32>),
+    LightGbm(Forest<f64, f64>),
+    CatBoost(catboost::Model),
+}
+
+impl Booster {
+    /// Reads a model. The content decides which library's it is. Files are not trusted: a bad one is an error.
+    pub fn read(bytes: &[u8]) -> Result<Self, BoosterError> {
+        match Format::of(bytes).ok_or(BoosterError::Unknown)? {
+            Format::LightGbm => {
+                let lightgbm::Model { forest, objective, names, version } = lightgbm::read(bytes)?;
+                Ok(Self::new(Engine::LightGbm(forest), objective, names, Vec::new(), version))
+            }
+            Format::Json if bytes_have(bytes, b"\"learner\"") => Self::xgboost(bytes, true),
+            Format::Json => Ok(Self::catboost(catboost::from_json(bytes)?)),
+            Format::Ubjson => Self::xgboost(bytes, false),
+            Format::Cbm => Ok(Self::catboost(catboost::from_cbm(bytes)?)),
+        }
+    }
+
+    /// Whether a file looks like a model of one of the libraries, by its first bytes.
+    pub fn is_one(bytes: &[u8]) -> bool {
+        Format::of(bytes).is_some()
+    }
+
+    fn xgboost(bytes: &[u8], is_text: bool) -> Read<Self> {
+        let xgboost::Model { forest, objective, names, version } = xgboost::read(bytes, is_text)?;
+        Ok(Self::new(Engine::XgBoost(forest), objective, names, Vec::new(), version))
+    }
+
+    fn catboost((model, about): (catboost::Model, catboost::About)) -> Self {
+        let catboost::About { objective, names, classes, version } = about;
+        Self::new(Engine::CatBoost(model), objective, names, classes, version)
+    }
+
+    fn new(engine: Engine, objective: Objective, names: Vec<String>, classes: Vec<String>, version: String) -> Self {
+        let kinds = match &engine {
+            Engine::XgBoost(forest) => vec![Kind::Number; forest.features()],
+            Engine::LightGbm(forest) => vec![Kind::Number; forest.features()],
+            Engine::CatBoost(model) => model.features(),
+        };
+        let width = kinds.iter().filter(|&&kind| kind == Kind::Number).count();
+        Self { engine, kinds, width, objective, names, classes, version }
+    }
+
+    /// The library.
+    pub fn library(&self) -> Library {
+        match self.engine {
+            Engine::XgBoost(_) => Library::XgBoost,
+            Engine::LightGbm(_) => Library::LightGbm,
+            Engine::CatBoost(_) => Library::CatBoost,
+        }
+    }
+
+    /// The version of the library, or of its format, that the file names; empty where there is none.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The kinds of the features, in their order.
+    pub fn features(&self) -> &[Kind] {
+        &self.kinds
+    }
+
+    /// Features that are numbers.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The names of features, in their order; none where the file has none.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The names of classes, in their order; none where the file has none.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// What scores are for, and what becomes of them.
+    pub fn objective(&self) -> &Objective {
+        &self.objective
+    }
+
+    /// Raw scores of each row.
+    pub fn scores(&self) -> usize {
+        match &self.engine {
+            Engine::XgBoost(forest) => forest.scores(),
+            Engine::LightGbm(forest) => forest.scores(),
+            Engine::CatBoost(model) => model.scores(),
+        }
+    }
+
+    /// Bytes held, an estimate.
+    pub fn bytes(&self) -> usize {
+        match &self.engine {
+            Engine::XgBoost(forest) => forest.bytes(),
+            Engine::LightGbm(forest) => forest.bytes(),
+            Engine::CatBoost(model) => model.bytes(),
+        }
+    }
+
+    /// The raw scores of rows: [`scores`](Self::scores) for each, behind one another. They are, bit by bit, what the library
+    /// itself gives.
+    ///
+    /// # Errors
+    /// Rows that are not as wide as the model's features say.
+    pub fn raw(&self, rows: &Rows<'_>) -> Result<Scores, BoosterError> {
+        let width = self.width;
+        let texts = self.kinds.len() - width;
+        let found = match rows.numbers {
+            Numbers::Single(values) => values.len(),
+            Numbers::Double(values) => values.len(),
+        };
+        let fits = |found: usize, width: usize| width.checked_mul(rows.count) == Some(found);
+        if !fits(found, width) || !fits(rows.texts.len(), texts) {
+            return Err(BoosterError::Rows(format!(
+                "the model takes {width} numbers and {texts} texts a row, got {found} and {} for {} rows",
+                rows.texts.len(),
+                rows.count
+            )));
+        }
+        let wide = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect::<Vec<_>>();
+        let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<_>>();
+        Ok(match (&self.engine, rows.numbers) {
+            (Engine::XgBoost(forest), Numbers::Single(values)) => {
+                Scores::Single(sums(forest, rows.count, values, width))
+            }
+            (Engine::XgBoost(forest), Numbers::Double(values)) => {
+                Scores::Single(sums(forest, rows.count, &narrow(values), width))
+            }
+            (Engine::LightGbm(forest), Numbers::Double(values)) => {
+                Scores::Double(sums(forest, rows.count, values, width))
+            }
+            (Engine::LightGbm(forest), Numbers::Single(values)) => {
+                Scores::Double(sums(forest, rows.count, &wide(values), width))
+            }
+            (Engine::CatBoost(model), Numbers::Single(values)) => {
+                Scores::Double(model.sum(rows.count, values, rows.texts))
+            }
+            (Engine::CatBoost(model), Numbers::Double(values)) => {
+                Scores::Double(model.sum(rows.count, &narrow(values), rows.texts))
+            }
+        })
+    }
+
+    /// What the library's own `predict` makes of raw scores.
+    pub fn outputs(&self, raw: Scores) -> Scores {
+        self.objective.outputs(raw, self.scores())
+    }
+
+    /// For a model of classes: their probabilities, a row's behind one another, and the place of each row's class.
+    pub fn classify(&self, raw: &Scores) -> Option<(Scores, Vec<usize>)> {
+        let task = self.objective.task();
+        if !matches!(task, Task::Binary | Task::Classes) {
+            return None;
+        }
+        let width = self.scores();
+        let outputs = self.objective.with_probabilities().outputs(raw.clone(), width);
+        // What a library calls the class is decided by what it calls probabilities, but CatBoost's, which is by raw scores.
+        let by_raw = self.library() == Library::CatBoost;
+        Some(match (task, outputs) {
+            (Task::Binary, Scores::Single(outputs)) => {
+                let labels = outputs.iter().map(|&output| usize::from(output > 0.5)).collect();
+                (Scores::Single(outputs.iter().flat_map(|&output| [1.0 - output, output]).collect()), labels)
+            }
+            (Task::Binary, Scores::Double(outputs)) => {
+                let labels = match raw {
+                    Scores::Double(raw) if by_raw => raw.iter().map(|&raw| usize::from(raw > 0.0)).collect(),
+                    _ => outputs.iter().map(|&output| usize::from(output > 1.0 - output)).collect(),
+                };
+                (Scores::Double(outputs.iter().flat_map(|&output| [1.0 - output, output]).collect()), labels)
+            }
+            (_, Scores::Single(outputs)) => {
+                let labels = outputs.chunks(width).map(crate::objective::greatest).collect();
+                (Scores::Single(outputs), labels)
+            }
+            (_, Scores::Double(outputs)) => {
+                let labels = match raw {
+                    Scores::Double(raw) if by_raw => raw.chunks(width).map(crate::objective::greatest).collect(),
+                    _ => outputs.chunks(width).map(crate::objective::greatest).collect(),
+                };
+                (Scores::Double(outputs), labels)
+            }
+        })
+    }
+}
+
+fn sums<T: crate::layout::Value, V: crate::walk::Sum>(
+    forest: &Forest<T, V>,
+    count: usize,
+    values: &[T],
+    width: usize,
+) -> Vec<V> {
+    if width == 0 {
+        // Trees, single leaves all, need a value to look away from.
+        return forest.sum(&vec![T::default(); count], 1);
+    }
+    forest.sum(values, width)
+}
+
+/// The format of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Json,
+    Ubjson,
+    LightGbm,
+    Cbm,
+}
+
+impl Format {
+    fn of(bytes: &[u8]) -> Option<Self> {
+        if bytes.starts_with(catboost::MAGIC) {
+            return Some(Self::Cbm);
+        }
+        let first_line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
+        if first_line.trim_ascii_end() == lightgbm::FIRST_LINE.as_bytes() {
+            return Some(Self::LightGbm);
+        }
+        let mut visible = bytes.iter().filter(|byte| !byte.is_ascii_whitespace());
+        match (visible.next(), visible.next()) {
+            (Some(b'{'), Some(b'"')) => Some(Self::Json),
+            (Some(b'{'), Some(_)) => Some(Self::Ubjson),
+            _ => None,
+        }
+    }
+}
+
+/// Whether some bytes are among others.
+fn bytes_have(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
