@@ -16,10 +16,10 @@ use crate::{
     config::HttpConfig,
     error::Error,
     generation::Generation,
+    lifecycle::Control,
     memory::{Account, Claim},
     metrics::Metrics,
     oip::statistics::ModelStatistics,
-    swap::Control,
     wasm::module::Isolation,
     workers::Workers,
 };

@@ -21,7 +21,7 @@ use clap::{
 use serde::Deserialize;
 
 pub use self::{
-    lifecycle::{LifecycleConfig, environment},
+    lifecycle::{Gate, LifecycleConfig, environment},
     secret::Secret,
 };
 use crate::{
@@ -31,7 +31,6 @@ use crate::{
     loading::{LoadIsolation, LoadingConfig},
     release::VersionPolicy,
     source::{Environment, Spec},
-    swap::Gate,
     trust::Trust,
     wasm::{engine::PoolSize, module::Isolation},
     workers::WorkersConfig,

@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     admin::Door,
+    allocator,
     app::App,
     audit::{self, Change},
     bundle::{Bundle, BundleError},
@@ -19,11 +20,11 @@ use crate::{
         serve::{IoConfig, Routes},
         socket::AdminSocket,
     },
+    lifecycle::{self, Place, Running},
     loading::{Loader, Vetted},
     metrics::Metrics,
     parts::Parts,
     release::{Content, Release},
-    swap::{self, Place, Running},
     trust::Trust,
     verified::{self, Verified},
     wasm::{cache::CodeCache, engine::WasmEngine, module::Compiler},
@@ -65,7 +66,7 @@ impl Server {
         let parts = Arc::new(Parts::new(compiler(config)?).under(config.ceilings));
         let loader = Arc::new(Loader::new(config.loading.clone(), parts.compiler.cache().folder(), config.trust));
         let threads = config.workers.count + config.io_threads;
-        let own_memory = swap::resident_memory().unwrap_or(0);
+        let own_memory = allocator::resident_memory().unwrap_or(0);
         let mut given: Vec<(Release, Arc<Generation>)> = Vec::new();
         let folders = config.bundles.iter().map(|path| Content::Folder(path.clone()));
         for content in folders.chain(config.demo.then_some(Content::Demo)) {
@@ -95,7 +96,7 @@ impl Server {
                 model: generation.name.clone(),
                 version: generation.version.clone(),
                 id: generation.digest.clone(),
-                source: swap::GIVEN,
+                source: lifecycle::GIVEN,
                 content,
             };
             given.push((release, Arc::new(generation)));
@@ -110,7 +111,7 @@ impl Server {
             pool: (config.pool.instances as usize).saturating_sub(POOL_RESERVE).max(1),
             own_memory,
         };
-        let (control, models) = swap::start(&config.lifecycle, place, given)?;
+        let (control, models) = lifecycle::start(&config.lifecycle, place, given)?;
         let workers = Workers::start(config.workers, &metrics).context("worker threads cannot be started")?;
         let app = App::new(catalog, Some(control), config.admin.clone(), workers, metrics, config.http);
         Ok(Self {

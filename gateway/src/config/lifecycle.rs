@@ -8,7 +8,6 @@ use crate::{
     config::aws_profile::profile,
     release::VersionPolicy,
     source::{Converted, Environment, Spec},
-    swap::Gate,
     trust::Trust,
 };
 
@@ -43,6 +42,19 @@ pub struct LifecycleConfig {
     pub gate: Gate,
     /// What users of S3 and MLflow have set already.
     pub environment: Environment,
+}
+
+/// How a new version is tried before it answers all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Gate {
+    /// The share of requests that a canary answers, in thousandths; 0 is no such trial.
+    pub canary: u32,
+    /// The share of requests that are copied to it, in thousandths; 0 is none.
+    pub shadow: u32,
+    /// Requests it must have had before it is judged.
+    pub requests: u64,
+    /// After so long a canary with fewer requests is judged by those it had.
+    pub longest: Duration,
 }
 
 /// The variables that users of S3 and MLflow have set already. `NAME_FILE` names a file with the value of `NAME`, as

@@ -32,13 +32,13 @@ use crate::{
     error::Error,
     generation::Generation,
     http::{named, operate, origin::Origin, reply},
+    lifecycle::Command,
     oip::{
         self,
         describe::{EXTENSIONS, PLATFORM, TritonType},
         input, output, shown,
         statistics::{self, ModelStatistics as Statistics},
     },
-    swap::Wish,
     workers::{Priority, Terms},
 };
 
@@ -57,13 +57,13 @@ impl Inference {
     }
 
     /// Changes what is served, for callers who may.
-    async fn wish<T>(&self, request: &Request<T>, model: &str, wish: Wish) -> Result<(), Error> {
+    async fn command<T>(&self, request: &Request<T>, model: &str, command: Command) -> Result<(), Error> {
         let Some(door) = self.door else {
             return Err(Error::Forbidden("calls that change what is served have a port of their own"));
         };
         let text = |name| request.metadata().get(name).and_then(|value| value.to_str().ok());
         let caller = Origin::caller(door, request.extensions(), text("authorization"));
-        operate::change(&self.app, &caller, text("x-request-id").unwrap_or_default(), model, wish).await
+        operate::change(&self.app, &caller, text("x-request-id").unwrap_or_default(), model, command).await
     }
 
     /// Answers a request, within `timeout` where there is one.
@@ -327,7 +327,7 @@ impl GrpcInferenceService for Inference {
         &self,
         request: Request<RepositoryModelLoadRequest>,
     ) -> Result<Response<RepositoryModelLoadResponse>, Status> {
-        self.wish(&request, &request.get_ref().model_name, Wish::Load).await.map_err(|error| status(&error))?;
+        self.command(&request, &request.get_ref().model_name, Command::Load).await.map_err(|error| status(&error))?;
         Ok(Response::new(RepositoryModelLoadResponse {}))
     }
 
@@ -335,7 +335,7 @@ impl GrpcInferenceService for Inference {
         &self,
         request: Request<RepositoryModelUnloadRequest>,
     ) -> Result<Response<RepositoryModelUnloadResponse>, Status> {
-        self.wish(&request, &request.get_ref().model_name, Wish::Unload).await.map_err(|error| status(&error))?;
+        self.command(&request, &request.get_ref().model_name, Command::Unload).await.map_err(|error| status(&error))?;
         Ok(Response::new(RepositoryModelUnloadResponse {}))
     }
 }

@@ -32,7 +32,7 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
     let troubled: serde_json::Map<_, _> = app
         .control
         .iter()
-        .flat_map(crate::swap::Control::reports)
+        .flat_map(crate::lifecycle::Control::reports)
         .filter(|report| report.state != "ok")
         .map(|report| (report.name, json!({ "state": report.state, "from_cache": report.from_cache })))
         .collect();

@@ -5,7 +5,7 @@ use crate::{
     app::App,
     audit::{self, By, Change},
     error::Error,
-    swap::Wish,
+    lifecycle::Command,
 };
 
 /// Does what a caller wants of a model, if it may.
@@ -17,16 +17,16 @@ pub(crate) async fn change(
     caller: &Caller<'_>,
     request_id: &str,
     model: &str,
-    wish: Wish,
+    command: Command,
 ) -> Result<(), Error> {
     let answering = || app.catalog.get(model).map(|generation| generation.version.clone());
-    let (action, from) = (wish.name(), answering());
+    let (action, from) = (command.name(), answering());
     let mut by = By { who: None, peer: caller.peer, request_id };
     let done = match app.admin.allow(caller) {
         Ok(who) => {
             by.who = Some(who);
             match &app.control {
-                Some(control) => control.wish(model, wish).await,
+                Some(control) => control.command(model, command).await,
                 None => Err(Error::Refused("what is served here never changes".into())),
             }
         }

@@ -15,7 +15,7 @@ use crate::{
     echo,
     error::Error,
     http::{body, observe::REQUEST_ID, operate, origin::Origin, reply::json_response},
-    swap::Wish,
+    lifecycle::Command,
 };
 
 #[derive(Debug, Default, Deserialize)]
@@ -52,39 +52,39 @@ pub(super) async fn index(State(app): State<App>, request: Request) -> Result<Re
 pub(super) async fn sources(State(app): State<App>, request: Request) -> Result<Response, Error> {
     let (head, _) = request.into_parts();
     operate::look(&app, &caller(&head)?, request_id(&head), "sources")?;
-    let reports = app.control.as_ref().map(crate::swap::Control::reports).unwrap_or_default();
+    let reports = app.control.as_ref().map(crate::lifecycle::Control::reports).unwrap_or_default();
     Ok(json_response(StatusCode::OK, json!({ "sources": reports }).to_string().into_bytes()))
 }
 
 /// Makes a model resident, and tries again what failed.
 pub(super) async fn load(app: State<App>, name: Path<String>, request: Request) -> Result<Response, Error> {
-    wish(app, name, request, Wish::Load).await
+    command(app, name, request, Command::Load).await
 }
 
 /// Lets go of a model until it is loaded again.
 pub(super) async fn unload(app: State<App>, name: Path<String>, request: Request) -> Result<Response, Error> {
-    wish(app, name, request, Wish::Unload).await
+    command(app, name, request, Command::Unload).await
 }
 
 /// Goes back to the release that answered before; with a release on trial, withdraws that.
 pub(super) async fn rollback(app: State<App>, name: Path<String>, request: Request) -> Result<Response, Error> {
-    wish(app, name, request, Wish::RollBack).await
+    command(app, name, request, Command::RollBack).await
 }
 
 /// Ends a trial: the release answers all from now on.
 pub(super) async fn promote(app: State<App>, name: Path<String>, request: Request) -> Result<Response, Error> {
-    wish(app, name, request, Wish::Promote).await
+    command(app, name, request, Command::Promote).await
 }
 
-async fn wish(
+async fn command(
     State(app): State<App>,
     Path(name): Path<String>,
     request: Request,
-    wish: Wish,
+    command: Command,
 ) -> Result<Response, Error> {
     // Its body, if any, says nothing that is needed.
     let (head, _) = request.into_parts();
-    operate::change(&app, &caller(&head)?, request_id(&head), &name, wish).await?;
+    operate::change(&app, &caller(&head)?, request_id(&head), &name, command).await?;
     let mut answer = Map::new();
     answer.insert("name".into(), name.clone().into());
     if let Some(generation) = app.catalog.get(&name) {

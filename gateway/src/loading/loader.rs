@@ -27,7 +27,7 @@ use super::{
     parent::{self, NoAnswer},
     report::{Report, Reports, processor},
 };
-use crate::{joining::Found, parts::Parts, swap::resident_memory};
+use crate::{allocator::resident_memory, joining::Found, parts::Parts};
 
 type Sha256Digest = sha2::digest::Output<Sha256>;
 

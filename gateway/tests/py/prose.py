@@ -50,7 +50,6 @@ NOT_DONE = (
     "gateway/src/loading/loader.rs",
     "gateway/src/metrics.rs",
     "gateway/src/server.rs",
-    "gateway/src/swap",
     "gateway/src/workers",
     "modules/columns/",
     "modules/inspect/",

@@ -77,13 +77,6 @@ impl Budget {
     }
 }
 
-/// What this process takes now, in bytes; `None` where the system does not tell.
-pub fn resident_memory() -> Option<usize> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
-    kib.map(|kib: usize| kib << 10)
-}
-
 fn signed(bytes: usize) -> isize {
     isize::try_from(bytes).unwrap_or(isize::MAX)
 }

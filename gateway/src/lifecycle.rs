@@ -1,20 +1,28 @@
-//! Models come, change and go while requests flow.
+//! Versions of models come, change and go while requests flow. See `lifecycle/README.md` for the invariants.
 //!
-//! One task, on a thread of its own, knows what every source offers and decides what is resident and what serves. It
-//! fetches, loads and checks releases elsewhere, puts what is good into the catalog in one step, and hands what was
-//! switched away from to the reaper.
+//! One task, on a thread of its own, hears sources, jobs, requests and operators. It notes each event in the state of a
+//! model ([`state`]), asks a pure function what should become of the model ([`plan`]), and brings jobs, generations and the
+//! catalog in line with that ([`apply`]).
 
+mod apply;
 mod budget;
-mod jobs;
-mod model;
-mod poll;
-mod prepare;
+mod commands;
+mod completion;
+mod entry;
+mod estimate;
+mod loader;
+mod offers;
+mod plan;
+mod preference;
+#[cfg(test)]
+mod properties;
+mod reconciler;
+mod reservation;
 mod residency;
-mod room;
+mod rollout;
 mod state;
-mod supervisor;
-mod trial;
-mod wishes;
+mod version;
+mod watcher;
 
 use std::{
     sync::{
@@ -31,15 +39,17 @@ use tokio::{
     time::timeout,
 };
 
+pub use self::commands::Command;
 use self::{
+    apply::{Fleet, Means, Waiter, gauge},
     budget::Budget,
-    model::Waiter,
-    poll::Poll,
-    prepare::{Limits, Preparer},
-    state::{Settings, Supervisor},
-    supervisor::Message,
+    commands::Reply,
+    loader::{Limits, VersionLoader},
+    plan::Policy,
+    reconciler::{Message, Reconciler, Timers},
+    residency::Residency,
+    watcher::Watcher,
 };
-pub use self::{budget::resident_memory, state::GIVEN, trial::Gate, wishes::Wish};
 use crate::{
     catalog::Catalog,
     config::LifecycleConfig,
@@ -53,10 +63,13 @@ use crate::{
     store::{Store, attempts::Attempts},
 };
 
-/// Questions that may wait for the supervisor.
+/// Questions that may wait for the reconciler.
 const MESSAGES: usize = 1024;
 
-/// How requests and people reach the supervisor. Cheap to clone.
+/// The source's number of bundles named on the command line; before all others.
+pub const GIVEN: usize = usize::MAX;
+
+/// How requests and operators reach the reconciler. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Control {
     messages: mpsc::Sender<Message>,
@@ -87,7 +100,7 @@ impl Drop for Running {
     }
 }
 
-/// What the supervisor works with.
+/// What the lifecycle works with.
 #[derive(Debug)]
 pub struct Place {
     /// What it fills.
@@ -130,12 +143,12 @@ pub fn start(
         .map(|(number, spec)| Source::new(spec, number, &config.environment).map(Arc::new))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let reports = Arc::new(Reports::default());
-    let polls: Vec<_> = sources
+    let watchers: Vec<_> = sources
         .iter()
         .enumerate()
-        .filter_map(|(number, source)| {
-            Some(Poll {
-                place: number,
+        .filter_map(|(index, source)| {
+            Some(Watcher {
+                index,
                 source: Arc::clone(source),
                 every: config.poll,
                 policy: config.versions.clone(),
@@ -145,40 +158,49 @@ pub fn start(
             })
         })
         .collect();
-    for poll in &polls {
-        reports.set(poll.place, poll.report());
+    for watcher in &watchers {
+        reports.set(watcher.index, watcher.report());
     }
     let attempts = store.as_ref().map(|store| store.attempts.clone());
     let limits = Limits { bundle: config.max_bundle, load: config.load_timeout };
     let metrics = Arc::clone(&place.metrics);
-    let preparer = Preparer::new(sources, store, place.parts, metrics, limits, place.loader, place.threads);
+    let loader = VersionLoader::new(sources, store, place.parts, metrics, limits, place.loader, place.threads);
     let settled = Arc::new(AtomicBool::new(false));
-    let settings = Settings {
-        default_model: config.default_model.clone(),
-        on_demand: config.on_demand,
-        pool: place.pool,
-        idle: config.idle_unload,
-        gate: config.gate,
-        poll: config.poll,
-        sources: polls.len(),
-        settled: Arc::clone(&settled),
-    };
     let budget = Budget::new(config.memory_budget, place.own_memory);
-    let supervisor =
-        Supervisor::new(settings, budget, preparer, place.catalog, Arc::clone(&reports), place.metrics, given)?;
+    place.metrics.lifecycle.budget_bytes.set(gauge(budget.limit().unwrap_or(0)));
+    let (mut fleet, from_jobs) = Fleet::new(Means {
+        policy: Policy { gate: config.gate, on_demand: config.on_demand, retry: config.poll },
+        default_model: config.default_model.clone(),
+        sources: watchers.len(),
+        loader,
+        catalog: place.catalog,
+        reports: Arc::clone(&reports),
+        metrics: place.metrics,
+    })?;
+    for (release, generation) in given {
+        fleet.given(release, generation);
+    }
+    let reconciler = Reconciler {
+        fleet,
+        residency: Residency::new(budget, place.pool),
+        idle: config.idle_unload,
+        settled: Arc::clone(&settled),
+        timers: Timers::new(),
+    };
+    reconciler.look_settled();
     let (messages, inbox) = mpsc::channel(MESSAGES);
     let (stop, stopped) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread = thread::Builder::new().name("models".into()).spawn(move || {
         runtime.block_on(async {
-            let (tell, offers) = mpsc::channel(polls.len().max(1));
-            for poll in polls {
-                tokio::spawn(poll.run(tell.clone()));
+            let (offers, offered) = mpsc::channel(watchers.len().max(1));
+            for watcher in watchers {
+                tokio::spawn(watcher.run(offers.clone()));
             }
-            // Held to the end, so that `offers` stays open without any source.
-            let _tell = tell;
+            // Held to the end, so that `offered` stays open without any source.
+            let _offers = offers;
             tokio::select! {
-                () = supervisor.run(inbox, offers) => {}
+                () = reconciler.run(inbox, offered, from_jobs) => {}
                 _ = stopped => {}
             }
         });
@@ -204,13 +226,13 @@ impl Control {
         self.ask(message, answer).await.unwrap_or_else(|| Err(Error::unavailable(model)))
     }
 
-    /// What a person wants of a model.
+    /// Applies an operator's command to a model.
     ///
     /// # Errors
     /// [`Error::UnknownModel`], or [`Error::Refused`] with the reason.
-    pub async fn wish(&self, model: &str, wish: Wish) -> Result<(), Error> {
-        let (reply, answer) = oneshot::channel();
-        let message = Message::Wish { model: model.to_owned(), wish, reply };
+    pub async fn command(&self, model: &str, command: Command) -> Result<(), Error> {
+        let (reply, answer): (Reply, _) = oneshot::channel();
+        let message = Message::Command { model: model.to_owned(), command, reply };
         self.ask(message, answer).await.unwrap_or_else(|| Err(Error::unavailable(model)))
     }
 
@@ -228,7 +250,7 @@ impl Control {
         self.reports.all()
     }
 
-    /// Whether what was there at the start has been loaded, or turned out to be of no use.
+    /// Whether what was there at the start has been loaded, or failed.
     pub fn is_settled(&self) -> bool {
         self.settled.load(Ordering::Acquire)
     }

@@ -1,39 +1,24 @@
-//! Release gates beyond the golden examples: a share of real requests, or copies of them, before a release answers all.
+//! Rollouts: a share of real requests, or copies of them, goes to a canary before it answers all.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use crate::{generation::Generation, tally::Snapshot};
+use crate::{config::Gate, generation::Generation, lifecycle::state::Rollout, tally::Snapshot};
 
-/// How a release is tried.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Gate {
-    /// The share of requests that a new release answers on trial, in thousandths; 0 is no such trial.
-    pub canary: u32,
-    /// The share of requests that are copied to it, in thousandths; 0 is none.
-    pub shadow: u32,
-    /// Requests it must have had before it is judged.
-    pub requests: u64,
-    /// After so long a canary with fewer requests is judged by those it had.
-    pub longest: Duration,
-}
-
-/// A release on trial.
+/// Compares the requests of a canary with those of its baseline, from the start of the rollout on.
 #[derive(Debug)]
-pub(super) struct Trial {
-    pub(super) id: String,
-    /// Thousandths of the requests.
-    pub(super) share: u32,
+pub(super) struct Judge {
+    pub(super) rollout: Rollout,
     pub(super) since: Instant,
-    /// Against which it is judged.
-    against: Arc<Generation>,
-    before: Snapshot,
-    start: Snapshot,
+    pub(super) canary: Arc<Generation>,
+    pub(super) baseline: Arc<Generation>,
+    canary_start: Snapshot,
+    baseline_start: Snapshot,
 }
 
-/// What a trial came to.
+/// What a rollout came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Not yet.
@@ -56,32 +41,20 @@ const NOTICED: Duration = Duration::from_micros(500);
 /// A canary that fails this many requests is withdrawn without waiting for more.
 const HOPELESS: u64 = 20;
 
-impl Trial {
-    pub(super) fn new(id: String, gate: &Gate, tried: &Generation, against: &Arc<Generation>) -> Self {
-        Self {
-            id,
-            share: gate.canary,
-            since: Instant::now(),
-            against: Arc::clone(against),
-            before: against.tally.snapshot(),
-            start: tried.tally.snapshot(),
-        }
+impl Judge {
+    pub(super) fn new(rollout: Rollout, canary: Arc<Generation>, baseline: Arc<Generation>) -> Self {
+        let (canary_start, baseline_start) = (canary.tally.snapshot(), baseline.tally.snapshot());
+        Self { rollout, since: Instant::now(), canary, baseline, canary_start, baseline_start }
     }
 
-    /// The generation that answers everything else.
-    pub(super) fn against(&self) -> &Arc<Generation> {
-        &self.against
-    }
-
-    /// `tried` is the generation on trial.
-    pub(super) fn judge(&self, tried: &Generation, gate: &Gate) -> Verdict {
+    pub(super) fn verdict(&self, gate: &Gate) -> Verdict {
         if gate.canary == 0 {
-            // Copies decide nothing by themselves: whoever looks at the counts does.
+            // Copies decide nothing by themselves: an operator who reads the counts does.
             return Verdict::Open;
         }
-        let new = tried.tally.snapshot().since(&self.start);
-        let old = self.against.tally.snapshot().since(&self.before);
-        verdict(&new, &old, gate, self.since.elapsed())
+        let canary = self.canary.tally.snapshot().since(&self.canary_start);
+        let baseline = self.baseline.tally.snapshot().since(&self.baseline_start);
+        verdict(&canary, &baseline, gate, self.since.elapsed())
     }
 }
 

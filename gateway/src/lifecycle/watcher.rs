@@ -42,7 +42,7 @@ pub(super) struct Offer {
     /// Whether the source itself says which version of a model it wants.
     pub(super) is_chosen: bool,
     /// Others of those models, for where none of these can be served.
-    pub(super) spare: Vec<Release>,
+    pub(super) fallbacks: Vec<Release>,
     /// What it offered in an earlier life, before the first success.
     pub(super) remembered: Vec<Remembered>,
     /// Whether it may have more than it could tell: then what is remembered goes on being good.
@@ -51,10 +51,10 @@ pub(super) struct Offer {
     pub(super) changed: bool,
 }
 
-/// Everything that a poll needs.
+/// Everything that looks at a source need.
 #[derive(Debug)]
-pub(super) struct Poll {
-    pub(super) place: usize,
+pub(super) struct Watcher {
+    pub(super) index: usize,
     pub(super) source: Arc<Source>,
     pub(super) every: Duration,
     pub(super) policy: VersionPolicy,
@@ -63,7 +63,7 @@ pub(super) struct Poll {
     pub(super) reports: Arc<Reports>,
 }
 
-impl Poll {
+impl Watcher {
     /// The state before the first look.
     pub(super) fn report(&self) -> Report {
         Report {
@@ -80,12 +80,12 @@ impl Poll {
     }
 
     /// Until nobody listens.
-    pub(super) async fn run(self, tell: mpsc::Sender<Offer>) {
+    pub(super) async fn run(self, offers: mpsc::Sender<Offer>) {
         let mut report = self.report();
         let mut told = Told::default();
         let mut changed = true;
         // What it offered in an earlier life; before it is written over.
-        let mut before = self.store.remembered(self.source.identity(), self.place);
+        let mut before = self.store.remembered(self.source.identity(), self.index);
         let mut cached = Some(self.cached(&before));
         loop {
             let listing = {
@@ -97,8 +97,8 @@ impl Poll {
                         if let Some(offer) = cached.take_if(|offer| !offer.remembered.is_empty()) {
                             report.from_cache = true;
                             report.releases = offer.remembered.len();
-                            self.reports.set(self.place, report.clone());
-                            if tell.send(offer).await.is_err() {
+                            self.reports.set(self.index, report.clone());
+                            if offers.send(offer).await.is_err() {
                                 return;
                             }
                         }
@@ -123,9 +123,9 @@ impl Poll {
                     offer
                 }
             };
-            self.reports.set(self.place, report.clone());
+            self.reports.set(self.index, report.clone());
             if let Some(offer) = offer
-                && tell.send(offer).await.is_err()
+                && offers.send(offer).await.is_err()
             {
                 return;
             }
@@ -143,11 +143,11 @@ impl Poll {
 
     fn cached(&self, before: &[Remembered]) -> Offer {
         Offer {
-            source: self.place,
+            source: self.index,
             // To what somebody went back, the source did not offer.
             releases: before.iter().filter(|of| of.instead_of.is_none()).map(|of| of.release.clone()).collect(),
             is_chosen: self.source.chooses(),
-            spare: Vec::new(),
+            fallbacks: Vec::new(),
             remembered: before.to_vec(),
             is_partial: true,
             changed: true,
@@ -195,14 +195,14 @@ impl Poll {
                 release.content = known.release.content.clone();
             }
         }
-        let mut spare: Vec<_> = remembered.iter().map(|remembered| remembered.release.clone()).collect();
+        let mut fallbacks: Vec<_> = remembered.iter().map(|known| known.release.clone()).collect();
         let is_chosen = self.source.chooses();
         if !is_chosen {
             let (chosen, next) = chosen(releases, &self.policy);
             releases = chosen;
-            spare.extend(next);
+            fallbacks.extend(next);
         }
-        Offer { source: self.place, releases, is_chosen, spare, remembered, is_partial, changed }
+        Offer { source: self.index, releases, is_chosen, fallbacks, remembered, is_partial, changed }
     }
 
     /// One line when it begins to fail or fails otherwise, none for each time after that.

@@ -1,7 +1,7 @@
-//! From a release to a generation that is good to serve: fetch, verify, compile, load, golden examples, warm-up.
+//! From a release to a generation that can serve: fetch, verify, compile, load, golden examples, warm-up.
 //!
-//! Fetching is asynchronous. The rest runs on a thread of its own; what no request waits for does so at a low priority and
-//! with rests, so that serving does not notice.
+//! Fetching is asynchronous. The rest runs on a thread of its own; a load that no request waits for runs at a low priority
+//! and with rests, so that serving does not notice.
 
 use std::{
     cell::Cell,
@@ -28,6 +28,10 @@ use crate::{
     bundle::{Bundle, BundleError, FileRef, Manifest, is_inside, plain},
     generation::{Generation, Runner},
     golden,
+    lifecycle::{
+        reservation::Reservation,
+        version::{Goal, Urgency},
+    },
     loading::{Loader, Pace, Refusal, Subject, Vetted},
     metrics::Metrics,
     parts::Parts,
@@ -37,7 +41,6 @@ use crate::{
         Store,
         attempts::{Attempt, Attempts, NotBegun},
     },
-    swap::room::Asks,
     verified::{self, Verified},
     workers,
 };
@@ -69,7 +72,7 @@ const WARM_TIME: Duration = Duration::from_millis(20);
 
 /// What is needed to make releases live.
 #[derive(Debug)]
-pub(super) struct Preparer {
+pub(super) struct VersionLoader {
     pub(super) sources: Vec<Arc<Source>>,
     pub(super) store: Option<Store>,
     pub(super) parts: Arc<Parts>,
@@ -94,20 +97,22 @@ pub(super) struct Limits {
     pub(super) load: Duration,
 }
 
-/// How far to go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Until {
-    /// All files are in the local cache.
-    Fetched,
-    /// It could serve; nobody waits for it.
-    Loaded,
-    /// It could serve; a request waits for it.
-    LoadedSoon,
+/// What a job is to do.
+#[derive(Debug)]
+pub(super) struct LoadRequest {
+    pub(super) release: Release,
+    pub(super) goal: Goal,
+    /// Threads that are about to run it.
+    pub(super) threads: usize,
+    /// Set once a request waits for it: the load does not rest any more.
+    pub(super) urgent: Arc<AtomicBool>,
+    /// Whether it has answered before.
+    pub(super) is_known_good: bool,
 }
 
-/// What came of it.
+/// What came of a job.
 #[derive(Debug)]
-pub(super) struct Prepared {
+pub(super) struct Outcome {
     /// As asked for, with the manifest that was made for it if it had none.
     pub(super) release: Release,
     /// `None` if it was only to be fetched.
@@ -135,7 +140,7 @@ impl From<BundleError> for Failure {
     }
 }
 
-impl Preparer {
+impl VersionLoader {
     pub(super) fn new(
         sources: Vec<Arc<Source>>,
         store: Option<Store>,
@@ -162,46 +167,44 @@ impl Preparer {
         }
     }
 
-    /// Goes as far as asked. Before anything is loaded, `room` asks for the memory that takes. So many `threads` are about to
-    /// run it. Does not rest any more once `hurry` is set: a request has come to wait for it.
-    pub(super) async fn prepare(
+    /// Brings a version as far as asked. Before anything is loaded, the memory that takes is reserved.
+    pub(super) async fn bring(
         self: Arc<Self>,
-        release: Release,
-        until: Until,
-        threads: usize,
-        room: Asks,
-        hurry: Arc<AtomicBool>,
-        is_proven: bool,
-    ) -> Result<Prepared, Failure> {
-        let mut release = self.fetch(release).await?;
-        if until == Until::Fetched {
-            return Ok(Prepared { release, generation: None });
-        }
-        let gate = match until {
-            Until::LoadedSoon => &self.activations,
-            _ => self.loads.get(release.source).or(self.loads.last()).unwrap_or(&self.activations),
+        mut request: LoadRequest,
+        reservation: Reservation,
+    ) -> Result<Outcome, Failure> {
+        request.release = self.fetch(request.release).await?;
+        let urgency = match request.goal {
+            Goal::Fetched => return Ok(Outcome { release: request.release, generation: None }),
+            Goal::Loaded(urgency) => urgency,
+        };
+        let gate = match urgency {
+            Urgency::Request => &self.activations,
+            Urgency::Background => {
+                self.loads.get(request.release.source).or(self.loads.last()).unwrap_or(&self.activations)
+            }
         };
         let gone = |_| Failure { reason: "the gateway is going away".into(), transient: true };
         let mut turn = gate.acquire().await.map_err(gone)?;
-        room.made(&release).await;
-        let mut loaded = self.load_aside(&release, until, threads, &hurry, is_proven).await;
-        if loaded.is_err() && matches!(release.content, Content::Bundle { .. }) && !self.has(&release) {
+        reservation.reserve(&request.release).await;
+        let mut loaded = self.load_aside(&request, urgency).await;
+        if loaded.is_err() && matches!(request.release.content, Content::Bundle { .. }) && !self.has(&request.release) {
             // A damaged file was thrown away: the source may have it. Others have their turn while it comes.
             drop(turn);
-            release = self.fetch(release).await?;
+            request.release = self.fetch(request.release).await?;
             turn = gate.acquire().await.map_err(gone)?;
-            loaded = self.load_aside(&release, until, threads, &hurry, is_proven).await;
+            loaded = self.load_aside(&request, urgency).await;
         }
         drop(turn);
-        Ok(Prepared { release, generation: Some(loaded?) })
+        Ok(Outcome { release: request.release, generation: Some(loaded?) })
     }
 
     /// Writes down that a release from a source is about to be loaded, unless a process died of it.
-    fn attempt(&self, release: &Release, is_proven: bool) -> Result<Option<(Attempts, Attempt)>, Failure> {
+    fn attempt(&self, release: &Release, is_known_good: bool) -> Result<Option<(Attempts, Attempt)>, Failure> {
         let Some(store) = self.store.as_ref().filter(|_| matches!(release.content, Content::Bundle { .. })) else {
             return Ok(None);
         };
-        match store.attempts.begin(release, is_proven) {
+        match store.attempts.begin(release, is_known_good) {
             Ok(attempt) => Ok(Some((store.attempts.clone(), attempt))),
             Err(NotBegun::Died(deaths, reason)) => Err(Failure { reason: poisoned(deaths, &reason), transient: false }),
             Err(NotBegun::Local(error)) => Err(local(error)),
@@ -209,32 +212,27 @@ impl Preparer {
     }
 
     /// On a thread of its own.
-    async fn load_aside(
-        self: &Arc<Self>,
-        release: &Release,
-        until: Until,
-        threads: usize,
-        hurry: &Arc<AtomicBool>,
-        is_proven: bool,
-    ) -> Result<Generation, Failure> {
-        let attempt = self.attempt(release, is_proven)?;
+    async fn load_aside(self: &Arc<Self>, request: &LoadRequest, urgency: Urgency) -> Result<Generation, Failure> {
+        let LoadRequest { release, threads, urgent, is_known_good, .. } = request;
+        let threads = *threads;
+        let attempt = self.attempt(release, *is_known_good)?;
         let (reply, answer) = oneshot::channel();
-        let (this, of, hurry) = (Arc::clone(self), release.clone(), Arc::clone(hurry));
+        let (this, of, urgent) = (Arc::clone(self), release.clone(), Arc::clone(urgent));
         let cancelled = Arc::new(AtomicBool::new(false));
         let _waiting = Cancel(Arc::clone(&cancelled));
         let spawned = thread::Builder::new().name("loader".into()).stack_size(workers::STACK).spawn(move || {
-            let is_background = until == Until::Loaded;
+            let is_background = urgency == Urgency::Background;
             if is_background {
                 // Of this thread and its child only, on Linux. Without the right to, it competes as an equal.
                 _ = rustix::process::setpriority_process(None, NICE);
             }
-            let vetted = this.vet(&of, threads, is_background, &hurry, &cancelled);
+            let vetted = this.vet(&of, threads, is_background, &urgent, &cancelled);
             let loaded = match &vetted {
                 Err(refusal) => Err(this.refused(&of, refusal)),
                 Ok(vetted) if is_background => {
                     let metrics = Arc::clone(&this.metrics);
                     let served = move || {
-                        if hurry.load(Ordering::Relaxed) { 0 } else { metrics.runs.load(Ordering::Relaxed) }
+                        if urgent.load(Ordering::Relaxed) { 0 } else { metrics.runs.load(Ordering::Relaxed) }
                     };
                     let most = this.limits.load / REST_SHARE;
                     let (loaded, rested) =
@@ -287,7 +285,7 @@ impl Preparer {
         release: &Release,
         threads: usize,
         is_background: bool,
-        hurry: &AtomicBool,
+        urgent: &AtomicBool,
         cancelled: &AtomicBool,
     ) -> Result<Vetted, Refusal> {
         let file = |sha256: &str| self.store.as_ref().map(|store| store.path(sha256)).unwrap_or_default();
@@ -302,7 +300,7 @@ impl Preparer {
             is_background,
             is_by_hand: false,
             served: &|| self.metrics.runs.load(Ordering::Relaxed),
-            is_urgent: &|| hurry.load(Ordering::Relaxed),
+            is_urgent: &|| urgent.load(Ordering::Relaxed),
             is_cancelled: &|| cancelled.load(Ordering::Relaxed),
         };
         let named = Some((release.model.as_str(), release.version.as_str()));
