@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 from typing import Any
 
 from .elementwise import Untraceable
 
-if sys.version_info >= (3, 11):
-    from re import _constants as codes
-    from re import _parser as parser
-else:
-    import sre_constants as codes
-    import sre_parse as parser
+# Python's own parser of patterns, whose name changed with 3.11.
+codes: Any = importlib.import_module("re._constants" if sys.version_info >= (3, 11) else "sre_constants")
+parser: Any = importlib.import_module("re._parser" if sys.version_info >= (3, 11) else "sre_parse")
 
 SPACE = r"\t-\r\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"
 """The characters that Python takes for white space, inside of a class."""
@@ -149,16 +147,16 @@ def _characters(parts: Any) -> set[str] | None:
 
 def _matches(kind: Any, value: Any, letter: str) -> bool:
     if kind is codes.NOT_LITERAL:
-        return ord(letter) != value
+        return bool(ord(letter) != value)
     if kind is codes.ANY:
         return letter != "\n"
     negated = value[0][0] is codes.NEGATE
-    return negated != any(_in(part, argument, letter) for part, argument in value[negated:])
+    return bool(negated) != any(_in(part, argument, letter) for part, argument in value[negated:])
 
 
 def _in(kind: Any, argument: Any, letter: str) -> bool:
     if kind is codes.LITERAL:
-        return ord(letter) == argument
+        return bool(ord(letter) == argument)
     if kind is codes.RANGE:
         return bool(argument[0] <= ord(letter) <= argument[1])
     tests = {codes.CATEGORY_DIGIT: r"\d", codes.CATEGORY_SPACE: r"\s", codes.CATEGORY_WORD: r"\w",
