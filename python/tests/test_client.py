@@ -316,3 +316,10 @@ def test_a_server_that_comes_up_late_is_waited_for(busy):
         if server is not None:
             server.shutdown()
             server.server_close()
+
+
+def test_a_sample_of_polars(fitted):
+    frame = customers(300, seed=8)
+    with serve(fitted, pl.from_dicts(records(frame))) as handle:
+        assert [column.optional for column in handle.signature.inputs] == [False, True, False]
+        assert (handle.predict(frame)["prediction"] == fitted.predict(frame)).all()

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
-from modelgate_serving import serve
+from modelgate_serving import InvalidInput, serve
 
 ODD = ["", " ", "a", "\n", " \t ", "Dr. Ñandú, x@y.org", "  ", "日本 5", "a\nb", "aa  bb", ",", "Dr."]
 
@@ -59,3 +59,14 @@ def test_texts_that_nobody_expects(name):
             np.testing.assert_allclose(
                 handle.predict_proba(one), model.predict_proba(one), atol=1e-6, err_msg=repr(one)
             )
+
+
+def test_an_encoder_beside_texts_refuses_what_it_does_not_know():
+    frame = pd.DataFrame({"text": pd.Series(texts(200), dtype=object), "shop": ["A", "B", "C", "D"] * 50})
+    steps = ColumnTransformer([("text", TfidfVectorizer(), "text"), ("shop", OneHotEncoder(drop="first"), ["shop"])])
+    model = make_pipeline(steps, LogisticRegression()).fit(frame, frame["shop"] == "B")
+    with serve(model, frame) as handle:
+        np.testing.assert_allclose(handle.predict_proba(frame), model.predict_proba(frame), atol=1e-6)
+        with pytest.raises(InvalidInput):
+            handle.predict(frame.head(3).assign(shop=["A", "Z", "B"]))
+        assert len(handle.predict(frame.head(3))) == 3

@@ -27,7 +27,7 @@ SAMPLE = [
     "kbins_kmeans", "knn_regressor", "lambda_assign_chain", "lightgbm_categories", "numbers_as_text", "one_hot_then_scaled",
     "own_class", "pairs_of_words", "question_marks", "shares_of_categories", "texts_alone", "pandas_output", "pls", "qda", "quantile_normal", "row_wise_apply", "sampler", "select_numpy_columns",
     "sgd_modified_huber_three", "spline_linear", "spline_periodic", "stacking", "svc_three", "target_encoder_three",
-    "target_power", "threshold_fixed", "truths_among_texts", "union_weights", "voting_hard", "words_and_missing_numbers",
+    "target_power", "threshold_fixed", "truths_among_texts", "union_weights", "voting_hard", "words_and_missing_numbers", "words_beside_known_categories",
     "words_beside_numbers", "xgboost_categories",
 ]  # fmt: skip
 CASES = [(name, factory) for name, factory in kinds.cases() if name in SAMPLE]

@@ -257,29 +257,7 @@ def _bundle(pipeline: Any, sample: Any, out: Path, name: str, version: str, expo
         raise CannotServe(
             f"exporting a pipeline needs {error.name}: pip install modelgate-serving, without --no-deps"
         ) from error
-    return export(pipeline, _as_pandas(sample), out, name=name, version=version, quiet=True, **exporting)
-
-
-def _as_pandas(sample: Any) -> Any:
-    if type(sample).__module__.partition(".")[0] == "polars":
-        import pandas as pd
-
-        # Without pyarrow: a column at a time, missing values as pandas has them.
-        return pd.DataFrame({column.name: _series(column) for column in sample.get_columns()})
-    return sample
-
-
-def _series(column: Any) -> Any:
-    import pandas as pd
-    import polars as pl
-
-    if column.dtype.is_numeric() and not isinstance(column.dtype, pl.Decimal):
-        return pd.Series(column.to_numpy())
-    if column.dtype == pl.Boolean and not column.null_count():
-        return pd.Series(column.to_numpy())
-    if column.dtype.is_temporal():
-        return pd.Series(pd.to_datetime(column.to_list()))
-    return pd.Series(column.to_list(), dtype=object)
+    return export(pipeline, sample, out, name=name, version=version, quiet=True, **exporting)
 
 
 def _renamed(path: Path, manifest: Mapping[str, Any], name: str, version: str) -> None:

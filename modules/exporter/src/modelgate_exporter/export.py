@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from . import folder
 from .compare import Exported, answer
 from .errors import CannotExport
-from .frame import spread
+from .frame import of_polars, spread
 from .job import Job, OfArrays, OfSeries, Progress, Try
 from .model import Answers, Names, answers, found
 from .route import by_graph, by_tabular
@@ -61,6 +61,7 @@ def export(
     Raises `CannotExport` if a request could be answered otherwise than by the pipeline.
     """
     begun = time.monotonic()
+    sample_frame = of_polars(sample_frame)
     path = Path(out)
     name = path.resolve().name if name is None else name
     folder.checked(name, version, description, limits or {})

@@ -58,6 +58,25 @@ def datatype(column: pd.Series, name: str, dates: bool = False) -> str:
     )
 
 
+def of_polars(frame: Any) -> Any:
+    """A frame of polars as one of pandas; anything else as it is."""
+    if type(frame).__module__.partition(".")[0] != "polars" or type(frame).__name__ != "DataFrame":
+        return frame
+    return pd.DataFrame({column.name: _of_polars(column) for column in frame.get_columns()})
+
+
+def _of_polars(column: Any) -> pd.Series:
+    # A column at a time, so that pyarrow is not needed; missing values as pandas has them.
+    kind = column.dtype
+    if kind.is_numeric() and not kind.is_decimal():
+        return pd.Series(column.to_numpy())
+    if str(kind) == "Boolean" and not column.null_count():
+        return pd.Series(column.to_numpy())
+    if kind.is_temporal():
+        return pd.Series(pd.to_datetime(column.to_list()))
+    return pd.Series(column.to_list(), dtype=object)
+
+
 def is_missing(value: object) -> bool:
     """None, NaN, or pandas' NA and NaT."""
     return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value))

@@ -99,7 +99,9 @@ def log_model(
 
     from .converted import label
     from .export import export
+    from .frame import of_polars
 
+    sample_frame = of_polars(sample_frame)
     with tempfile.TemporaryDirectory() as folder:
         bundle = export(
             pipeline,

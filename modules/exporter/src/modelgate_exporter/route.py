@@ -127,7 +127,7 @@ def by_graph(job: Job) -> Try:
         _whole(made, cells)
     compare(job.said, cells, "the sample", True)
     config = made.tabular or {"inputs": made.inputs, "blocks": []}
-    texts = {name for name, kind in kinds.items() if kind == "bytes"} if made.tabular is None else set()
+    texts = {name for name, kind in kinds.items() if kind == "bytes"} - made.encoded if made.tabular is None else set()
     more, said = _generated(job, config, texts)
     if said is not None:
         compare(said, rows(named(more), kinds), "the generated rows", False)

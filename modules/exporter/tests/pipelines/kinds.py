@@ -531,6 +531,13 @@ def words_and_missing_numbers() -> Case:
 
 
 @case
+def words_beside_known_categories() -> Case:
+    frame, y = opinions()
+    steps = ColumnTransformer([("w", TfidfVectorizer(), "opinión"), ("t", OneHotEncoder(), ["tienda"])])
+    return make_pipeline(steps, LogisticRegression()), frame, y
+
+
+@case
 def words_reduced() -> Case:
     frame, y = opinions()
     words = make_pipeline(TfidfVectorizer(), TruncatedSVD(5, random_state=0))

@@ -25,6 +25,8 @@ class Strings:
     """The tensor of each input of texts; `None` where the graph takes codes."""
     made: dict[str, tuple[str, str | None]] = field(default_factory=dict)
     """For the codes of a text that was made: the text, and whether the row has none (`[rows, 1]` booleans)."""
+    encoded: set[str] = field(default_factory=set)
+    """Inputs of which an encoder refuses values that it does not know."""
     pending: list[tuple[onnx.NodeProto, Any]] = field(default_factory=list)
     """Nodes that find codes, whose lists are not complete yet."""
 

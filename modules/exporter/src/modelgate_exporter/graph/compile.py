@@ -33,6 +33,8 @@ class Compiled:
     """Names, datatypes and `nullable`, as `tabular`'s config has them."""
     doubts: list[str]
     """Why some rows may be answered otherwise, one sentence for each step that leaves something open."""
+    encoded: frozenset[str] = frozenset()
+    """Columns of which a graph that takes the texts themselves refuses unknown values."""
 
 
 def compiled(pipeline: Any, frame: pd.DataFrame, datatypes: dict[str, str], framed: bool, options: Any) -> Compiled:
@@ -66,7 +68,7 @@ def _compiled(pipeline: Any, frame: pd.DataFrame, datatypes: dict[str, str], fra
     used = _used(graph, outputs, cols, texts)
     if texts:
         inputs = _direct(graph, cols, used, datatypes)
-        return Compiled(_finished(graph, outputs), None, predict, inputs, context.doubts)
+        return Compiled(_finished(graph, outputs), None, predict, inputs, context.doubts, frozenset(graph.strings.encoded))
     tabular = _tabular(graph, cols, used, frame, datatypes)
     return Compiled(_finished(graph, outputs), tabular, predict, tabular["inputs"], context.doubts)
 
@@ -194,8 +196,6 @@ def _direct(graph: Graph, cols: list[Col], used: set[str], datatypes: dict[str, 
         root = col.roots[0]
         if root.name not in used:
             continue
-        if root.strict:
-            _guard(graph, root)
         text = datatypes[root.name] == "bytes"
         graph.input(root.name, TensorProto.STRING if text else TensorProto.DOUBLE, 1)
         inputs.append({"name": root.name, "datatype": "bytes" if text else "f64"})
@@ -214,13 +214,6 @@ def _direct(graph: Graph, cols: list[Col], used: set[str], datatypes: dict[str, 
         first.append(onnx.helper.make_node("Cast", [codes], [col.tensor], name=col.tensor, to=TensorProto.DOUBLE))
     graph.nodes[:0] = first
     return inputs
-
-
-def _guard(graph: Graph, root: Root) -> None:
-    raise CannotExport(
-        f"cannot export column '{root.name}': beside a text vectorizer its encoder must have an answer for unknown "
-        "categories; fit it with handle_unknown='ignore'"
-    )
 
 
 def _outputs(graph: Graph, result: Result, options: Any) -> tuple[list[Any], list[dict[str, Any]]]:
