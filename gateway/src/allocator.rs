@@ -46,7 +46,7 @@ pub fn give_back() {
     unsafe { libmimalloc_sys::mi_collect(true) }
 }
 
-/// What this process takes now, in bytes; `None` where the system does not tell.
+/// The memory that this process takes now, in bytes; `None` where the system does not tell.
 pub fn resident_memory() -> Option<usize> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());

@@ -69,7 +69,7 @@ const MESSAGES: usize = 1024;
 /// The source's number of bundles named on the command line; before all others.
 pub const GIVEN: usize = usize::MAX;
 
-/// How requests and operators reach the reconciler. Cheap to clone.
+/// The handle by which requests and operators reach the reconciler. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Control {
     messages: mpsc::Sender<Message>,
@@ -83,7 +83,7 @@ pub struct Control {
 pub struct Running {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
-    /// What is still being loaded at the end is no death.
+    /// The notes of loads: one that still goes on at the end is no death.
     attempts: Option<Attempts>,
 }
 
@@ -100,14 +100,14 @@ impl Drop for Running {
     }
 }
 
-/// What the lifecycle works with.
+/// The parts that the lifecycle works with.
 #[derive(Debug)]
 pub struct Place {
-    /// What it fills.
+    /// The catalog that it fills.
     pub catalog: Arc<Catalog>,
-    /// What it counts in.
+    /// The metrics that it counts in.
     pub metrics: Arc<Metrics>,
-    /// What generations share.
+    /// The parts that generations share.
     pub parts: Arc<Parts>,
     /// Lets releases be loaded elsewhere first.
     pub loader: Arc<Loader>,
@@ -115,7 +115,7 @@ pub struct Place {
     pub threads: usize,
     /// Module instances that may be alive at once.
     pub pool: usize,
-    /// What the process takes without any model, in bytes.
+    /// The memory that the process takes without any model, in bytes.
     pub own_memory: usize,
 }
 

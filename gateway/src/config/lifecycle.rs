@@ -1,4 +1,4 @@
-//! What is settled about sources, residency and release gates.
+//! The settings of sources, residency and release gates.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -18,7 +18,7 @@ pub struct LifecycleConfig {
     pub sources: Vec<Spec>,
     /// Between looks at a source.
     pub poll: Duration,
-    /// Which versions of a model are wanted.
+    /// The policy for the versions of a model that are wanted.
     pub versions: VersionPolicy,
     /// Where their files are kept.
     pub store: Option<PathBuf>,
@@ -30,21 +30,21 @@ pub struct LifecycleConfig {
     pub default_model: Option<String>,
     /// Whether a model is loaded only when a request names it.
     pub on_demand: bool,
-    /// What the process may take for models, in bytes.
+    /// The memory that the process may take for models, in bytes.
     pub memory_budget: Option<usize>,
-    /// After so long without a request a model is let go.
+    /// The time without a request after which a model is unloaded.
     pub idle_unload: Option<Duration>,
-    /// What a request waits for a model that is not resident.
+    /// The time that a request waits for a model that is not resident.
     pub activation_timeout: Duration,
-    /// What loading a release may take.
+    /// The time that loading a release may take.
     pub load_timeout: Duration,
-    /// How new releases are tried.
+    /// The gates that new releases pass.
     pub gate: Gate,
-    /// What users of S3 and MLflow have set already.
+    /// The variables that users of S3 and MLflow have set already.
     pub environment: Environment,
 }
 
-/// How a new version is tried before it answers all.
+/// The trial of a new version before it answers all.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Gate {
     /// The share of requests that a canary answers, in thousandths; 0 is no such trial.

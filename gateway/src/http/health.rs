@@ -28,7 +28,7 @@ pub(super) async fn root(headers: HeaderMap) -> Response {
 pub(super) async fn ready(State(app): State<App>) -> Response {
     let ready = app.is_ready();
     let mut answer = json!({ "ready": ready });
-    // The class of what is wrong; its words are for whoever may see the sources.
+    // The class of the failure; its words are for callers that may see the sources.
     let troubled: serde_json::Map<_, _> = app
         .control
         .iter()

@@ -85,7 +85,7 @@ pub(super) struct Fleet {
     reaper: Reaper,
     /// Where jobs ask for memory.
     reservations: Reservations,
-    /// How many jobs there have been.
+    /// The number of jobs so far.
     jobs: u64,
     ended: mpsc::Sender<JobEnd>,
 }
@@ -99,7 +99,7 @@ struct Model {
     known: usize,
 }
 
-/// What belongs to a version and is no plain value.
+/// The handles of a version.
 #[derive(Debug, Default)]
 struct Handle {
     task: Option<Task>,
@@ -122,12 +122,12 @@ impl Drop for Task {
     }
 }
 
-/// What a fleet works with.
+/// The parts that a fleet works with.
 #[derive(Debug)]
 pub(super) struct Means {
     pub(super) policy: Policy,
     pub(super) default_model: Option<String>,
-    /// How many sources there are.
+    /// The number of sources.
     pub(super) sources: usize,
     pub(super) loader: VersionLoader,
     pub(super) catalog: Arc<Catalog>,
@@ -135,7 +135,7 @@ pub(super) struct Means {
     pub(super) metrics: Arc<Metrics>,
 }
 
-/// What jobs send.
+/// Messages of jobs.
 #[derive(Debug)]
 pub(super) struct FromJobs {
     pub(super) ended: mpsc::Receiver<JobEnd>,
@@ -229,7 +229,7 @@ impl Fleet {
         self.reservations.unreleased()
     }
 
-    /// How the canary of a model fares.
+    /// The judge of a model's canary.
     pub(super) fn judges(&self) -> impl Iterator<Item = (&String, &Judge)> {
         self.models.iter().filter_map(|(name, model)| Some((name, model.judge.as_ref()?)))
     }
@@ -255,7 +255,7 @@ impl Fleet {
         handle.waiters.push(waiter);
     }
 
-    /// Those who wait for a version, and wait no longer.
+    /// The requests that wait for a version, and wait no longer.
     pub(super) fn waiters(&mut self, name: &str, id: &str) -> Vec<Waiter> {
         let handle = self.models.get_mut(name).and_then(|model| model.handles.get_mut(id));
         handle.map(|handle| mem::take(&mut handle.waiters)).unwrap_or_default()

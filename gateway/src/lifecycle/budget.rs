@@ -1,6 +1,6 @@
-//! What the process takes, against what it may take.
+//! The memory of the process, against its budget.
 //!
-//! What models take is accounted for by estimates, which are known at once and say what letting go of a model will
+//! What models take is accounted for by estimates, which are known at once and say what unloading a model will
 //! give back. They leave out what only the system knows: memory that the allocator and the instance pool keep for later,
 //! connections, and the part of an instance's memory that nothing has touched. So the process's resident memory is looked
 //! at again and again. What a load takes at its height is set aside before it begins and is not to count twice: so the
@@ -39,7 +39,7 @@ impl Budget {
         self.limit
     }
 
-    /// What is not accounted for; below 0 where the estimates are high.
+    /// The memory that is not accounted for; below 0 where the estimates are high.
     pub(super) fn drift(&self) -> isize {
         let [now, before] = self.seen;
         now.min(before)

@@ -1,4 +1,4 @@
-//! What requests and operators ask for.
+//! The commands of requests and operators.
 
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
@@ -21,7 +21,7 @@ use crate::{
 /// Requests that may wait for one model.
 const MAX_WAITERS: usize = 4096;
 
-/// What an operator may ask for.
+/// The commands of an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Load the model, and try again what failed.

@@ -1,4 +1,4 @@
-//! What the end of a job means.
+//! The consequences of a job's end.
 
 use std::{
     collections::BTreeSet,
@@ -150,7 +150,7 @@ fn failed(fleet: &mut Fleet, name: &str, id: &str, failure: &Failure) {
     fleet.reconcile(name);
 }
 
-/// What callers of the old one will notice: columns that came, went or changed their type.
+/// Differences that callers of the old one will notice: columns that came, went or changed their type.
 fn changed_signature(old: &Generation, new: &Generation) -> Option<String> {
     let mut changes = Vec::new();
     for (side, old, new) in [

@@ -1,4 +1,4 @@
-//! What the catalog says of a model.
+//! The catalog's entry of a model.
 
 use std::sync::Arc;
 

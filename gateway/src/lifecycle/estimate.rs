@@ -1,4 +1,4 @@
-//! What a version takes that is about to be loaded, estimated.
+//! An estimate of the memory of a version that is about to be loaded.
 
 use crate::{
     bundle::Manifest,
@@ -6,7 +6,7 @@ use crate::{
     release::{Content, Release},
 };
 
-/// What one instance of a small module takes, and what making it does.
+/// The memory of one instance of a small module, and of making it.
 const INSTANCE: usize = 512 << 10;
 
 /// A graph of unknown size.

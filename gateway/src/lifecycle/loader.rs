@@ -57,20 +57,20 @@ const LOADS: usize = 1;
 /// Releases loaded at once because requests wait for them.
 const ACTIVATIONS: usize = 2;
 
-/// What it takes to end a child whose time is up.
+/// The time that it takes to end a child whose time is up.
 const KILLING: Duration = Duration::from_secs(1);
 
-/// How much lower than the others' the priority of a thread is that loads what nobody waits for.
+/// The steps by which the priority of a thread is lower than the others' if no request waits for its load.
 const NICE: i32 = 10;
 
-/// What part of the time that a load may take it may rest, for others' sake.
+/// The part of a load's time that it may rest, for others' sake.
 const REST_SHARE: u32 = 5;
 
 /// Runs of the golden examples before a generation serves, for as long as they take less than [`WARM_TIME`] together.
 const WARM_RUNS: usize = 20;
 const WARM_TIME: Duration = Duration::from_millis(20);
 
-/// What is needed to make releases live.
+/// The parts that make releases live.
 #[derive(Debug)]
 pub(super) struct VersionLoader {
     pub(super) sources: Vec<Arc<Source>>,
@@ -88,7 +88,7 @@ pub(super) struct VersionLoader {
     activations: Semaphore,
 }
 
-/// What a release may take.
+/// The limits of a release.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// Bytes of its files.
@@ -97,7 +97,7 @@ pub(super) struct Limits {
     pub(super) load: Duration,
 }
 
-/// What a job is to do.
+/// The task of a job.
 #[derive(Debug)]
 pub(super) struct LoadRequest {
     pub(super) release: Release,
@@ -110,7 +110,7 @@ pub(super) struct LoadRequest {
     pub(super) is_known_good: bool,
 }
 
-/// What came of a job.
+/// The result of a job.
 #[derive(Debug)]
 pub(super) struct Outcome {
     /// As asked for, with the manifest that was made for it if it had none.

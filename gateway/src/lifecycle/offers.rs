@@ -1,4 +1,4 @@
-//! What a source's offer means, and what is written down of it.
+//! The consequences of a source's offer, and the notes that are kept of it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -117,7 +117,7 @@ fn report_conflicts(fleet: &mut Fleet, name: &str) {
     }
 }
 
-/// What is resident already takes over at once where it is wanted again: no job tells of that.
+/// A resident version takes over at once where it is wanted again: no job tells of that.
 fn reconcile_and_tell(fleet: &mut Fleet, name: &str) {
     let first = |fleet: &Fleet| {
         let first = fleet.state(name)?.serving().first()?;

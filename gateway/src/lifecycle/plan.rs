@@ -1,4 +1,4 @@
-//! What should become of a model: the decisions of the lifecycle, as one pure function.
+//! The plan for a model: the decisions of the lifecycle, as one pure function.
 
 use std::time::{Duration, Instant};
 
@@ -18,10 +18,10 @@ const MAX_ROUNDS: usize = 4;
 /// may be what another is to be compared with.
 pub(super) const ROUNDS: usize = 4;
 
-/// What the operator settled.
+/// The operator's settings.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Policy {
-    /// How new versions are tried before they answer all.
+    /// The trial of new versions before they answer all.
     pub(super) gate: Gate,
     /// Whether a new model is only fetched until a request asks for it.
     pub(super) on_demand: bool,
@@ -129,7 +129,7 @@ fn serve(preference: &Preference<'_>, canary: Option<&Rollout>) -> Vec<VersionId
     serve
 }
 
-/// What answers where a request names no version is the last known good version from then on.
+/// The version that answers requests which name none is the last known good one from then on.
 fn remember(preference: &Preference<'_>, serve: &[VersionId]) -> History {
     let mut history = preference.history.clone();
     let Some(new) = serve.first().filter(|_| !preference.awaits_preferred(serve)) else { return history };

@@ -1,4 +1,4 @@
-//! Which versions of a model are preferred: questions about a state that change nothing.
+//! The preferred versions of a model: questions about a state that change nothing.
 
 use std::collections::BTreeSet;
 

@@ -32,7 +32,7 @@ const SEQUENCES: u32 = 5_000;
 
 const SOURCES: usize = 2;
 
-/// What may happen. Indices are taken modulo how many there are.
+/// The events. Indices are taken modulo the number of choices.
 #[derive(Clone, Debug)]
 enum Event {
     /// A source offers these versions: numbers, and which build of each.
@@ -158,7 +158,7 @@ impl World {
         Preference::of(&self.model, &self.policy.gate)
     }
 
-    /// What answers a request that names no version, without waiting.
+    /// The version that answers a request which names none, without waiting.
     fn answer(&self) -> Option<VersionId> {
         let serving = self.model.serving();
         serving.first().filter(|_| !self.preference().awaits_preferred(serving)).cloned()
@@ -461,7 +461,7 @@ impl World {
         }
     }
 
-    /// What an event may have done to the answer.
+    /// The effects that an event may have on the answer.
     fn check_answer(&self, event: &Event, before: Option<&VersionId>, was_good: impl Fn(&VersionId) -> bool) {
         let Some(before) = before else { return };
         if matches!(event, Event::Unload | Event::Evict(_) | Event::Restart) {

@@ -22,10 +22,10 @@ use crate::lifecycle::{
     watcher::Offer,
 };
 
-/// How often rollouts are judged, and the process's memory is looked at while it changes.
+/// The interval at which rollouts are judged, and the process's memory is looked at while it changes.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How often the process's memory is looked at while no request comes.
+/// The interval at which the process's memory is looked at while no request comes.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// Between two times at which it is written down what answers.
@@ -50,7 +50,7 @@ pub(super) struct Reconciler {
     pub(super) timers: Timers,
 }
 
-/// What the deadlines count from.
+/// The moment that the deadlines count from.
 #[derive(Debug)]
 pub(super) struct Timers {
     written: Instant,

@@ -13,7 +13,8 @@ use crate::{lifecycle::version::VersionId, reaper::Unreleased, release::Release}
 /// Jobs that may ask at once; there are fewer turns than that.
 const ASKING: usize = 16;
 
-/// How long a job waits for what was unloaded to be released. Requests that hold it may take longer; then it goes on.
+/// The time that a job waits until unloaded generations are released. Requests that hold it may take longer; then it
+/// goes on.
 const RELEASE: Duration = Duration::from_millis(500);
 
 /// Between looks whether it is.

@@ -1,4 +1,4 @@
-//! What is resident: within the memory budget and the instance pool, and not for longer than it is used.
+//! The resident versions: within the memory budget and the instance pool, and not for longer than it is used.
 
 use std::{
     cmp::Reverse,
@@ -133,7 +133,7 @@ impl Residency {
         }
     }
 
-    /// What grew since it was loaded, or what nobody accounts for, may drive something out. The one used last stays: it
+    /// Memory that grew since a load, or that no version accounts for, may evict a version. The one used last stays: it
     /// would only be loaded again.
     pub(super) fn keep_to_budget(&mut self, fleet: &mut Fleet) {
         self.look_at_memory(fleet);
@@ -151,7 +151,7 @@ impl Residency {
     }
 }
 
-/// Which of these to unload, so that so much less is taken: the longest unused first. `residents` are in the order of
+/// The versions to unload, so that so much less is taken: the longest unused first. `residents` are in the order of
 /// their use, the one used last first.
 pub(super) fn to_unload(mut residents: Vec<Resident>, mut over: Need) -> Vec<Resident> {
     let mut unload = Vec::new();
@@ -167,7 +167,7 @@ pub(super) fn to_unload(mut residents: Vec<Resident>, mut over: Need) -> Vec<Res
     unload
 }
 
-/// What a generation takes.
+/// The memory of a generation.
 fn takes(generation: &Generation, threads: usize) -> Need {
     Need { bytes: generation.footprint(), instances: generation.pool_slots(threads) }
 }
@@ -197,7 +197,7 @@ fn residents(fleet: &Fleet) -> Vec<Resident> {
     residents
 }
 
-/// What is resident, and what is being loaded.
+/// The resident versions, and those that are being loaded.
 fn accounted(fleet: &Fleet) -> [Need; 2] {
     let (mut resident, mut loading) = (Need::default(), Need::default());
     for (name, state) in fleet.models() {

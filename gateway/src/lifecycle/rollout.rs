@@ -18,14 +18,14 @@ pub(super) struct Judge {
     baseline_start: Snapshot,
 }
 
-/// What a rollout came to.
+/// The verdict on a rollout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Not yet.
     Open,
-    /// It is as good as the old one.
+    /// The canary is as good as the baseline.
     Promote,
-    /// It is not, for this reason.
+    /// The canary is worse, for this reason.
     Withdraw(String),
 }
 

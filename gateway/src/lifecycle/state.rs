@@ -41,7 +41,7 @@ pub(super) struct ModelState {
     conflicts: BTreeMap<String, String>,
 }
 
-/// How far the versions that sources offer are to be brought.
+/// The stage to which the versions that sources offer are to be brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Desired {
     /// Files in the local cache; the first request loads a version.
@@ -53,7 +53,7 @@ pub(super) enum Desired {
     Unloaded,
 }
 
-/// What has answered, for the time when a newer version does not.
+/// The versions that have answered, for the time when a newer one does not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct History {
     /// The version that answered last where a request named none, even if it is not resident.
@@ -66,7 +66,7 @@ pub(super) struct History {
     pub(super) rolled_back: Option<RolledBack>,
 }
 
-/// Which version an operator went back from, and to which.
+/// The version that an operator went back from, and the one that they went back to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RolledBack {
     pub(super) from: VersionId,
@@ -82,7 +82,7 @@ pub(super) struct Rollout {
     pub(super) baseline: VersionId,
 }
 
-/// What one source offers of a model.
+/// One source's offer of a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Offered {
     /// Versions, the preferred first.
@@ -91,7 +91,7 @@ pub(super) struct Offered {
     pub(super) is_chosen: bool,
 }
 
-/// What [`plan`](super::plan::plan) wants of a model, and [`ModelState::adopt`] takes in.
+/// The result of [`plan`](super::plan::plan) for a model, which [`ModelState::adopt`] takes in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
     /// Versions that answer, the preferred first.
@@ -106,11 +106,11 @@ pub(super) struct Plan {
     pub(super) unload: Vec<VersionId>,
     /// Versions that need not even be known.
     pub(super) forget: Vec<VersionId>,
-    /// What has answered, now that these serve.
+    /// The versions that have answered, now that these serve.
     pub(super) history: History,
 }
 
-/// What a source says of one model.
+/// A source's report on one model.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SourceOffer {
     /// The versions that it wants served, the preferred first.
@@ -124,18 +124,18 @@ pub(super) struct SourceOffer {
     pub(super) is_last: bool,
 }
 
-/// What becomes of a request for a version.
+/// The answer to a request for a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Requested {
-    /// It answers now.
+    /// The version answers now.
     Ready,
-    /// It waits for the version to be loaded.
+    /// The request waits until the version is loaded.
     Waits,
     /// The version failed, and is not tried again yet.
     Failed,
 }
 
-/// What a version showed when it was loaded.
+/// The facts that a version showed when it was loaded.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Facts {
     /// Bytes that it takes.
@@ -144,7 +144,7 @@ pub(super) struct Facts {
     pub(super) note: String,
 }
 
-/// What an operator's rollback comes to.
+/// The result of an operator's rollback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RollBack {
     pub(super) from: VersionId,
@@ -153,7 +153,7 @@ pub(super) struct RollBack {
     pub(super) is_ready: bool,
 }
 
-/// What [`ModelState::adopt`] changed, for those who hold jobs and generations.
+/// The changes of [`ModelState::adopt`], for the holder of jobs and generations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Changes {
     /// Jobs to start.
@@ -167,7 +167,7 @@ pub(super) struct Changes {
     pub(super) is_changed: bool,
 }
 
-/// What is read.
+/// Questions that change nothing.
 impl ModelState {
     pub(super) fn offers(&self) -> &BTreeMap<usize, Offered> {
         &self.offers
@@ -221,7 +221,7 @@ impl ModelState {
         self.version(id).and_then(Version::job).is_some_and(|at| at.id == job)
     }
 
-    /// What is written down of a source, so that it can be served without the source after a restart: what the source
+    /// The note that is kept of a source, so that it can be served without the source after a restart: what the source
     /// offers as far as it is in the local cache, and the version that answers.
     pub(super) fn remembered(&self, source: usize, key: usize) -> Vec<Remembered> {
         let Some(Offered { ids, .. }) = self.offers.get(&key) else { return Vec::new() };
@@ -325,8 +325,8 @@ impl ModelState {
         self.versions.entry(release.id.clone()).or_insert_with(|| Version::new(release.clone(), fetched))
     }
 
-    /// What answered in an earlier life is known to be good. Gives the last of those whose files are at hand, and what
-    /// an operator went back from to it.
+    /// A version that answered in an earlier life is known to be good. Gives the last of those whose files are at hand,
+    /// and what an operator went back from to it.
     fn restore(&mut self, remembered: &[(Remembered, bool)]) -> Option<(VersionId, Option<VersionId>)> {
         let mut restored = None;
         for (Remembered { release, instead_of, .. }, fetched) in remembered {
@@ -545,7 +545,7 @@ impl ModelState {
         changes
     }
 
-    /// What the sources want first, whatever an operator did.
+    /// The version that the sources want first, whatever an operator did.
     pub(super) fn offered_first(&self) -> Option<&VersionId> {
         self.offered().into_iter().next()
     }

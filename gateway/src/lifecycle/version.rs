@@ -26,7 +26,7 @@ pub(super) struct Version {
     pub(super) note: String,
     /// Bytes that it took when it was last resident.
     pub(super) cost: usize,
-    /// What it reported of itself when it was last resident.
+    /// The facts that it reported when it was last resident.
     pub(super) info: Option<Arc<Known>>,
 }
 
@@ -51,14 +51,14 @@ pub(super) enum VersionState {
     },
 }
 
-/// What a version has shown.
+/// The evidence of a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Health {
-    /// It has not answered a request that names no version.
+    /// The version has not answered a request that names none.
     Unproven,
-    /// It has, or an operator said that it may.
+    /// The version has, or an operator said that it may.
     KnownGood,
-    /// It did not load, failed its golden examples, or its rollout was withdrawn.
+    /// The version did not load, failed its golden examples, or its rollout was withdrawn.
     Rejected,
 }
 
@@ -70,7 +70,7 @@ pub(super) struct Job {
     pub(super) goal: Goal,
 }
 
-/// How far a job goes.
+/// The stage at which a job ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Goal {
     /// All files are in the local cache.
@@ -88,7 +88,7 @@ pub(super) enum Urgency {
     Request,
 }
 
-/// What a version takes.
+/// The memory of a version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Need {
     /// Bytes, while it is loaded.
@@ -137,7 +137,7 @@ impl Version {
         }
     }
 
-    /// What is set aside for it while it is loaded.
+    /// The memory that is reserved for it while it is loaded.
     pub(super) fn reserved(&self) -> Option<Need> {
         match self.state {
             VersionState::Loading(_, need) => Some(need),

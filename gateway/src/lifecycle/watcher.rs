@@ -33,7 +33,7 @@ const MAX_TOLD: usize = 100;
 /// After a file event: what was begun has this long to be finished before the look.
 const SETTLE: Duration = Duration::from_millis(20);
 
-/// What a source is said to offer.
+/// The reported offer of a source.
 #[derive(Debug)]
 pub(super) struct Offer {
     pub(super) source: usize,
@@ -43,7 +43,7 @@ pub(super) struct Offer {
     pub(super) is_chosen: bool,
     /// Others of those models, for where none of these can be served.
     pub(super) fallbacks: Vec<Release>,
-    /// What it offered in an earlier life, before the first success.
+    /// Its offer in an earlier life, before the first success.
     pub(super) remembered: Vec<Remembered>,
     /// Whether it may have more than it could tell: then what is remembered goes on being good.
     pub(super) is_partial: bool,
@@ -228,7 +228,7 @@ impl Watcher {
     }
 }
 
-/// What was said in the log lately: what comes and goes with every look is not said each time.
+/// Problems that were logged lately: one that comes and goes with every look is not logged each time.
 #[derive(Debug, Default)]
 struct Told {
     lately: HashMap<String, Instant>,

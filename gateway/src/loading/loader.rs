@@ -31,13 +31,14 @@ use crate::{allocator::resident_memory, joining::Found, parts::Parts};
 
 type Sha256Digest = sha2::digest::Output<Sha256>;
 
-/// What a child may take at least, where the gateway has hardly any memory left: a smaller one could load nothing.
+/// The memory that a child may take at least, where the gateway has hardly any memory left: a smaller one could load
+/// nothing.
 const LEAST_MEMORY: usize = 64 << 20;
 
-/// What part of the time that a load may take it may rest, for others' sake.
+/// The part of a load's time that it may rest, for others' sake.
 const REST_SHARE: u32 = 5;
 
-/// How bundles are loaded first.
+/// The settings of the first load of a bundle.
 #[derive(Clone, Debug)]
 pub struct LoadingConfig {
     /// Where.
@@ -48,7 +49,7 @@ pub struct LoadingConfig {
     pub memory: Option<usize>,
     /// Bytes that the gateway and its children may take together.
     pub process_memory: usize,
-    /// How long a child may take.
+    /// The time that a child may take.
     pub timeout: Duration,
 }
 
@@ -75,7 +76,7 @@ impl std::fmt::Debug for Subject<'_> {
     }
 }
 
-/// What happens in the gateway while a child loads.
+/// Events in the gateway while a child loads.
 pub struct Pace<'a> {
     /// Whether the load gives way to what is served.
     pub is_background: bool,
@@ -104,7 +105,7 @@ impl Pace<'_> {
 /// A bundle that the gateway may load itself.
 #[derive(Clone, Debug, Default)]
 pub struct Vetted {
-    /// What is known of it; nothing where it was not loaded elsewhere.
+    /// The facts about it; nothing where it was not loaded elsewhere.
     pub report: Option<Report>,
     /// Machine code of its modules that is in no cache yet.
     pub code: Arc<Code>,
@@ -118,7 +119,7 @@ impl Vetted {
         self.key.is_some() || !self.code.is_empty()
     }
 
-    /// What the gateway's own load need not find out again.
+    /// The facts that the gateway's own load need not find out again.
     pub fn found(&self) -> Option<&Found> {
         self.report.as_ref().map(|report| &report.joining)
     }
@@ -154,7 +155,7 @@ impl Refusal {
 pub struct Loader {
     config: LoadingConfig,
     reports: Option<Reports>,
-    /// What processes died of, of bundles that the operator names.
+    /// The causes of death of processes that loaded bundles which the operator names.
     deaths: Option<Attempts>,
     /// Whether it was said that there are no children here.
     is_warned: AtomicBool,
@@ -276,7 +277,8 @@ impl Loader {
         }
     }
 
-    /// What a child may take: three quarters of what the gateway leaves, so that it can load the same after it.
+    /// The memory that a child may take: three quarters of what the gateway leaves, so that it can load the same after
+    /// it.
     fn memory(&self) -> usize {
         let memory = self.config.memory.unwrap_or_else(|| {
             let left = self.config.process_memory.saturating_sub(resident_memory().unwrap_or(0));
