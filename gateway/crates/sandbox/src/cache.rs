@@ -11,8 +11,8 @@ use std::{
     collections::HashMap,
     fs,
     hash::{DefaultHasher, Hash, Hasher},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    io::{self, Read, Seek, Write},
+    os::{fd::AsRawFd, unix::fs::OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -115,18 +115,13 @@ impl CodeCache {
             }
         };
         gather(&|gathered| gathered.names.push(name.clone()));
-        let kept = self.folders().find_map(|folder| {
-            let code = read(&folder.join(&name))?;
-            deserialize(engine, &code).ok()
-        });
-        if let Some(component) = kept {
+        if let Some(component) = self.folders().find_map(|folder| load(engine, &folder.join(&name))) {
             return Ok(component);
         }
         if let Some(code) = self.offered.get(&name)
             && let Ok(component) = deserialize(engine, code)
         {
-            self.keep(&name, code);
-            return Ok(component);
+            return Ok(self.keep(engine, &name, code).unwrap_or(component));
         }
         let component = Component::new(engine.inner(), make()?)?;
         if self.gathered.is_some() {
@@ -134,19 +129,46 @@ impl CodeCache {
             gather(&|gathered| _ = gathered.code.insert(name.clone(), code.clone()));
         } else if self.folder.is_some() {
             match component.serialize() {
-                Ok(code) => self.keep(&name, &code),
+                Ok(code) => return Ok(self.keep(engine, &name, &code).unwrap_or(component)),
                 Err(error) => tracing::warn!(%error, "compiled code could not be cached"),
             }
         }
         Ok(component)
     }
 
-    fn keep(&self, name: &str, code: &[u8]) {
-        let Some(path) = self.folder.as_ref().map(|folder| folder.join(name)) else { return };
-        if let Err(error) = write(&path, code) {
-            tracing::warn!(path = %path.display(), %error, "compiled code could not be cached");
+    /// Writes an entry, and gives its component as it is loaded from the file: its pages are the file's, so they can be
+    /// dropped when memory is short, and every process that has the same entry shares them. `None` if that failed.
+    fn keep(&self, engine: &WasmEngine, name: &str, code: &[u8]) -> Option<Component> {
+        let path = self.folder.as_ref()?.join(name);
+        match write(&path, code) {
+            Ok(()) => load(engine, &path),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "compiled code could not be cached");
+                None
+            }
         }
     }
+}
+
+/// The component of an undamaged entry, mapped from its file.
+fn load(engine: &WasmEngine, path: &Path) -> Option<Component> {
+    let file = verified(path)?;
+    // The open file itself: another one may have been put in the path's place.
+    deserialize_file(engine, &file).ok().or_else(|| {
+        // Without /proc. The digest at the end is not looked at by wasmtime, which finds its parts from the front.
+        let mut code = Vec::new();
+        let mut file = &file;
+        file.rewind().ok()?;
+        file.read_to_end(&mut code).ok()?;
+        deserialize(engine, &code).ok()
+    })
+}
+
+#[expect(unsafe_code, reason = "wasmtime cannot verify machine code; see the comment")]
+fn deserialize_file(engine: &WasmEngine, file: &fs::File) -> wasmtime::Result<Component> {
+    // SAFETY: as for `deserialize`; and the file does not change while it is mapped: entries are never written to, only
+    // replaced and removed as a whole, in a folder where nobody else can write.
+    unsafe { Component::deserialize_file(engine.inner(), format!("/proc/self/fd/{}", file.as_raw_fd())) }
 }
 
 #[expect(unsafe_code, reason = "wasmtime cannot verify machine code; see the comment")]
@@ -172,11 +194,15 @@ pub(super) fn entry_name(engine: &WasmEngine, key: &[&[u8]]) -> String {
     format!("{:x}-{}.cwasm", hash.finalize(), env!("CARGO_PKG_VERSION"))
 }
 
-fn read(path: &Path) -> Option<Vec<u8>> {
-    let mut code = fs::read(path).ok()?;
-    let end = code.len().checked_sub(DIGEST)?;
-    let digest = code.split_off(end);
-    (Sha256::digest(&code).as_slice() == digest).then_some(code)
+/// An entry's file, if the digest at its end is that of what comes before.
+fn verified(path: &Path) -> Option<fs::File> {
+    let mut file = fs::File::open(path).ok()?;
+    let length = file.metadata().ok()?.len().checked_sub(DIGEST as u64)?;
+    let mut hash = Sha256::new();
+    io::copy(&mut (&file).take(length), &mut hash).ok()?;
+    let mut digest = [0; DIGEST];
+    file.read_exact(&mut digest).ok()?;
+    (hash.finalize().as_slice() == digest).then_some(file)
 }
 
 fn write(path: &Path, code: &[u8]) -> io::Result<()> {
@@ -222,13 +248,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("x.cwasm");
         write(&path, b"machine code").expect("written");
-        assert_eq!(read(&path).as_deref(), Some(b"machine code".as_slice()));
+        assert!(verified(&path).is_some());
         let mut bytes = fs::read(&path).expect("there");
         bytes[3] ^= 1;
         fs::write(&path, bytes).expect("damaged");
-        assert_eq!(read(&path), None);
+        assert!(verified(&path).is_none());
         fs::write(&path, b"short").expect("cut");
-        assert_eq!(read(&path), None);
+        assert!(verified(&path).is_none());
     }
 
     #[test]
@@ -238,6 +264,22 @@ mod tests {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).expect("opened");
         assert!(CodeCache::at(folder.path(), Trust::Verified).is_err());
         assert!(CodeCache::off().and_shipped(folder.path(), Trust::Verified).is_err());
+    }
+
+    #[test]
+    fn code_that_is_kept_is_mapped_from_its_file() {
+        let engine = WasmEngine::new(PoolSize { instances: 1, ..PoolSize::default() }).expect("an engine");
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = CodeCache::at(folder.path(), Trust::Verified).expect("a folder");
+        let component = cache.component(&engine, &[b"empty"], || Ok(b"\0asm\x0d\0\x01\0".to_vec())).expect("wasm");
+        let maps = || fs::read_to_string("/proc/self/maps").expect("maps");
+        let folder = folder.path().to_str().expect("a name");
+        assert!(maps().contains(folder), "mapped as soon as it is compiled");
+        drop(component);
+        assert!(!maps().contains(folder));
+        let never = || Err(wasmtime::format_err!("compiled though it was there"));
+        let _kept = cache.component(&engine, &[b"empty"], never).expect("taken");
+        assert!(maps().contains(folder));
     }
 
     #[test]
