@@ -1,7 +1,7 @@
 """Measures what docs/benchmarks.md quotes: each figure in one run with what it is compared to.
 
 `make bench` sets up what it needs and runs this; `run.py NAME ...` runs some of: chain, throughput, protocols, operators,
-startup, memory, connections, swap, preprocess, activation, many, release. Load goes to 127.0.0.1 only, bounded in count
+startup, memory, connections, swap, preprocess, activation, many, release, fairness. Load goes to 127.0.0.1 only, bounded in count
 and time. Figures of one machine are worth little by themselves, so trust the ratios. Exits with 1 if a figure misses its
 limit.
 """
@@ -21,6 +21,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import fairness
 import models
 import release
 
@@ -241,7 +242,7 @@ def operators(executables, _scratch):
 
 
 def of_models(name):
-    part = release.release if name == "release" else getattr(models, name)
+    part = {"release": release.release, "fairness": fairness.fairness}.get(name) or getattr(models, name)
     return lambda executables, scratch: part(sys.modules[__name__], executables, scratch)
 
 
@@ -365,7 +366,7 @@ def protocols(executables, scratch, rounds=5, seconds=2):
 
 
 PARTS = {part.__name__: part for part in (chain, operators, throughput, protocols, startup, memory, connections)}
-PARTS |= {name: of_models(name) for name in ("swap", "preprocess", "activation", "many", "release")}
+PARTS |= {name: of_models(name) for name in ("swap", "preprocess", "activation", "many", "release", "fairness")}
 
 
 def main():
