@@ -33,7 +33,7 @@ use crate::{
     source::{Environment, Spec},
     trust::Trust,
     wasm::{engine::PoolSize, module::Isolation},
-    workers::WorkersConfig,
+    workers::{Weights, WorkersConfig},
 };
 
 /// Connections open at once where memory allows it.
@@ -86,13 +86,24 @@ pub struct ServeArgs {
     #[arg(long, env = "MODELGATE_SPREAD_IO", num_args = 0..=1, default_missing_value = "true")]
     pub spread_io: Option<bool>,
 
-    /// Requests that may wait for a worker; one more is answered 503 [default: 16384]
+    /// Requests that may wait for a worker, of all models together. Where they are full, the model that has most of them
+    /// for its weight is answered 503 [default: 16384]
     #[arg(long, env = "MODELGATE_QUEUE", value_name = "N")]
     pub queue: Option<NonZeroUsize>,
 
-    /// Bytes of decoded requests that may wait for a worker [default: 256MiB]
+    /// Bytes of decoded requests that may wait for a worker, shared likewise [default: half of --body-memory]
     #[arg(long, env = "MODELGATE_QUEUE_MEMORY", value_name = "SIZE")]
     pub queue_memory: Option<String>,
+
+    /// What part of the workers' time a model gets while work of others waits too: `NAME=WEIGHT`, with a weight from 1 to
+    /// 1000. May be given several times (in the variable: separated by commas) [default: 1 for each model]
+    #[arg(long, env = "MODELGATE_MODEL_WEIGHT", value_name = "NAME=WEIGHT", value_delimiter = ',')]
+    pub model_weight: Vec<String>,
+
+    /// Honour the `priority` that a request asks for, among the requests to the same model: each of the five levels counts
+    /// as 250 ms of waiting [default: false]
+    #[arg(long, env = "MODELGATE_REQUEST_PRIORITY", num_args = 0..=1, default_missing_value = "true")]
+    pub request_priority: Option<bool>,
 
     /// The largest body taken, before and after decompression [default: 64MiB]
     #[arg(long, env = "MODELGATE_MAX_BODY", value_name = "SIZE")]
@@ -452,6 +463,9 @@ impl ServeArgs {
                 count: workers,
                 queue: args.queue.map_or(16_384, NonZeroUsize::get),
                 queue_bytes: bytes("queue_memory", args.queue_memory.as_deref(), body_memory / 2)?,
+                weights: Weights::parse(&args.model_weight)
+                    .map_err(|problem| anyhow::anyhow!("model_weight: {problem}"))?,
+                request_priority: args.request_priority.unwrap_or(false),
             },
             io_threads: args.io_threads.map_or(workers, NonZeroUsize::get),
             spread_io: args.spread_io.unwrap_or(true),
@@ -603,6 +617,8 @@ impl ServeArgs {
             spread_io: self.spread_io.or(file.spread_io),
             queue: self.queue.or(file.queue),
             queue_memory: self.queue_memory.or(file.queue_memory),
+            model_weight: if self.model_weight.is_empty() { file.model_weight } else { self.model_weight },
+            request_priority: self.request_priority.or(file.request_priority),
             max_body: self.max_body.or(file.max_body),
             body_memory: self.body_memory.or(file.body_memory),
             header_timeout: self.header_timeout.or(file.header_timeout),

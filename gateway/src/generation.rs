@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -28,7 +28,7 @@ use crate::{
     tensor::Batch,
     wasm::{
         engine::WasmEngine,
-        host::Limits,
+        host::{Limits, Until},
         instance::{ChainError, Instances, Timing},
         module::{Isolation, Module},
     },
@@ -105,6 +105,8 @@ pub struct Generation {
     given: AtomicUsize,
     /// Whether its model builds plans while requests wait for them.
     may_wait: bool,
+    /// Whether a run of its went on long after it should have been stopped.
+    overstayed: AtomicBool,
     /// What runs.
     chain: Chain,
     /// The bundle's model.
@@ -204,6 +206,7 @@ impl Generation {
             spare: Mutex::default(),
             given: AtomicUsize::new(0),
             may_wait,
+            overstayed: AtomicBool::new(false),
             chain: Chain::Wasm { engine: compiler.engine().clone(), stages, modules: modules.into() },
             model,
         })
@@ -247,10 +250,10 @@ impl Generation {
         Policy { max_rows: self.limits.rows, ignores_extra, dropped: &self.dropped }
     }
 
-    /// What requests of that many rows have taken lately; [`Duration::MAX`] where none that large has run yet, and where
-    /// one may have to wait for a plan of its sizes.
+    /// What requests of that many rows have taken lately; [`Duration::MAX`] where none that large has run yet, where one
+    /// may have to wait for a plan of its sizes, and where one went on after it should have been stopped.
     pub fn cost(&self, rows: u32) -> Duration {
-        if self.may_wait {
+        if self.may_wait || self.overstayed.load(Ordering::Relaxed) {
             return Duration::MAX;
         }
         let small = self.cost_ns.load(Ordering::Relaxed);
@@ -333,6 +336,12 @@ impl Generation {
     pub fn overran(&self) {
         self.cost_ns.store(OVERRUN_NS, Ordering::Relaxed);
         self.row_ns.store(OVERRUN_ROW_NS, Ordering::Relaxed);
+    }
+
+    /// Notes that a run went on long after it should have been stopped, as one node of a graph may: from now on no thread
+    /// runs its requests that has other things to do.
+    pub fn overstayed(&self) {
+        self.overstayed.store(true, Ordering::Relaxed);
     }
 
     /// Counts a request that never reaches a worker.
@@ -441,11 +450,11 @@ impl Runner {
     }
 
     /// One batch through the chain. `generation` must be the one this runner was made for.
-    pub fn run(&mut self, generation: &Generation, batch: Batch, deadline: Instant) -> Result<Batch, ChainError> {
-        let rows = batch.rows;
+    pub fn run(&mut self, generation: &Generation, batch: Batch, until: impl Into<Until>) -> Result<Batch, ChainError> {
+        let (rows, until) = (batch.rows, until.into());
         let words = match &generation.chain {
-            Chain::Native(chain) => chain(self.session.as_mut(), batch, deadline)?.into(),
-            Chain::Wasm { engine, modules, .. } => self.run_wasm(generation, engine, modules, batch, deadline)?,
+            Chain::Native(chain) => chain(self.session.as_mut(), batch, until.deadline)?.into(),
+            Chain::Wasm { engine, modules, .. } => self.run_wasm(generation, engine, modules, batch, until)?,
         };
         Ok(Batch { rows, words })
     }
@@ -461,7 +470,7 @@ impl Runner {
         engine: &WasmEngine,
         modules: &Arc<[Arc<Module>]>,
         batch: Batch,
-        deadline: Instant,
+        until: Until,
     ) -> Result<Arc<Vec<u64>>, ChainError> {
         let mut instances = match self.instances.take() {
             Some(instances) => instances,
@@ -475,7 +484,7 @@ impl Runner {
                 )?
             }
         };
-        let result = instances.run(batch.rows, batch.words, deadline, &mut self.timing);
+        let result = instances.run(batch.rows, batch.words, until, &mut self.timing);
         self.held = instances.memory();
         let trapped = matches!(result, Err(ChainError::Trap { .. }));
         if generation.isolation == Isolation::Worker && !trapped {

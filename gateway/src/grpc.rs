@@ -34,6 +34,7 @@ use crate::{
     app::App,
     http::body,
     memory::{Claim, Permit},
+    workers::NO_MODEL,
 };
 
 /// Made from `proto/open_inference.proto`.
@@ -115,7 +116,8 @@ async fn whole(State(app): State<App>, request: Request, next: Next) -> Response
     let is_infer = head.uri.path() == "/inference.GRPCInferenceService/ModelInfer";
     let limit = if is_infer { app.http.max_body } else { SMALL_MESSAGE + PREFIX };
     let received = async {
-        let received = body::receive_up_to(limit, &app, &head.headers, body).await.map_err(|error| status(&error))?;
+        let received =
+            body::receive_up_to(limit, &app, NO_MODEL, &head.headers, body).await.map_err(|error| status(&error))?;
         let (body, permit) = received.into_bytes();
         let (body, mut permit) = compression::inflated(&app, &mut head.headers, body, permit).await?;
         if is_infer {

@@ -109,6 +109,10 @@ pub struct Metrics {
     pub request_memory_capacity: IntGauge,
     /// Worker threads.
     pub workers: IntGauge,
+    /// Threads that stand in for workers which are held up.
+    pub substitutes: IntGauge,
+    /// Runs that went on after their deadline.
+    pub stuck_runs: IntCounter,
     /// Runs of chains for requests, of all models; not a series.
     pub runs: AtomicU64,
     /// Panics of the gateway's own code that were caught.
@@ -133,6 +137,8 @@ struct Families {
     batch_rows: HistogramVec,
     total: HistogramVec,
     queue: HistogramVec,
+    queue_depth: IntGaugeVec,
+    queue_bytes: IntGaugeVec,
     stage: HistogramVec,
     model: HistogramVec,
     traps: IntCounterVec,
@@ -161,6 +167,10 @@ pub struct ModelMetrics {
     pub total: Histogram,
     /// From admission to a worker.
     pub queue: Histogram,
+    /// Requests waiting for a worker now.
+    pub queue_depth: IntGauge,
+    /// Their bytes.
+    pub queue_bytes: IntGauge,
     /// In each stage, in order.
     pub stages: Vec<Histogram>,
     /// In the model, within a stage.
@@ -240,6 +250,16 @@ impl Metrics {
                     &model,
                 )?,
                 queue: seconds("modelgate_queue_duration_seconds", "From admission to a worker.", &model)?,
+                queue_depth: gauge(
+                    "modelgate_model_queue_depth",
+                    "Requests to a model that wait for a worker.",
+                    &model,
+                )?,
+                queue_bytes: gauge(
+                    "modelgate_model_queue_bytes",
+                    "Bytes of the requests to a model that wait for a worker.",
+                    &model,
+                )?,
                 stage: seconds(
                     "modelgate_stage_duration_seconds",
                     "In one stage, the model's time within it included.",
@@ -296,6 +316,15 @@ impl Metrics {
                 "How much memory requests may take.",
             )?,
             workers: one("modelgate_workers", "Worker threads.")?,
+            substitutes: one(
+                "modelgate_substitute_workers",
+                "Threads that stand in for workers which a long run holds up.",
+            )?,
+            stuck_runs: IntCounter::new(
+                "modelgate_stuck_runs_total",
+                "Runs that held their thread for longer than 100 ms after their deadline while other work waited.",
+            )
+            .and_then(|counter| register(&registry, counter))?,
             runs: AtomicU64::new(0),
             panics: IntCounter::new("modelgate_panics_total", "Panics of the gateway's own code that were caught.")
                 .and_then(|counter| register(&registry, counter))?,
@@ -320,6 +349,8 @@ impl Metrics {
             last_success_ms: AtomicU64::new(0),
             total: families.total.with_label_values(&labels),
             queue: families.queue.with_label_values(&labels),
+            queue_depth: families.queue_depth.with_label_values(&labels),
+            queue_bytes: families.queue_bytes.with_label_values(&labels),
             stages: stages.iter().map(|stage| families.stage.with_label_values(&[model, version, stage])).collect(),
             model_seconds: families.model.with_label_values(&labels),
             instances: families.instances.with_label_values(&labels),
@@ -415,7 +446,8 @@ impl Families {
         for family in [&self.rows, &self.batch_rows, &self.total, &self.queue, &self.model] {
             _ = family.remove_label_values(&labels);
         }
-        for family in [&self.instances, &self.instance_memory, &self.model_memory] {
+        for family in [&self.instances, &self.instance_memory, &self.model_memory, &self.queue_depth, &self.queue_bytes]
+        {
             _ = family.remove_label_values(&labels);
         }
         _ = self.handovers.remove_label_values(&labels);

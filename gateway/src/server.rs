@@ -27,12 +27,19 @@ use crate::{
     release::{Content, Release},
     trust::Trust,
     verified::{self, Verified},
-    wasm::{cache::CodeCache, engine::WasmEngine, module::Compiler},
-    workers::Workers,
+    wasm::{
+        cache::CodeCache,
+        engine::{PoolSize, WasmEngine},
+        module::Compiler,
+    },
+    workers::{Workers, most_substitutes},
 };
 
 /// Instances of the pool left for releases that are being checked, and for those that are draining.
 const POOL_RESERVE: usize = 8;
+
+/// Stages of which each thread that stands in for a worker may hold an instance.
+const SUBSTITUTE_STAGES: u32 = 4;
 
 /// A listening server whose bundles are loaded.
 #[derive(Debug)]
@@ -112,7 +119,7 @@ impl Server {
             own_memory,
         };
         let (control, models) = lifecycle::start(&config.lifecycle, place, given)?;
-        let workers = Workers::start(config.workers, &metrics).context("worker threads cannot be started")?;
+        let workers = Workers::start(config.workers.clone(), &metrics).context("worker threads cannot be started")?;
         let app = App::new(catalog, Some(control), config.admin.clone(), workers, metrics, config.http);
         Ok(Self {
             app,
@@ -132,7 +139,7 @@ impl Server {
         catalog: Catalog,
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
-        let workers = Workers::start(config.workers, &metrics).context("worker threads cannot be started")?;
+        let workers = Workers::start(config.workers.clone(), &metrics).context("worker threads cannot be started")?;
         let app = App::new(catalog, None, config.admin.clone(), workers, metrics, config.http);
         Ok(Self {
             app,
@@ -244,7 +251,10 @@ pub fn compiler(config: &ServeConfig) -> anyhow::Result<Compiler> {
         }),
         None => cache,
     };
-    let engine = WasmEngine::new(config.pool).map_err(|error| {
+    // Beside those that are counted: instances of the threads that stand in for workers, for a while.
+    let substitutes = u32::try_from(most_substitutes(config.workers.count)).unwrap_or(u32::MAX);
+    let instances = config.pool.instances.saturating_add(substitutes.saturating_mul(SUBSTITUTE_STAGES));
+    let engine = WasmEngine::new(PoolSize { instances, ..config.pool }).map_err(|error| {
         anyhow::anyhow!(
             "the module pool cannot be reserved; it takes 4 GiB of address space for each of --max-instances, \
              so raise `ulimit -v` or lower the number: {error:#}"

@@ -1,21 +1,28 @@
 //! Where inference runs.
 //!
 //! Each worker thread owns its instances of every live generation's stages and its own model state, and takes work from
-//! one bounded queue, so that health checks never wait behind inference.
+//! bounded queues, one for each model, so that health checks never wait behind inference, and no model behind another's
+//! flood of requests or behind one that runs for long: see [`fair_queue`] and [`substitutes`].
 //!
 //! Handing a request to another thread and back costs more than a small model's answer. So requests to a generation that
 //! has been quick so far are run where they were read, by that thread's own instances, for [`INLINE_BUDGET`] at most:
 //! what takes longer is stopped there and run again by a worker. Modules have no effects but their answer. What a thread
 //! has read by the time that it turns to such a request is run with it: see [`gathered`].
 
+mod caller;
+mod config;
+mod fair_queue;
 mod gathered;
+mod lanes;
 mod queue;
 mod runners;
+mod substitutes;
+mod threads;
 mod together;
+mod work;
 
 use std::{
     fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -23,14 +30,16 @@ use std::{
 
 use tokio::sync::oneshot;
 
-pub use self::{
-    gathered::{begin, release},
-    queue::{Priority, WorkersConfig},
-    runners::sweep,
-};
 use self::{
+    caller::{Awaited, Caller},
     queue::{Job, Queue, Task, Work},
-    runners::Runners,
+};
+pub use self::{
+    config::{Priority, Weights, WorkersConfig},
+    gathered::{begin, release},
+    runners::sweep,
+    substitutes::most as most_substitutes,
+    work::STACK,
 };
 use crate::{
     error::Error,
@@ -39,9 +48,6 @@ use crate::{
     shadow::{self, Target},
     tensor::{Batch, parts},
 };
-
-/// Stack of a thread that runs inference: what wasm may use (512 KiB) and ample room for the model's native code.
-pub const STACK: usize = 8 << 20;
 
 /// Rows of a request that may be run where it was read.
 const INLINE_ROWS: u32 = 1_024;
@@ -70,7 +76,10 @@ impl From<Instant> for Terms {
     }
 }
 
-/// The threads and their queue. Dropping it lets them finish what waits and joins them.
+/// The model of work that is of none.
+pub const NO_MODEL: &str = "";
+
+/// The threads and their queues. Dropping it lets them finish what waits and joins them.
 pub struct Workers {
     queue: Arc<Queue>,
     threads: Vec<JoinHandle<()>>,
@@ -88,20 +97,24 @@ impl Workers {
         metrics.workers.set(config.count as i64);
         metrics.queue_capacity.set(config.queue as i64);
         metrics.queue_bytes_capacity.set(config.queue_bytes as i64);
-        let queue = Arc::new(Queue::new(config, Arc::clone(metrics)));
-        let threads = (0..config.count)
+        let count = config.count;
+        let queue = Arc::new(Queue::new(config, substitutes::most(count), Arc::clone(metrics)));
+        let mut threads = (0..count)
             .map(|number| {
                 let queue = Arc::clone(&queue);
-                thread::Builder::new().name(format!("worker-{number}")).stack_size(STACK).spawn(move || work(&queue))
+                let run = move || work::worker(&queue, number);
+                thread::Builder::new().name(format!("worker-{number}")).stack_size(STACK).spawn(run)
             })
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
+        let watched = Arc::clone(&queue);
+        threads.push(thread::Builder::new().name("watchdog".into()).spawn(move || substitutes::watch(&watched))?);
         Ok(Self { queue, threads })
     }
 
     /// Runs a batch through a generation. Counts how it ends, also where the caller goes away first.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] at once if the queue is full, [`Error::Deadline`] when the deadline passes.
+    /// [`Error::Overloaded`] if the model's share of the queue is full, [`Error::Deadline`] when the deadline passes.
     pub async fn run(
         &self,
         generation: &Arc<Generation>,
@@ -156,11 +169,12 @@ impl Workers {
         batch: &Batch,
         deadline: Instant,
     ) -> Option<Result<Batch, Error>> {
-        if batch.rows > INLINE_ROWS || generation.cost(batch.rows) >= INLINE_COST {
+        let cost = generation.cost(batch.rows);
+        if batch.rows > INLINE_ROWS || cost >= INLINE_COST {
             return None;
         }
-        let (job, answer) = job(generation, batch.clone(), deadline).ok()?;
-        if !gathered::run(job, &self.queue.metrics) {
+        let (job, answer) = job(generation, batch.clone(), deadline, None).ok()?;
+        if !gathered::run(job, cost, &self.queue) {
             return None;
         }
         // Dropped where it took too long.
@@ -182,34 +196,40 @@ impl Workers {
         generation: &Arc<Generation>,
         batch: Batch,
         terms: Terms,
-    ) -> Result<oneshot::Receiver<Result<Batch, Error>>, Error> {
-        let (job, answer) = job(generation, batch, terms.deadline)?;
-        self.queue.push(Work::Run(job), terms.priority)?;
-        Ok(answer)
+    ) -> Result<Awaited<Result<Batch, Error>>, Error> {
+        let caller = Caller::default();
+        let (job, answer) = job(generation, batch, terms.deadline, Some(caller.clone()))?;
+        let priority = if self.queue.config.request_priority { terms.priority } else { Priority::DEFAULT };
+        self.queue.push(&generation.name, Work::Run(job), priority)?;
+        Ok(Awaited::new(answer, caller))
     }
 
-    /// Runs something slow that is not inference, such as decoding a large body, where it delays no health check. `size` is
-    /// what it keeps in memory while it waits, in bytes.
+    /// Runs something slow that is not inference, such as decoding a large body, where it delays no health check. It waits
+    /// among the work of `model`, the name of one that is served, or [`NO_MODEL`]. `size` is what it keeps in memory while
+    /// it waits, in bytes.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] at once if the queue is full, [`Error::Deadline`] when the deadline passes; what has not begun
-    /// by then is not run.
+    /// [`Error::Overloaded`] if the model's share of the queue is full, [`Error::Deadline`] when the deadline passes; what
+    /// has not begun by then is not run.
     pub async fn call<T: Send + 'static>(
         &self,
+        model: &str,
         size: usize,
         deadline: Instant,
         task: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let passed = Error::Deadline(deadline.saturating_duration_since(Instant::now()).as_millis());
+        let queued = Instant::now();
+        let passed = Error::Deadline(deadline.saturating_duration_since(queued).as_millis());
         let (reply, answer) = oneshot::channel();
-        let run = move || {
+        let run = move |refused: Option<Error>| {
             if !reply.is_closed() {
-                _ = reply.send(task());
+                _ = reply.send(refused.map_or_else(|| Ok(task()), Err));
             }
         };
-        self.queue.push(Work::Task(Task { size, deadline, run: Box::new(run) }), Priority::DEFAULT)?;
+        let task = Task { size, queued, deadline, run: Box::new(run) };
+        self.queue.push(model, Work::Task(task), Priority::DEFAULT)?;
         match tokio::time::timeout_at(deadline.into(), answer).await {
-            Ok(Ok(done)) => Ok(done),
+            Ok(Ok(done)) => done,
             Ok(Err(_)) if Instant::now() < deadline => Err(Error::Internal),
             Ok(Err(_)) | Err(_) => Err(passed),
         }
@@ -219,10 +239,7 @@ impl Workers {
 impl Drop for Workers {
     fn drop(&mut self) {
         self.queue.close();
-        for thread in self.threads.drain(..) {
-            // A worker catches panics, so joining fails only if the thread was ended from outside.
-            _ = thread.join();
-        }
+        work::join(self.threads.drain(..));
     }
 }
 
@@ -262,28 +279,13 @@ fn job(
     generation: &Arc<Generation>,
     batch: Batch,
     deadline: Instant,
+    caller: Option<Caller>,
 ) -> Result<(Job, oneshot::Receiver<Result<Batch, Error>>), Error> {
     let (reply, answer) = oneshot::channel();
     let dims = parts::dims(&batch, &generation.signature.inputs).map_err(|error| {
         tracing::error!(model = generation.name, %error, "a batch is not what its model takes");
         Error::Internal
     })?;
-    let job = Job { generation: Arc::clone(generation), batch, dims, deadline, queued: Instant::now(), reply };
+    let job = Job { generation: Arc::clone(generation), batch, dims, deadline, queued: Instant::now(), caller, reply };
     Ok((job, answer))
-}
-
-fn work(queue: &Queue) {
-    let mut runners = Runners::default();
-    while let Some(work) = queue.pop() {
-        match work {
-            Work::Run(job) => together::run(queue.gather(job), &mut runners, &queue.metrics, None),
-            // Nobody waits any longer.
-            Work::Task(task) if Instant::now() >= task.deadline => drop(task),
-            Work::Task(task) => {
-                if catch_unwind(AssertUnwindSafe(task.run)).is_err() {
-                    queue.metrics.panics.inc();
-                }
-            }
-        }
-    }
 }

@@ -12,6 +12,7 @@ use crate::{
     error::Error,
     http::body::{self, Coding, Received},
     memory::Permit,
+    workers::NO_MODEL,
 };
 
 /// Bytes before each message: whether it is compressed, and its length.
@@ -49,7 +50,7 @@ pub(super) async fn inflated(
     };
     let (limit, deadline) = (app.http.max_body, Instant::now() + app.http.body_timeout);
     let task = move || inflate(body.get(PREFIX..).unwrap_or_default(), coding, limit, permit);
-    let inflated = app.workers.call(size, deadline, task).await.and_then(|inflated| inflated);
+    let inflated = app.workers.call(NO_MODEL, size, deadline, task).await.and_then(|inflated| inflated);
     inflated.map_err(|error| status(&error))
 }
 

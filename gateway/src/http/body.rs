@@ -17,6 +17,7 @@ use crate::{
     error::Error,
     memory::{Claim, Permit},
     rope::Rope,
+    workers::NO_MODEL,
 };
 
 /// Bodies up to here are decoded at once, by the thread that reads them; larger ones are decoded by a worker.
@@ -66,23 +67,24 @@ impl Received {
     }
 }
 
-/// The whole body, decompressed.
+/// The whole body, decompressed: among the work of `model`, where that is known here.
 ///
 /// # Errors
 /// A body that is too large, too slow, cut off, or in a coding that is not taken; [`Error::Overloaded`] where the memory for
 /// requests is full.
-pub(crate) async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Received, Error> {
-    receive_up_to(app.http.max_body, app, headers, body).await
+pub(crate) async fn receive(app: &App, model: &str, headers: &HeaderMap, body: Body) -> Result<Received, Error> {
+    receive_up_to(app.http.max_body, app, model, headers, body).await
 }
 
 /// The same with a limit of its own, in bytes.
 pub(crate) async fn receive_up_to(
     limit: usize,
     app: &App,
+    model: &str,
     headers: &HeaderMap,
     mut body: Body,
 ) -> Result<Received, Error> {
-    let received = receive_bounded(limit.min(app.http.max_body), app, headers, &mut body).await;
+    let received = receive_bounded(limit.min(app.http.max_body), app, model, headers, &mut body).await;
     if matches!(received, Err(Error::BodyTooLarge(_) | Error::Overloaded)) {
         discard(&mut body).await;
     }
@@ -103,7 +105,13 @@ async fn discard(body: &mut Body) {
     _ = tokio::time::timeout(DISCARD_TIMEOUT, read).await;
 }
 
-async fn receive_bounded(limit: usize, app: &App, headers: &HeaderMap, body: &mut Body) -> Result<Received, Error> {
+async fn receive_bounded(
+    limit: usize,
+    app: &App,
+    model: &str,
+    headers: &HeaderMap,
+    body: &mut Body,
+) -> Result<Received, Error> {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > limit) {
         return Err(Error::BodyTooLarge(limit));
@@ -116,7 +124,11 @@ async fn receive_bounded(limit: usize, app: &App, headers: &HeaderMap, body: &mu
     }
     // A small body may still be a bomb, so all of them are inflated where it delays no health check.
     let deadline = Instant::now() + app.http.body_timeout;
-    app.workers.call(pieces.len(), deadline, move || inflate(&pieces.into_bytes(), coding, limit, permit)).await?
+    let size = pieces.len();
+    let task = move || inflate(&pieces.into_bytes(), coding, limit, permit);
+    // Not a queue for each name that clients make up.
+    let model = if app.catalog.knows(model, None) { model } else { NO_MODEL };
+    app.workers.call(model, size, deadline, task).await?
 }
 
 /// The pieces of a body, each counted when it comes.

@@ -52,7 +52,8 @@ async fn invoke(app: App, path: Option<&str>, request: Request) -> Result<Respon
     let (head, body) = request.into_parts();
     let reading = reading(&head.headers)?;
     let generation = app.resolve(named::model(path, &head)?.as_deref(), None).await?;
-    let body = body::receive(&app, &head.headers, body).await.map_err(|error| generation.refused(error))?;
+    let body =
+        body::receive(&app, &generation.name, &head.headers, body).await.map_err(|error| generation.refused(error))?;
     scoring::answer(&app, &generation, body, reading).await
 }
 

@@ -26,6 +26,7 @@ use crate::{
         encode,
     },
     memory::Permit,
+    workers::NO_MODEL,
 };
 
 /// One object of features, or a list of them. `?outputs=all` adds every output of the model.
@@ -44,7 +45,8 @@ pub(super) async fn answer(app: App, model: Option<&str>, request: Request) -> R
     let all = wants_all(head.uri.query().unwrap_or_default())?;
     let named = named::model(model, &head)?;
     expect_json(&head.headers)?;
-    let (body, mut permit) = body::receive(&app, &head.headers, body).await?.into_bytes();
+    let (body, mut permit) =
+        body::receive(&app, named.as_deref().unwrap_or(NO_MODEL), &head.headers, body).await?.into_bytes();
 
     let started = Instant::now();
     let asked = resolve(&app, named.as_deref(), &body).await?;
@@ -119,7 +121,7 @@ async fn resolve(app: &App, named: Option<&str>, body: &Bytes) -> Result<Asked, 
     } else {
         let body = body.clone();
         let deadline = Instant::now() + app.http.body_timeout;
-        app.workers.call(body.len(), deadline, move || model_key(&body).into_owned()).await?
+        app.workers.call(NO_MODEL, body.len(), deadline, move || model_key(&body).into_owned()).await?
     };
     match key {
         ModelKey::Name(name) if !app.model_key_is_feature().await => {

@@ -16,6 +16,7 @@ use crate::{
     error::Error,
     http::{body, observe::REQUEST_ID, operate, origin::Origin, reply::json_response},
     lifecycle::Command,
+    workers::NO_MODEL,
 };
 
 #[derive(Debug, Default, Deserialize)]
@@ -27,7 +28,7 @@ struct IndexRequest {
 /// Every version that is known, with its state and why; `{"ready": true}` for those that answer.
 pub(super) async fn index(State(app): State<App>, request: Request) -> Result<Response, Error> {
     let (head, body) = request.into_parts();
-    let (body, _permit) = body::receive(&app, &head.headers, body).await?.into_bytes();
+    let (body, _permit) = body::receive(&app, NO_MODEL, &head.headers, body).await?.into_bytes();
     let wanted = if body.trim_ascii().is_empty() {
         IndexRequest::default()
     } else {

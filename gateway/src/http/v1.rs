@@ -71,6 +71,7 @@ async fn predict(State(app): State<App>, target: Target, request: Request) -> Re
     let (head, body) = request.into_parts();
     named::model(Some(model), &head)?;
     let generation = app.resolve(Some(model), version).await?;
-    let body = body::receive(&app, &head.headers, body).await.map_err(|error| generation.refused(error))?;
+    let body =
+        body::receive(&app, &generation.name, &head.headers, body).await.map_err(|error| generation.refused(error))?;
     scoring::answer(&app, &generation, body, Reading::Json(Dialect::TensorFlow)).await
 }

@@ -47,7 +47,7 @@ pub(super) async fn decoded<T: Send + 'static>(
         (decoded, held)
     };
     let decoded;
-    (decoded, *permit) = app.workers.call(bytes, deadline, task).await?;
+    (decoded, *permit) = app.workers.call(&generation.name, bytes, deadline, task).await?;
     Ok(decoded)
 }
 
@@ -72,7 +72,8 @@ pub(super) async fn encoded<T: Send + 'static>(
         let (of, held) = (Arc::clone(generation), permit.take());
         let deadline = Instant::now() + generation.limits.deadline;
         let encoded;
-        (encoded, *permit) = app.workers.call(size, deadline, move || (encode(&of, &answer), held)).await?;
+        let task = move || (encode(&of, &answer), held);
+        (encoded, *permit) = app.workers.call(&generation.name, size, deadline, task).await?;
         encoded
     };
     encoded.map_err(|error| reply::unencodable(generation, &error))

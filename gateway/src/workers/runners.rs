@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError, TryLockError, Weak},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -14,12 +14,16 @@ use crate::{
     tensor::Batch,
     wasm::{
         contract::Problem,
+        host::Until,
         instance::{ChainError, TrapCause},
     },
 };
 
 /// Generations of which a thread keeps instances; beyond that, those longest unused are let go.
 const MAX_RUNNERS: usize = 64;
+
+/// How long after it should have been stopped a run is one that cannot be: no thread loses its core for as long.
+const OVERSTAYED: Duration = Duration::from_millis(200);
 
 /// Problems told for one request; a module may find one in each row.
 const MAX_PROBLEMS: usize = 100;
@@ -32,15 +36,23 @@ pub(super) struct Runners {
     held: Arc<Mutex<Held>>,
 }
 
-#[derive(Default)]
 struct Held {
     by_id: HashMap<u64, Entry>,
     clock: u64,
+    /// How many are kept.
+    most: usize,
 }
 
 impl Default for Runners {
     fn default() -> Self {
-        let held = Arc::new(Mutex::new(Held::default()));
+        Self::keeping(MAX_RUNNERS)
+    }
+}
+
+impl Runners {
+    /// For a thread that keeps instances of so many generations.
+    pub(super) fn keeping(most: usize) -> Self {
+        let held = Arc::new(Mutex::new(Held { by_id: HashMap::new(), clock: 0, most }));
         let mut threads = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
         threads.retain(|held| held.strong_count() > 0);
         threads.push(Arc::downgrade(&held));
@@ -81,22 +93,26 @@ impl Runners {
         &mut self,
         generation: &Arc<Generation>,
         batch: Batch,
-        deadline: Instant,
+        until: Until,
         requests: usize,
         metrics: &Metrics,
     ) -> Result<Batch, ChainError> {
         let rows = batch.rows;
-        let start = Instant::now();
+        let (start, deadline) = (Instant::now(), until.deadline);
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let result = catch_unwind(AssertUnwindSafe(|| {
             let runner = held.get(generation);
             metrics.copied_to_modules.inc_by(batch.size() as u64);
-            let answer = runner.run(generation, batch, deadline)?;
+            let answer = runner.run(generation, batch, until)?;
             generation.metrics.batch_rows.observe(f64::from(rows));
             generation.metrics.timed(runner.timing());
             Ok(answer)
         }));
-        generation.took(requests, rows, start.elapsed());
+        let spent = start.elapsed();
+        if start + spent >= deadline + OVERSTAYED {
+            generation.overstayed();
+        }
+        generation.took(requests, rows, spent);
         result.unwrap_or_else(|_| {
             metrics.panics.inc();
             held.by_id.remove(&generation.id);
@@ -126,7 +142,7 @@ impl Held {
 
     /// Lets go of the one longest unused if there are too many.
     fn make_room(&mut self) {
-        if self.by_id.len() >= MAX_RUNNERS
+        if self.by_id.len() >= self.most
             && let Some(oldest) = self.by_id.iter().min_by_key(|(_, entry)| entry.used).map(|(&id, _)| id)
         {
             self.by_id.remove(&oldest);
@@ -182,6 +198,11 @@ pub(super) fn explain(error: ChainError, generation: &Generation, batch: &Batch)
         }
         ChainError::Trap { cause: TrapCause::Deadline, .. } => {
             generation.metrics.trapped(TrapCause::Deadline);
+            generation.deadline_passed()
+        }
+        ChainError::Trap { cause: TrapCause::Cancelled, .. } => {
+            generation.metrics.trapped(TrapCause::Cancelled);
+            // Nobody gets it.
             generation.deadline_passed()
         }
         ChainError::Trap { cause, detail } => {

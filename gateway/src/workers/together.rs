@@ -4,11 +4,13 @@
 //! those beside it time and nothing else.
 
 use std::{
+    slice,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use super::{
+    caller::Caller,
     queue::Job,
     runners::{Runners, explain},
 };
@@ -16,7 +18,10 @@ use crate::{
     generation::Generation,
     metrics::Metrics,
     tensor::{Batch, parts},
-    wasm::instance::{ChainError, TrapCause},
+    wasm::{
+        host::Until,
+        instance::{ChainError, TrapCause},
+    },
 };
 
 /// How many times what runs of its size have taken a run may take where others wait for it to end.
@@ -84,7 +89,7 @@ pub(super) fn run(jobs: Vec<Job>, runners: &mut Runners, metrics: &Metrics, budg
         };
         let result = match budget {
             Some(budget) if begun >= start + budget * RUNS_OVER => None,
-            _ => Some(runners.run(&generation, job.batch.clone(), until, 1, metrics)),
+            _ => Some(runners.run(&generation, job.batch.clone(), wanted(slice::from_ref(&job), until), 1, metrics)),
         };
         match result {
             Some(Err(ChainError::Trap { cause: TrapCause::Deadline, .. })) if until < job.deadline => {
@@ -103,7 +108,8 @@ pub(super) fn run(jobs: Vec<Job>, runners: &mut Runners, metrics: &Metrics, budg
         return;
     }
     for job in late.into_iter().filter_map(|job| still_wanted(job, Instant::now())) {
-        let result = runners.run(&generation, job.batch.clone(), job.deadline, 1, metrics);
+        let until = wanted(slice::from_ref(&job), job.deadline);
+        let result = runners.run(&generation, job.batch.clone(), until, 1, metrics);
         let result = result.map_err(|error| explain(error, &generation, &job.batch));
         reply(job, result);
     }
@@ -120,6 +126,16 @@ fn still_wanted(job: Job, now: Instant) -> Option<Job> {
         return None;
     }
     Some(job)
+}
+
+/// As long as one of the callers is there. On a thread that reads sockets that is not looked at: it would not see a caller
+/// go while it runs something.
+fn wanted(jobs: &[Job], deadline: Instant) -> Until {
+    let callers: Option<Vec<_>> = jobs.iter().map(|job| job.caller.clone()).collect();
+    let is_abandoned = callers.map(|callers| -> Arc<dyn Fn() -> bool + Send + Sync> {
+        Arc::new(move || callers.iter().all(Caller::is_gone))
+    });
+    Until { deadline, is_abandoned }
 }
 
 /// One run for all; `None` where it fails. It may take half of the time that is left to the first to expire, so that the
@@ -139,7 +155,7 @@ fn run_joined(
     let joined = parts::join(&batches, &generation.signature.inputs).ok()?;
     let most = budget.unwrap_or_else(|| patience(generation, joined.rows));
     let until = start + most.min(first.saturating_duration_since(start) / 2);
-    let answer = runners.run(generation, joined, until, jobs.len(), metrics).ok()?;
+    let answer = runners.run(generation, joined, wanted(jobs, until), jobs.len(), metrics).ok()?;
     parts::split(&answer, &generation.signature.outputs, &rows).ok()
 }
 

@@ -15,6 +15,7 @@ mod clients;
 mod company;
 mod connections;
 mod documents;
+mod fairness;
 mod faulty;
 mod flowers;
 mod forms;

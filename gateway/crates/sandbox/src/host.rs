@@ -1,17 +1,21 @@
 //! The contract's host side: the imports a module may use, and what it may use of them.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use modelgate_columns::Signature;
 use modelgate_onnx::{ComputeError, Session};
 use wasmtime::{
-    ResourceLimiter, StoreContextMut,
+    ResourceLimiter, StoreContextMut, UpdateDeadline,
     component::{Linker, WasmList, WasmStr},
 };
 
 use crate::{
     contract::{Problem, WitError, WitLevel, WitSignature},
-    engine::WasmEngine,
+    engine::{WasmEngine, ticks_until},
 };
 
 /// The `wit` package whose imports the host offers.
@@ -44,12 +48,52 @@ impl Default for Limits {
     }
 }
 
+/// Ticks of the epoch between two looks at whether anybody still waits for a guest: 20 ms.
+const LOOK_TICKS: u64 = 4;
+
+/// Until when a guest may run.
+#[derive(Clone)]
+pub struct Until {
+    /// Until then at most.
+    pub deadline: Instant,
+    /// Tells that nobody waits for the guest any more.
+    pub is_abandoned: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
+}
+
+impl From<Instant> for Until {
+    fn from(deadline: Instant) -> Self {
+        Self { deadline, is_abandoned: None }
+    }
+}
+
+impl fmt::Debug for Until {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Until").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}
+
+impl Until {
+    /// Whether nobody waits any more.
+    pub fn is_abandoned(&self) -> bool {
+        self.is_abandoned.as_ref().is_some_and(|is_abandoned| is_abandoned())
+    }
+
+    /// Ticks of the epoch after which the guest is looked at.
+    pub(crate) fn ticks(&self) -> u64 {
+        let ticks = ticks_until(self.deadline);
+        if self.is_abandoned.is_some() { ticks.min(LOOK_TICKS) } else { ticks }
+    }
+}
+
 /// Why a host call ended the guest. Becomes the trap's cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HostStop {
     /// The request's deadline passed inside the model.
     #[error("the deadline passed within the model")]
     Deadline,
+    /// The caller has gone away.
+    #[error("nobody waits for the answer any more")]
+    Abandoned,
     /// More bytes than the bundle allows went through the imports.
     #[error("more bytes went through host calls than the bundle allows")]
     HostCallBytes,
@@ -65,7 +109,7 @@ pub struct Host {
     memory: usize,
     /// Whether a guest was refused memory in this request: tells a trap by allocation from another.
     pub(crate) memory_refused: bool,
-    deadline: Option<Instant>,
+    until: Option<Until>,
     host_call_bytes: usize,
     log_bytes: usize,
     log_lines: u32,
@@ -75,8 +119,8 @@ pub struct Host {
     pub(crate) model_time: Duration,
 }
 
-impl std::fmt::Debug for Host {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Host").field("limits", &self.limits).field("memory", &self.memory).finish_non_exhaustive()
     }
 }
@@ -90,7 +134,7 @@ impl Host {
             limits,
             memory: 0,
             memory_refused: false,
-            deadline: None,
+            until: None,
             host_call_bytes: 0,
             log_bytes: 0,
             log_lines: 0,
@@ -100,9 +144,9 @@ impl Host {
         }
     }
 
-    /// A new request: its deadline, and fresh budgets.
-    pub(crate) fn begin(&mut self, deadline: Option<Instant>) {
-        self.deadline = deadline;
+    /// A new request: until when it may run, and fresh budgets.
+    pub(crate) fn begin(&mut self, until: Until) {
+        self.until = Some(until);
         self.host_call_bytes = 0;
         self.log_bytes = 0;
         self.log_lines = 0;
@@ -113,6 +157,7 @@ impl Host {
 
     /// The end of a request: says how much of its log was dropped.
     pub(crate) fn end(&mut self) {
+        self.until = None;
         if self.log_dropped > 0 {
             tracing::warn!(bundle = self.log_target, dropped = self.log_dropped, "log lines of a module were dropped");
         }
@@ -129,6 +174,19 @@ impl Host {
             return Err(HostStop::HostCallBytes.into());
         }
         Ok(())
+    }
+
+    /// Whether a guest that has run for a while goes on.
+    pub(crate) fn look(&self) -> wasmtime::Result<UpdateDeadline> {
+        match &self.until {
+            Some(until) if until.is_abandoned.is_some() && Instant::now() < until.deadline => {
+                if until.is_abandoned() {
+                    return Err(HostStop::Abandoned.into());
+                }
+                Ok(UpdateDeadline::Continue(until.ticks()))
+            }
+            _ => Ok(UpdateDeadline::Interrupt),
+        }
     }
 
     fn keeps_log(&self, bytes: usize) -> bool {
@@ -213,11 +271,14 @@ fn compute(
         let limit = store.data().limits.rows;
         return Ok(Err(WitError::Model(format!("at most {limit} rows may be computed at once, got {rows}"))));
     }
+    if store.data().until.as_ref().is_some_and(Until::is_abandoned) {
+        return Err(HostStop::Abandoned.into());
+    }
     let Some(mut session) = store.data_mut().session.take() else {
         return Ok(Err(WitError::Model("this bundle has no model".into())));
     };
     let start = Instant::now();
-    let deadline = store.data().deadline;
+    let deadline = store.data().until.as_ref().map(|until| until.deadline);
     let result = session.compute(rows, inputs.as_le_slice(&store), deadline);
     let host = store.data_mut();
     host.session = Some(session);

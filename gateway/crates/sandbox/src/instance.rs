@@ -12,8 +12,8 @@ use wasmtime::Store;
 
 use crate::{
     contract::{Problem, ProcessFunc, WitError},
-    engine::{WasmEngine, ticks_until},
-    host::{Host, Limits},
+    engine::WasmEngine,
+    host::{Host, Limits, Until},
     module::Module,
     trap::describe,
 };
@@ -72,6 +72,7 @@ impl Instances {
     ) -> Result<Self, (ChainError, Option<Session>)> {
         let mut store = Store::new(engine.inner(), Host::new(session, limits, name));
         store.limiter(|host| host);
+        store.epoch_deadline_callback(|store| store.data().look());
         store.set_hostcall_fuel(limits.host_call_bytes);
         match modules.iter().map(|module| module.start(&mut store)).collect() {
             Ok(process) => Ok(Self { store, modules: Arc::clone(modules), process }),
@@ -84,11 +85,11 @@ impl Instances {
         &mut self,
         rows: u32,
         mut words: Arc<Vec<u64>>,
-        deadline: Instant,
+        until: Until,
         timing: &mut Timing,
     ) -> Result<Arc<Vec<u64>>, ChainError> {
-        self.store.data_mut().begin(Some(deadline));
-        self.store.set_epoch_deadline(ticks_until(deadline));
+        self.store.set_epoch_deadline(until.ticks());
+        self.store.data_mut().begin(until);
         timing.stages.clear();
         let mut start = Instant::now();
         for (process, module) in self.process.iter().zip(self.modules.iter()) {

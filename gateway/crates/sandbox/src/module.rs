@@ -285,7 +285,7 @@ impl Module {
         // Fails now, at load, if `process` is not of the contract's type.
         let _: ProcessFunc = instance.get_typed_func(&mut *store, self.process)?;
         let init: InitFunc = instance.get_typed_func(&mut *store, *init)?;
-        store.data_mut().begin(Some(Instant::now() + INIT_DEADLINE));
+        store.data_mut().begin((Instant::now() + INIT_DEADLINE).into());
         let (answer,) = init.call(&mut *store, (config.clone(),)).map_err(|error| {
             let (cause, detail) = describe(&error, store.data());
             wasmtime::format_err!("`init` trapped: {cause}: {detail}")

@@ -13,6 +13,8 @@ pub enum TrapCause {
     Unreachable,
     /// Its deadline passed.
     Deadline,
+    /// Its caller went away.
+    Cancelled,
     /// It recursed too deep.
     StackOverflow,
     /// It was refused memory.
@@ -29,9 +31,10 @@ pub enum TrapCause {
 
 impl TrapCause {
     /// Every cause.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Unreachable,
         Self::Deadline,
+        Self::Cancelled,
         Self::StackOverflow,
         Self::Memory,
         Self::OutOfBounds,
@@ -45,6 +48,7 @@ impl TrapCause {
         match self {
             Self::Unreachable => "unreachable",
             Self::Deadline => "deadline",
+            Self::Cancelled => "cancelled",
             Self::StackOverflow => "stack_overflow",
             Self::Memory => "memory",
             Self::OutOfBounds => "out_of_bounds",
@@ -65,6 +69,7 @@ impl fmt::Display for TrapCause {
 pub(crate) fn describe(error: &wasmtime::Error, host: &Host) -> (TrapCause, String) {
     let cause = match (error.downcast_ref::<Trap>(), error.downcast_ref::<HostStop>()) {
         (_, Some(HostStop::Deadline)) | (Some(Trap::Interrupt), _) => TrapCause::Deadline,
+        (_, Some(HostStop::Abandoned)) => TrapCause::Cancelled,
         (_, Some(HostStop::HostCallBytes)) => TrapCause::HostCallBytes,
         (Some(Trap::StackOverflow), _) => TrapCause::StackOverflow,
         (Some(Trap::UnreachableCodeReached), _) if host.memory_refused => TrapCause::Memory,

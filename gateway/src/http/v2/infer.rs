@@ -51,7 +51,8 @@ pub(in crate::http) async fn infer(
     let (head, body) = request.into_parts();
     named::model(Some(&target.model), &head)?;
     let generation = app.resolve(Some(&target.model), target.version.as_deref()).await?;
-    let received = body::receive(&app, &head.headers, body).await.map_err(|error| generation.refused(error))?;
+    let received =
+        body::receive(&app, &generation.name, &head.headers, body).await.map_err(|error| generation.refused(error))?;
     let Received { body, mut permit } = received;
     let started = Instant::now();
     let json = json_length(&head.headers, body.len()).map_err(|error| generation.refused(error))?;
