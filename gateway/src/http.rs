@@ -21,6 +21,7 @@ mod repository;
 mod scoring;
 pub mod serve;
 pub mod socket;
+mod socket_io;
 mod v1;
 mod v2;
 mod work;

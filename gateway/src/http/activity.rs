@@ -29,6 +29,10 @@ pub(super) const CLOSE_GRACE: Duration = Duration::from_secs(5);
 /// Streams that a client may reset before their answer has begun, unless most others were answered.
 const MAX_RESETS: u32 = 200;
 
+/// Streams that a client may reset within a second before their answer has begun, unless most others were answered.
+/// Nothing more is read of its connection then.
+const MAX_RESETS_PER_SECOND: u32 = 200;
+
 /// The time that a connection may stay, in each of its states.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
@@ -66,6 +70,11 @@ pub(super) struct Activity {
     quiet: AtomicU64,
     answered: AtomicU32,
     reset: AtomicU32,
+    /// When the last second of resets began, in milliseconds from the start.
+    resets_since: AtomicU64,
+    /// Resets since then.
+    resets: AtomicU32,
+    is_flood: AtomicBool,
     /// Answers of which something was handed over and not yet sent.
     answers: Mutex<HashMap<u64, Arc<Progress>>>,
     next: AtomicU64,
@@ -90,6 +99,9 @@ impl Activity {
             quiet: AtomicU64::new(0),
             answered: AtomicU32::new(0),
             reset: AtomicU32::new(0),
+            resets_since: AtomicU64::new(0),
+            resets: AtomicU32::new(0),
+            is_flood: AtomicBool::new(false),
             answers: Mutex::default(),
             next: AtomicU64::new(0),
         })
@@ -117,6 +129,24 @@ impl Activity {
 
     fn now(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether its client resets streams faster than they can be answered, so that it has to end.
+    pub(super) fn is_flood(&self) -> bool {
+        self.is_flood.load(Ordering::Relaxed)
+    }
+
+    /// Counts a stream that ended before its answer began. All of a connection's streams end on one thread.
+    fn count_reset(&self, now: u64) {
+        let reset = self.reset.fetch_add(1, Ordering::Relaxed) + 1;
+        if now.saturating_sub(self.resets_since.load(Ordering::Relaxed)) >= 1_000 {
+            self.resets_since.store(now, Ordering::Relaxed);
+            self.resets.store(0, Ordering::Relaxed);
+        }
+        let lately = self.resets.fetch_add(1, Ordering::Relaxed) + 1;
+        if lately > MAX_RESETS_PER_SECOND && reset > self.answered.load(Ordering::Relaxed) {
+            self.is_flood.store(true, Ordering::Relaxed);
+        }
     }
 
     /// When it is looked at for the first time.
@@ -210,10 +240,14 @@ impl Drop for Stream {
     fn drop(&mut self) {
         let activity = &self.activity;
         activity.answers().remove(&self.id);
-        activity.quiet.store(activity.now(), Ordering::Relaxed);
+        let now = activity.now();
+        activity.quiet.store(now, Ordering::Relaxed);
         activity.open.fetch_sub(1, Ordering::Relaxed);
-        let ended = if *self.answered.get_mut() { &activity.answered } else { &activity.reset };
-        ended.fetch_add(1, Ordering::Relaxed);
+        if *self.answered.get_mut() {
+            activity.answered.fetch_add(1, Ordering::Relaxed);
+        } else {
+            activity.count_reset(now);
+        }
     }
 }
 
@@ -341,6 +375,19 @@ mod tests {
             drop(Answer::new(Body::empty(), activity.stream()));
         }
         assert!(matches!(activity.judge(activity.start + SECOND), Verdict::Keep(_)));
+    }
+
+    #[test]
+    fn a_flood_of_resets_ends_the_connection_at_once() {
+        let activity = activity(None);
+        for second in 0..3 {
+            for _ in 0..MAX_RESETS_PER_SECOND {
+                activity.count_reset(1_000 * second);
+            }
+            assert!(!activity.is_flood(), "slow resets are none");
+        }
+        activity.count_reset(2_999);
+        assert!(activity.is_flood());
     }
 
     #[tokio::test]

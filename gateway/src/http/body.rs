@@ -61,6 +61,19 @@ pub(crate) struct Received {
 }
 
 impl Received {
+    /// The body in one piece, put together by a worker where it is large and came in several: among the work of `model`.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] where too much waits for a worker, [`Error::Deadline`] where none had the time.
+    pub(super) async fn joined(self, app: &App, model: &str) -> Result<(Bytes, Permit), Error> {
+        let size = self.body.len();
+        if size <= SMALL || self.body.pieces().nth(1).is_none() {
+            return Ok(self.into_bytes());
+        }
+        let deadline = Instant::now() + app.http.body_timeout;
+        app.workers.call(known(app, model), size, deadline, move || self.into_bytes()).await
+    }
+
     /// The body in one piece.
     pub(crate) fn into_bytes(self) -> (Bytes, Permit) {
         (self.body.into_bytes(), self.permit)
@@ -126,9 +139,12 @@ async fn receive_bounded(
     let deadline = Instant::now() + app.http.body_timeout;
     let size = pieces.len();
     let task = move || inflate(&pieces.into_bytes(), coding, limit, permit);
-    // Not a queue for each name that clients make up.
-    let model = if app.catalog.knows(model, None) { model } else { NO_MODEL };
-    app.workers.call(model, size, deadline, task).await?
+    app.workers.call(known(app, model), size, deadline, task).await?
+}
+
+/// The queue that work of a model waits in: none of its own for a name that clients make up.
+fn known<'a>(app: &App, model: &'a str) -> &'a str {
+    if app.catalog.knows(model, None) { model } else { NO_MODEL }
 }
 
 /// The pieces of a body, each counted when it comes.

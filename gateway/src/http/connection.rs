@@ -22,6 +22,7 @@ use super::{
     activity::{Activity, Answer, CLOSE_GRACE, Patience, Verdict},
     reply,
     serve::Routes,
+    socket_io::Socket,
 };
 use crate::{config::HttpConfig, error::Error};
 
@@ -75,7 +76,8 @@ pub(super) async fn serve(accepted: Accepted, routes: Routes, config: HttpConfig
         answer(routes.clone(), request, peer, Arc::clone(&of_service), is_reserved)
     });
     let builder = builder(idle);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let socket = Socket { io: TokioIo::new(stream), activity: Arc::clone(&activity) };
+    let mut connection = pin!(builder.serve_connection(socket, service));
     let mut make_room = pin!(async {
         match reserved {
             Some(reserved) => _ = reserved.await,

@@ -45,8 +45,8 @@ pub(super) async fn answer(app: App, model: Option<&str>, request: Request) -> R
     let all = wants_all(head.uri.query().unwrap_or_default())?;
     let named = named::model(model, &head)?;
     expect_json(&head.headers)?;
-    let (body, mut permit) =
-        body::receive(&app, named.as_deref().unwrap_or(NO_MODEL), &head.headers, body).await?.into_bytes();
+    let queue = named.as_deref().unwrap_or(NO_MODEL);
+    let (body, mut permit) = body::receive(&app, queue, &head.headers, body).await?.joined(&app, queue).await?;
 
     let started = Instant::now();
     let asked = resolve(&app, named.as_deref(), &body).await?;

@@ -39,7 +39,7 @@ pub(super) async fn answer(
     body: Received,
     reading: Reading,
 ) -> Result<Response, Error> {
-    let (body, mut permit) = body.into_bytes();
+    let (body, mut permit) = body.joined(app, &generation.name).await.map_err(|error| generation.refused(error))?;
     let started = Instant::now();
     let (batch, form) =
         read(app, generation, body, reading, &mut permit).await.map_err(|error| generation.refused(error))?;
