@@ -171,7 +171,7 @@ async fn runs_without_end_stop_no_other_model_and_end_with_their_callers() {
 async fn a_long_node_holds_its_own_model_and_no_other() {
     let graph = std::fs::read("tests/data/long_node.onnx").expect("the graph");
     let (long, calm) = (BundleFolder::model_alone("long", &graph), unruly("calm", ""));
-    long.edit_manifest("[model]", "[limits]\ndeadline_ms = 300\nmemory = \"256MiB\"\n[model]");
+    long.edit_manifest("[model]", "[limits]\ndeadline_ms = 800\nmemory = \"256MiB\"\n[model]");
     let gateway = Gateway::serving(&[long.path(), calm.path()], |args| args.workers = NonZeroUsize::new(1)).await;
     let gateway = Arc::new(gateway);
     let ask = |rows: usize| {
@@ -180,7 +180,7 @@ async fn a_long_node_holds_its_own_model_and_no_other() {
         tokio::spawn(async move { gateway.post("/v2/models/long/infer", body.into_bytes(), &[]).await })
     };
     let status = |task: JoinHandle<Answer>| async move { task.await.expect("an answer").status.as_u16() };
-    let first = ask(4_000);
+    let first = ask(2_500);
     running_long(&gateway).await;
     assert_eq!(status(first).await, 504);
     // What waits for the thread that it holds passes its own deadline; others are served meanwhile.
