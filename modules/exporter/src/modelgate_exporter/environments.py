@@ -26,7 +26,7 @@ EXPORTER = (
     "onnx>=1.16",
     "skl2onnx>=1.18",
     "protobuf<7",
-    "onnxruntime>=1.20",
+    "onnxruntime>=1.21",
     "pyyaml>=6",
     "joblib",
 )
