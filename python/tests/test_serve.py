@@ -142,6 +142,16 @@ def test_a_port_in_use_is_told(served, fitted):
         serve(fitted, customers(), port=int(served.url.rpartition(":")[2]))
 
 
+def test_a_folder_that_others_may_write_to(fitted, tmp_path, monkeypatch):
+    tmp_path.chmod(0o777)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(CannotServe, match="set TMPDIR to a folder that nobody else can write to"):
+        serve(fitted, customers())
+    assert not list(tmp_path.iterdir())
+    with serve(fitted, customers(), options={"trust_cache": True}) as handle:
+        assert len(handle.predict(customers())) == 600
+
+
 def test_settings_for_another_gateway_are_left_alone(fitted, monkeypatch):
     monkeypatch.setenv("MODELGATE_LISTEN", "127.0.0.1:1")
     monkeypatch.setenv("MODELGATE_SOURCE", "models:/other@champion")

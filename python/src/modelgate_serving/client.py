@@ -325,7 +325,7 @@ class AsyncClient(_Base[httpx.AsyncClient]):
             try:
                 sent = self._http.send(self._requested(request, deadline))
                 outcome = await asyncio.wait_for(sent, deadline.left())
-            except TimeoutError:
+            except (TimeoutError, asyncio.TimeoutError):
                 outcome = httpx.ReadTimeout("")
             except httpx.TransportError as error:
                 outcome = error

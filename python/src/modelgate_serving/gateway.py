@@ -76,7 +76,14 @@ class Gateway:
             if found := re.search(r"listens on (http://\S+)", self.log(1000)):
                 return found[1]
             if ended:
-                raise CannotServe(f"the gateway ended while it started; it says: {self.log(5) or 'nothing'}")
+                said = self.log(5) or "nothing"
+                advice = ""
+                if "may be written to by others" in said:
+                    advice = (
+                        "; set TMPDIR to a folder that nobody else can write to, or give "
+                        'options={"trust_cache": True} where only you use this machine'
+                    )
+                raise CannotServe(f"the gateway ended while it started; it says: {said}{advice}")
             time.sleep(0.01)
         raise CannotServe(f"the gateway did not start within {START_SECONDS} s; it says: {self.log(5) or 'nothing'}")
 

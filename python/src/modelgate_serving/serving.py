@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -64,6 +65,7 @@ class Served:
     ) -> None:
         # Refused before anything is started: a handle is of a model that answers.
         self._number = 0
+        self._swapping = threading.Lock()
         self._exporting = exporting
         self._classes: dict[str, tuple[Any, ...]] = {}
         self.example: dict[str, Any] = {}
@@ -132,7 +134,8 @@ class Served:
         before it goes on answering. What `serve` was given for the export holds unless it is given anew.
         """
         self._check()
-        self._live(pipeline, sample, {**self._exporting, **exporting})
+        with self._swapping:
+            self._live(pipeline, sample, {**self._exporting, **exporting})
         return self
 
     def log(self, lines: int = 50) -> str:
