@@ -1,6 +1,6 @@
 //! Models of XGBoost, LightGBM and CatBoost in their own formats, over a socket.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ const SAMPLE: &str = "crates/boosters/reference/sample";
 struct Case {
     file: String,
     rows: Vec<Vec<Option<f64>>>,
-    texts: Vec<(usize, Vec<String>)>,
+    texts: Vec<(usize, Vec<Option<String>>)>,
     raw: Vec<Vec<f64>>,
     outputs: Vec<Vec<f64>>,
 }
@@ -113,26 +113,48 @@ async fn boosters_are_served_from_their_own_files() {
     }
 }
 
+/// A row of named columns.
+fn named(case: &Case, row: usize) -> Value {
+    let mut numbers = case.rows[row].iter();
+    let value = |place: usize| match case.texts.iter().find(|(of, _)| *of == place) {
+        Some((_, texts)) => json!(texts[row]),
+        None => json!(numbers.next().expect("a number")),
+    };
+    let values: Vec<Value> = (0..12).map(value).collect();
+    Value::Object(values.into_iter().enumerate().map(|(place, value)| (format!("f{place}"), value)).collect())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn named_features_are_columns_and_categories_are_texts() {
-    let case = case("cat-ctrs-cbm");
-    let row = |row: usize| {
-        let mut numbers = case.rows[row].iter();
-        let value = |place: usize| match case.texts.iter().find(|(of, _)| *of == place) {
-            Some((_, texts)) => json!(texts[row]),
-            None => json!(numbers.next().expect("a number")),
-        };
-        let values: Vec<Value> = (0..12).map(value).collect();
-        Value::Object(values.into_iter().enumerate().map(|(place, value)| (format!("f{place}"), value)).collect())
-    };
-    let golden = json!({ "examples": [{ "input": row(0), "output": { "raw": case.raw(0) } }] });
+    for (name, output) in [("cat-ctrs-cbm", "raw"), ("xgb-frame-ubj", "prediction")] {
+        let case = case(name);
+        let golden = json!({ "examples": [{ "input": named(&case, 0), "output": { output: case.raw(0) } }] });
+        let bundle = bundle(&case.file, &golden);
+        let gateway = Gateway::serving(&[bundle.path()], |_| {}).await;
+        let rows: Vec<Value> = (0..case.rows.len()).map(|row| named(&case, row)).collect();
+        let answer = gateway.post("/predict?outputs=all", json!(rows).to_string().into(), &[]).await;
+        assert_eq!(answer.status, 200, "{name}: {}", answer.text);
+        for (row, score) in answer.json()["outputs"][output].as_array().expect("a list").iter().enumerate() {
+            let (found, expected) = (score.as_f64().expect("a number"), case.raw[row][0]);
+            // Numbers of single precision are written as short as they can be.
+            assert_eq!((found as f32).to_bits(), (expected as f32).to_bits(), "{name}, row {row}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_category_that_xgboost_never_saw_is_the_callers_mistake() {
+    let case = case("xgb-frame-ubj");
+    let golden = json!({ "examples": [{ "input": named(&case, 0), "output": { "prediction": case.raw(0) } }] });
     let bundle = bundle(&case.file, &golden);
     let gateway = Gateway::serving(&[bundle.path()], |_| {}).await;
-    let rows: Vec<Value> = (0..case.rows.len()).map(row).collect();
-    let answer = gateway.post("/predict?outputs=all", json!(rows).to_string().into(), &[]).await;
-    assert_eq!(answer.status, 200, "{}", answer.text);
-    for (row, raw) in answer.json()["outputs"]["raw"].as_array().expect("a list").iter().enumerate() {
-        assert_eq!(raw.as_f64(), Some(case.raw[row][0]), "row {row}");
+    for (column, value) in [("f1", json!("black")), ("f5", json!(7))] {
+        let mut row = named(&case, 1);
+        row[column] = value;
+        let answer = gateway.predict(json!([named(&case, 0), row]).to_string()).await;
+        assert_eq!(answer.status, 422, "{}", answer.text);
+        assert!(answer.text.contains("the model was not trained with this category"), "{}", answer.text);
+        assert!(answer.text.contains(column), "{}", answer.text);
     }
 }
 
@@ -141,4 +163,26 @@ async fn a_booster_that_is_not_read_is_told_in_a_sentence() {
     let bundle = BundleFolder::model_alone("booster", b"{\"learner\": {}}");
     let refusal = crate::support::refusal(bundle.path()).await;
     assert!(refusal.contains("the XGBoost model is corrupt: 'learner_model_param' is missing"), "{refusal}");
+}
+
+#[test]
+fn a_boosters_file_is_wrapped_and_checked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_modelgate"));
+        command.args(args).env("MODELGATE_CODE_CACHE", concat!(env!("CARGO_TARGET_TMPDIR"), "/code"));
+        let output = command.output().expect("the binary runs");
+        (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    for file in ["lgb-multi.txt", "xgb-frame-ubj.ubj", "cat-binary-json.json"] {
+        let model = format!("{SAMPLE}/{file}");
+        let out = folder.path().join(file);
+        let out = out.to_str().expect("UTF-8");
+        let (is_done, told) = run(&["wrap", &model, out]);
+        assert!(is_done, "{file}: {told}");
+        for checked in [out, &model] {
+            let (is_done, told) = run(&["check", checked]);
+            assert!(is_done, "{checked}: {told}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ import argparse
 import json
 import pathlib
 import warnings
+import zlib
 
 import catboost
 import lightgbm
@@ -127,6 +128,7 @@ def xgboost_cases(writer, sample):
     if sample:
         train("xgb-categories", {"tree_method": "hist", "max_cat_to_onehot": 4}, y["real"], data=categorical(x), rows=categorical(rows_for(writer, 12, 0.1)),
               feature_types=TYPES, enable_categorical=True, rounds=15)
+        frames(writer, x, y, {**base, "max_depth": 3}, ("ubj",))
         return
     train("xgb-regression", {}, y["real"])
     train("xgb-binary-ubj", {"objective": "binary:logistic"}, y["two"], ext="ubj")
@@ -180,7 +182,35 @@ def xgboost_cases(writer, sample):
     named = xgboost.XGBRegressor(n_estimators=20, n_jobs=1).fit(frame, y["real"])
     keep("xgb-names", named.get_booster(), "json", saver=named)
     train("xgb-updated", {}, y["real"], rounds=10, config={"xgb_model": xgboost.train(base, xgboost.DMatrix(x, label=y["real"]), 10)})
+    frames(writer, x, y, base)
     train("xgb-linear", {"booster": "gblinear"}, y["real"], ext="ubj")
+
+
+def frames(writer, x, y, base, exts=("json", "ubj")):
+    """Categories by name and by number, some missing, as a frame has them."""
+
+    def frame(values, seed):
+        r = np.random.default_rng(seed)
+        data = pd.DataFrame(values, columns=[f"f{i}" for i in range(WIDTH)])
+        texts = r.choice(["red", "green", "blue", "violet"], len(values)).astype(object)
+        texts[r.random(len(values)) < 0.1] = None
+        data["f1"] = pd.Categorical(texts)
+        data["f5"] = pd.Categorical.from_codes(np.where(np.isnan(values[:, 5]), -1, np.abs(values[:, 5])).astype(int), categories=np.arange(0, 400, 10))
+        return data
+
+    data, rows = frame(x, 3), rows_for(writer, 14, 0.1)
+    at = frame(rows, 4)
+    label = y["real"] + (data["f1"] == "red") - 0.7 * (data["f1"] == "blue")
+    for ext in exts:
+        name = f"xgb-frame-{ext}"
+        booster = xgboost.train({**base, "max_cat_to_onehot": 3, "tree_method": "hist"}, xgboost.DMatrix(data, label=label, enable_categorical=True), 20)
+        booster.save_model(writer.path(f"{name}.{ext}"))
+        again = xgboost.Booster(model_file=writer.path(f"{name}.{ext}"))
+        d = xgboost.DMatrix(at, enable_categorical=True)
+        texts = [None if pd.isna(text) else text for text in at["f1"]]
+        (writer.folder / f"{name}.texts.json").write_text(json.dumps(texts))
+        numbers = at.drop(columns="f1").astype(np.float32).to_numpy()
+        writer.case(name, f"{name}.{ext}", numbers, again.predict(d, output_margin=True), again.predict(d), texts={1: f"{name}.texts.json"})
 
 
 TYPES = ["q"] * WIDTH
@@ -319,7 +349,7 @@ def catboost_cases(writer, sample):
                 texts = {}
                 for place, column in enumerate(at.columns):
                     if column in CATS:
-                        path = f"texts-{len(at)}-{column}-{abs(hash(tuple(at[column]))) % 10**8}.json"
+                        path = f"texts-{len(at)}-{column}-{zlib.crc32(chr(10).join(at[column]).encode())}.json"
                         (writer.folder / path).write_text(json.dumps(list(at[column])))
                         texts[place] = path
                 numbers = at.drop(columns=CATS).to_numpy(np.float32)

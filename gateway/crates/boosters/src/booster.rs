@@ -1,6 +1,7 @@
 //! A model of any of the libraries.
 
 use crate::catboost;
+use crate::encoding::Encoding;
 use crate::error::{BoosterError, Read};
 use crate::forest::Forest;
 use crate::objective::{Objective, Scores, Task};
@@ -28,7 +29,7 @@ impl Library {
     }
 }
 
-/// What a feature's values are.
+/// The kind of a feature's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Numbers; NaN is a missing one.
@@ -49,12 +50,13 @@ pub enum Numbers<'a> {
 /// Rows to be scored.
 #[derive(Clone, Copy, Debug)]
 pub struct Rows<'a> {
-    /// How many.
+    /// The number of rows.
     pub count: usize,
     /// The values of the features that are numbers, in their order, row by row.
     pub numbers: Numbers<'a>,
-    /// The values of the features that are categories, in their order, row by row.
-    pub texts: &'a [&'a [u8]],
+    /// The values of the features that are categories, in their order, row by row; `None` where one is missing, which XGBoost
+    /// takes and CatBoost does not.
+    pub texts: &'a [Option<&'a [u8]>],
 }
 
 /// A model, read and checked. Immutable: share it in an `Arc`.
@@ -74,7 +76,7 @@ pub struct Booster {
 
 #[derive(Debug)]
 enum Engine {
-    XgBoost(Forest<f32, f32>),
+    XgBoost(Forest<f32, f32>, Vec<Encoding>),
     LightGbm(Forest<f64, f64>),
     CatBoost(catboost::Model),
 }
@@ -100,8 +102,8 @@ impl Booster {
     }
 
     fn xgboost(bytes: &[u8], is_text: bool) -> Read<Self> {
-        let xgboost::Model { forest, objective, names, version } = xgboost::read(bytes, is_text)?;
-        Ok(Self::new(Engine::XgBoost(forest), objective, names, Vec::new(), version))
+        let xgboost::Model { forest, objective, encodings, names, version } = xgboost::read(bytes, is_text)?;
+        Ok(Self::new(Engine::XgBoost(forest, encodings), objective, names, Vec::new(), version))
     }
 
     fn catboost((model, about): (catboost::Model, catboost::About)) -> Self {
@@ -111,7 +113,8 @@ impl Booster {
 
     fn new(engine: Engine, objective: Objective, names: Vec<String>, classes: Vec<String>, version: String) -> Self {
         let kinds = match &engine {
-            Engine::XgBoost(forest) => vec![Kind::Number; forest.features()],
+            Engine::XgBoost(forest, encodings) if encodings.is_empty() => vec![Kind::Number; forest.features()],
+            Engine::XgBoost(_, encodings) => encodings.iter().map(kind).collect(),
             Engine::LightGbm(forest) => vec![Kind::Number; forest.features()],
             Engine::CatBoost(model) => model.features(),
         };
@@ -122,7 +125,7 @@ impl Booster {
     /// The library.
     pub fn library(&self) -> Library {
         match self.engine {
-            Engine::XgBoost(_) => Library::XgBoost,
+            Engine::XgBoost(..) => Library::XgBoost,
             Engine::LightGbm(_) => Library::LightGbm,
             Engine::CatBoost(_) => Library::CatBoost,
         }
@@ -153,7 +156,7 @@ impl Booster {
         &self.classes
     }
 
-    /// What scores are for, and what becomes of them.
+    /// The objective, which says what scores are for and how they are transformed.
     pub fn objective(&self) -> &Objective {
         &self.objective
     }
@@ -161,7 +164,7 @@ impl Booster {
     /// Raw scores of each row.
     pub fn scores(&self) -> usize {
         match &self.engine {
-            Engine::XgBoost(forest) => forest.scores(),
+            Engine::XgBoost(forest, _) => forest.scores(),
             Engine::LightGbm(forest) => forest.scores(),
             Engine::CatBoost(model) => model.scores(),
         }
@@ -170,7 +173,7 @@ impl Booster {
     /// Bytes held, an estimate.
     pub fn bytes(&self) -> usize {
         match &self.engine {
-            Engine::XgBoost(forest) => forest.bytes(),
+            Engine::XgBoost(forest, encodings) => forest.bytes() + encodings.iter().map(Encoding::bytes).sum::<usize>(),
             Engine::LightGbm(forest) => forest.bytes(),
             Engine::CatBoost(model) => model.bytes(),
         }
@@ -197,13 +200,22 @@ impl Booster {
             )));
         }
         let wide = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect::<Vec<_>>();
-        let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<_>>();
-        Ok(match (&self.engine, rows.numbers) {
-            (Engine::XgBoost(forest), Numbers::Single(values)) => {
-                Scores::Single(sums(forest, rows.count, values, width))
+        let narrowed: Vec<f32>;
+        let singles = match rows.numbers {
+            Numbers::Single(values) => values,
+            Numbers::Double(values) if self.library() != Library::LightGbm => {
+                narrowed = values.iter().map(|&value| value as f32).collect();
+                &narrowed
             }
-            (Engine::XgBoost(forest), Numbers::Double(values)) => {
-                Scores::Single(sums(forest, rows.count, &narrow(values), width))
+            Numbers::Double(_) => &[],
+        };
+        Ok(match (&self.engine, rows.numbers) {
+            (Engine::XgBoost(forest, encodings), _) if encodings.is_empty() => {
+                Scores::Single(sums(forest, rows.count, singles, width))
+            }
+            (Engine::XgBoost(forest, encodings), _) => {
+                let encoded = self.encoded(encodings, rows, singles)?;
+                Scores::Single(sums(forest, rows.count, &encoded, encodings.len()))
             }
             (Engine::LightGbm(forest), Numbers::Double(values)) => {
                 Scores::Double(sums(forest, rows.count, values, width))
@@ -211,16 +223,44 @@ impl Booster {
             (Engine::LightGbm(forest), Numbers::Single(values)) => {
                 Scores::Double(sums(forest, rows.count, &wide(values), width))
             }
-            (Engine::CatBoost(model), Numbers::Single(values)) => {
-                Scores::Double(model.sum(rows.count, values, rows.texts))
-            }
-            (Engine::CatBoost(model), Numbers::Double(values)) => {
-                Scores::Double(model.sum(rows.count, &narrow(values), rows.texts))
+            (Engine::CatBoost(model), _) => {
+                let present = rows.texts.iter().enumerate().map(|(place, text)| {
+                    let (row, column) = (place / texts, self.category(place % texts));
+                    let message = "a category may not be missing".to_owned();
+                    text.ok_or(BoosterError::Value { row, column, message })
+                });
+                Scores::Double(model.sum(rows.count, singles, &present.collect::<Result<Vec<_>, _>>()?))
             }
         })
     }
 
-    /// What the library's own `predict` makes of raw scores.
+    /// The place among all features of a category's.
+    fn category(&self, number: usize) -> usize {
+        let places = self.kinds.iter().enumerate().filter(|(_, kind)| **kind == Kind::Category);
+        places.map(|(place, _)| place).nth(number).unwrap_or(0)
+    }
+
+    /// Rows of all features, with the codes of categories in their places.
+    fn encoded(&self, encodings: &[Encoding], rows: &Rows<'_>, numbers: &[f32]) -> Result<Vec<f32>, BoosterError> {
+        let (mut numbers, mut texts) = (numbers.iter(), rows.texts.iter());
+        let mut encoded = Vec::with_capacity(rows.count * encodings.len());
+        for row in 0..rows.count {
+            for (column, (encoding, kind)) in encodings.iter().zip(&self.kinds).enumerate() {
+                let code = match kind {
+                    Kind::Number => numbers.next().and_then(|&number| encoding.number(number)),
+                    Kind::Category => match texts.next() {
+                        Some(Some(text)) => encoding.text(text),
+                        _ => Some(f32::NAN),
+                    },
+                };
+                let message = || "the model was not trained with this category".to_owned();
+                encoded.push(code.ok_or_else(|| BoosterError::Value { row, column, message: message() })?);
+            }
+        }
+        Ok(encoded)
+    }
+
+    /// The outputs that the library's own `predict` makes of raw scores.
     pub fn outputs(&self, raw: Scores) -> Scores {
         self.objective.outputs(raw, self.scores())
     }
@@ -259,6 +299,14 @@ impl Booster {
                 (Scores::Double(outputs), labels)
             }
         })
+    }
+}
+
+/// The kind of the values that an encoding takes.
+fn kind(encoding: &Encoding) -> Kind {
+    match encoding {
+        Encoding::Texts(_) => Kind::Category,
+        Encoding::None | Encoding::Numbers(_) => Kind::Number,
     }
 }
 

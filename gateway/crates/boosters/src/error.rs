@@ -10,7 +10,7 @@ pub enum BoosterError {
     Corrupt {
         /// The library whose format the file has.
         library: &'static str,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
     /// A sound model with something that this crate does not compute as its library does.
@@ -24,6 +24,16 @@ pub enum BoosterError {
     /// Rows that the model does not take.
     #[error("{0}")]
     Rows(String),
+    /// A value that the model does not take.
+    #[error("{message}")]
+    Value {
+        /// The row.
+        row: usize,
+        /// The feature.
+        column: usize,
+        /// The problem.
+        message: String,
+    },
     /// A file of none of the libraries.
     #[error("the file is no model of XGBoost (.json, .ubj), LightGBM (.txt) or CatBoost (.cbm, .json)")]
     Unknown,

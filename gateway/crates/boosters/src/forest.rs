@@ -5,7 +5,7 @@ use crate::layout::{Habits, Narrow, Trees, Value, Wide};
 use crate::trees::{MOST_SCORES, Sets, Tree};
 use crate::walk::{Sum, Walk};
 
-/// What leaves add, by their numbers.
+/// The values that leaves add, by their numbers.
 #[derive(Clone, Debug)]
 pub(crate) enum Leaves<V> {
     /// A value for the score of the leaf's tree.

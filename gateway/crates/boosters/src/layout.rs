@@ -120,7 +120,7 @@ packed!(
     Wide, u32, i32
 );
 
-/// How a node differs from "a value of at most its threshold goes left", in bits.
+/// The difference of a node from "a value of at most its threshold goes left", in bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rule(u32);
 
@@ -285,7 +285,7 @@ impl<N: Packed> Packer<N> {
     }
 }
 
-/// What tells values apart that a library treats in ways of its own.
+/// The values that a library treats in ways of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Habits {
     /// A number below 0 is no category, nor is one of 2²⁴ and more.
@@ -295,7 +295,7 @@ pub(crate) enum Habits {
     LightGbm,
 }
 
-/// What LightGBM takes for zero: the single nearest to 1e-35.
+/// The largest number that LightGBM takes for zero: the single nearest to 1e-35.
 pub(crate) const ZERO: f64 = 1e-35_f32 as f64;
 
 impl Habits {

@@ -10,6 +10,7 @@
 mod booster;
 mod catboost;
 mod document;
+mod encoding;
 mod error;
 mod forest;
 mod layout;

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-/// What a model is for.
+/// The task of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
     /// Numbers.
@@ -26,7 +26,7 @@ pub enum Scores {
     Double(Vec<f64>),
 }
 
-/// What becomes of raw scores.
+/// The way from raw scores to outputs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Transform {
     Identity,
@@ -54,7 +54,7 @@ pub(crate) enum Transform {
     Uncertainty,
 }
 
-/// What a model's scores are, and what becomes of them.
+/// The meaning of a model's scores, and their way to outputs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Objective {
     name: String,
@@ -78,7 +78,7 @@ impl Objective {
         &self.name
     }
 
-    /// What the model is for.
+    /// The model's task.
     pub fn task(&self) -> Task {
         self.task
     }

@@ -14,7 +14,7 @@ const MOST_STEPS: u32 = 4096;
 /// Words of all sets of categories: a file names few categories of large numbers in few bytes, and each takes many words.
 const MOST_WORDS: usize = 1 << 24;
 
-/// What a branch asks a row's value.
+/// The question that a branch asks a row's value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Test {
     /// Whether the value is at most this.

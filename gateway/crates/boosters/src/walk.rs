@@ -10,7 +10,7 @@ const LANES: usize = 16;
 /// cache, enough that the trees need not come from memory for each.
 const BLOCK: usize = 256;
 
-/// What sums and leaf values are.
+/// The type of sums and leaf values.
 pub(crate) trait Sum: Copy + Default + Send + Sync + std::fmt::Debug + 'static {
     /// One more.
     #[must_use]

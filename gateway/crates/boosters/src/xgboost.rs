@@ -1,6 +1,7 @@
 //! Models of XGBoost: `.json` and `.ubj`, as `save_model` writes them since 1.0.
 
 use crate::document::{Document, from_json, from_ubjson};
+use crate::encoding::{self, Encoding};
 use crate::error::{Read, Reader};
 use crate::forest::{Forest, Leaves, Parts};
 use crate::layout::{Habits, below};
@@ -16,6 +17,8 @@ const LEAST_PROBABILITY: f32 = 1e-6;
 pub(crate) struct Model {
     pub(crate) forest: Forest<f32, f32>,
     pub(crate) objective: Objective,
+    /// Of each feature; empty where none is encoded.
+    pub(crate) encodings: Vec<Encoding>,
     /// Empty where the model has none.
     pub(crate) names: Vec<String>,
     pub(crate) version: String,
@@ -40,12 +43,7 @@ pub(crate) fn read(bytes: &[u8], is_text: bool) -> Read<Model> {
         "gblinear" => return Err(READER.unsupported("a linear booster (gblinear)")),
         other => return Err(READER.unsupported(format!("a booster '{other}'"))),
     };
-    let has_categories = model.get("cats").and_then(|cats| cats.get("enc")).and_then(Document::list);
-    if has_categories.is_some_and(|categories| !categories.is_empty()) {
-        return Err(READER.unsupported(
-            "the names of categories of the frame that it was trained with (train with their codes, `frame[column].cat.codes`)",
-        ));
-    }
+    let encodings = encoding::read(READER, model, features)?;
     let weights =
         weights.map(|weights| weights.numbers().ok_or_else(|| READER.corrupt("'weight_drop' is no list of numbers")));
     let forest = Builder { features, scores, weights: weights.transpose()?, ..Builder::default() };
@@ -56,10 +54,10 @@ pub(crate) fn read(bytes: &[u8], is_text: bool) -> Read<Model> {
     }
     let version = document.get("version").and_then(Document::integers).unwrap_or_default();
     let version = version.iter().map(i64::to_string).collect::<Vec<_>>().join(".");
-    Ok(Model { forest, objective, names, version })
+    Ok(Model { forest, objective, encodings, names, version })
 }
 
-/// How many iterations count: those up to the best one, where a model of XGBoost's scikit-learn interface stopped early.
+/// The iterations that count: those up to the best one, where a model of XGBoost's scikit-learn interface stopped early.
 fn best_iteration(learner: &Document) -> Option<usize> {
     let attributes = learner.get("attributes")?;
     attributes.get("scikit_learn")?;
@@ -91,7 +89,7 @@ fn objective(name: &str, classes: usize, targets: usize) -> Read<Objective> {
     Ok(Objective::new(name, task, transform))
 }
 
-/// What sums start from: the base scores before the objective's transformation.
+/// The values that sums start from: the base scores before the objective's transformation.
 fn base(params: &Document, objective: &str, scores: usize) -> Read<Vec<f32>> {
     let wrong = || READER.corrupt("'base_score' is no list of numbers");
     let text = params.need(READER, "base_score")?;

@@ -7,21 +7,28 @@
 use std::time::Instant;
 
 use modelgate_boosters::{Booster, BoosterError, Kind, Library, Numbers, Rows, Scores, Task};
-use modelgate_columns::{Column, Datatype, Reader, Signature, Values, View, Writer};
+use modelgate_columns::{Column, Datatype, LayoutError, Reader, Signature, Values, View, Writer};
 
 use super::error::{ComputeError, ModelError};
 
 /// The most features that are columns of their own; more are one matrix, whether they have names or not.
 const MOST_COLUMNS: usize = 4096;
 
-/// Rows that are scored between two looks at the deadline.
+/// Rows that are scored between two looks at the deadline, and how many of a model of at least so many bytes.
 const BLOCK: usize = 1024;
+const LARGE_BLOCK: usize = 64;
+const LARGE: usize = 64 << 20;
+
+/// The most scores of a batch: a file names any number of classes in a few bytes.
+const MOST_SCORES: usize = 1 << 26;
 
 /// A booster and its columns.
 #[derive(Debug)]
 pub(super) struct Served {
     booster: Booster,
     pub(super) signature: Signature,
+    /// Rows between two looks at the deadline.
+    block: usize,
     /// The classes, where all are whole numbers or have none but their places.
     numbers: Option<Vec<i64>>,
 }
@@ -30,7 +37,7 @@ pub(super) struct Served {
 struct Unpacked<'a> {
     numbers: Features,
     /// Of features that are categories, row by row.
-    texts: Vec<&'a [u8]>,
+    texts: Vec<Option<&'a [u8]>>,
 }
 
 /// Features that are numbers, row by row, in the type that the library computes with.
@@ -54,7 +61,8 @@ impl Served {
         let numbers = booster.classes().iter().map(|name| name.parse().ok()).collect::<Option<Vec<i64>>>();
         let outputs = outputs(&booster, numbers.is_some());
         let signature = Signature { inputs: inputs(&booster), outputs };
-        Ok(Self { booster, signature, numbers })
+        let block = if booster.bytes() >= LARGE { LARGE_BLOCK } else { BLOCK };
+        Ok(Self { booster, signature, block, numbers })
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -68,24 +76,28 @@ impl Served {
         deadline: Option<Instant>,
     ) -> Result<Vec<u64>, ComputeError> {
         let count = rows as usize;
+        let scores = self.booster.scores();
+        if count.checked_mul(scores).is_none_or(|scores| scores > MOST_SCORES) {
+            return Err(ComputeError::invalid(format!("{rows} rows of {scores} scores are too many at once")));
+        }
         let unpacked = self.unpack(rows, words)?;
         let width = self.booster.width();
         let texts = self.booster.features().len() - width;
         let mut raw = match self.booster.library() {
-            Library::XgBoost => Scores::Single(Vec::with_capacity(count * self.booster.scores())),
-            Library::LightGbm | Library::CatBoost => Scores::Double(Vec::with_capacity(count * self.booster.scores())),
+            Library::XgBoost => Scores::Single(Vec::with_capacity(count * scores)),
+            Library::LightGbm | Library::CatBoost => Scores::Double(Vec::with_capacity(count * scores)),
         };
-        for start in (0..count).step_by(BLOCK) {
+        for start in (0..count).step_by(self.block) {
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Err(ComputeError::Deadline);
             }
-            let end = count.min(start + BLOCK);
+            let end = count.min(start + self.block);
             let numbers = match &unpacked.numbers {
                 Features::Single(values) => Numbers::Single(&values[start * width..end * width]),
                 Features::Double(values) => Numbers::Double(&values[start * width..end * width]),
             };
             let rows = Rows { count: end - start, numbers, texts: &unpacked.texts[start * texts..end * texts] };
-            let scores = self.booster.raw(&rows).map_err(|error| ComputeError::Model(error.to_string()))?;
+            let scores = self.booster.raw(&rows).map_err(|error| self.refused(error, start))?;
             match (&mut raw, scores) {
                 (Scores::Single(raw), Scores::Single(scores)) => raw.extend(scores),
                 (Scores::Double(raw), Scores::Double(scores)) => raw.extend(scores),
@@ -101,19 +113,26 @@ impl Served {
         let mut reader = Reader::new(rows, words);
         let width = self.booster.width();
         let texts = self.booster.features().len() - width;
+        // Checked before there is room for the rows: each value takes its bytes, and a text an offset at least.
+        let size = if is_double { size_of::<f64>() } else { size_of::<f32>() };
+        let least = count.saturating_mul(width * size + texts * size_of::<u32>());
+        if least > size_of_val(words) {
+            let message = format!("{rows} rows take {least} bytes at least, got {}", size_of_val(words));
+            return Err(LayoutError { column: String::new(), message }.into());
+        }
         let mut numbers = if is_double {
             Features::Double(vec![0.0; count * width])
         } else {
             Features::Single(vec![0.0; count * width])
         };
-        let mut words: Vec<&[u8]> = vec![&[]; count * texts];
+        let mut words: Vec<Option<&[u8]>> = vec![None; count * texts];
         let (mut number, mut text) = (0, 0);
         for column in &self.signature.inputs {
             let view = reader.next(column)?;
             match view.values {
                 Values::Bytes(strings) => {
                     for (row, value) in strings.iter().enumerate() {
-                        words[row * texts + text] = value;
+                        words[row * texts + text] = view.is_valid(row).then_some(value);
                     }
                     text += 1;
                 }
@@ -125,6 +144,18 @@ impl Served {
         }
         reader.finish()?;
         Ok(Unpacked { numbers, texts: words })
+    }
+
+    /// Why a block of rows, the first of which is this one, is not scored.
+    fn refused(&self, error: BoosterError, first: usize) -> ComputeError {
+        match error {
+            BoosterError::Value { row, column, message } => ComputeError::Invalid {
+                column: self.signature.inputs.get(column).map(|column| column.name.clone()),
+                row: u32::try_from(first + row).ok(),
+                message,
+            },
+            other => ComputeError::Model(other.to_string()),
+        }
     }
 
     fn pack(&self, raw: Scores) -> Result<Vec<u64>, ComputeError> {
@@ -199,7 +230,9 @@ fn inputs(booster: &Booster) -> Vec<Column> {
         let name = name.unwrap_or_else(|| format!("f{place}"));
         match kind {
             Kind::Number => Column { nullable: true, ..Column::scalar(name, number) },
-            Kind::Category => Column::scalar(name, Datatype::Bytes),
+            // CatBoost takes no missing category.
+            Kind::Category if booster.library() == Library::CatBoost => Column::scalar(name, Datatype::Bytes),
+            Kind::Category => Column { nullable: true, ..Column::scalar(name, Datatype::Bytes) },
         }
     };
     kinds.iter().enumerate().map(column).collect()

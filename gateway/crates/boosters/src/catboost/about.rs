@@ -1,11 +1,11 @@
-//! What a model tells of itself beside its trees.
+//! A model's objective, names, classes and version.
 
 use super::READER;
 use crate::document::Document;
 use crate::error::Read;
 use crate::objective::{Objective, Task, Transform};
 
-/// What is told of a model beside its trees.
+/// A model without its trees.
 #[derive(Debug)]
 pub(crate) struct About {
     pub(crate) objective: Objective,

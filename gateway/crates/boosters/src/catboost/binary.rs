@@ -13,10 +13,10 @@ use crate::error::Read;
 /// The format of the table.
 const FORMAT: &str = "FlabuffersModel_v1";
 
-/// What the part with CTRs is called.
+/// The name of the part with CTRs.
 const CTR_PART: &str = "static_provider_v1";
 
-/// What is left of a file.
+/// The bytes of a file that are not read yet.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {

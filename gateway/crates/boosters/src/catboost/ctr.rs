@@ -6,7 +6,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use super::READER;
 use crate::error::Read;
 
-/// What a statistic is of.
+/// The kind of a statistic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Type {
     Borders,
@@ -56,7 +56,7 @@ pub(super) struct Projection {
     pub(super) values: Vec<(usize, i32)>,
 }
 
-/// What tells tables apart.
+/// The key of a table.
 pub(super) type Key = (Projection, Type);
 
 /// A statistic that is a feature.
@@ -105,7 +105,7 @@ impl Feature {
     }
 }
 
-/// What was counted, by the hash of the features' values.
+/// Counts by the hash of the features' values.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
     pub(super) places: HashMap<u64, u32, BuildHasherDefault<Mixed>>,

@@ -8,7 +8,7 @@ use crate::error::Read;
 /// Bytes that may be read for each byte of a buffer: its tables may share parts, but not so that little stands for much.
 const SHARING: usize = 64;
 
-/// What may be read yet.
+/// The bytes that may still be read.
 #[derive(Debug)]
 pub(super) struct Budget(Cell<usize>);
 

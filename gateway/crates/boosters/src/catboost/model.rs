@@ -28,7 +28,7 @@ pub(super) struct Float {
     /// Its place among all features.
     pub(super) flat: usize,
     pub(super) borders: Vec<f32>,
-    /// What a missing value counts as.
+    /// The value that a missing one counts as.
     pub(super) missing: Option<f32>,
     pub(super) name: String,
 }
@@ -282,7 +282,7 @@ impl Float {
     }
 }
 
-/// How many borders each value is above, as far as a byte goes in each plane.
+/// Counts the borders that each value is above, as many a plane as a byte can count.
 fn above<'p>(column: &[f32], borders: &[f32], planes: &mut impl Iterator<Item = &'p mut [u8]>) {
     for borders in borders.chunks(PER_BYTE) {
         let Some(plane) = planes.next() else { return };

@@ -10,6 +10,10 @@ const DEEPEST: usize = 16;
 /// Rows from which on the bits of many rows are found at once.
 const MANY: usize = 16;
 
+/// The depth of trees that are taken several at once, and how many are.
+const SIX: u8 = 6;
+const GROUP: usize = 8;
+
 /// A question: whether a byte, some of its bits turned over, is at least a bound.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Split {
@@ -78,10 +82,22 @@ impl Symmetric {
             bins
         };
         let (mut splits, mut leaves) = (self.splits.as_slice(), self.leaves.as_slice());
-        for &depth in &self.depths {
+        let mut depths = self.depths.as_slice();
+        while let Some(&depth) = depths.first() {
+            // Six levels are usual. Several such trees at once read and write a row's sum once.
+            if rows >= MANY
+                && self.dimension == 1
+                && depths.first_chunk::<GROUP>() == Some(&[SIX; GROUP])
+                && let Some((values, other_leaves)) = leaves.split_first_chunk::<{ GROUP << SIX }>()
+            {
+                let (trees, other_splits) = splits.split_at(GROUP * SIX as usize);
+                sum_group(trees, values.as_chunks().0, bins, sums);
+                (splits, leaves, depths) = (other_splits, other_leaves, &depths[GROUP..]);
+                continue;
+            }
             let (tree, other_splits) = splits.split_at(depth as usize);
             let (values, other_leaves) = leaves.split_at((1usize << depth) * self.dimension);
-            (splits, leaves) = (other_splits, other_leaves);
+            (splits, leaves, depths) = (other_splits, other_leaves, &depths[1..]);
             if rows < MANY {
                 self.few(tree, values, bins, rows, sums);
             } else if depth <= 8 {
@@ -99,15 +115,8 @@ impl Symmetric {
     #[inline]
     fn add(&self, values: &[f64], places: impl Iterator<Item = usize>, sums: &mut [f64]) {
         if self.dimension == 1 {
-            // Six levels are usual, and need no look at the bounds.
-            if let Ok(values) = <&[f64; 64]>::try_from(values) {
-                for (sum, place) in sums.iter_mut().zip(places) {
-                    *sum += values[place % 64];
-                }
-            } else {
-                for (sum, place) in sums.iter_mut().zip(places) {
-                    *sum += values[place];
-                }
+            for (sum, place) in sums.iter_mut().zip(places) {
+                *sum += values[place];
             }
             return;
         }
@@ -128,6 +137,22 @@ impl Symmetric {
                 *sum += value;
             }
         }
+    }
+}
+
+/// Adds the leaves of a group of trees of six levels, in their order, to the sums of up to a block of rows.
+fn sum_group(splits: &[Split], leaves: &[[f64; 1 << SIX]], bins: &[u8], sums: &mut [f64]) {
+    let mut places = [[0u8; BLOCK]; GROUP];
+    for (tree, places) in splits.chunks_exact(SIX as usize).zip(&mut places) {
+        shallow(tree, bins, places);
+    }
+    let Ok(leaves) = <&[[f64; 1 << SIX]; GROUP]>::try_from(leaves) else { return };
+    for (row, sum) in sums.iter_mut().enumerate().take(BLOCK) {
+        let mut all = *sum;
+        for (places, leaves) in places.iter().zip(leaves) {
+            all += leaves[places[row] as usize % (1 << SIX)];
+        }
+        *sum = all;
     }
 }
 

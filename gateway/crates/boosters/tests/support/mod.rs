@@ -31,7 +31,7 @@ struct Array {
     shape: Vec<usize>,
 }
 
-/// What a comparison came to.
+/// The outcome of a comparison.
 pub struct Outcome {
     pub rows: usize,
     /// The largest difference of raw scores in units of the last place.
@@ -66,7 +66,7 @@ impl Case {
     pub fn compare(&self, booster: &Booster) -> Outcome {
         let (rows, texts) = (self.array(&self.rows), self.texts());
         let count = self.rows.shape[0];
-        let texts: Vec<&[u8]> = texts.iter().map(String::as_bytes).collect();
+        let texts: Vec<Option<&[u8]>> = texts.iter().map(|text| text.as_deref().map(str::as_bytes)).collect();
         let numbers = match &rows {
             Scores::Single(values) => Numbers::Single(values),
             Scores::Double(values) => Numbers::Double(values),
@@ -90,7 +90,7 @@ impl Case {
     #[allow(dead_code, reason = "the example does not use it")]
     pub fn row_by_row(&self, booster: &Booster) -> u64 {
         let (rows, texts, raw) = (self.array(&self.rows), self.texts(), self.array(&self.raw));
-        let texts: Vec<&[u8]> = texts.iter().map(String::as_bytes).collect();
+        let texts: Vec<Option<&[u8]>> = texts.iter().map(|text| text.as_deref().map(str::as_bytes)).collect();
         let count = self.rows.shape[0];
         let (width, text_width, scores) = (self.rows.shape[1], texts.len() / count, booster.scores());
         let each = (0..count).map(|row| {
@@ -111,8 +111,8 @@ impl Case {
         each.max().unwrap_or(0)
     }
 
-    fn texts(&self) -> Vec<String> {
-        let columns: Vec<Vec<String>> = self
+    fn texts(&self) -> Vec<Option<String>> {
+        let columns: Vec<Vec<Option<String>>> = self
             .texts
             .values()
             .map(|file| serde_json::from_slice(&std::fs::read(self.folder.join(file)).expect("texts")).expect("texts"))

@@ -1,0 +1,103 @@
+//! The categories of a frame that XGBoost (3.1 and later) was trained with: a value stands for its place among them.
+
+use std::collections::HashMap;
+
+use crate::document::Document;
+use crate::error::{Read, Reader};
+
+/// The way from a feature's values to their codes.
+#[derive(Clone, Debug)]
+pub(crate) enum Encoding {
+    /// The values are the features' own.
+    None,
+    /// Texts.
+    Texts(HashMap<Vec<u8>, u32>),
+    /// Numbers, by their bits as singles.
+    Numbers(HashMap<u32, u32>),
+}
+
+impl Encoding {
+    /// The code of a text.
+    pub(crate) fn text(&self, text: &[u8]) -> Option<f32> {
+        match self {
+            Self::Texts(places) => places.get(text).map(|&place| place as f32),
+            _ => None,
+        }
+    }
+
+    /// The code of a number, or the number itself where there is no encoding.
+    pub(crate) fn number(&self, number: f32) -> Option<f32> {
+        match self {
+            Self::Numbers(_) if number.is_nan() => Some(number),
+            // Plus 0.0, for a zero has two signs.
+            Self::Numbers(places) => places.get(&(number + 0.0).to_bits()).map(|&place| place as f32),
+            Self::None => Some(number),
+            Self::Texts(_) => None,
+        }
+    }
+
+    /// Bytes held, an estimate.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Texts(places) => places.keys().map(|text| text.len() + 48).sum(),
+            Self::Numbers(places) => places.len() * 16,
+        }
+    }
+}
+
+/// The encodings of so many features; empty where there are none at all.
+pub(crate) fn read(reader: Reader, model: &Document, features: usize) -> Read<Vec<Encoding>> {
+    let Some(columns) = model.get("cats").and_then(|cats| cats.get("enc")).and_then(Document::list) else {
+        return Ok(Vec::new());
+    };
+    if columns.is_empty() {
+        return Ok(Vec::new());
+    }
+    if columns.len() != features {
+        return Err(reader.corrupt(format!("{} encodings of {features} features", columns.len())));
+    }
+    let encodings = columns.iter().map(|column| one(reader, column)).collect::<Read<Vec<_>>>()?;
+    let is_plain = encodings.iter().all(|encoding| matches!(encoding, Encoding::None));
+    Ok(if is_plain { Vec::new() } else { encodings })
+}
+
+fn one(reader: Reader, column: &Document) -> Read<Encoding> {
+    if column.get("offsets").is_some() {
+        return texts(reader, column);
+    }
+    let values = column.numbers_of(reader, "values")?;
+    let mut places = HashMap::new();
+    for (place, value) in values.iter().enumerate() {
+        let single = *value as f32;
+        // What singles cannot tell apart, a request cannot name.
+        if f64::from(single).to_bits() != (value + 0.0).to_bits() {
+            return Err(reader.unsupported(format!("the category {value}, which is no single")));
+        }
+        places.insert((single + 0.0).to_bits(), place as u32);
+    }
+    if places.len() != values.len() {
+        return Err(reader.corrupt("a category comes twice"));
+    }
+    Ok(if places.is_empty() { Encoding::None } else { Encoding::Numbers(places) })
+}
+
+fn texts(reader: Reader, column: &Document) -> Read<Encoding> {
+    let wrong = || reader.corrupt("the names of categories are not in order");
+    let offsets = column.integers_of(reader, "offsets")?;
+    let bytes = column.integers_of(reader, "values")?;
+    let bytes: Vec<u8> = bytes.iter().map(|&byte| byte as u8).collect();
+    if !bytes.is_ascii() {
+        // XGBoost counts characters where it means bytes: names run into one another.
+        return Err(reader.unsupported("names of categories that are not ASCII"));
+    }
+    let mut places = HashMap::new();
+    for (place, pair) in offsets.windows(2).enumerate() {
+        let (start, end) = (usize::try_from(pair[0]).ok(), usize::try_from(pair[1]).ok());
+        let text = start.zip(end).and_then(|(start, end)| bytes.get(start..end)).ok_or_else(wrong)?;
+        if places.insert(text.to_vec(), u32::try_from(place).map_err(|_| wrong())?).is_some() {
+            return Err(reader.corrupt("a category comes twice"));
+        }
+    }
+    Ok(if places.is_empty() { Encoding::None } else { Encoding::Texts(places) })
+}
