@@ -263,6 +263,7 @@ def lightgbm_cases(writer, sample):
     if sample:
         train("lgb-zero-missing", {"zero_as_missing": True}, y["real"], rounds=15)
         train("lgb-multi", {"objective": "multiclass", "num_class": 5, "num_leaves": 15}, y["five"], rounds=5)
+        lightgbm_frames(writer, x, y, {**base, "num_leaves": 7})
         return
     train("lgb-regression", {}, y["real"])
     train("lgb-sqrt", {"reg_sqrt": True}, y["real"])
@@ -296,13 +297,35 @@ def lightgbm_cases(writer, sample):
     train("lgb-stumps", {"num_leaves": 2}, y["real"])
     train("lgb-constant", {"min_data_in_leaf": 5000}, y["real"], rounds=5)
     train("lgb-names", {"objective": "binary"}, y["two"], names=[f"col{i}" for i in range(WIDTH)])
+    lightgbm_frames(writer, x, y, base)
     early = lightgbm.train({**base, "objective": "binary", "learning_rate": 0.5}, lightgbm.Dataset(x[:2000], label=y["two"][:2000]), 200,
                            valid_sets=[lightgbm.Dataset(x[2000:], label=y["two"][2000:])], callbacks=[lightgbm.early_stopping(5, verbose=False)])
     keep("lgb-early", early)
 
 
-def texts_of(values):
-    return [str(value) for value in values]
+def lightgbm_frames(writer, x, y, base):
+    """Categories by name, by number and by flag, some missing, some that were never seen."""
+
+    def frame(values, seed, colours):
+        r = np.random.default_rng(seed)
+        data = pd.DataFrame(values, columns=[f"f{i}" for i in range(WIDTH)])
+        texts = r.choice(colours, len(values)).astype(object)
+        texts[r.random(len(values)) < 0.1] = None
+        data["f1"] = pd.Categorical(texts)
+        data["f5"] = pd.Categorical.from_codes(np.where(np.isnan(values[:, 5]), -1, np.abs(values[:, 5])).astype(int), categories=np.arange(0, 400, 10))
+        data["f9"] = pd.Categorical(r.random(len(values)) < 0.5)
+        return data
+
+    data = frame(x, 3, ["red", "green", "blue", "grün"])
+    at = frame(matrix(writer.rows, np.random.default_rng(25), 0.1).astype(np.float64), 4, ["red", "green", "blue", "grün", "black"])
+    label = y["real"] + (data["f1"] == "red") - 0.7 * (data["f1"] == "grün") + data["f9"].astype(bool)
+    booster = lightgbm.train(base, lightgbm.Dataset(data, label=label), 20)
+    booster.save_model(writer.path("lgb-frame.txt"))
+    again = lightgbm.Booster(model_file=writer.path("lgb-frame.txt"))
+    texts = [None if pd.isna(text) else text for text in at["f1"]]
+    (writer.folder / "lgb-frame.texts.json").write_text(json.dumps(texts))
+    numbers = at.drop(columns="f1").astype(np.float64).to_numpy()
+    writer.case("lgb-frame", "lgb-frame.txt", numbers, again.predict(at, raw_score=True), again.predict(at), texts={1: "lgb-frame.texts.json"})
 
 
 def catboost_cases(writer, sample):

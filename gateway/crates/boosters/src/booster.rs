@@ -1,5 +1,7 @@
 //! A model of any of the libraries.
 
+use std::borrow::Cow;
+
 use crate::catboost;
 use crate::encoding::Encoding;
 use crate::error::{BoosterError, Read};
@@ -77,7 +79,7 @@ pub struct Booster {
 #[derive(Debug)]
 enum Engine {
     XgBoost(Forest<f32, f32>, Vec<Encoding>),
-    LightGbm(Forest<f64, f64>),
+    LightGbm(Forest<f64, f64>, Vec<Encoding>),
     CatBoost(catboost::Model),
 }
 
@@ -86,8 +88,8 @@ impl Booster {
     pub fn read(bytes: &[u8]) -> Result<Self, BoosterError> {
         match Format::of(bytes).ok_or(BoosterError::Unknown)? {
             Format::LightGbm => {
-                let lightgbm::Model { forest, objective, names, version } = lightgbm::read(bytes)?;
-                Ok(Self::new(Engine::LightGbm(forest), objective, names, Vec::new(), version))
+                let lightgbm::Model { forest, objective, encodings, names, version } = lightgbm::read(bytes)?;
+                Ok(Self::new(Engine::LightGbm(forest, encodings), objective, names, Vec::new(), version))
             }
             Format::Json if bytes_have(bytes, b"\"learner\"") => Self::xgboost(bytes, true),
             Format::Json => Ok(Self::catboost(catboost::from_json(bytes)?)),
@@ -114,8 +116,8 @@ impl Booster {
     fn new(engine: Engine, objective: Objective, names: Vec<String>, classes: Vec<String>, version: String) -> Self {
         let kinds = match &engine {
             Engine::XgBoost(forest, encodings) if encodings.is_empty() => vec![Kind::Number; forest.features()],
-            Engine::XgBoost(_, encodings) => encodings.iter().map(kind).collect(),
-            Engine::LightGbm(forest) => vec![Kind::Number; forest.features()],
+            Engine::LightGbm(forest, encodings) if encodings.is_empty() => vec![Kind::Number; forest.features()],
+            Engine::XgBoost(_, encodings) | Engine::LightGbm(_, encodings) => encodings.iter().map(kind).collect(),
             Engine::CatBoost(model) => model.features(),
         };
         let width = kinds.iter().filter(|&&kind| kind == Kind::Number).count();
@@ -126,7 +128,7 @@ impl Booster {
     pub fn library(&self) -> Library {
         match self.engine {
             Engine::XgBoost(..) => Library::XgBoost,
-            Engine::LightGbm(_) => Library::LightGbm,
+            Engine::LightGbm(..) => Library::LightGbm,
             Engine::CatBoost(_) => Library::CatBoost,
         }
     }
@@ -165,7 +167,7 @@ impl Booster {
     pub fn scores(&self) -> usize {
         match &self.engine {
             Engine::XgBoost(forest, _) => forest.scores(),
-            Engine::LightGbm(forest) => forest.scores(),
+            Engine::LightGbm(forest, _) => forest.scores(),
             Engine::CatBoost(model) => model.scores(),
         }
     }
@@ -174,7 +176,9 @@ impl Booster {
     pub fn bytes(&self) -> usize {
         match &self.engine {
             Engine::XgBoost(forest, encodings) => forest.bytes() + encodings.iter().map(Encoding::bytes).sum::<usize>(),
-            Engine::LightGbm(forest) => forest.bytes(),
+            Engine::LightGbm(forest, encodings) => {
+                forest.bytes() + encodings.iter().map(Encoding::bytes).sum::<usize>()
+            }
             Engine::CatBoost(model) => model.bytes(),
         }
     }
@@ -199,37 +203,35 @@ impl Booster {
                 rows.count
             )));
         }
-        let wide = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect::<Vec<_>>();
-        let narrowed: Vec<f32>;
-        let singles = match rows.numbers {
-            Numbers::Single(values) => values,
-            Numbers::Double(values) if self.library() != Library::LightGbm => {
-                narrowed = values.iter().map(|&value| value as f32).collect();
-                &narrowed
-            }
-            Numbers::Double(_) => &[],
+        // Values in the type that the library takes, or both where categories have to be found.
+        let (singles, doubles) = match (rows.numbers, self.library()) {
+            (Numbers::Single(values), Library::LightGbm) => (Cow::default(), wide(values)),
+            (Numbers::Double(values), Library::LightGbm) => (Cow::default(), Cow::Borrowed(values)),
+            (Numbers::Single(values), _) => (Cow::Borrowed(values), Cow::default()),
+            (Numbers::Double(values), _) => (narrow(values), Cow::default()),
         };
-        Ok(match (&self.engine, rows.numbers) {
-            (Engine::XgBoost(forest, encodings), _) if encodings.is_empty() => {
-                Scores::Single(sums(forest, rows.count, singles, width))
+        Ok(match &self.engine {
+            Engine::XgBoost(forest, encodings) if encodings.is_empty() => {
+                Scores::Single(sums(forest, rows.count, &singles, width))
             }
-            (Engine::XgBoost(forest, encodings), _) => {
-                let encoded = self.encoded(encodings, rows, singles)?;
-                Scores::Single(sums(forest, rows.count, &encoded, encodings.len()))
+            Engine::XgBoost(forest, encodings) => {
+                let encoded = self.encoded(encodings, rows, &wide(&singles))?;
+                Scores::Single(sums(forest, rows.count, &narrow(&encoded), encodings.len()))
             }
-            (Engine::LightGbm(forest), Numbers::Double(values)) => {
-                Scores::Double(sums(forest, rows.count, values, width))
+            Engine::LightGbm(forest, encodings) if encodings.is_empty() => {
+                Scores::Double(sums(forest, rows.count, &doubles, width))
             }
-            (Engine::LightGbm(forest), Numbers::Single(values)) => {
-                Scores::Double(sums(forest, rows.count, &wide(values), width))
+            Engine::LightGbm(forest, encodings) => {
+                let encoded = self.encoded(encodings, rows, &doubles)?;
+                Scores::Double(sums(forest, rows.count, &encoded, encodings.len()))
             }
-            (Engine::CatBoost(model), _) => {
+            Engine::CatBoost(model) => {
                 let present = rows.texts.iter().enumerate().map(|(place, text)| {
                     let (row, column) = (place / texts, self.category(place % texts));
                     let message = "a category may not be missing".to_owned();
                     text.ok_or(BoosterError::Value { row, column, message })
                 });
-                Scores::Double(model.sum(rows.count, singles, &present.collect::<Result<Vec<_>, _>>()?))
+                Scores::Double(model.sum(rows.count, &singles, &present.collect::<Result<Vec<_>, _>>()?))
             }
         })
     }
@@ -240,8 +242,9 @@ impl Booster {
         places.map(|(place, _)| place).nth(number).unwrap_or(0)
     }
 
-    /// Rows of all features, with the codes of categories in their places.
-    fn encoded(&self, encodings: &[Encoding], rows: &Rows<'_>, numbers: &[f32]) -> Result<Vec<f32>, BoosterError> {
+    /// Rows of all features, with the codes of categories in their places. A category that XGBoost never saw is an error, as
+    /// it is there; to LightGBM it is a missing one.
+    fn encoded(&self, encodings: &[Encoding], rows: &Rows<'_>, numbers: &[f64]) -> Result<Vec<f64>, BoosterError> {
         let (mut numbers, mut texts) = (numbers.iter(), rows.texts.iter());
         let mut encoded = Vec::with_capacity(rows.count * encodings.len());
         for row in 0..rows.count {
@@ -250,11 +253,17 @@ impl Booster {
                     Kind::Number => numbers.next().and_then(|&number| encoding.number(number)),
                     Kind::Category => match texts.next() {
                         Some(Some(text)) => encoding.text(text),
-                        _ => Some(f32::NAN),
+                        _ => Some(f64::NAN),
                     },
                 };
-                let message = || "the model was not trained with this category".to_owned();
-                encoded.push(code.ok_or_else(|| BoosterError::Value { row, column, message: message() })?);
+                encoded.push(match code {
+                    Some(code) => code,
+                    None if self.library() == Library::LightGbm => f64::NAN,
+                    None => {
+                        let message = "the model was not trained with this category".to_owned();
+                        return Err(BoosterError::Value { row, column, message });
+                    }
+                });
             }
         }
         Ok(encoded)
@@ -300,6 +309,14 @@ impl Booster {
             }
         })
     }
+}
+
+fn wide(values: &[f32]) -> Cow<'static, [f64]> {
+    values.iter().map(|&value| f64::from(value)).collect()
+}
+
+fn narrow(values: &[f64]) -> Cow<'static, [f32]> {
+    values.iter().map(|&value| value as f32).collect()
 }
 
 /// The kind of the values that an encoding takes.

@@ -1,4 +1,5 @@
-//! The categories of a frame that XGBoost (3.1 and later) was trained with: a value stands for its place among them.
+//! The categories of a frame that XGBoost (3.1 and later) or LightGBM was trained with: a value stands for its place among
+//! them.
 
 use std::collections::HashMap;
 
@@ -12,25 +13,25 @@ pub(crate) enum Encoding {
     None,
     /// Texts.
     Texts(HashMap<Vec<u8>, u32>),
-    /// Numbers, by their bits as singles.
-    Numbers(HashMap<u32, u32>),
+    /// Numbers, by their bits.
+    Numbers(HashMap<u64, u32>),
 }
 
 impl Encoding {
     /// The code of a text.
-    pub(crate) fn text(&self, text: &[u8]) -> Option<f32> {
+    pub(crate) fn text(&self, text: &[u8]) -> Option<f64> {
         match self {
-            Self::Texts(places) => places.get(text).map(|&place| place as f32),
+            Self::Texts(places) => places.get(text).map(|&place| f64::from(place)),
             _ => None,
         }
     }
 
     /// The code of a number, or the number itself where there is no encoding.
-    pub(crate) fn number(&self, number: f32) -> Option<f32> {
+    pub(crate) fn number(&self, number: f64) -> Option<f64> {
         match self {
             Self::Numbers(_) if number.is_nan() => Some(number),
             // Plus 0.0, for a zero has two signs.
-            Self::Numbers(places) => places.get(&(number + 0.0).to_bits()).map(|&place| place as f32),
+            Self::Numbers(places) => places.get(&(number + 0.0).to_bits()).map(|&place| f64::from(place)),
             Self::None => Some(number),
             Self::Texts(_) => None,
         }
@@ -74,7 +75,7 @@ fn one(reader: Reader, column: &Document) -> Read<Encoding> {
         if f64::from(single).to_bits() != (value + 0.0).to_bits() {
             return Err(reader.unsupported(format!("the category {value}, which is no single")));
         }
-        places.insert((single + 0.0).to_bits(), place as u32);
+        places.insert((value + 0.0).to_bits(), place as u32);
     }
     if places.len() != values.len() {
         return Err(reader.corrupt("a category comes twice"));
@@ -100,4 +101,49 @@ fn texts(reader: Reader, column: &Document) -> Read<Encoding> {
         }
     }
     Ok(if places.is_empty() { Encoding::None } else { Encoding::Texts(places) })
+}
+
+/// The encodings of LightGBM's features: those of the columns that were categories, one after another.
+pub(crate) fn of_pandas(reader: Reader, columns: &[Document], is_category: &[bool]) -> Read<Vec<Encoding>> {
+    if columns.is_empty() {
+        return Ok(Vec::new());
+    }
+    if is_category.iter().filter(|&&is_category| is_category).count() != columns.len() {
+        return Err(reader.unsupported("categories of a frame, and does not tell of which columns"));
+    }
+    let mut columns = columns.iter();
+    let mut encodings = Vec::with_capacity(is_category.len());
+    for &is_category in is_category {
+        let column = if is_category { columns.next() } else { None };
+        encodings.push(column.map_or(Ok(Encoding::None), |column| values(reader, column))?);
+    }
+    Ok(encodings)
+}
+
+/// Categories that are listed: texts, numbers, or no and yes, which count as 0 and 1.
+fn values(reader: Reader, column: &Document) -> Read<Encoding> {
+    let (encoding, count) = if let Some(numbers) = column.numbers().or_else(|| flags(column)) {
+        let places = numbers.iter().enumerate().map(|(place, number)| ((number + 0.0).to_bits(), place as u32));
+        (Encoding::Numbers(places.collect()), numbers.len())
+    } else {
+        let texts =
+            column.texts().ok_or_else(|| reader.unsupported("categories that are neither texts nor numbers"))?;
+        let count = texts.len();
+        let places = texts.into_iter().enumerate().map(|(place, text)| (text.into_bytes(), place as u32));
+        (Encoding::Texts(places.collect()), count)
+    };
+    let held = match &encoding {
+        Encoding::None => 0,
+        Encoding::Texts(places) => places.len(),
+        Encoding::Numbers(places) => places.len(),
+    };
+    if held == count { Ok(encoding) } else { Err(reader.corrupt("a category comes twice")) }
+}
+
+fn flags(column: &Document) -> Option<Vec<f64>> {
+    let flags = column.list()?.iter().map(|flag| match flag {
+        Document::Bool(flag) => Some(f64::from(u8::from(*flag))),
+        _ => None,
+    });
+    flags.collect()
 }

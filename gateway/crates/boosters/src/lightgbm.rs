@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use crate::document::{self, Document};
+use crate::encoding::{self, Encoding};
 use crate::error::{Read, Reader};
 use crate::forest::{Forest, Leaves, LinearLeaf, Parts};
 use crate::layout::Habits;
@@ -13,10 +15,15 @@ const READER: Reader = Reader("LightGBM");
 /// The first line of a model.
 pub(crate) const FIRST_LINE: &str = "tree";
 
+/// The beginning of the line with the categories of the frame that a model was trained with.
+const CATEGORIES: &str = "pandas_categorical:";
+
 /// A model as read.
 pub(crate) struct Model {
     pub(crate) forest: Forest<f64, f64>,
     pub(crate) objective: Objective,
+    /// Of each feature; empty where none is encoded.
+    pub(crate) encodings: Vec<Encoding>,
     /// Empty where the model has none but numbered ones.
     pub(crate) names: Vec<String>,
     pub(crate) version: String,
@@ -105,9 +112,29 @@ pub(crate) fn read(bytes: &[u8]) -> Read<Model> {
     }
     let is_numbered = names.iter().enumerate().all(|(place, name)| *name == format!("Column_{place}"));
     let names = if is_numbered { Vec::new() } else { names };
+    let encodings = match lines.find_map(|line| line.strip_prefix(CATEGORIES)) {
+        Some(text) => encodings(text, header.get("feature_infos").unwrap_or_default(), features)?,
+        None => Vec::new(),
+    };
     let version = header.get("version").unwrap_or_default().to_owned();
     let forest = builder.build(features, scores)?;
-    Ok(Model { forest, objective, names, version })
+    Ok(Model { forest, objective, encodings, names, version })
+}
+
+/// The encodings of features. A feature that is a category has its values in its information, others a range in brackets.
+fn encodings(text: &str, information: &str, features: usize) -> Read<Vec<Encoding>> {
+    let categories = document::from_json(READER, text.as_bytes())?;
+    let columns = match &categories {
+        Document::Null => return Ok(Vec::new()),
+        categories => categories.list().ok_or_else(|| READER.corrupt("'pandas_categorical' is no list"))?,
+    };
+    let information: Vec<&str> = information.split_ascii_whitespace().collect();
+    if information.len() != features {
+        return Err(READER.corrupt(format!("'feature_infos' of {}, not of {features}", information.len())));
+    }
+    let is_category: Vec<bool> =
+        information.iter().map(|information| !information.starts_with('[') && *information != "none").collect();
+    encoding::of_pandas(READER, columns, &is_category)
 }
 
 fn objective(line: Option<&str>, scores: usize) -> Read<Objective> {
