@@ -39,13 +39,13 @@ use crate::{
 /// Connections open at once where memory allows it.
 const MAX_CONNECTIONS: usize = 20_000;
 
-/// How long a load may take.
+/// The time that a load may take.
 const DEFAULT_LOAD_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Bytes of the process's memory for each connection: a head that is still coming takes 64 KiB.
 const MEMORY_OF_CONNECTION: usize = 128 << 10;
 
-/// How `modelgate serve` is told what to do. Every field but `config` may also stand in the TOML file, under the same
+/// The arguments of `modelgate serve`. Every field but `config` may also stand in the TOML file, under the same
 /// name with underscores.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -95,7 +95,7 @@ pub struct ServeArgs {
     #[arg(long, env = "MODELGATE_QUEUE_MEMORY", value_name = "SIZE")]
     pub queue_memory: Option<String>,
 
-    /// What part of the workers' time a model gets while work of others waits too: `NAME=WEIGHT`, with a weight from 1 to
+    /// The share of the workers' time that a model gets while work of others waits too: `NAME=WEIGHT`, with a weight from 1 to
     /// 1000. May be given several times (in the variable: separated by commas) [default: 1 for each model]
     #[arg(long, env = "MODELGATE_MODEL_WEIGHT", value_name = "NAME=WEIGHT", value_delimiter = ',')]
     pub model_weight: Vec<String>,
@@ -125,7 +125,7 @@ pub struct ServeArgs {
     #[arg(long, env = "MODELGATE_BODY_TIMEOUT", value_name = "SECONDS")]
     pub body_timeout: Option<u64>,
 
-    /// Seconds after which a client that takes no byte of its answer is let go [default: 30]
+    /// Seconds after which a client that takes no byte of its answer is disconnected [default: 30]
     #[arg(long, env = "MODELGATE_WRITE_TIMEOUT", value_name = "SECONDS")]
     pub write_timeout: Option<u64>,
 
@@ -167,7 +167,8 @@ pub struct ServeArgs {
     #[arg(long, env = "MODELGATE_ACCESS_LOG", value_name = "SHARE")]
     pub access_log: Option<f64>,
 
-    /// What is logged: error, warn, info, debug or trace, or a filter such as `info,modelgate=debug` [default: info]
+    /// The level of the log: error, warn, info, debug or trace, or a filter such as `info,modelgate=debug` [default:
+    /// info]
     #[arg(long, env = "MODELGATE_LOG", value_name = "FILTER")]
     pub log: Option<String>,
 
@@ -212,12 +213,12 @@ pub struct ServeArgs {
     #[arg(long, env = "MODELGATE_ON_DEMAND", num_args = 0..=1, default_missing_value = "true")]
     pub on_demand: Option<bool>,
 
-    /// Memory for the whole process, as far as models decide it: where a model would go over it, those longest unused
-    /// are let go, and loaded again on their next request [default: no limit]
+    /// Memory for the whole process, as far as models decide it: when loading a model would exceed it, the models
+    /// longest unused are unloaded, and loaded again on their next request [default: no limit]
     #[arg(long, env = "MODELGATE_MEMORY_BUDGET", value_name = "SIZE")]
     pub memory_budget: Option<String>,
 
-    /// Seconds without a request after which a model is let go, to be loaded again on its next one; 0 is never
+    /// Seconds without a request after which a model is unloaded, to be loaded again on its next one; 0 is never
     /// [default: 0]
     #[arg(long, env = "MODELGATE_IDLE_UNLOAD", value_name = "SECONDS")]
     pub idle_unload: Option<f64>,
@@ -315,7 +316,7 @@ pub struct ServeArgs {
     pub max_instances: Option<u32>,
 }
 
-/// What becomes of fields that a model does not take.
+/// The fate of fields that a model does not take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum ExtraFields {
@@ -371,17 +372,17 @@ pub struct ServeConfig {
     pub spread_io: bool,
     /// The HTTP side.
     pub http: HttpConfig,
-    /// What is logged.
+    /// The filter of the log.
     pub log: String,
     /// Where compiled code is kept.
     pub code_cache: Option<PathBuf>,
     /// Compiled code that came with the gateway.
     pub shipped_code: Option<PathBuf>,
-    /// What the pool holds.
+    /// The size of the instance pool.
     pub pool: PoolSize,
     /// Where bundles come from, and what becomes of them.
     pub lifecycle: LifecycleConfig,
-    /// Who may change what is served.
+    /// The callers that may change what is served.
     pub admin: Admin,
     /// Where those calls are answered, if not where all others are.
     pub admin_listen: Option<SocketAddr>,
@@ -389,9 +390,9 @@ pub struct ServeConfig {
     pub cors_origins: Vec<String>,
     /// Where those calls are answered without a token.
     pub admin_socket: SocketPlace,
-    /// What bundles may ask for.
+    /// The most that bundles may ask for.
     pub ceilings: Ceilings,
-    /// How bundles are loaded first.
+    /// The first load of a bundle.
     pub loading: LoadingConfig,
     /// Whether the folders of the caches are looked at.
     pub trust: Trust,

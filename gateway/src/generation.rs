@@ -40,13 +40,13 @@ const SMALL_REQUEST: u32 = 16;
 /// A single measurement counts for no more than this.
 const MAX_COST_NS: u64 = 800_000;
 
-/// What a request that ran out of its time counts for: dozens of requests go by before that is forgotten.
+/// The weight of a request that ran out of its time: dozens of requests go by before that is forgotten.
 const OVERRUN_NS: u64 = 20_000_000;
 
 /// The same for each row of a large request.
 const OVERRUN_ROW_NS: u64 = OVERRUN_NS / SMALL_REQUEST as u64;
 
-/// What the author of a bundle with a column `model` should know.
+/// The advice to the author of a bundle with a column `model`.
 pub const MODEL_COLUMN: &str = "it has a column 'model', which is also the key of a /predict body that names a model: where it \
                                 is the default model, the key is this feature and other models are named by POST \
                                 /predict/NAME, ?model=NAME or the header X-Model; where it is not, name it so too";
@@ -66,7 +66,7 @@ pub struct Generation {
     pub description: String,
     /// The bundle's identity.
     pub digest: String,
-    /// What the chain takes and gives; the first output is the prediction.
+    /// The chain's inputs and outputs; the first output is the prediction.
     pub signature: Signature,
     /// Where its inputs are, by name.
     pub names: NameIndex,
@@ -75,11 +75,12 @@ pub struct Generation {
     /// Whether its inputs and outputs are tensors as the model's file has them: a request is one row of its columns, and
     /// their first dimension is shown to nobody.
     pub tensors: bool,
-    /// What a request may use.
+    /// The limits of a request.
     pub limits: Limits,
     /// Whether instances outlive a request.
     pub isolation: Isolation,
-    /// How far requests are run together: not at all until [`joining::decide`](crate::joining::decide) has been asked.
+    /// The extent to which requests are run together: not at all until [`joining::decide`](crate::joining::decide) has
+    /// been asked.
     pub batching: Batching,
     /// Whether they are, and why.
     pub joining: Joining,
@@ -89,7 +90,7 @@ pub struct Generation {
     pub golden: Golden,
     /// Its series.
     pub metrics: Arc<ModelMetrics>,
-    /// What its requests came to.
+    /// The statistics of its requests.
     pub tally: Tally,
     /// Another generation that gets copies of its requests, if a release is on trial so.
     pub shadow: Shadow,
@@ -101,13 +102,13 @@ pub struct Generation {
     row_ns: AtomicU64,
     /// For threads that have none yet.
     spare: Mutex<Vec<Runner>>,
-    /// How many have been given to threads.
+    /// The number that were given to threads.
     given: AtomicUsize,
     /// Whether its model builds plans while requests wait for them.
     may_wait: bool,
     /// Whether a run of its went on long after it should have been stopped.
     overstayed: AtomicBool,
-    /// What runs.
+    /// The chain that runs.
     chain: Chain,
     /// The bundle's model.
     pub model: Option<Arc<Model>>,
@@ -218,7 +219,7 @@ impl Generation {
         Self { id: NEXT.fetch_add(1, Ordering::Relaxed), chain: Chain::Native(chain), ..self }
     }
 
-    /// What it takes, with the index of its names.
+    /// Its inputs, with the index of their names.
     pub fn inputs(&self) -> Inputs<'_> {
         Inputs { columns: &self.signature.inputs, names: &self.names }
     }
@@ -245,13 +246,13 @@ impl Generation {
         Bounds::new(self.limits.rows, self.limits.memory, body)
     }
 
-    /// What bodies may hold beside its inputs.
+    /// The policy for fields of a body beside its inputs.
     pub fn policy(&self, ignores_extra: bool) -> Policy<'_> {
         Policy { max_rows: self.limits.rows, ignores_extra, dropped: &self.dropped }
     }
 
-    /// What requests of that many rows have taken lately; [`Duration::MAX`] where none that large has run yet, where one
-    /// may have to wait for a plan of its sizes, and where one went on after it should have been stopped.
+    /// The time that requests of that many rows have taken lately; [`Duration::MAX`] where none that large has run yet,
+    /// where one may have to wait for a plan of its sizes, and where one went on after it should have been stopped.
     pub fn cost(&self, rows: u32) -> Duration {
         if self.may_wait || self.overstayed.load(Ordering::Relaxed) {
             return Duration::MAX;
@@ -407,7 +408,7 @@ pub struct Runner {
     timing: Timing,
 }
 
-/// What this runner has added to the generation's gauges; taken back when it goes.
+/// The amounts that this runner has added to the generation's gauges; taken back when it goes.
 struct Counted {
     metrics: Arc<ModelMetrics>,
     instances: i64,

@@ -86,7 +86,7 @@ pub(crate) fn admin_routes(app: &App, door: Door) -> Router<App> {
     inference(app, Some(door), &["RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload"])
 }
 
-/// These methods of the inference service.
+/// The given methods of the inference service.
 fn inference(app: &App, door: Option<Door>, methods: &[&str]) -> Router<App> {
     let service = GrpcInferenceServiceServer::new(Inference::new(app.clone(), door))
         .max_decoding_message_size(app.http.max_body)

@@ -31,7 +31,7 @@ const LATENCY: [f64; 19] = [
 /// Upper bounds of the rows histogram.
 const ROWS: [f64; 8] = [1.0, 2.0, 8.0, 32.0, 128.0, 1_024.0, 8_192.0, 65_536.0];
 
-/// How a request to a model ended; a label.
+/// The end of a request to a model; a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Outcome {
@@ -97,15 +97,15 @@ pub struct Metrics {
     pub connections: IntGauge,
     /// Work waiting for a worker now.
     pub queue_depth: IntGauge,
-    /// How much may wait.
+    /// The amount of work that may wait.
     pub queue_capacity: IntGauge,
     /// Bytes of the work waiting now.
     pub queue_bytes: IntGauge,
-    /// How many bytes may wait; one larger piece may, where nothing else waits.
+    /// The bytes that may wait; one larger piece may, where nothing else waits.
     pub queue_bytes_capacity: IntGauge,
     /// Bytes that requests take now, from their bodies to their answers; set when it is asked for.
     pub request_memory: IntGauge,
-    /// How many bytes they may take.
+    /// The bytes that they may take.
     pub request_memory_capacity: IntGauge,
     /// Worker threads.
     pub workers: IntGauge,
@@ -373,7 +373,7 @@ impl Metrics {
         metrics
     }
 
-    /// What the last generation of a version counted, as long as that is kept.
+    /// The counts of a version's last generation, as long as they are kept.
     pub fn last(&self, model: &str, version: &str) -> Option<Arc<ModelMetrics>> {
         let generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         generations.get(&(model.to_owned(), version.to_owned())).map(|handles| Arc::clone(&handles.last))
@@ -469,12 +469,12 @@ impl ModelMetrics {
         self.last_success_ms.load(Ordering::Relaxed)
     }
 
-    /// How many requests got no answer.
+    /// The number of requests that got no answer.
     pub fn failures(&self) -> u64 {
         Outcome::ALL.into_iter().filter(|&outcome| outcome != Outcome::Success).map(|outcome| self.count(outcome)).sum()
     }
 
-    /// How many ended so.
+    /// The number of requests that ended so.
     pub fn count(&self, outcome: Outcome) -> u64 {
         self.outcomes[outcome as usize].get()
     }
@@ -486,7 +486,7 @@ impl ModelMetrics {
         }
     }
 
-    /// How many modules ended so.
+    /// The number of modules that ended so.
     pub fn traps(&self, cause: TrapCause) -> u64 {
         TrapCause::ALL.iter().position(|&other| other == cause).map_or(0, |place| self.traps[place].get())
     }

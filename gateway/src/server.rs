@@ -52,7 +52,7 @@ pub struct Server {
     socket: Option<AdminSocket>,
     io: IoConfig,
     cors: Vec<String>,
-    /// What looks after sources and models.
+    /// The part that looks after sources and models.
     models: Option<Running>,
 }
 
@@ -167,7 +167,7 @@ impl Server {
         self.socket.as_ref().map(AdminSocket::path)
     }
 
-    /// What the handlers share.
+    /// The state that the handlers share.
     pub fn app(&self) -> &App {
         &self.app
     }

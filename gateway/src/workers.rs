@@ -55,7 +55,7 @@ const INLINE_ROWS: u32 = 1_024;
 /// A request is quick if others of its size have taken less than this, interruptions aside.
 const INLINE_COST: Duration = Duration::from_micros(100);
 
-/// How long a request may be run where it was read. No health check waits much longer than this.
+/// The time for which a request may be run where it was read. No health check waits much longer than this.
 const INLINE_BUDGET: Duration = Duration::from_millis(10);
 
 /// Copies of requests for a release on trial are made only while less work than this waits.

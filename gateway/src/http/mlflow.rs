@@ -57,7 +57,7 @@ async fn invoke(app: App, path: Option<&str>, request: Request) -> Result<Respon
     scoring::answer(&app, &generation, body, reading).await
 }
 
-/// What the content type says, with the words of MLflow's server where it is not taken.
+/// The reading that the content type asks for, with the words of MLflow's server where it is not taken.
 fn reading(headers: &HeaderMap) -> Result<Reading, Error> {
     let value = headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
     let value = value.as_deref().unwrap_or_default();

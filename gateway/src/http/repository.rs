@@ -1,4 +1,4 @@
-//! What is known and where it comes from; and calls that change it, for whoever may.
+//! The known versions and their sources; and calls that change them, for callers that may.
 
 use axum::{
     extract::{Path, Request, State},
@@ -49,7 +49,7 @@ pub(super) async fn index(State(app): State<App>, request: Request) -> Result<Re
     Ok(json_response(StatusCode::OK, Value::from(index).to_string().into_bytes()))
 }
 
-/// How each source is doing.
+/// The state of each source.
 pub(super) async fn sources(State(app): State<App>, request: Request) -> Result<Response, Error> {
     let (head, _) = request.into_parts();
     operate::look(&app, &caller(&head)?, request_id(&head), "sources")?;
@@ -62,7 +62,7 @@ pub(super) async fn load(app: State<App>, name: Path<String>, request: Request) 
     command(app, name, request, Command::Load).await
 }
 
-/// Lets go of a model until it is loaded again.
+/// Unloads a model until it is loaded again.
 pub(super) async fn unload(app: State<App>, name: Path<String>, request: Request) -> Result<Response, Error> {
     command(app, name, request, Command::Unload).await
 }

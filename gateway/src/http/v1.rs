@@ -37,7 +37,7 @@ async fn list(State(app): State<App>) -> Response {
     json_response(StatusCode::OK, json!({ "models": names }).to_string().into_bytes())
 }
 
-/// What KServe tells and what TensorFlow Serving tells, in one.
+/// The answers of KServe and of TensorFlow Serving, in one.
 async fn status(State(app): State<App>, target: Target) -> Result<Response, Error> {
     let known = app.status(&target.model, target.version.as_deref())?;
     let ready = known.in_reach && app.is_ready();

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{app::App, bounds::Bounds, error::Error, generation::Generation, memory::Permit, tensor::Batch};
 
-/// What is to be decoded.
+/// The size of a body that is to be decoded.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Size {
     /// Bytes.

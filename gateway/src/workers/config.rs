@@ -1,10 +1,10 @@
-//! What the operator decides about the workers and their queues.
+//! The operator's settings of the workers and their queues.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::fair_queue::{LEVELS, MAX_WEIGHT};
 
-/// How many, and how much may wait.
+/// The number of workers, and the work that may wait.
 #[derive(Clone, Debug)]
 pub struct WorkersConfig {
     /// Threads.
@@ -13,7 +13,7 @@ pub struct WorkersConfig {
     pub queue: usize,
     /// Bytes of batches and of bodies to be decoded that may wait, of all models together.
     pub queue_bytes: usize,
-    /// What part of the workers' time each model gets.
+    /// The share of the workers' time that each model gets.
     pub weights: Weights,
     /// Whether the priority that a request asks for is honoured, among the requests to its model.
     pub request_priority: bool,
@@ -51,7 +51,7 @@ impl Weights {
     }
 }
 
-/// Who goes first among the requests to a model.
+/// The order among the requests to a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Priority(pub(super) usize);
 

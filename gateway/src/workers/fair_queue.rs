@@ -19,7 +19,7 @@ use std::{
 /// Levels of priority within a model's queue.
 pub(super) const LEVELS: usize = 5;
 
-/// What one level of priority is worth in time of arrival: work waits for no more than four times this behind work that
+/// The worth of one level of priority in time of arrival: work waits for no more than four times this behind work that
 /// came later.
 pub(super) const AGEING: Duration = Duration::from_millis(250);
 
@@ -53,7 +53,7 @@ impl Virtual {
     }
 }
 
-/// How much may wait, of all models together.
+/// The work that may wait, of all models together.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Capacity {
     pub(super) places: usize,
@@ -92,7 +92,7 @@ struct Flow<T> {
     bytes: usize,
     running: usize,
     clock: Virtual,
-    /// What its work has taken, on average.
+    /// The time that its work has taken, on average.
     mean: Duration,
 }
 

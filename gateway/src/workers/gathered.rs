@@ -21,14 +21,14 @@ use super::{
 };
 use crate::metrics::Metrics;
 
-/// How long a thread runs requests before it looks after its sockets again.
+/// The time that a thread runs requests before it looks after its sockets again.
 const TURN: Duration = Duration::from_millis(1);
 
-/// How long what a thread has put aside of one model may take. More goes to the queue, where the model has its share.
+/// The time that the requests which a thread has put aside for one model may take. More goes to the queue, where the model has its share.
 const BACKLOG: Duration = Duration::from_millis(100);
 
 thread_local! {
-    /// What a thread that reads sockets runs itself; `None` on every other thread. Never dropped by the thread's own end,
+    /// The requests that a thread which reads sockets runs itself; `None` on every other thread. Never dropped by the thread's own end,
     /// when what wasmtime keeps for the thread may be gone already: see [`release`].
     static HERE: RefCell<ManuallyDrop<Option<Here>>> = const { RefCell::new(ManuallyDrop::new(None)) };
 }
@@ -46,7 +46,7 @@ pub fn begin() {
     HERE.with_borrow_mut(|here| **here = Some(Here::default()));
 }
 
-/// Lets go of the instances that this thread keeps for what it runs itself. To be called before the thread ends.
+/// Drops the instances that this thread keeps for what it runs itself. To be called before the thread ends.
 pub fn release() {
     let here = HERE.with_borrow_mut(|here| here.take());
     drop(here);

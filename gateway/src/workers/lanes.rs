@@ -1,4 +1,4 @@
-//! What one I/O thread is about to run itself, by model: served in turn by weight and measured time, as
+//! The requests that one I/O thread is about to run itself, by model: served in turn by weight and measured time, as
 //! [`FairQueue`](super::fair_queue::FairQueue) does for the workers, so that a flood of one model delays no other that is read by
 //! the same thread.
 //!

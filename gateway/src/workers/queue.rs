@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{error::Error, generation::Generation, metrics::Metrics, tensor::Batch};
 
-/// How long a substitute without work waits for some.
+/// The time that a substitute without work waits for some.
 const SUBSTITUTE_IDLE: Duration = Duration::from_secs(1);
 
 /// A batch for one generation.
@@ -101,7 +101,7 @@ pub(super) struct State {
     idle: usize,
     /// Substitutes there are.
     pub(super) substitutes: usize,
-    /// Those of them that wait for work.
+    /// The threads that wait for work.
     idle_substitutes: usize,
     /// Whether the watchdog looks at the clock.
     pub(super) is_watched: bool,
@@ -178,7 +178,7 @@ pub(super) struct Queue {
     left_over: Condvar,
     /// There is something to watch.
     pub(super) watch: Condvar,
-    /// What times of arrival count from.
+    /// The moment that times of arrival count from.
     start: Instant,
     pub(super) config: WorkersConfig,
     pub(super) metrics: Arc<Metrics>,
@@ -216,7 +216,7 @@ impl Queue {
         self.metrics.queue_bytes.set(state.waiting.bytes() as i64);
     }
 
-    /// How much waits.
+    /// The amount of work that waits.
     pub(super) fn len(&self) -> usize {
         self.lock().waiting.count()
     }

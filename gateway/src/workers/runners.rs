@@ -19,16 +19,16 @@ use crate::{
     },
 };
 
-/// Generations of which a thread keeps instances; beyond that, those longest unused are let go.
+/// Generations of which a thread keeps instances; beyond that, those longest unused are dropped.
 const MAX_RUNNERS: usize = 64;
 
-/// How long after it should have been stopped a run is one that cannot be: no thread loses its core for as long.
+/// The time after which a run that should have been stopped counts as one that cannot be: no thread loses its core for as long.
 const OVERSTAYED: Duration = Duration::from_millis(200);
 
 /// Problems told for one request; a module may find one in each row.
 const MAX_PROBLEMS: usize = 100;
 
-/// Those of every thread, so that what is left of a generation that is gone can be released elsewhere.
+/// The runners of every thread, so that what is left of a generation that is gone can be released elsewhere.
 static THREADS: Mutex<Vec<Weak<Mutex<Held>>>> = Mutex::new(Vec::new());
 
 /// Used by one thread; the lock is taken by another only to [`sweep`].
@@ -39,7 +39,7 @@ pub(super) struct Runners {
 struct Held {
     by_id: HashMap<u64, Entry>,
     clock: u64,
-    /// How many are kept.
+    /// The number that is kept.
     most: usize,
 }
 

@@ -15,10 +15,10 @@ use super::{
     work::{self, STACK},
 };
 
-/// How often the watchdog looks while work waits.
+/// The interval at which the watchdog looks while work waits.
 const TICK: Duration = Duration::from_millis(20);
 
-/// How often the log says that a substitute was started.
+/// The interval at which the log says that a substitute was started.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// Substitutes at most beside so many workers.

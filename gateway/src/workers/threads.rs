@@ -1,4 +1,4 @@
-//! What each thread of the pool runs now, and for how long.
+//! The work of each thread of the pool, and the time that it has taken.
 
 use std::{
     sync::Arc,
@@ -10,7 +10,7 @@ use super::fair_queue::Turn;
 /// After which time a thread is held up: other models get a substitute for it.
 const HELD: Duration = Duration::from_millis(50);
 
-/// How long after its deadline a run is stuck. A module is stopped a few milliseconds after its deadline, and a model
+/// The time after its deadline at which a run is stuck. A module is stopped a few milliseconds after its deadline, and a model
 /// after the node that its deadline passed in.
 const GRACE: Duration = Duration::from_millis(100);
 
@@ -29,7 +29,7 @@ impl Running {
         Self { turn, since, deadline, is_stuck: false }
     }
 
-    /// How long it has taken.
+    /// The time that it has taken.
     pub(super) fn spent(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.since)
     }
@@ -48,17 +48,17 @@ impl Threads {
         &mut self.0[thread]
     }
 
-    /// Those that run something.
+    /// The threads that run something.
     pub(super) fn running(&mut self) -> impl Iterator<Item = &mut Running> {
         self.0.iter_mut().flatten()
     }
 
-    /// Those that are held up by what they run.
+    /// The threads that are held up by their work.
     fn held(&self, now: Instant) -> impl Iterator<Item = &Running> {
         self.0.iter().flatten().filter(move |running| running.spent(now) >= HELD)
     }
 
-    /// How many are held up.
+    /// The number of threads that are held up.
     pub(super) fn held_up(&self, now: Instant) -> usize {
         self.held(now).count()
     }
@@ -74,7 +74,7 @@ impl Threads {
         self.held(now).any(|running| &*running.turn.model == model)
     }
 
-    /// How many threads run work of a model that is past its deadline.
+    /// The number of threads that run work of a model past its deadline.
     pub(super) fn stuck(&self, model: &str) -> usize {
         self.0.iter().flatten().filter(|running| running.is_stuck && &*running.turn.model == model).count()
     }

@@ -24,13 +24,13 @@ use crate::{
     },
 };
 
-/// How many times what runs of its size have taken a run may take where others wait for it to end.
+/// The factor by which a run may exceed the time of runs of its size while others wait for it to end.
 const PATIENCE: u32 = 20;
 
 /// And at least this, since a thread may lose its core for a while.
 const LEAST_PATIENCE: Duration = Duration::from_millis(50);
 
-/// How many runs may use up their budget before the rest is left to workers.
+/// The number of runs that may use up their budget before the rest is left to workers.
 const RUNS_OVER: u32 = 3;
 
 /// Whether a job may be run with those.
@@ -41,7 +41,7 @@ pub(super) fn fits(jobs: &[Job], job: &Job) -> bool {
 }
 
 /// Runs jobs of one generation that agree in their open dimensions. Where that is done by a thread that has other things
-/// to do, `budget` is what each run may take: a job that takes longer is dropped, and that tells whoever waits for it to
+/// to do, `budget` is what each run may take: a job that takes longer is dropped, and that tells the caller that waits for it to
 /// hand it to a worker.
 pub(super) fn run(jobs: Vec<Job>, runners: &mut Runners, metrics: &Metrics, budget: Option<Duration>) {
     metrics.runs.fetch_add(1, Ordering::Relaxed);
@@ -60,7 +60,7 @@ pub(super) fn run(jobs: Vec<Job>, runners: &mut Runners, metrics: &Metrics, budg
                 let total = generation.metrics.total.local();
                 let rows = generation.metrics.rows.local();
                 let now = Instant::now();
-                // Before the replies, so that whoever reads the metrics after an answer finds it counted.
+                // Before the replies, so that a reader of the metrics after an answer finds it counted.
                 for job in &jobs {
                     rows.observe(f64::from(job.batch.rows));
                     total.observe((now - job.queued).as_secs_f64());
@@ -159,13 +159,13 @@ fn run_joined(
     parts::split(&answer, &generation.signature.outputs, &rows).ok()
 }
 
-/// How long a run of so many rows may take where others wait for it to end.
+/// The time that a run of so many rows may take while others wait for it to end.
 fn patience(generation: &Generation, rows: u32) -> Duration {
     generation.cost(rows).saturating_mul(PATIENCE).clamp(LEAST_PATIENCE, generation.limits.deadline.max(LEAST_PATIENCE))
 }
 
 fn reply(job: Job, result: Result<Batch, crate::error::Error>) {
-    // Before the reply, so that whoever reads the metrics after an answer finds it counted.
+    // Before the reply, so that a reader of the metrics after an answer finds it counted.
     if result.is_ok() {
         job.generation.metrics.rows.observe(f64::from(job.batch.rows));
     }

@@ -1,4 +1,4 @@
-//! What a thread of the pool does from its start to its end.
+//! The work of a thread of the pool, from its start to its end.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -18,10 +18,10 @@ pub const STACK: usize = 8 << 20;
 /// Generations of which a substitute keeps instances: it is there for a while only.
 const KEPT_BY_SUBSTITUTES: usize = 1;
 
-/// How long threads may take to end. One that is held up by then is left to the end of the process.
+/// The time that threads may take to end. One that is held up by then is left to the end of the process.
 const JOIN: Duration = Duration::from_secs(10);
 
-/// How often it is looked whether they have ended.
+/// The interval at which it is looked whether they have ended.
 const LOOK: Duration = Duration::from_millis(2);
 
 /// Runs what waits until the queue is closed and empty.

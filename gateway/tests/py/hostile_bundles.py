@@ -62,7 +62,7 @@ class Serving:
         return json.loads(text)
 
     def wait(self, what, holds, seconds):
-        """What `holds` gives once it is true."""
+        """The value of `holds` once it is true."""
         deadline = time.monotonic() + seconds
         while True:
             if self.process.poll() is not None:
@@ -91,7 +91,7 @@ class Serving:
         return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * 4096
 
     def threads(self):
-        """How many there are of each name, but for the pool that reads files, which every look at the folder uses."""
+        """The count of each name, but for the pool that reads files, which every look at the folder uses."""
         tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
         found = Counter(task.joinpath("comm").read_text().strip() for task in tasks)
         del found["tokio-rt-worker"]

@@ -2,10 +2,11 @@
 //!
 //! An entry is named by the sha256 of what was compiled, the engine's compatibility hash and the gateway's version. It
 //! is written beside its place and renamed, so a half-written entry is never seen, and it ends with the sha256 of its
-//! content, so a damaged one is compiled anew. The folder is private to the gateway's user: whoever can write there can
-//! run code in this process. Precompiled code is never taken from a bundle or a remote source. Code that comes with the
-//! gateway, compiled when its image was built, is looked for where the kept code has none; it is only read. Last comes
-//! code that a process of this gateway has just compiled (see `gateway/src/loading.rs`): it is kept once it is used.
+//! content, so a damaged one is compiled anew. The folder is private to the gateway's user: a user who can write there
+//! can run code in this process. Precompiled code is never taken from a bundle or a remote source. Code that comes with
+//! the gateway, compiled when its image was built, is looked for where the kept code has none; it is only read. Last
+//! comes code that a process of this gateway has just compiled (see `gateway/src/loading.rs`): it is kept once it is
+//! used.
 
 use std::{
     collections::HashMap,
@@ -32,12 +33,12 @@ const MAX_ENTRIES: usize = 512;
 /// Machine code by the names of entries.
 pub type Code = HashMap<String, Vec<u8>>;
 
-/// What a process that keeps nothing has used.
+/// The code that a process which keeps nothing has used.
 #[derive(Debug, Default)]
 pub struct Gathered {
     /// The names of all entries.
     pub names: Vec<String>,
-    /// Those that were in no folder.
+    /// The entries that were in no folder.
     pub code: Code,
 }
 
@@ -49,7 +50,7 @@ pub struct CodeCache {
     shipped: Vec<PathBuf>,
     /// Compiled by another process of this gateway.
     offered: Arc<Code>,
-    /// What is used, where it is told to another process instead of being kept.
+    /// The code in use, reported to another process instead of being kept.
     gathered: Option<Arc<Mutex<Gathered>>>,
 }
 

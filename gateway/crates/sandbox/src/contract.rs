@@ -126,7 +126,7 @@ pub struct Problem {
     pub column: Option<String>,
     /// The row at fault, from 0.
     pub row: Option<u32>,
-    /// What was expected and what came.
+    /// The expectation, and the value that came.
     pub message: String,
 }
 

@@ -9,21 +9,21 @@ use crate::host::{Host, HostStop};
 /// Why a guest ended early; a label in metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TrapCause {
-    /// It reached `unreachable`: a panic, as a rule.
+    /// The module reached `unreachable`: a panic, as a rule.
     Unreachable,
     /// Its deadline passed.
     Deadline,
     /// Its caller went away.
     Cancelled,
-    /// It recursed too deep.
+    /// The module recursed too deep.
     StackOverflow,
-    /// It was refused memory.
+    /// The module was refused memory.
     Memory,
-    /// It reached outside its memory or tables.
+    /// The module reached outside its memory or tables.
     OutOfBounds,
-    /// It moved too many bytes through host calls.
+    /// The module moved too many bytes through host calls.
     HostCallBytes,
-    /// What it returned is not what its signature says.
+    /// The module returned columns that its signature does not declare.
     BadOutput,
     /// Anything else, a division by zero for instance.
     Other,

@@ -82,7 +82,7 @@ pub(in crate::http) async fn infer(
     Ok(response)
 }
 
-/// How much of the body is JSON: all of it where nothing is said.
+/// The length of the body's JSON part: all of it where nothing is said.
 fn json_length(headers: &HeaderMap, body: usize) -> Result<usize, Error> {
     let Some(value) = headers.get(JSON_LENGTH) else { return Ok(body) };
     let length = value.to_str().ok().and_then(|text| text.trim().parse::<usize>().ok());
