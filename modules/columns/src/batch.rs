@@ -7,7 +7,7 @@ use crate::{Column, LayoutError, Reader, View};
 /// Packed columns of some number of rows; see the crate's documentation for their layout.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// How many rows.
+    /// The number of rows.
     pub rows: u32,
     /// The columns, in the order of the signature they were packed for. Shared, so that a batch that is begun in one place
     /// and handed on to another is not copied.

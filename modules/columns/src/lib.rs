@@ -136,7 +136,7 @@ impl fmt::Display for Datatype {
     }
 }
 
-/// What one column holds.
+/// The content of one column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
     /// Its name, unique among its signature's inputs or outputs.
@@ -187,7 +187,7 @@ impl fmt::Display for Column {
     }
 }
 
-/// What goes in and what comes out.
+/// The columns that go in and those that come out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Signature {
     /// The columns taken, in packed order.
@@ -223,7 +223,7 @@ impl Signature {
 pub struct LayoutError {
     /// The column at fault; empty if it is the batch as a whole.
     pub column: String,
-    /// What was expected and what came.
+    /// The expectation, and the value that came.
     pub message: String,
 }
 

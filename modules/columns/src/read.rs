@@ -163,7 +163,7 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// How many.
+    /// The number of values.
     pub fn len(&self) -> usize {
         match self {
             Self::Bool(values) | Self::U8(values) => values.len(),
@@ -212,7 +212,7 @@ pub struct Strings<'a> {
 }
 
 impl<'a> Strings<'a> {
-    /// How many.
+    /// The number of values.
     pub fn len(&self) -> usize {
         self.offsets.len().saturating_sub(1)
     }

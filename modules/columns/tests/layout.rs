@@ -1,4 +1,4 @@
-//! What the writer packs, the reader gives back; what is not a batch of the signature is refused.
+//! The reader gives back the writer's values, and refuses a batch that is not of the signature.
 
 use modelgate_columns::{Column, Datatype, Reader, Signature, Values, Writer, validate};
 

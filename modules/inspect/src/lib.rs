@@ -1,4 +1,4 @@
-//! What a built module imports, exports and needs.
+//! The imports, exports and needs of a built module.
 
 use std::fmt;
 
@@ -15,9 +15,9 @@ pub struct Report {
     pub component_size: usize,
     /// Pages of 64 KiB that a fresh instance has.
     pub pages: u64,
-    /// What the component imports.
+    /// The component's imports.
     pub imports: Vec<String>,
-    /// What the component exports.
+    /// The component's exports.
     pub exports: Vec<String>,
     /// Core instances that each instance of the component is made of.
     pub core_instances: u32,

@@ -33,7 +33,7 @@ pub(crate) enum Pick {
     Argmax,
 }
 
-/// What stands for each class.
+/// The value that stands for each class.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged, expecting = "`classes`: expected a list of strings, of integers or of booleans")]
 pub(crate) enum Classes {

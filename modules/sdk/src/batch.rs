@@ -34,7 +34,7 @@ impl<'a> Batch<'a> {
         Self::new(&signature.outputs, rows, words).map_err(|error| Error::Model(error.to_string()))
     }
 
-    /// How many rows.
+    /// The number of rows.
     pub fn rows(&self) -> usize {
         self.rows as usize
     }

@@ -14,7 +14,7 @@ impl<'a, T: Copy> Optional<'a, T> {
         Self { values, validity }
     }
 
-    /// How many places there are, missing values included.
+    /// The number of values, missing ones included.
     pub fn len(&self) -> usize {
         self.values.len()
     }
@@ -49,7 +49,7 @@ impl<'a> Bools<'a> {
         Self { values, validity }
     }
 
-    /// How many places there are, missing values included.
+    /// The number of values, missing ones included.
     pub fn len(&self) -> usize {
         self.values.len()
     }
@@ -98,7 +98,7 @@ impl<'a> Text<'a> {
         Err(strings.iter().position(|string| std::str::from_utf8(string).is_err()).unwrap_or_default())
     }
 
-    /// How many places there are, missing values included.
+    /// The number of values, missing ones included.
     pub fn len(&self) -> usize {
         self.offsets.len().saturating_sub(1)
     }

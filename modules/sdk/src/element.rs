@@ -1,4 +1,4 @@
-//! Which Rust type stands for which datatype.
+//! The Rust type of each datatype.
 
 use bytemuck::Pod;
 use modelgate_columns::{Datatype, Values};

@@ -23,7 +23,7 @@ pub struct Problem {
     pub column: Option<String>,
     /// The row at fault, counted from 0, if it is one row.
     pub row: Option<u32>,
-    /// What was expected and what came. Callers see it.
+    /// The expectation, and the value that came. Callers see it.
     pub message: String,
 }
 

@@ -23,10 +23,10 @@ pub use bindings::{Guest, export_bindings};
 
 use bindings::modelgate::module::{log as host_log, model as host_model, types};
 
-/// What the exported `init` gives.
+/// The result of the exported `init`.
 pub type Init = Result<types::Signature, types::Error>;
 
-/// What the exported `process` gives.
+/// The result of the exported `process`.
 pub type Process = Result<Vec<u64>, types::Error>;
 
 /// Sends the message of a panic to the gateway's log before the module traps.

@@ -77,7 +77,7 @@ pub use live::{Live, NoConfig};
 pub use modelgate_columns::{Column, Datatype, Signature, Strings, Values, View};
 pub use packer::Packer;
 
-/// What an author implements.
+/// The trait that an author implements.
 pub trait Module: Sized {
     /// The stage's configuration file, parsed from JSON. [`NoConfig`] if there is nothing to configure. A stage without
     /// a file is given `{}`.
@@ -86,7 +86,7 @@ pub trait Module: Sized {
     /// Called once for each instance, before anything else. Says what [`process`](Self::process) takes and gives. It
     /// must give the same answer each time it is given the same configuration and model.
     ///
-    /// An error here keeps the bundle from going live; its text is shown to whoever deploys it.
+    /// An error here keeps the bundle from going live; its text is shown to the person who deploys it.
     fn init(config: Self::Config) -> Result<(Self, Signature), Error>;
 
     /// Called for each batch: reads the columns of `inputs` and writes each column of `outputs`, in the signature's

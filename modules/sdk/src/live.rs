@@ -27,7 +27,7 @@ impl<M: Module> Live<M> {
         Ok(Self { module, signature })
     }
 
-    /// What the module takes and gives.
+    /// The module's inputs and outputs.
     pub fn signature(&self) -> &Signature {
         &self.signature
     }

@@ -3,12 +3,12 @@
 //! They are bounded for each request: what exceeds the bundle's limit is dropped and counted. A module that never calls
 //! these functions does not import the log at all.
 
-/// How much a message matters.
+/// The level of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// For the module's author.
     Debug,
-    /// For whoever runs the gateway.
+    /// For the operator of the gateway.
     Info,
     /// Something is amiss.
     Warn,
@@ -29,7 +29,7 @@ pub fn debug(message: &str) {
     log(Level::Debug, message);
 }
 
-/// Logs for whoever runs the gateway.
+/// Logs for the operator of the gateway.
 pub fn info(message: &str) {
     log(Level::Info, message);
 }

@@ -12,7 +12,7 @@ use crate::{Element, Error};
 pub struct Packer<'a> {
     rows: usize,
     columns: &'a [Column],
-    /// How many columns are written.
+    /// The number of columns written.
     written: usize,
     writer: Writer,
     replaced: Option<Vec<u64>>,
@@ -26,7 +26,7 @@ impl<'a> Packer<'a> {
         Self { rows, columns, written: 0, writer, replaced: None }
     }
 
-    /// How many rows.
+    /// The number of rows.
     pub fn rows(&self) -> usize {
         self.rows
     }

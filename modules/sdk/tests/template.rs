@@ -1,4 +1,4 @@
-//! What `modelgate module new --lang rust` writes compiles, and its own tests pass.
+//! The output of `modelgate module new --lang rust` compiles, and its own tests pass.
 
 #[path = "../../templates/rust/src/lib.rs"]
 mod template;

@@ -1,14 +1,14 @@
-//! Which column stands for which category.
+//! The column of each category.
 
 /// Of no one-hot column.
 pub(crate) const NOWHERE: f64 = -1.0;
 
-/// Which one-hot column each category of a column has.
+/// The one-hot column of each category of a column.
 pub(crate) struct OneHot {
     pub(crate) becomes: Vec<f64>,
     /// The column of the infrequent ones.
     pub(crate) infrequent: f64,
-    /// How many columns.
+    /// The number of columns.
     pub(crate) size: usize,
 }
 

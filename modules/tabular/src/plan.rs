@@ -10,7 +10,7 @@ use crate::{
     step::{Draft, Held},
 };
 
-/// What `process` goes through.
+/// The steps of `process`.
 pub(crate) struct Plan {
     pub(crate) kernel: Kernel,
     /// For each lane what its column may be, to be told to callers; empty if it is not categorical.

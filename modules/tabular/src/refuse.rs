@@ -1,4 +1,4 @@
-//! What the caller got wrong. Only looked for once a batch is refused.
+//! The caller's errors. Only looked for once a batch is refused.
 
 use modelgate_module::{Batch, Error, Problem, Values, View};
 use tabular_kernel::{Fault, number};

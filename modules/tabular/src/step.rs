@@ -15,16 +15,16 @@ pub(crate) struct Draft {
     pub(crate) held: Held,
     pub(crate) source: Source,
     pub(crate) ops: Vec<Op>,
-    /// Of the step `one_hot` or `ordinal`, for whoever must be told.
+    /// Of the step `one_hot` or `ordinal`, for error messages.
     pub(crate) categories: Vec<Scalar>,
 }
 
-/// What the lane holds behind the steps so far.
+/// The content of the lane behind the steps so far.
 #[derive(Clone)]
 pub(crate) enum Held {
     Number,
     Text {
-        /// What an imputer puts where one is missing.
+        /// The value that an imputer puts where one is missing.
         fill: Option<String>,
     },
     /// One-hot columns, that many; nothing may follow.

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use modelgate_module::{Error, Problem, log, model};
 
-/// What to do, by the name in the configuration or in the column `act`.
+/// An act, by the name in the configuration or in the column `act`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
     /// `trap`: an unreachable instruction.

@@ -30,7 +30,7 @@ enum When {
 struct Unruly {
     /// None: as the rows say.
     always: Option<Act>,
-    /// What `hoard` keeps.
+    /// The memory that `hoard` keeps.
     hoard: Vec<Vec<u64>>,
     /// Requests so far, for `remember`.
     requests: u32,

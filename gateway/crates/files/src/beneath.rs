@@ -27,7 +27,7 @@ const TRIES: usize = 16;
 pub enum Links {
     /// None: for folders that others write to.
     None,
-    /// Those that stay inside: for a folder that the operator names. Kubernetes mounts its volumes so.
+    /// Links that stay inside: for a folder that the operator names. Kubernetes mounts its volumes so.
     Inside,
 }
 
@@ -38,7 +38,7 @@ pub struct Beneath {
     links: Links,
 }
 
-/// What is in a folder.
+/// The content of a folder.
 #[derive(Debug)]
 pub struct Entry {
     /// Its name.
@@ -89,7 +89,7 @@ impl Beneath {
         }
     }
 
-    /// What is in this folder, in no order.
+    /// The content of this folder, in no order.
     ///
     /// # Errors
     /// A folder that cannot be read.

@@ -1,4 +1,4 @@
-//! What a model file may make the host compute and hold before it runs.
+//! Bounds on what a model file may make the host compute and hold before it runs.
 //!
 //! The engine folds constants while it loads a graph: a node whose inputs are all known is evaluated at once. A few bytes
 //! of a file can so ask for any amount of memory (a shape, however it is computed, for a node that spreads a value) and of
@@ -38,7 +38,7 @@ const FOLDED_PER_BYTE: u64 = 32;
 const WORK: u64 = 1 << 31;
 const WORK_PER_BYTE: u64 = 256;
 
-/// What is left for one load.
+/// The rest of the allowance of one load.
 #[derive(Clone, Debug)]
 struct Allowance {
     constant: u64,
@@ -384,7 +384,8 @@ fn spread(inputs: &[InferenceFact]) -> u64 {
     values.fold(0.0, f64::max) as u64
 }
 
-/// How many numbers a range has, by its start, its end and its step; the engine's own rules count in whole steps upwards.
+/// The count of a range's numbers, by its start, its end and its step; the engine's own rules count in whole steps
+/// upwards.
 fn steps_of(inputs: &[InferenceFact]) -> u64 {
     let number = |place: usize| inputs.get(place)?.value.concretize()?.cast_to_scalar::<f64>().ok();
     match (number(0), number(1), number(2)) {

@@ -6,7 +6,7 @@ use tract_onnx::tract_hir::internal::{Datum, DatumType, TDim, TValue, TVec, Tens
 
 use super::error::{ComputeError, ModelError};
 
-/// How tensors lie in packed columns.
+/// The layout of tensors in packed columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layout {
     /// Their first dimension is the rows.
@@ -36,7 +36,7 @@ pub(super) fn column(side: &'static str, name: &str, datum: DatumType, inner: &[
     Ok(Column::new(name, datatype, shape))
 }
 
-/// How packed columns hold values of this type; `None` if they cannot.
+/// The datatype of packed columns for values of this type; `None` if there is none.
 pub(super) fn datatype(datum: DatumType) -> Option<Datatype> {
     Some(match datum {
         DatumType::Bool => Datatype::Bool,
@@ -153,7 +153,7 @@ pub(super) fn pack_none(columns: &[Column]) -> Result<Vec<u64>, ComputeError> {
     Ok(writer.finish())
 }
 
-/// What stands after the rows in the shape of an output, which must be as its column says.
+/// The sizes after the rows in the shape of an output, which must be as its column says.
 fn inner_shape<'a>(
     column: &Column,
     layout: Layout,

@@ -134,7 +134,7 @@ fn difference(ours: &[Value], theirs: &[Value], allowed: f64) -> Option<String> 
     Some(format!("value {place} is {} for {}", ours[place], theirs[place]))
 }
 
-/// What does not pass, and why.
+/// The cases that do not pass, and why.
 const KNOWN: [(&str, &str); 1] = [("knn_imputer", "functions that a model brings along are not supported")];
 
 struct Verdict {

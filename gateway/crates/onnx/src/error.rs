@@ -12,14 +12,14 @@ pub enum ModelError {
     /// Larger than allowed.
     #[error("the model has {found} {what}, the limit is {limit}")]
     TooLarge {
-        /// What is counted.
+        /// The unit that is counted.
         what: &'static str,
-        /// How many there are.
+        /// The count.
         found: usize,
-        /// How many may be.
+        /// The largest count that is taken.
         limit: usize,
     },
-    /// What it would compute or hold before it runs, or for one row, with the operator and the node.
+    /// The work or memory that it would take before it runs, or for one row, with the operator and the node.
     #[error("the model asks for too much: {0}")]
     Constants(String),
     /// Operators that nobody has, with the names of the nodes.
@@ -32,7 +32,7 @@ pub enum ModelError {
         side: &'static str,
         /// Its name.
         name: String,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
     /// A sound file that the engine has no way to run.
@@ -60,7 +60,7 @@ pub enum ComputeError {
         column: Option<String>,
         /// The row that has the value, counted from 0, if it is known.
         row: Option<u32>,
-        /// What is wrong with it.
+        /// The problem.
         message: String,
     },
     /// The deadline passed.

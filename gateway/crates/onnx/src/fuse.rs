@@ -33,7 +33,7 @@ fn is_standard(domain: &str) -> bool {
     domain.is_empty() || domain == "ai.onnx"
 }
 
-/// Who reads a value.
+/// The readers of a value.
 #[derive(Clone, Copy, Default)]
 struct Readers {
     count: usize,
@@ -158,7 +158,7 @@ fn read_inside(graph: &GraphProto, read: &mut impl FnMut(&str, Option<usize>)) {
     }
 }
 
-/// What a `Constant` node gives.
+/// The tensor that a `Constant` node gives.
 fn value_of(node: &NodeProto) -> Option<&TensorProto> {
     let ([_], [value]) = (&node.output[..], &node.attribute[..]) else { return None };
     let is_constant = node.op_type == "Constant" && is_standard(&node.domain) && value.name == "value";

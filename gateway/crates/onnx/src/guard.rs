@@ -14,7 +14,7 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> TractResult<T>) -> TractResult<T
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(format_err!("it panicked: {}", message(&*panic))))
 }
 
-/// What a panic says, on one line.
+/// The message of a panic, on one line.
 fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     let text = text.unwrap_or("it does not say why");

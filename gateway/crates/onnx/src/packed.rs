@@ -12,10 +12,10 @@ use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto};
 use super::error::ModelError;
 use modelgate_throttle::GivingWay;
 
-/// What the names of operators that are trees begin with.
+/// The beginning of the names of operators that are trees.
 const TREES: &[u8] = b"TreeEnsemble";
 
-/// What the names of their long lists begin with.
+/// The beginnings of the names of their long lists.
 const LISTS: [&[u8]; 5] = [b"nodes_", b"class_", b"target_", b"leaf_", b"tree_roots"];
 
 /// Numbers of fields, by onnx.proto.

@@ -183,7 +183,7 @@ fn operator(name: &str) -> String {
     }
 }
 
-/// What an outlet is called.
+/// The name of an outlet.
 fn name(model: &TypedModel, outlet: OutletId) -> String {
     model.outlet_label(outlet).map_or_else(|| model.node(outlet.node).name.clone(), ToOwned::to_owned)
 }

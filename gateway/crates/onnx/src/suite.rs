@@ -16,7 +16,7 @@ use super::{ModelLimits, read};
 /// Tests of the suite that pass; it never falls.
 const FLOOR: usize = 966;
 
-/// What tells the operators that have to pass.
+/// The beginnings of the names of tests that have to pass.
 ///
 /// The suite's `QLinearMatMul` of signed bytes wraps around where the standard (and ONNX Runtime) says that it saturates.
 const OURS: [&str; 8] = [

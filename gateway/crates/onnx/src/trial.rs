@@ -11,8 +11,8 @@ use super::guard::guarded;
 use super::interface::Input;
 use super::plan::Plan;
 
-/// What inputs are filled with. One of them is what most graphs can take: zeros are no divisors, and large numbers no
-/// indices.
+/// The values that inputs are filled with. One of them is what most graphs can take: zeros are no divisors, and large
+/// numbers no indices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fill {
     /// Floats between -1 and 1, integers of 1.
@@ -43,7 +43,7 @@ pub(super) struct Open {
 }
 
 impl Open {
-    /// What to try for these inputs, the likeliest first.
+    /// The samples to try for these inputs, the likeliest first.
     pub(super) fn sizes(inputs: &[Input], rows: Option<usize>) -> Vec<Self> {
         let skip = usize::from(rows.is_some());
         let open = |input: &Input| input.dims.iter().skip(skip).filter(|dim| dim.to_i64().is_err()).count();
@@ -140,7 +140,7 @@ fn tensor<T: Datum>(shape: &[usize], mut value: impl FnMut() -> T) -> TractResul
     Ok(ArrayD::from_shape_vec(IxDyn(shape), values)?.into())
 }
 
-/// What came of two plans for the same inputs.
+/// The verdict on two plans for the same inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// The first runs.

@@ -26,10 +26,10 @@ thread_local! {
 
 struct Pace {
     served: Box<dyn Fn() -> u64>,
-    /// What was served when it last was to rest.
+    /// The requests served when it last was to rest.
     before: u64,
     begun: Instant,
-    /// How long it may still rest, in all.
+    /// The time that it may still rest, in all.
     left: Duration,
     rested: Duration,
 }

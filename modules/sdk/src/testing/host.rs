@@ -9,7 +9,7 @@ use crate::{Batch, Error, Live, Module, Packer, log::Level};
 
 type Compute = dyn Fn(&Batch<'_>, &mut Packer<'_>) -> Result<(), Error>;
 
-/// What a module finds behind its imports.
+/// The host behind a module's imports.
 #[derive(Clone, Default)]
 pub struct Host {
     model: Option<(Signature, Rc<Compute>)>,
@@ -66,7 +66,7 @@ pub struct Running<M> {
 }
 
 impl<M: Module> Running<M> {
-    /// What the module takes and gives.
+    /// The module's inputs and outputs.
     pub fn signature(&self) -> &Signature {
         self.live.signature()
     }
@@ -89,7 +89,7 @@ impl<M: Module> Running<M> {
         host.during(|| live.process(rows, words))
     }
 
-    /// What the module logged so far.
+    /// The module's log so far.
     pub fn logs(&self) -> Vec<(Level, String)> {
         self.host.logs.borrow().clone()
     }

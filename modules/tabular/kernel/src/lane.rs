@@ -17,14 +17,14 @@ pub struct Lane {
     pub sink: Sink,
 }
 
-/// How a value of the input column becomes a number.
+/// The way from a value of the input column to a number.
 #[derive(Clone, Debug)]
 pub enum Source {
-    /// It is one. Missing values are NaN.
+    /// The value is a number. Missing values are NaN.
     Number,
-    /// It is a string, and what it becomes is in the table.
+    /// The value is a string, and the table has its number.
     Text(Texts),
-    /// It is a string: 1 where it is missing, else 0.
+    /// The value is a string: 1 where it is missing, else 0.
     TextMissing,
 }
 
@@ -52,7 +52,7 @@ pub enum Fault {
     TooLarge,
 }
 
-/// What the matrix is made of.
+/// The source of a part of the matrix.
 pub(crate) trait Real: Copy {
     fn round(value: f64) -> Self;
     fn is_infinite(self) -> bool;

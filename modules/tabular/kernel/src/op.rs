@@ -1,4 +1,4 @@
-//! What is done to the numbers of a lane, with scikit-learn's own formulas in its own order of operations.
+//! The operations on the numbers of a lane, with scikit-learn's own formulas in its own order of operations.
 
 use crate::table::Numbers;
 
@@ -23,16 +23,16 @@ pub enum Op {
     Divide(f64),
     /// `(x - center) / scale`
     Standard {
-        /// What is taken off.
+        /// The subtrahend.
         center: f64,
-        /// What is divided by.
+        /// The divisor.
         scale: f64,
     },
     /// `x * scale + min`
     MinMax {
         /// The factor.
         scale: f64,
-        /// What is added.
+        /// The summand.
         min: f64,
     },
     /// Not below the first, not above the second.

@@ -2,7 +2,7 @@
 
 use crate::op::Unknown;
 
-/// What a value that is no category becomes; `None` if it is refused.
+/// The number of a value that is no category; `None` if the value is refused.
 #[derive(Clone, Copy, Debug)]
 pub struct Otherwise {
     /// A value that is there but no category.

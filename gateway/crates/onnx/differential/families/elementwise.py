@@ -56,7 +56,7 @@ def around(inputs, outputs):
 
 
 def by_doubles(op, attrs, bias):
-    """What ONNX Runtime computes with singles for doubles too, computed with doubles."""
+    """Functions that ONNX Runtime computes with singles for doubles too, computed with doubles."""
     single = lambda name, default: float(np.float32(attrs[name] if attrs.get(name) is not None else default))
     erf = np.vectorize(math.erf, otypes=[F64])
 

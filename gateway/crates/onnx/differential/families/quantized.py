@@ -121,7 +121,7 @@ def products(rng):
 
 
 def dynamic(rng):
-    """What dynamic quantisation writes: the input becomes bytes by a scale of all of it."""
+    """The graph that dynamic quantisation writes: the input becomes bytes by a scale of all of it."""
     for other in BYTES:
         for per_output in (False, True):
             size = (3,) if per_output else ()

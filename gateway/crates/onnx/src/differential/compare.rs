@@ -4,7 +4,7 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::file::{Expected, Scale};
 
-/// What is allowed for a value, relative to the sum of its terms, and the smallest number that has all its digits.
+/// The tolerance for a value, relative to the sum of its terms, and the smallest number that has all its digits.
 fn tolerance(datum: DatumType) -> (f64, f64) {
     match datum {
         DatumType::F16 => (1e-3, 6.2e-5),
@@ -13,7 +13,7 @@ fn tolerance(datum: DatumType) -> (f64, f64) {
     }
 }
 
-/// What differs, if anything does.
+/// The difference, if there is one.
 pub(super) fn difference(ours: &Tensor, expected: &Expected) -> Option<String> {
     let theirs = &expected.tensor;
     // tract counts in dimensions where shapes and labels are meant; to a caller these are whole numbers.

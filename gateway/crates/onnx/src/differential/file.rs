@@ -32,7 +32,7 @@ pub(super) struct Expected {
     pub(super) scale: Scale,
 }
 
-/// What bounds the sums behind the values of an output.
+/// The magnitudes that bound the sums behind the values of an output.
 pub(super) enum Scale {
     /// The values themselves.
     Values,

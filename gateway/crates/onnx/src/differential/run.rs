@@ -10,7 +10,7 @@ use super::super::{Mode, Model, ModelLimits, Session};
 use super::compare::difference;
 use super::file::{Graph, Set};
 
-/// What became of a case.
+/// The result of a case.
 #[derive(Clone, Debug)]
 pub(super) enum Outcome {
     Equal,
@@ -18,7 +18,7 @@ pub(super) enum Outcome {
     Exempt(String),
     /// The graph is refused.
     Refused(String),
-    /// It failed on inputs that ONNX Runtime answers.
+    /// The model failed on inputs that ONNX Runtime answers.
     Failed(String),
     Different(String),
     Panicked,

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::run::Outcome;
 
-/// What became of the cases of one operator.
+/// The results of the cases of one operator.
 #[derive(Default)]
 pub(super) struct Totals {
     equal: usize,

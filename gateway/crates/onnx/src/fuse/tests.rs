@@ -3,7 +3,7 @@ use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto};
 use super::super::written::{int, longs, node, rows_of, singles};
 use super::fuse;
 
-/// What is left of a graph: operators and the number of constants.
+/// The rest of a graph: operators and the number of constants.
 fn fused(node: Vec<NodeProto>, outputs: &[&str], version: i64) -> (Vec<String>, usize) {
     let graph = GraphProto {
         node,

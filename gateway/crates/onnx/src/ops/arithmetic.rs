@@ -130,7 +130,7 @@ impl Step {
         Ok(TypedBinOp(op, None))
     }
 
-    /// What a result of these types has.
+    /// The type of a result of these types.
     fn datum(self, types: &[DatumType]) -> TractResult<DatumType> {
         if matches!(self, Self::Pairs(Function::Pow)) && !types.contains(&TDim::datum_type()) {
             return Ok(types[0]);

@@ -121,7 +121,7 @@ impl ConvTranspose {
         !self.output_shape.is_empty() || weights.iter().skip(2).enumerate().any(small)
     }
 
-    /// What a window covers along an axis, the output's padding included, less one stride.
+    /// The extent of a window along an axis, the output's padding included, less one stride.
     fn reach(&self, axis: usize, kernel: usize) -> usize {
         kernel.saturating_sub(1) * at(&self.dilations, axis, 1) + 1 + at(&self.output_padding, axis, 0)
     }

@@ -215,7 +215,7 @@ impl Kernel for Nd {
     }
 }
 
-/// Which block of a tensor of this shape each list of indices points to, and how large blocks are.
+/// The block of a tensor of this shape that each list of indices points to, and the size of a block.
 pub(super) fn nd_positions(shape: &[usize], indices: &Tensor, batch: usize) -> TractResult<(Vec<usize>, usize)> {
     let [before @ .., depth] = indices.shape() else { bail!("expected indices of at least one dimension") };
     let taken = batch.checked_add(*depth).filter(|&taken| taken <= shape.len() && batch <= before.len());

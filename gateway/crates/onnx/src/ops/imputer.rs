@@ -31,7 +31,7 @@ pub(super) const OPERATOR: Operator = Operator {
 struct Imputer {
     floats: Vec<f32>,
     ints: Vec<i64>,
-    /// What stands for a missing number: mostly NaN.
+    /// The value that stands for a missing number: mostly NaN.
     float: f32,
     int: i64,
 }

@@ -32,7 +32,7 @@ fn build(node: &NodeProto, scales: bool) -> Built {
     built(node, Arc::new(IntegerConv { geometry: Geometry::new(node)?, slots }))
 }
 
-/// Which input of the node is which.
+/// The index of each input of the node.
 #[derive(Clone, Copy, Debug)]
 struct Slots {
     x: Option<usize>,
@@ -169,7 +169,7 @@ impl IntegerConv {
     }
 }
 
-/// What each weight of a window meets, pixel by pixel; zeros outside of the image.
+/// The values that each weight of a window meets, pixel by pixel; zeros outside of the image.
 fn columns(image: &[i32], channels: usize, sizes: &Sizes) -> TractResult<Vec<i32>> {
     let (kernel, pixels) = (sizes.kernel.iter().product::<usize>(), sizes.outputs.iter().product::<usize>());
     let mut columns = Vec::with_capacity(room(channels * kernel, pixels)?);

@@ -10,7 +10,7 @@ use tract_onnx::tract_hir::tract_core::ops::source::TypedSource;
 /// caller.
 #[derive(Clone, Debug)]
 pub(crate) struct InvalidValue {
-    /// Which input of the operator has it.
+    /// The index of the operator's input that has it.
     input: usize,
     /// Where it lies in that input, in row-major order; `None` if it is not one value.
     position: Option<usize>,

@@ -1,4 +1,4 @@
-//! What our operators have in common. To tract, each is one node before types are known and one after; here it is two
+//! The common part of our operators. To tract, each is one node before types are known and one after; here it is two
 //! functions: from the types and shapes of the inputs to those of the outputs, and from tensors to tensors.
 
 use std::fmt;
@@ -91,7 +91,7 @@ pub(super) trait Kernel: fmt::Debug + Send + Sync + 'static {
 /// An operator that holds some of its inputs, and the places of those that it still takes.
 pub(super) type Absorbed = (Arc<dyn Kernel>, TVec<usize>);
 
-/// What a builder gives to tract.
+/// The result of a builder, for tract.
 pub(super) type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
 
 /// An operator's entry in the registry.
@@ -185,7 +185,7 @@ fn spec_of(fact: &TypedFact) -> Spec {
 #[derive(Clone, Debug)]
 pub(crate) struct KernelOp {
     kernel: Arc<dyn Kernel>,
-    /// Which of its outputs the graph uses.
+    /// The indices of its outputs that the graph uses.
     kept: TVec<usize>,
     /// The graph's inputs behind those of its inputs that it checks; to tell callers which value is wrong.
     columns: Arc<[Option<String>]>,
@@ -233,7 +233,7 @@ impl KernelOp {
         self.keep(flows).map_err(|error| error.to_string())
     }
 
-    /// What it holds, for telling shared ones apart, and its size in bytes.
+    /// The identity of its content, for telling shared ones apart, and its size in bytes.
     pub(crate) fn resident(&self) -> (usize, usize) {
         (Arc::as_ptr(&self.kernel).cast::<()>() as usize, self.kernel.bytes())
     }

@@ -1,11 +1,11 @@
-//! What classes are called.
+//! The names of classes.
 
 use tract_onnx::tract_hir::internal::*;
 
 use super::attributes::Attributes;
 use super::values::tensor;
 
-/// What classes are called.
+/// The names of classes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the types say it")]
 pub enum Labels {
@@ -23,7 +23,7 @@ impl Labels {
         }
     }
 
-    /// How many classes.
+    /// The number of classes.
     pub fn len(&self) -> usize {
         match self {
             Self::Ints(labels) => labels.len(),

@@ -70,7 +70,7 @@ impl Lookup {
         Ok(Self { keys, values })
     }
 
-    /// What it gives for such an input.
+    /// The result for such an input.
     pub(super) fn output(&self, input: &Spec) -> TractResult<Spec> {
         let fits = match self.keys {
             Keys::Strings(_) => input.datum == String::datum_type(),

@@ -21,7 +21,7 @@ pub(super) const OPERATOR: Operator = Operator {
 
 #[derive(Debug)]
 struct NonZero {
-    /// How many there are, which nobody knows.
+    /// The count, which is not known before it runs.
     count: TDim,
 }
 

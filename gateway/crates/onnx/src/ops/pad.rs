@@ -80,7 +80,7 @@ impl Settle for Unsized {
 #[derive(Debug)]
 struct Pad {
     mode: Mode,
-    /// How much is added before and after each axis.
+    /// The amounts that are added before and after each axis.
     ends: Vec<(i64, i64)>,
     /// The filling, where an attribute says it.
     value: Option<f32>,

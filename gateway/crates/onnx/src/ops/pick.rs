@@ -1,4 +1,4 @@
-//! What operators share that move values without looking at them.
+//! The common part of operators that move values without looking at them.
 
 use tract_onnx::tract_hir::internal::*;
 
@@ -67,7 +67,7 @@ pub(super) fn axis(axis: i64, rank: usize) -> TractResult<usize> {
     found.with_context(|| format!("axis {axis} of a tensor of rank {rank}"))
 }
 
-/// How far apart neighbours along each axis lie.
+/// The distance between neighbours along each axis.
 pub(super) fn strides(shape: &[usize]) -> TVec<usize> {
     let mut strides = tvec!(1; shape.len());
     for axis in (0..shape.len().saturating_sub(1)).rev() {

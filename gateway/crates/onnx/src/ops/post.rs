@@ -1,8 +1,8 @@
-//! What classifiers and regressors do to their scores in the end.
+//! The last step of classifiers and regressors on their scores.
 
 use tract_onnx::tract_hir::internal::*;
 
-/// What is done to the scores of a row.
+/// The function of the scores of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "named as in the ONNX operators")]
 pub enum PostTransform {

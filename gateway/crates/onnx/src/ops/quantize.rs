@@ -50,7 +50,7 @@ fn build(node: &NodeProto, quantizes: bool) -> Built {
     }
 }
 
-/// Which scale is whose.
+/// The values that each scale is for.
 #[derive(Clone, Copy, Debug)]
 struct Grid {
     axis: i64,

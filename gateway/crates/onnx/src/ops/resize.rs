@@ -101,7 +101,7 @@ fn upsample(_: &ParsingContext<'_>, node: &NodeProto) -> Built {
     )
 }
 
-/// What becomes of the ratio of sizes that are given.
+/// The treatment of the ratio of sizes that are given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Policy {
     Stretch,
@@ -109,7 +109,7 @@ enum Policy {
     NotSmaller,
 }
 
-/// Which inputs are which.
+/// The index of each input.
 #[derive(Clone, Copy, Debug)]
 struct Places {
     roi: usize,
@@ -215,7 +215,7 @@ impl Unsized {
     }
 }
 
-/// What an axis becomes.
+/// The resized form of an axis.
 #[derive(Clone, Copy, Debug)]
 enum Target {
     Same,

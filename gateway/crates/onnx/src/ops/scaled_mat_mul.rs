@@ -30,7 +30,7 @@ fn to_float(node: &NodeProto) -> Built {
     built(node, Arc::new(ScaledMatMul { a, b, a_scale, b_scale, a_zero, b_zero, bias }))
 }
 
-/// Which input of the node is which.
+/// The index of each input of the node.
 #[derive(Debug)]
 struct ScaledMatMul {
     a: Option<usize>,

@@ -9,12 +9,12 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::kernel::{Built, Kernel, KernelOp, Spec, wire_kernel};
 
-/// What makes an operator once values are known.
+/// The builder of an operator once values are known.
 pub(super) trait Settle: std::fmt::Debug + Send + Sync + 'static {
     /// As in the standard.
     fn name(&self) -> &'static str;
 
-    /// Which of the standard's inputs have to be known. The kernel takes the others, without those that are left out.
+    /// The standard's inputs that have to be known. The kernel takes the others, without those that are left out.
     fn needs(&self) -> &'static [usize];
 
     /// The operator for these inputs of the standard's; those that it needs have a value.
@@ -68,7 +68,7 @@ struct Unsettled {
     operator: Arc<dyn Settle>,
     /// Where among the node's inputs each of the standard's is.
     slots: TVec<Option<usize>>,
-    /// Which of its outputs the graph uses.
+    /// The indices of its outputs that the graph uses.
     kept: TVec<usize>,
 }
 

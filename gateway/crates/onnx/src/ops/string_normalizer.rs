@@ -45,7 +45,7 @@ struct StringNormalizer {
     sensitive: bool,
     /// In lower case unless `sensitive`.
     stop_words: HashSet<String>,
-    /// How many words are kept, which only the words tell.
+    /// The number of words that are kept, which only the words tell.
     kept: TDim,
 }
 
@@ -69,7 +69,7 @@ fn lower(word: &str) -> String {
     word.chars().map(|char| char.to_lowercase().next().unwrap_or(char)).collect()
 }
 
-/// What a character becomes, if that is a single one.
+/// The changed form of a character, if that is a single one.
 fn single(char: char, mut becomes: impl Iterator<Item = char>) -> char {
     match (becomes.next(), becomes.next()) {
         (Some(one), None) => one,

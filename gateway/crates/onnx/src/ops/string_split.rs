@@ -28,7 +28,7 @@ struct StringSplit {
     delimiter: String,
     /// Splits made at most.
     most: Option<usize>,
-    /// How many parts the longest text has, which only the texts tell.
+    /// The number of parts of the longest text, which only the texts tell.
     parts: TDim,
 }
 

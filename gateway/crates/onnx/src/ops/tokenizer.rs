@@ -48,9 +48,9 @@ fn parse(node: &NodeProto, tokens: TDim) -> TractResult<Tokenizer> {
 enum How {
     /// Each character by itself.
     Characters,
-    /// What this matches.
+    /// The matches of an expression.
     Matches(Regex),
-    /// What is between these, which apply one after the other.
+    /// The text between separators, which apply one after the other.
     Separators(Vec<Regex>),
 }
 
@@ -62,7 +62,7 @@ struct Tokenizer {
     /// Puts a token before and after each list.
     mark: bool,
     pad: String,
-    /// How many tokens the longest text has, which only the texts tell.
+    /// The number of tokens of the longest text, which only the texts tell.
     tokens: TDim,
 }
 

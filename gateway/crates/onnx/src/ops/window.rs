@@ -6,7 +6,7 @@ use tract_onnx::tract_hir::internal::*;
 use super::attributes::Attributes;
 use super::pick::{FILLING, each_coordinate, positions};
 
-/// How an image is padded.
+/// The padding of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Padding {
     /// Before and after each axis; nothing if empty.
@@ -77,14 +77,14 @@ impl Geometry {
         self.strides.get(axis).copied().unwrap_or(1)
     }
 
-    /// What a window covers along an axis.
+    /// The extent of a window along an axis.
     fn reach(&self, axis: usize, kernel: usize) -> TractResult<usize> {
         let dilation = self.dilations.get(axis).copied().unwrap_or(1);
         let reach = kernel.checked_sub(1).and_then(|steps| steps.checked_mul(dilation)).map(|reach| reach + 1);
         reach.context("a window without values")
     }
 
-    /// How many windows there are along an axis of a size with its padding.
+    /// The number of windows along an axis of a size with its padding.
     fn count(&self, padded: usize, before: usize, after: usize, stride: usize, reach: usize) -> TractResult<usize> {
         let Some(left) = padded.checked_sub(reach) else {
             // ONNX Runtime rounds towards zero: what is too small for a window by less than a stride still has one.
@@ -161,10 +161,10 @@ impl Geometry {
 pub(super) struct Run {
     /// The first output.
     pub(super) output: usize,
-    /// What it meets; each output after it meets a stride further on.
+    /// The index that it meets; each output after it meets a stride further on.
     pub(super) image: usize,
     pub(super) count: usize,
-    /// Which of the window's taps it is.
+    /// The index of the window's tap.
     pub(super) tap: usize,
 }
 
@@ -182,7 +182,7 @@ impl Sizes {
         Self { image: image.into(), kernel: kernel.into(), outputs: outputs.into(), before, after, strides, dilations }
     }
 
-    /// How far apart the values are that neighbouring outputs meet.
+    /// The distance between the values that neighbouring outputs meet.
     pub(super) fn step(&self) -> usize {
         self.strides.last().copied().unwrap_or(1)
     }
@@ -229,7 +229,7 @@ impl Sizes {
         })
     }
 
-    /// How many taps of each window fall into the image, or into the image with its padding.
+    /// The number of taps of each window that fall into the image, or into the image with its padding.
     pub(super) fn counts(&self, include_padding: bool) -> Vec<usize> {
         let mut counts = vec![1];
         for axis in 0..self.image.len() {

@@ -1,4 +1,4 @@
-//! How operators that pick values by index hand rows on.
+//! The flow of rows through operators that pick values by index.
 
 use tract_onnx::tract_hir::internal::tvec;
 

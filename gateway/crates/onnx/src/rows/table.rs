@@ -1,4 +1,4 @@
-//! How tract's operators hand rows on. An operator that does not stand here is not known to keep rows apart.
+//! The flow of rows through tract's operators. An operator that does not stand here is not known to keep rows apart.
 
 use tract_onnx::tract_hir::internal::tract_core::axes::AxesMapping;
 use tract_onnx::tract_hir::internal::tract_core::ops::array::{
@@ -48,7 +48,7 @@ pub(super) fn through(node: &TypedNode, inputs: &Inputs<'_>) -> Outcome {
     values.or_else(|| between(node, inputs)).unwrap_or_else(|| Err(reason(&name).into()))
 }
 
-/// What is said of an operator that is not in the table.
+/// The reason given for an operator that is not in the table.
 fn reason(name: &str) -> &'static str {
     match name {
         "DynamicQuantizeLinearU8" => ONE_SCALE,

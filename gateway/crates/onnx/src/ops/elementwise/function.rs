@@ -1,4 +1,4 @@
-//! What unary operators compute, for values of each type.
+//! The functions of unary operators, for values of each type.
 
 #![expect(clippy::inline_always, reason = "what is inlined is compiled for the caller's kind of processor")]
 

@@ -120,7 +120,7 @@ struct Batch {
 }
 
 impl Batch {
-    /// What each channel is multiplied with and what is added.
+    /// The factor and the summand of each channel.
     fn parameters(&self, constants: &[Arc<Tensor>], datum: DatumType, rank: usize) -> TractResult<[Tensor; 2]> {
         let lists = constants.iter().map(|constant| Ok(constant.cast_to::<f64>()?.into_owned()));
         let lists = lists.collect::<TractResult<Vec<Tensor>>>()?;

@@ -1,8 +1,8 @@
-//! What becomes of a row.
+//! The results of a row.
 
 use tract_onnx::tract_hir::internal::*;
 
-/// What is done to a row.
+/// The function of a row.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum How {
     ArgMax { last: bool },

@@ -1,6 +1,6 @@
 //! Where along an axis each index of a resized axis lies.
 
-/// How indices of the result become coordinates of the input.
+/// The way from indices of the result to coordinates of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Transform {
     HalfPixel,
@@ -12,7 +12,7 @@ pub(super) enum Transform {
     Crop,
 }
 
-/// How coordinates become indices.
+/// The way from coordinates to indices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rounding {
     PreferFloor,
@@ -30,7 +30,7 @@ pub(super) struct Scale {
     pub(super) to: usize,
     /// As it was given; not always the ratio of the sizes.
     pub(super) scale: f32,
-    /// What is cropped, as parts of the axis.
+    /// The cropped part, as parts of the axis.
     pub(super) region: (f32, f32),
 }
 

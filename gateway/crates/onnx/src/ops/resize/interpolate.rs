@@ -4,7 +4,7 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::coordinates::{Coordinates, Rounding};
 
-/// What lies between values.
+/// The function between values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Interpolation {
     Nearest(Rounding),
@@ -12,7 +12,7 @@ pub(super) enum Interpolation {
     Cubic { coefficient: f32, exclude_outside: bool },
 }
 
-/// What values are summed in.
+/// The type that values are summed in.
 pub(super) trait Real: Datum + Copy + tract_num_traits::Float {
     fn of(value: f32) -> Self;
 }

@@ -1,4 +1,4 @@
-//! How alike two rows are.
+//! The likeness of two rows.
 
 use tract_onnx::tract_hir::internal::*;
 

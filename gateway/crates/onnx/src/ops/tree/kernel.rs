@@ -16,7 +16,7 @@ use super::score::Scoring;
 use super::spec::Spec;
 use crate::rows::{Inputs, Outcome};
 
-/// What the votes are for.
+/// The purpose of the votes.
 #[derive(Clone)]
 pub(super) enum Answer {
     Classes(Scoring, Arc<Labels>),

@@ -5,7 +5,7 @@ use super::forest::Forest;
 use super::layout::Scalar;
 use super::spec::{Spec, TreeError};
 
-/// How the votes of all trees for a target become one.
+/// The way in which the votes of all trees for a target become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "named as in the ONNX operator")]
 pub enum Aggregate {
@@ -15,7 +15,7 @@ pub enum Aggregate {
     Max,
 }
 
-/// How an ensemble's votes become values.
+/// The way from an ensemble's votes to values.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// Over all trees.
@@ -31,7 +31,7 @@ pub struct Target {
 pub struct Regressor<T: Scalar> {
     forest: Forest<T>,
     target: Target,
-    /// What sums are multiplied with.
+    /// The factor of sums.
     scale: f64,
 }
 

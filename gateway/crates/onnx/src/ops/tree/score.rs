@@ -8,7 +8,7 @@ use super::super::post::{PostTransform, logistic, probit};
 use super::layout::Scalar;
 use super::spec::{Spec, TreeError};
 
-/// How an ensemble's sums become scores.
+/// The way from an ensemble's sums to scores.
 #[derive(Clone, Debug)]
 pub struct Scoring {
     post: PostTransform,
@@ -30,7 +30,7 @@ struct Single {
     other: Other,
 }
 
-/// What becomes of the first class.
+/// The treatment of the first class.
 #[derive(Clone, Copy, Debug)]
 enum Other {
     /// The votes name the first class: it gets what the second one leaves.

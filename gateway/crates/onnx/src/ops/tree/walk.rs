@@ -12,7 +12,7 @@ const LANES: usize = 16;
 /// cache, enough that the trees need not come from memory for each.
 const BLOCK: usize = 256;
 
-/// What a leaf adds to a row's sums.
+/// The summands of a leaf in a row's sums.
 ///
 /// Sums are doubles: it costs little beside the walks, and ties come out as ties. They start at `-0.0`, which only stays
 /// if nothing is added, for `-0.0 + 0.0` is `0.0`.
