@@ -104,7 +104,7 @@ impl Served {
                 _ => return Err(ComputeError::Model("its scores are of two types".into())),
             }
         }
-        self.pack(raw)
+        self.pack(&raw)
     }
 
     fn unpack<'a>(&self, rows: u32, words: &'a [u64]) -> Result<Unpacked<'a>, ComputeError> {
@@ -158,13 +158,13 @@ impl Served {
         }
     }
 
-    fn pack(&self, raw: Scores) -> Result<Vec<u64>, ComputeError> {
+    fn pack(&self, raw: &Scores) -> Result<Vec<u64>, ComputeError> {
         let mut writer = Writer::default();
         let put = |writer: &mut Writer, scores: &Scores| match scores {
             Scores::Single(scores) => writer.fixed(scores),
             Scores::Double(scores) => writer.fixed(scores),
         };
-        if let Some((probabilities, labels)) = self.booster.classify(&raw) {
+        if let Some((probabilities, labels)) = self.booster.classify(raw) {
             if let Some(numbers) = &self.numbers {
                 let number = |&label: &usize| numbers.get(label).copied().unwrap_or(label as i64);
                 writer.fixed(&labels.iter().map(number).collect::<Vec<_>>());
@@ -173,15 +173,15 @@ impl Served {
                 writer.strings(labels.iter().map(name))?;
             }
             put(&mut writer, &probabilities);
-            put(&mut writer, &raw);
+            put(&mut writer, raw);
             return Ok(writer.finish());
         }
         if !self.booster.objective().is_transforming() {
-            put(&mut writer, &raw);
+            put(&mut writer, raw);
             return Ok(writer.finish());
         }
         put(&mut writer, &self.booster.outputs(raw.clone()));
-        put(&mut writer, &raw);
+        put(&mut writer, raw);
         Ok(writer.finish())
     }
 }

@@ -62,7 +62,6 @@ impl fmt::Debug for Instances {
 
 impl Instances {
     /// Instantiates every stage. The session comes back with an error.
-    #[expect(clippy::result_large_err, reason = "the session goes back to the caller; it happens once for an instance")]
     pub fn start(
         engine: &WasmEngine,
         modules: &Arc<[Arc<Module>]>,
