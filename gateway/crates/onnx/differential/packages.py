@@ -18,6 +18,12 @@ line for each file:
 - *different*: farther off than that. The program exits with 1.
 - *fails*: loaded, but some inputs that ONNX Runtime takes get an error. The program exits with 1.
 - *refused*: not loaded, with the reason.
+
+    python packages.py FOLDER target/release/examples/compare --steps silero_vad_16k_op15.onnx
+
+makes every tensor between a file's nodes an output, and tells for each, in the graph's order, how far it is off and how far
+ONNX Runtime is from itself. An operator that computes otherwise shows as a jump from one node to the next that ONNX
+Runtime's own distance does not have.
 """
 
 import argparse
@@ -41,6 +47,8 @@ BELOW = (256, 2)
 MOST_VALUES = 3_000_000
 # How often a last digit is changed to see what an answer is worth.
 SHAKES = 6
+# Their small inputs say sizes, of which a last digit may be one place more or less.
+SIZED = {"Clip", "Pad", "Pow", "Range", "Resize", "Upsample"}
 TYPES = {
     "tensor(float)": np.float32,
     "tensor(double)": np.float64,
@@ -163,8 +171,8 @@ def tensors(folder, kind):
 
 
 def shaken(rng, array):
-    """The array with a last digit more or less here and there. A few numbers may be the scales of sizes, and stay."""
-    if array.dtype != np.float32 or array.size <= 8:
+    """The array with a last digit more or less here and there."""
+    if array.dtype != np.float32:
         return array
     return (array * (1 + rng.choice([-1, 0, 1], array.shape) * 1.2e-7)).astype(np.float32)
 
@@ -186,20 +194,56 @@ def spread(case):
     """How far ONNX Runtime's answers move with the last digits of weights and inputs: for each set, by output."""
     rng = np.random.default_rng(1)
     model = onnx.load(str(case / "model.onnx"))
+    sizes = {name for node in model.graph.node if node.op_type in SIZED for name in node.input}
     names = [info.name for info in open_session(str(case / "model.onnx")).get_inputs()]
     sets = sorted(case.glob("set_*"))
     worst = [None] * len(sets)
     for _ in range(SHAKES):
         other = onnx.ModelProto.FromString(model.SerializeToString())
         for tensor in other.graph.initializer:
-            if tensor.data_type == onnx.TensorProto.FLOAT:
+            if tensor.data_type == onnx.TensorProto.FLOAT and tensor.name not in sizes:
                 tensor.CopyFrom(onnx.numpy_helper.from_array(shaken(rng, onnx.numpy_helper.to_array(tensor)), tensor.name))
         session = open_session(other.SerializeToString())
         for place, folder in enumerate(sets):
-            inputs = [shaken(rng, array) for array in tensors(folder, "input")]
+            inputs = [array if name in sizes else shaken(rng, array) for name, array in zip(names, tensors(folder, "input"))]
             moved = differences(session.run(None, dict(zip(names, inputs))), tensors(folder, "output"))
             worst[place] = np.maximum(worst[place], moved) if worst[place] is not None else np.array(moved)
     return worst
+
+
+def steps(compare, case):
+    """Tells of each tensor of real numbers between the nodes of the first set."""
+    inner = case.parent / f"{case.name}.steps"
+    shutil.rmtree(inner, ignore_errors=True)
+    (inner / "set_0").mkdir(parents=True)
+    model = onnx.load(str(case / "model.onnx"))
+    makers = {name: node.op_type for node in model.graph.node for name in node.output if name}
+    inputs = tensors(case / "set_0", "input")
+
+    def with_outputs(names):
+        del model.graph.output[:]
+        model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
+        session = open_session(model.SerializeToString())
+        return session.run(None, dict(zip([info.name for info in session.get_inputs()], inputs)))
+
+    names = [name for name, op in makers.items() if op != "Constant"]
+    found = {name: array for name, array in zip(names, with_outputs(names))
+             if isinstance(array, np.ndarray) and array.dtype.kind == "f" and array.ndim and array.size}
+    del model.graph.output[:]
+    for at, (name, array) in enumerate(found.items()):
+        kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+        model.graph.output.append(onnx.helper.make_tensor_value_info(name, kind, [f"d{at}_{axis}" for axis in range(array.ndim)]))
+        (inner / "set_0" / f"output_{at}.pb").write_bytes(onnx.numpy_helper.from_array(array).SerializeToString())
+    for at, array in enumerate(inputs):
+        (inner / "set_0" / f"input_{at}.pb").write_bytes(onnx.numpy_helper.from_array(array).SerializeToString())
+    onnx.save(model, str(inner / "model.onnx"))
+    told = json.loads(subprocess.run([compare, inner], capture_output=True, text=True).stdout.splitlines()[-1])
+    if "sets" not in told or "error" in told["sets"][0]:
+        print(told.get("refused") or told.get("error") or told["sets"][0]["error"])
+        return
+    print("operator, tensor, ours, ONNX Runtime itself")
+    for (name, _), own in zip(found.items(), spread(inner)[0]):
+        print(f"{makers[name]}\t{name}\t{told['sets'][0]['outputs'][name]:.1e}\t{own:.1e}")
 
 
 def judge(compare, case):
@@ -236,6 +280,7 @@ def main():
     options.add_argument("compare")
     options.add_argument("--report", type=Path)
     options.add_argument("--only", default="", help="names of packages, by commas")
+    options.add_argument("--steps", help="the name of a file, alone")
     chosen = options.parse_args()
     only = [name for name in chosen.only.split(",") if name]
     install(chosen.folder, only)
@@ -247,15 +292,22 @@ def main():
         if only and parts[0] not in only:
             continue
         case = chosen.folder / "cases" / name.replace("/", "__")
+        if chosen.steps and parts[-1] != chosen.steps:
+            continue
         problem = None if (case / "set_0").exists() else prepare(path, case)
+        if chosen.steps and not problem:
+            steps(chosen.compare, case)
+            continue
         word, words = ("left out", problem) if problem else judge(chosen.compare, case)
         counts[word] = counts.get(word, 0) + 1
         lines.append(f"| {parts[0]} | {parts[-1]} | {word} | {' '.join(words.split())[:300].replace('|', '/')} |")
         print(lines[-1], flush=True)
+    if chosen.steps:
+        return 0
     summary = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
     print(summary)
     if chosen.report:
-        words = __doc__.split("line for each file:\n")[1].replace(" The program exits with 1.", "").strip()
+        words = __doc__.split("line for each file:\n")[1].split("\n    python packages.py")[0].replace(" The program exits with 1.", "").strip()
         head = (f"# Files that packages ship\n\n{summary}. Made by `make packages`: each file of the packages in"
                 f" `differential/packages.txt`,\nwith random inputs, compared with ONNX Runtime.\n\n{words}\n\n"
                 "| package | file | verdict | largest difference, and how it is served |\n|---|---|---|---|\n")

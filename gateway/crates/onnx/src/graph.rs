@@ -15,7 +15,7 @@ use super::plan::brief;
 use super::tensors::ELEMENTS;
 
 /// Refuses a graph that is over the limits or that needs operators nobody has; all of these in one message.
-pub(super) fn check<'a>(onnx: &Onnx, model: &'a ModelProto, node_limit: usize) -> Result<&'a GraphProto, ModelError> {
+pub(super) fn check(model: &ModelProto, node_limit: usize) -> Result<&GraphProto, ModelError> {
     let graph = model.graph.as_ref().ok_or_else(|| ModelError::Corrupt("it has no graph".into()))?;
     let mut nodes = Vec::new();
     collect(graph, &mut nodes);
@@ -24,7 +24,7 @@ pub(super) fn check<'a>(onnx: &Onnx, model: &'a ModelProto, node_limit: usize) -
     }
     let mut unknown: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for node in &nodes {
-        if let Some(problem) = ops::problem(onnx, node) {
+        if let Some(problem) = ops::problem(node) {
             unknown.entry(problem).or_default().push(node_name(node));
         }
     }

@@ -238,7 +238,7 @@ fn read(
         tensors::settle(graph, &data)?;
     }
     drop(data);
-    let graph = graph::check(&framework, &proto, limits.nodes)?;
+    let graph = graph::check(&proto, limits.nodes)?;
     let outputs = graph.output.iter().map(graph::declared).collect();
     fuse::fuse(&mut proto);
     if let Some(graph) = &mut proto.graph {

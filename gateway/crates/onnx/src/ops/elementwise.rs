@@ -62,6 +62,9 @@ with_parameters! {
     QUICK_GELU "com.microsoft" "QuickGelu" ["alpha"] |node| Function::QuickGelu {
         alpha: node.float("alpha").unwrap_or(1.702),
     };
+    SWISH "" "Swish" ["alpha"] |node| Function::QuickGelu {
+        alpha: node.float("alpha").unwrap_or(1.0),
+    };
     SCALED_TANH "" "ScaledTanh" ["alpha", "beta"] |node| Function::ScaledTanh {
         alpha: node.float("alpha").unwrap_or(1.0),
         beta: node.float("beta").unwrap_or(1.0),
