@@ -128,6 +128,14 @@ impl Shared {
         self.look(&name, None).await.is_ok_and(|generation| generation.takes_model_key())
     }
 
+    /// Whether a body's key names a model without the default model being asked: its columns are not known, and the key is
+    /// the name of another model.
+    pub fn names_another(&self, name: &str) -> bool {
+        self.catalog.default_takes_model_key().is_none()
+            && self.catalog.knows(name, None)
+            && self.catalog.default_name().is_some_and(|default| default != name)
+    }
+
     /// The generation of a model that is asked about, which is no use of it.
     ///
     /// # Errors

@@ -49,9 +49,17 @@ pub(super) async fn answer(app: App, model: Option<&str>, request: Request) -> R
     let (body, mut permit) = body::receive(&app, queue, &head.headers, body).await?.joined(&app, queue).await?;
 
     let started = Instant::now();
-    let asked = resolve(&app, named.as_deref(), &body).await?;
+    let mut asked = resolve(&app, named.as_deref(), &body).await?;
+    let again = asked.presumed.then(|| body.clone());
+    let mut decoded = decode(&app, &asked, body, &mut permit).await?;
+    // What another model refuses may be a row of the default model, with a feature of that name.
+    if let (Some(body), Err(_)) = (again, &decoded)
+        && app.model_key_is_feature().await
+    {
+        asked = Asked::default_model(&app).await?;
+        decoded = decode(&app, &asked, body, &mut permit).await?;
+    }
     let generation = &asked.generation;
-    let decoded = decode(&app, &asked, body, &mut permit).await?;
     let decoded = decoded.map_err(|error| generation.refused(decode_error(error)))?;
     let Decoded { batch, list } = decoded;
     permit.settle(batch.size())?;
@@ -107,14 +115,28 @@ struct Asked {
     /// Whether the body's key `model` names the model; else it is a feature.
     key_names: bool,
     ignores_extra: bool,
+    /// Whether the body's key was taken for a name although the default model's columns are not known.
+    presumed: bool,
+}
+
+impl Asked {
+    fn named(app: &App, generation: Arc<Generation>, key_names: bool) -> Self {
+        Self { generation, key_names, ignores_extra: app.http.ignore_extra_fields, presumed: false }
+    }
+
+    /// The model that answers where none is named.
+    async fn default_model(app: &App) -> Result<Self, Error> {
+        let generation = app.resolve(None, None).await?;
+        let key_names = !generation.takes_model_key();
+        Ok(Self::named(app, generation, key_names))
+    }
 }
 
 /// The model that is named outside of the body; else the one that the body's key names, unless that is a feature of the
-/// default model; else the default model.
+/// default model; else the default model. A default model that was never resident is not loaded to be asked.
 async fn resolve(app: &App, named: Option<&str>, body: &Bytes) -> Result<Asked, Error> {
-    let ignores_extra = app.http.ignore_extra_fields;
     if let Some(name) = named {
-        return Ok(Asked { generation: app.resolve(Some(name), None).await?, key_names: false, ignores_extra });
+        return Ok(Asked::named(app, app.resolve(Some(name), None).await?, false));
     }
     let key = if body.len() <= body::SMALL {
         model_key(body)
@@ -123,16 +145,16 @@ async fn resolve(app: &App, named: Option<&str>, body: &Bytes) -> Result<Asked, 
         let deadline = Instant::now() + app.http.body_timeout;
         app.workers.call(NO_MODEL, body.len(), deadline, move || model_key(&body).into_owned()).await?
     };
-    match key {
-        ModelKey::Name(name) if !app.model_key_is_feature().await => {
-            Ok(Asked { generation: app.resolve(Some(&name), None).await?, key_names: true, ignores_extra })
-        }
+    let ModelKey::Name(name) = key else {
         // Of a list, other rows may have the key.
-        _ => {
-            let generation = app.resolve(None, None).await?;
-            Ok(Asked { key_names: !generation.takes_model_key(), generation, ignores_extra })
-        }
+        return Asked::default_model(app).await;
+    };
+    let presumed = app.names_another(&name);
+    if !presumed && app.model_key_is_feature().await {
+        return Asked::default_model(app).await;
     }
+    let generation = app.resolve(Some(&name), None).await?;
+    Ok(Asked { presumed, ..Asked::named(app, generation, true) })
 }
 
 async fn decode(
@@ -141,7 +163,7 @@ async fn decode(
     body: Bytes,
     permit: &mut Permit,
 ) -> Result<Result<Decoded, DecodeError>, Error> {
-    let &Asked { ref generation, key_names, ignores_extra } = asked;
+    let &Asked { ref generation, key_names, ignores_extra, .. } = asked;
     work::decoded(app, generation, body.len(), permit, move |generation, bounds| {
         let name = generation.name.as_str();
         let keys = if key_names { Keys::Named(name) } else { Keys::Given(name) };

@@ -172,6 +172,33 @@ async fn a_default_model_that_is_not_resident_has_its_feature_too() {
     assert_eq!((answer.status.as_u16(), answer.json()), (200, json!({ "prediction": 2 })), "{}", answer.text);
 }
 
+/// The key names another model without the default model being loaded; a row that the named model refuses is the default
+/// model's, if it has such a column.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_default_model_is_not_loaded_to_read_the_name_of_another() {
+    let folder = tempfile::tempdir().expect("a folder");
+    crate::flowers::place(&cars("cars"), &folder.path().join("cars"));
+    crate::flowers::place(&flowers("flowers", "1"), &folder.path().join("flowers"));
+    let cache = tempfile::tempdir().expect("a folder");
+    let source = format!("all={}", folder.path().display());
+    let gateway = Gateway::sourcing(&[source], cache.path(), |args| {
+        args.on_demand = Some(true);
+        args.default_model = Some("cars".into());
+    })
+    .await;
+    gateway.ready().await;
+    let answer = gateway.predict(with_name(&crate::flowers::row(), "flowers").to_string()).await;
+    assert_eq!(answer.json(), json!({ "prediction": "versicolor-1" }), "{}", answer.text);
+    let index = gateway.post("/v2/repository/index", json!({}).to_string().into(), &[JSON]).await.json();
+    let cars = index.as_array().expect("a list").iter().find(|model| model["name"] == "cars").expect("cars").clone();
+    assert_ne!(cars["state"], "READY", "{index}");
+    let mut named = car();
+    named["model"] = "flowers".into();
+    let answer = gateway.predict(named.to_string()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert!(answer.json()["prediction"].is_number(), "{}", answer.text);
+}
+
 /// Two sources with other content under the same name and version: the second's is an error, told wherever one would look.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_clash_of_two_sources_is_an_error_of_the_second() {

@@ -24,6 +24,8 @@ mod graph;
 mod guard;
 mod interface;
 #[cfg(test)]
+mod misfits;
+#[cfg(test)]
 mod mutations;
 pub mod ops;
 mod packed;

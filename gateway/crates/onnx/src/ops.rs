@@ -16,6 +16,7 @@ mod elementwise;
 mod equality;
 mod extract;
 mod feature_vectorizer;
+mod fit;
 mod gather;
 mod imputer;
 mod integer_conv;

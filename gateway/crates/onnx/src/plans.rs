@@ -66,6 +66,11 @@ impl Plans {
         }
     }
 
+    /// Whether an input has other sizes than its rows that a request decides.
+    pub(super) fn leaves_sizes_open(&self) -> bool {
+        self.signature.inputs.iter().any(|column| column.inner_shape().iter().any(|&dim| dim < 0))
+    }
+
     /// Constants and operators' own data, shared ones counted once, and what plans for concrete sizes may come to take. An
     /// estimate.
     pub(super) fn resident_bytes(&self) -> usize {

@@ -102,6 +102,9 @@ impl GraphSession {
             (Layout::Whole, Err(ComputeError::Model(problem))) => {
                 Err(ComputeError::invalid(format!("the model cannot take these tensors together: {problem}")))
             }
+            (Layout::Rows, Err(ComputeError::Model(problem))) if plans.leaves_sizes_open() => {
+                Err(ComputeError::invalid(format!("the model cannot take tensors of these sizes: {problem}")))
+            }
             (_, outcome) => outcome,
         };
         if outcome.is_err() {

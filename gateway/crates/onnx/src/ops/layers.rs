@@ -14,6 +14,7 @@ use tract_onnx::tract_hir::tract_core::ops::cast::wire_cast;
 use self::general::{General, other_product};
 use self::product::Product;
 use super::attributes::Attributes;
+use super::fit::{of_matrices, same_sizes};
 use super::kernel::{Kernel, KernelOp, OWN, Operator, Spec, built};
 use super::opaque::hide;
 use super::softmax::shares;
@@ -118,7 +119,10 @@ impl Single {
     /// tract's, or ours for whole numbers, for which it has none.
     fn general(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let datum = model.outlet_fact(inputs[0])?.datum_type;
-        let inputs = hide(prefix, model, inputs)?;
+        let transposed = self.gemm.map_or([false; 2], |gemm| gemm.transposed());
+        let axes = of_matrices(model, inputs, transposed)?;
+        let inputs = same_sizes(prefix, model, inputs, &axes)?;
+        let inputs = hide(prefix, model, &inputs)?;
         // Halves would be summed as halves.
         let wide = if datum == DatumType::F16 { DatumType::F32 } else { datum };
         let inputs = wire_cast(prefix, model, &inputs, wide)?;

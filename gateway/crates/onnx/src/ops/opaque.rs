@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::array::{MultiBroadcastTo, Tile};
 
+use super::fit::{of_matrices, same_sizes};
 use super::kernel::{Kernel, KernelOp, Operator, Spec};
 use super::stock::stock;
 use crate::rows::{Inputs, Outcome};
@@ -39,7 +40,9 @@ impl Expansion for Hiding {
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
-        let inputs = hide(prefix, model, inputs)?;
+        let axes = of_matrices(model, inputs, [false; 2])?;
+        let inputs = same_sizes(prefix, model, inputs, &axes)?;
+        let inputs = hide(prefix, model, &inputs)?;
         self.0.wire(prefix, model, &inputs)
     }
 }

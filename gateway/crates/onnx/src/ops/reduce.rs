@@ -10,6 +10,7 @@ use tract_onnx::tract_hir::internal::*;
 
 use self::folds::{How, Number};
 use super::attributes::Attributes;
+use super::invalid::invalid;
 use super::kernel::{Built, Kernel, KernelOp, Operator, Spec};
 use super::rows::{axis, gathered};
 use super::values::{tensor, values};
@@ -146,6 +147,9 @@ impl Reduce {
         let rows = gathered(&values, shape, &axes)?;
         let shape = self.shape(shape, &axes, 1);
         let count = shape.iter().product();
+        if self.how.is_place() && length == 0 && count > 0 {
+            return Err(invalid(0, None, "no values to find the place of one in".to_owned()));
+        }
         let reduced = (0..count).map(|at| row(&rows[at * length..(at + 1) * length])).collect();
         tensor(&shape, reduced)
     }

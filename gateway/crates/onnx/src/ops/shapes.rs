@@ -8,6 +8,7 @@ use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::ops::array;
 
 use super::attributes::Attributes;
+use super::fit;
 use super::kernel::{Kernel, KernelOp, Operator, Spec};
 use super::pick::{axis, pick, positions};
 use super::stock::stock;
@@ -230,6 +231,31 @@ pub(super) const GRID_SAMPLE: Operator = Operator {
         let is_cubic = attributes.text("mode")?.is_some_and(|mode| mode.ends_with("cubic"));
         let is_border = attributes.text("padding_mode")? == Some("border");
         ensure!(!(is_cubic && is_border), "cubic interpolation with padding_mode 'border' is not supported");
-        Ok((Box::new(stock(ctx, node)?), vec![]))
+        Ok((expand(Sampled(stock(ctx, node)?)), vec![]))
     },
 };
+
+/// tract's `GridSample`, whose places are looked at: it has no answer to one that is no number.
+#[derive(Clone, Debug)]
+struct Sampled(Box<dyn Expansion>);
+
+impl Expansion for Sampled {
+    fn name(&self) -> StaticName {
+        "GridSample".into()
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        s: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        self.0.rules(s, inputs, outputs)
+    }
+
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        let &[picture, grid] = inputs else { bail!("expected 2 inputs, got {}", inputs.len()) };
+        let grid = fit::places(prefix, model, grid)?;
+        self.0.wire(prefix, model, &[picture, grid])
+    }
+}

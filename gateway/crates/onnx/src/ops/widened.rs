@@ -4,6 +4,7 @@
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::cast::wire_cast;
 
+use super::fit::Window;
 use super::kernel::Operator;
 use super::opaque::hide;
 use super::stock::stock;
@@ -12,20 +13,29 @@ pub(super) const CONV: Operator = Operator {
     domain: "",
     name: "Conv",
     attributes: &["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"],
-    build: |ctx, node| Ok((expand(Widened(stock(ctx, node)?)), vec![])),
+    build: |ctx, node| Ok((expand(Widened { stock: stock(ctx, node)?, window: Some(Window::new(node)?) }), vec![])),
 };
 
-pub(super) const CUM_SUM: Operator = Operator { name: "CumSum", attributes: &["exclusive", "reverse"], ..CONV };
+pub(super) const CUM_SUM: Operator = Operator {
+    domain: "",
+    name: "CumSum",
+    attributes: &["exclusive", "reverse"],
+    build: |ctx, node| Ok((expand(Widened { stock: stock(ctx, node)?, window: None }), vec![])),
+};
 
-pub(super) const GLOBAL_AVERAGE: Operator = Operator { name: "GlobalAveragePool", attributes: &[], ..CONV };
+pub(super) const GLOBAL_AVERAGE: Operator = Operator { name: "GlobalAveragePool", attributes: &[], ..CUM_SUM };
 
 /// An operator of tract's that is given singles in place of halves.
 #[derive(Clone, Debug)]
-struct Widened(Box<dyn Expansion>);
+struct Widened {
+    stock: Box<dyn Expansion>,
+    /// Of a convolution.
+    window: Option<Window>,
+}
 
 impl Expansion for Widened {
     fn name(&self) -> StaticName {
-        self.0.name()
+        self.stock.name()
     }
 
     fn rules<'r, 'p: 'r, 's: 'r>(
@@ -34,14 +44,17 @@ impl Expansion for Widened {
         inputs: &'p [TensorProxy],
         outputs: &'p [TensorProxy],
     ) -> InferenceResult {
-        self.0.rules(s, inputs, outputs)
+        self.stock.rules(s, inputs, outputs)
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
-        let hidden = if is_product(model, inputs)? { hide(prefix, model, inputs)? } else { inputs.into() };
-        let inputs = &*hidden;
+        let inputs = match &self.window {
+            Some(window) => window.fit(prefix, model, inputs)?,
+            None => inputs.into(),
+        };
+        let inputs = if is_product(model, &inputs)? { hide(prefix, model, &inputs)? } else { inputs };
         if model.outlet_fact(inputs[0])?.datum_type != DatumType::F16 {
-            return self.0.wire(prefix, model, inputs);
+            return self.stock.wire(prefix, model, &inputs);
         }
         let mut wide = TVec::with_capacity(inputs.len());
         for (place, &input) in inputs.iter().enumerate() {
@@ -49,7 +62,7 @@ impl Expansion for Widened {
             let name = format!("{prefix}.wide_{place}");
             wide.extend(if is_half { wire_cast(name, model, &[input], DatumType::F32)? } else { tvec!(input) });
         }
-        let found = self.0.wire(prefix, model, &wide)?;
+        let found = self.stock.wire(prefix, model, &wide)?;
         wire_cast(format!("{prefix}.back"), model, &found, DatumType::F16)
     }
 }

@@ -4,6 +4,8 @@ use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::binary::BinMiniOp;
 use tract_onnx::tract_hir::tract_core::tract_linalg::BinOp;
 
+use crate::ops::invalid::invalid;
+
 /// A function of two numbers of one type, which is its own type too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Function {
@@ -191,8 +193,11 @@ impl Pairs {
 
     fn check_divisor<T: Number>(function: Function, b: &Tensor) -> TractResult<()> {
         if matches!(function, Function::Div | Function::Fmod | Function::Mod) {
-            let zero = b.try_as_plain_ram()?.as_slice::<T>()?.iter().any(|divisor| divisor.divides_nothing());
-            ensure!(!zero, "a whole number is divided by zero");
+            let divisors = b.try_as_plain_ram()?;
+            let zero = divisors.as_slice::<T>()?.iter().position(|divisor| divisor.divides_nothing());
+            if let Some(position) = zero {
+                return Err(invalid(1, Some(position), "a whole number is divided by zero".to_owned()));
+            }
         }
         Ok(())
     }

@@ -31,6 +31,11 @@ impl General {
         }
     }
 
+    /// Which of the two matrices is transposed.
+    pub(super) fn transposed(self) -> [bool; 2] {
+        self.transposed
+    }
+
     pub(super) fn wire(
         &self,
         prefix: &str,
