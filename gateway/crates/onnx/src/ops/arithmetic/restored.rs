@@ -2,7 +2,7 @@
 
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::binary::{
-    BinMiniOp, OptBinByScalar, OptBinChain, OptBinUnicast, TypedBinOp,
+    BinMiniOp, OptBinByScalar, OptBinChain, OptBinChainStep, OptBinUnicast, TypedBinOp,
 };
 use tract_onnx::tract_hir::tract_core::ops::math::{Max, Min};
 
@@ -32,14 +32,39 @@ fn bound(model: &TypedModel, input: OutletId) -> TractResult<Option<f32>> {
     Ok(first.filter(|first| values.iter().all(|value| value.to_bits() == first.to_bits())))
 }
 
+/// Steps of a chain that stay tract's.
+#[derive(Default)]
+struct Between {
+    steps: TVec<OptBinChainStep>,
+    operands: TVec<OutletId>,
+}
+
+impl Between {
+    fn add(&mut self, step: OptBinChainStep, operand: OutletId) {
+        self.steps.push(step);
+        self.operands.push(operand);
+    }
+
+    /// What becomes of `wire` in these steps, which are none afterwards.
+    fn wired(&mut self, name: &str, patch: &mut TypedModelPatch, wire: OutletId) -> TractResult<OutletId> {
+        let Self { steps, operands } = std::mem::take(self);
+        if steps.is_empty() {
+            return Ok(wire);
+        }
+        let inputs: TVec<OutletId> = std::iter::once(wire).chain(operands).collect();
+        Ok(patch.wire_node(name, OptBinChain { steps }, &inputs)?[0])
+    }
+}
+
 /// The patch for a node, if it needs one.
 fn patch(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
     let op = node.op();
     let single = op.downcast_ref::<OptBinByScalar>().map(|op| &op.binop);
     let single = single.or(op.downcast_ref::<OptBinUnicast>().map(|op| &op.binop));
-    let steps: Vec<&dyn BinMiniOp> = match (single, op.downcast_ref::<OptBinChain>()) {
+    let chain = op.downcast_ref::<OptBinChain>().map(|chain| &*chain.steps);
+    let steps: Vec<&dyn BinMiniOp> = match (single, chain) {
         (Some(op), _) => vec![op.as_ref()],
-        (None, Some(chain)) => chain.steps.iter().map(|step| step.binop.as_ref()).collect(),
+        (None, Some(chain)) => chain.iter().map(|step| step.binop.as_ref()).collect(),
         (None, None) => return Ok(None),
     };
     if steps.iter().all(|step| extreme(*step).is_none()) {
@@ -48,13 +73,18 @@ fn patch(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelP
     let mut patch = TypedModelPatch::default();
     let inputs = patch.taps(model, &node.inputs)?;
     let mut wire = inputs[0];
-    // Bounds that follow each other are one operator.
+    // Bounds that follow each other are one operator, and so is what lies between them, as fast as it was.
     let mut bounds: Option<(f32, f32)> = None;
+    let mut between = Between::default();
     for (place, &step) in steps.iter().enumerate() {
         let name = format!("{}.{place}", node.name);
         let (low, high) = bounds.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
         let bound = bound(model, node.inputs[place + 1])?;
-        match (extreme(step), bound) {
+        let function = extreme(step);
+        if function.is_some() {
+            wire = between.wired(&format!("{name}.between"), &mut patch, wire)?;
+        }
+        match (function, bound) {
             (Some(Function::AtLeast), Some(bound)) if high == f32::INFINITY => {
                 bounds = Some((if bound > low { bound } else { low }, high));
                 continue;
@@ -68,12 +98,16 @@ fn patch(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelP
         if bounds.take().is_some() {
             wire = patch.wire_node(format!("{name}.clip"), clip(low, high), &[wire])?[0];
         }
-        let op: Box<dyn BinMiniOp> = match extreme(step) {
-            Some(function) => Box::new(Pairs { function, fused: None }),
-            None => tract_core::dyn_clone::clone_box(step),
-        };
-        wire = patch.wire_node(name, TypedBinOp(op, None), &[wire, inputs[place + 1]])?[0];
+        match (function, chain) {
+            (Some(function), _) => {
+                let op = TypedBinOp(Box::new(Pairs { function, fused: None }), None);
+                wire = patch.wire_node(name, op, &[wire, inputs[place + 1]])?[0];
+            }
+            (None, Some(chain)) => between.add(chain[place].clone(), inputs[place + 1]),
+            (None, None) => bail!("{name} is no chain"),
+        }
     }
+    wire = between.wired(&format!("{}.rest", node.name), &mut patch, wire)?;
     if let Some((low, high)) = bounds {
         wire = patch.wire_node(format!("{}.clip", node.name), clip(low, high), &[wire])?[0];
     }
