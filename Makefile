@@ -55,6 +55,7 @@ fuzz: cargo ## Fuzz the loader and the operators, each for FUZZ_SECONDS (15)
 lint: modules lint-venv ## Check formats, lints, documents, licences and sources; advisories where their database can be reached
 	python3 gateway/tests/py/documents.py links
 	python3 gateway/tests/py/prose.py
+	python3 gateway/tests/lints/circles.py
 	cargo fmt --check
 	cd modules && cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings

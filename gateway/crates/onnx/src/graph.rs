@@ -9,9 +9,9 @@ use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, ValueInfoProto, type_pro
 use tract_onnx::tract_hir::internal::InferenceModel;
 
 use super::error::ModelError;
+use super::failure::brief;
 use super::interface::Declared;
 use super::ops;
-use super::plan::brief;
 use super::tensors::ELEMENTS;
 
 /// Refuses a graph that is over the limits or that needs operators nobody has; all of these in one message.

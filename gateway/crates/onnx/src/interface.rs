@@ -5,7 +5,7 @@ use tract_onnx::tract_hir::internal::{DatumType, Factoid, InferenceModel, TDim, 
 
 use super::columns;
 use super::error::ModelError;
-use super::plan::engine;
+use super::failure::engine;
 
 /// The symbol that stands for the rows of a table.
 pub(super) const ROWS: &str = "modelgate_rows";

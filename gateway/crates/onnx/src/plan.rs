@@ -7,12 +7,12 @@ use tract_onnx::tract_hir::internal::tract_core::ops::einsum::einsum_matmul::mer
 use tract_onnx::tract_hir::internal::tract_core::ops::konst::Const;
 use tract_onnx::tract_hir::internal::tract_core::optim::Optimizer;
 use tract_onnx::tract_hir::internal::{
-    DatumType, Factoid, InferenceFact, InferenceModel, InferenceModelExt, TDim, TValue, TVec, TractError, TractResult,
-    TypedModel, TypedSimplePlan,
+    DatumType, Factoid, InferenceFact, InferenceModel, InferenceModelExt, TDim, TValue, TVec, TractResult, TypedModel,
+    TypedSimplePlan,
 };
 
 use super::bounds;
-use super::error::ModelError;
+use super::failure::Refused;
 use super::guard::guarded;
 use super::interface::Input;
 use super::ops::{self, KernelOp, restore};
@@ -82,17 +82,12 @@ pub(super) fn into_typed(mut model: InferenceModel) -> TractResult<TypedModel> {
     model.into_typed()
 }
 
-/// What a file of so many bytes may not make the host compute before it runs.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("it asks for too much: {0}")]
-pub(super) struct Refused(String);
-
 /// Runs a step of a load, or the building of one plan, within what such a file may make the host compute and hold.
 pub(super) fn within_bounds<T>(file_bytes: usize, work: impl FnOnce() -> TractResult<T>) -> TractResult<T> {
     match bounds::within(file_bytes, work) {
         (result, None) => result,
         // Whatever the engine made of it: what it does without that node is not the model.
-        (_, Some(refused)) => Err(Refused(refused).into()),
+        (_, Some(refused)) => Err(Refused::new(refused).into()),
     }
 }
 
@@ -165,29 +160,4 @@ fn constant_bytes(constant: &Const) -> (usize, usize) {
     // Weights that are packed for a kernel are one value to the engine.
     let packed = constant.exotic_fact().and_then(|fact| usize::try_from(fact.mem_size().to_i64().ok()?).ok());
     (Arc::as_ptr(tensor) as usize, packed.unwrap_or(0).max(plain))
-}
-
-/// An error of the engine, told as what it is.
-#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
-pub(super) fn engine(error: TractError) -> ModelError {
-    match error.downcast_ref::<Refused>() {
-        Some(Refused(what)) => ModelError::Constants(what.clone()),
-        None => ModelError::Engine(brief(&error)),
-    }
-}
-
-/// Whether what was to be built asks for so much that nothing else of the file should be tried.
-pub(super) fn is_refused(error: &TractError) -> bool {
-    error.is::<Refused>()
-}
-
-/// tract's errors, with their causes. Some print whole tensors: the beginning says enough.
-pub(super) fn brief(error: &TractError) -> String {
-    const LONGEST: usize = 600;
-    let mut text = format!("{error:#}");
-    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
-        text.truncate(end);
-        text.push('…');
-    }
-    text
 }

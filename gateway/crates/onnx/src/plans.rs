@@ -16,8 +16,9 @@ use tract_onnx::tract_hir::internal::{
 
 use super::columns::{self, Layout};
 use super::error::ModelError;
+use super::failure::{engine, is_refused};
 use super::interface::{self, Declared, Input, Mode, ROWS};
-use super::plan::{Plan, Resident, RunnablePlan, engine, is_refused, typed, within_bounds};
+use super::plan::{Plan, Resident, RunnablePlan, typed, within_bounds};
 use super::rows::{self, RowDependence};
 use super::sized::{Sized, concrete};
 use super::trial::{self, Fill, Sample, Verdict};

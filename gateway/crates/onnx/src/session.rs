@@ -11,9 +11,10 @@ use tract_onnx::tract_hir::internal::{
 use super::booster::Served;
 use super::columns::{self, Layout};
 use super::error::ComputeError;
+use super::failure::brief;
 use super::guard::guarded;
 use super::ops::InvalidValue;
-use super::plan::{RunnablePlan, brief};
+use super::plan::RunnablePlan;
 use super::plans::Plans;
 use super::sized::Wait;
 

@@ -15,8 +15,9 @@ use tract_onnx::tract_hir::internal::{InferenceModel, TVec, ToDim, TractResult};
 
 use super::columns;
 use super::error::ComputeError;
+use super::failure::brief;
 use super::interface::Input;
-use super::plan::{Plan, Resident, RunnablePlan, brief, typed, within_bounds};
+use super::plan::{Plan, Resident, RunnablePlan, typed, within_bounds};
 
 /// Plans kept for one model.
 const KEPT: usize = 8;

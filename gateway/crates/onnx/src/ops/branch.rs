@@ -11,8 +11,9 @@ use tract_onnx::model::{ParseResult, ParsingContext};
 use tract_onnx::pb::{GraphProto, NodeProto};
 use tract_onnx::tract_hir::internal::*;
 
+use super::super::failure::brief;
 use super::super::guard::guarded;
-use super::super::plan::{RunnablePlan, brief, optimized};
+use super::super::plan::{RunnablePlan, optimized};
 use super::kernel::{Built, Operator};
 
 pub(super) const OPERATOR: Operator =

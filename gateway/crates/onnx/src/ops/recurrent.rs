@@ -9,6 +9,7 @@
 
 mod activation;
 mod cell;
+mod kind;
 mod quantized;
 mod real;
 mod sequence;
@@ -23,10 +24,10 @@ use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
 use self::activation::Activation;
-use self::cell::Kind;
+use self::kind::Kind;
 pub(super) use self::quantized::OPERATOR as DYNAMIC_QUANTIZE_LSTM;
 use self::real::Real;
-use self::sequence::{Direction, Layout, Results, Run, States};
+use self::sequence::{Direction, LENGTHS, Layout, Results, Run, States};
 use super::attributes::Attributes;
 use super::kernel::{Absorbed, Built, Kernel, Operator, Spec, built};
 use super::values::{tensor, values};
@@ -163,7 +164,6 @@ const X: usize = 0;
 const W: usize = 1;
 const R: usize = 2;
 const B: usize = 3;
-const LENGTHS: usize = 4;
 const H: usize = 5;
 const C: usize = 6;
 const P: usize = 7;

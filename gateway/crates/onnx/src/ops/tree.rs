@@ -11,6 +11,7 @@ mod ensemble;
 pub mod forest;
 mod kernel;
 mod layout;
+pub mod mode;
 pub mod regressor;
 mod score;
 pub mod spec;

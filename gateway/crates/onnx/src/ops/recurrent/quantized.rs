@@ -7,7 +7,7 @@ use tract_onnx::model::optional_inputs;
 use tract_onnx::tract_hir::internal::*;
 
 use super::activation::Activation;
-use super::cell::Kind;
+use super::kind::Kind;
 use super::sequence::{Direction, Layout, Quantized, Run, States};
 use super::{ATTRIBUTES, Settings, Slots};
 use crate::ops::kernel::{Absorbed, Kernel, MICROSOFT, Operator, Spec, built};
@@ -171,7 +171,7 @@ impl Quantized<f32> for QuantizedWeights {
     fn input(&self, rows: &[f32], out: &mut [f32]) {
         self.input.multiply(rows, out);
         if !self.bias.is_empty() {
-            out.chunks_exact_mut(self.bias.len()).for_each(|out| super::cell::add(out, &self.bias));
+            out.chunks_exact_mut(self.bias.len()).for_each(|out| super::kind::add(out, &self.bias));
         }
     }
 

@@ -3,9 +3,12 @@
 use tract_onnx::tract_hir::internal::*;
 
 use super::activation::Activation;
-use super::cell::{Kind, add};
+use super::kind::{Kind, add};
 use super::real::Real;
 use crate::ops::values::room;
+
+/// The input that has the steps of each row.
+pub(super) const LENGTHS: usize = 4;
 
 /// Whether time or the batch is the first axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -246,7 +249,7 @@ impl<T: Real> Run<'_, T> {
             ensure!(lengths.len() == self.batch, "{} lengths for {} rows", lengths.len(), self.batch);
             if let Some(row) = lengths.iter().position(|length| !fits(length)) {
                 let message = format!("a sequence of length {} among {} steps", lengths[row], self.time);
-                return Err(crate::ops::invalid::invalid(super::LENGTHS, Some(row), message));
+                return Err(crate::ops::invalid::invalid(LENGTHS, Some(row), message));
             }
         }
         let zeros = |size| vec![T::zero(); size];

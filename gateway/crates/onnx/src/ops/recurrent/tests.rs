@@ -1,7 +1,7 @@
 //! What holds for any weights: a row's result does not know of the rows beside it, nor of the run before.
 
 use super::activation::Activation;
-use super::cell::Kind;
+use super::kind::Kind;
 use super::sequence::{Direction, Layout, Run, Shape, States};
 
 const TIME: usize = 6;

@@ -3,7 +3,7 @@
 use std::iter;
 
 use super::super::super::packed::take;
-use super::spec::Mode;
+use super::mode::Mode;
 use modelgate_throttle::GivingWay;
 
 /// Whole numbers.

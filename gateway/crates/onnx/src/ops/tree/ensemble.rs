@@ -8,8 +8,9 @@ use super::super::attributes::Attributes;
 use super::super::post::PostTransform;
 use super::arrays::{Arrays, Floats, Ints, Modes};
 use super::attributes::{ints, targets};
+use super::mode::Mode;
 use super::regressor::{Aggregate, Target};
-use super::spec::{Mode, Spec, TreeError, TreeLimits};
+use super::spec::{Spec, TreeError, TreeLimits};
 
 /// Reads and checks a node.
 pub(super) fn ensemble(ctx: &ParsingContext<'_>, node: Attributes<'_>) -> TractResult<(Spec, Target)> {

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::layout::{Narrow, Packed, Scalar, Trees, Wide};
-use super::spec::{Mode, Spec, TreeError};
+use super::mode::Mode;
+use super::spec::{Spec, TreeError};
 use super::walk::{Extreme, SparseVotes, sum};
 use modelgate_throttle::GivingWay;
 

@@ -8,7 +8,8 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use super::spec::{Mode, Node as SpecNode, Spec, TreeError};
+use super::mode::Mode;
+use super::spec::{Node as SpecNode, Spec, TreeError};
 use modelgate_throttle::give_way;
 
 /// A type of feature values.

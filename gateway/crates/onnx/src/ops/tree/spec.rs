@@ -9,6 +9,7 @@ use std::ops::Range;
 use thiserror::Error;
 
 use super::arrays::{Arrays, RawNode};
+use super::mode::Mode;
 use modelgate_throttle::{GivingWay, give_way};
 
 /// Bounds that keep a model file from exhausting the host.
@@ -56,37 +57,6 @@ pub enum TreeError {
     Class { class: i64, classes: usize },
     #[error("a vote names node {node} of tree {tree}, which does not exist")]
     NoSuchLeaf { tree: i64, node: i64 },
-}
-
-/// How a branch compares a feature to its threshold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the comparison is the name")]
-pub enum Mode {
-    LessEqual,
-    Less,
-    GreaterEqual,
-    Greater,
-    Equal,
-    NotEqual,
-    /// Among the values of the set at this place.
-    Member(u32),
-    Leaf,
-}
-
-impl Mode {
-    /// The mode of that ONNX name.
-    pub fn from_name(name: &[u8]) -> Option<Self> {
-        Some(match name {
-            b"BRANCH_LEQ" => Self::LessEqual,
-            b"BRANCH_LT" => Self::Less,
-            b"BRANCH_GTE" => Self::GreaterEqual,
-            b"BRANCH_GT" => Self::Greater,
-            b"BRANCH_EQ" => Self::Equal,
-            b"BRANCH_NEQ" => Self::NotEqual,
-            b"LEAF" => Self::Leaf,
-            _ => return None,
-        })
-    }
 }
 
 /// One node of a checked tree.

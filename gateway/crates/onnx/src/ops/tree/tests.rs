@@ -3,7 +3,8 @@
 use super::arrays::{Arrays, Floats, Ints, Modes};
 use super::forest::Forest;
 use super::layout::Scalar;
-use super::spec::{Mode, Spec, TreeError, TreeLimits};
+use super::mode::Mode;
+use super::spec::{Spec, TreeError, TreeLimits};
 
 /// A small generator: tests are the same each time.
 struct Random(u64);
