@@ -1,4 +1,4 @@
-//! What every request handler shares.
+//! The state that every request handler shares.
 
 use std::{
     ops::Deref,
@@ -28,14 +28,14 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct App(Arc<Shared>);
 
-/// What an [`App`] holds.
+/// The content of an [`App`].
 #[derive(Debug)]
 pub struct Shared {
     /// The live generations.
     pub catalog: Arc<Catalog>,
-    /// Who decides what is live; `None` where that never changes.
+    /// The part that decides what is live; `None` where that never changes.
     pub control: Option<Control>,
-    /// Who may ask for changes.
+    /// The callers that may ask for changes.
     pub admin: Admin,
     /// Where inference runs.
     pub workers: Workers,
@@ -48,7 +48,7 @@ pub struct Shared {
     ready: AtomicBool,
 }
 
-/// What a model takes and gives.
+/// A model's inputs and outputs.
 #[derive(Clone, Debug)]
 pub struct Metadata {
     /// The model.
@@ -144,7 +144,7 @@ impl Shared {
         self.resident(self.catalog.look(name, version), version).await
     }
 
-    /// What a model takes and gives. Loads it only where that is not known yet.
+    /// A model's inputs and outputs. Loads it only where that is not known yet.
     ///
     /// # Errors
     /// As [`resolve`](Self::resolve).
@@ -173,7 +173,7 @@ impl Shared {
         })
     }
 
-    /// What is known of a version; where none is named, of the one that a request would get. Loads nothing.
+    /// The facts about a version; where none is named, of the one that a request would get. Loads nothing.
     ///
     /// # Errors
     /// [`Error::UnknownModel`] or [`Error::UnknownVersion`].
@@ -184,7 +184,8 @@ impl Shared {
         })
     }
 
-    /// What became of the requests to a model, to each of its live versions or to the one that is named. Loads nothing.
+    /// The statistics of the requests to a model, to each of its live versions or to the one that is named. Loads
+    /// nothing.
     ///
     /// # Errors
     /// As [`status`](Self::status).

@@ -30,7 +30,7 @@ def without_tests(text):
 
 
 def braces(text, at):
-    """What stands in the braces that begin at a place."""
+    """The text in the braces that begin at a place."""
     depth, end = 1, at
     while depth and end < len(text):
         depth += {"{": 1, "}": -1}.get(text[end], 0)

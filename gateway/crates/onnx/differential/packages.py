@@ -203,7 +203,7 @@ def differences(ours, theirs):
 
 
 def spread(case):
-    """How far ONNX Runtime's answers move with the last digits of weights and inputs: for each set, by output."""
+    """The distance by which ONNX Runtime's answers move with the last digits of weights and inputs: for each set, by output."""
     rng = np.random.default_rng(1)
     model = onnx.load(str(case / "model.onnx"))
     sizes = {name for node in model.graph.node if node.op_type in SIZED for name in node.input}

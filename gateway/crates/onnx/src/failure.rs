@@ -4,7 +4,7 @@ use tract_onnx::tract_hir::internal::TractError;
 
 use super::error::ModelError;
 
-/// What a file of so many bytes may not make the host compute before it runs.
+/// The refusal of work that a file of so many bytes may not make the host do before it runs.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("it asks for too much: {0}")]
 pub(super) struct Refused(String);

@@ -1,4 +1,4 @@
-//! What a graph may hold, looked at before anything is built from it.
+//! The content of a graph, checked before anything is built from it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -74,7 +74,7 @@ pub(super) fn copy_inputs(graph: &mut GraphProto) {
     }
 }
 
-/// What each node's builder objects to, all in one message; nothing if none of them does.
+/// The objections of the nodes' builders, in one message; nothing if there are none.
 pub(super) fn objections(onnx: &Onnx, model: &ModelProto) -> Option<String> {
     let graph = model.graph.as_ref()?;
     let version = model.opset_import.iter().find(|opset| opset.domain.is_empty()).map_or(1, |opset| opset.version);

@@ -18,7 +18,7 @@ pub(super) struct Declared {
     pub(super) is_scalar: bool,
 }
 
-/// How a graph's inputs and outputs are served.
+/// The way in which a graph's inputs and outputs are served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// As tables if the graph can take them, else as tensors.

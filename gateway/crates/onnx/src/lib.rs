@@ -90,7 +90,7 @@ pub struct Model {
     engine: Engine,
 }
 
-/// What runs a model.
+/// The engine that runs a model.
 #[derive(Clone, Debug)]
 enum Engine {
     Graph(Arc<Plans>),
@@ -248,7 +248,7 @@ fn read(
         graph::copy_inputs(graph);
     }
     let model = framework.model_for_proto_model(&proto).map_err(|error| {
-        // It stops at the first; whoever has to mend the model wants to know all.
+        // It stops at the first; a person who has to mend the model wants to know all.
         graph::objections(&framework, &proto).map_or_else(|| engine(error), ModelError::Engine)
     })?;
     Ok((model, outputs))

@@ -248,7 +248,7 @@ pub(super) fn register(onnx: &mut Onnx) {
     }
 }
 
-/// What keeps a node from being built: an operator or an attribute that is not known, or an input that is not there.
+/// The reason why a node cannot be built: an operator or an attribute that is not known, or an input that is not there.
 pub(super) fn problem(node: &NodeProto) -> Option<String> {
     let domain = if node.domain == "ai.onnx" { "" } else { node.domain.as_str() };
     let name = if domain.is_empty() { node.op_type.clone() } else { format!("{domain}.{}", node.op_type) };

@@ -91,7 +91,7 @@ pub(super) fn within_bounds<T>(file_bytes: usize, work: impl FnOnce() -> TractRe
     }
 }
 
-/// What [`TypedModel::into_optimized`] does, but coming to an end. Two of tract's passes undo each other's work where a
+/// The work of [`TypedModel::into_optimized`], with an end. Two of tract's passes undo each other's work where a
 /// product cannot be lowered, each time leaving a graph that is larger: one splits axes, the other joins them. Here axes are
 /// joined once, at first. Whatever else may go round in circles ends after a number of steps, with a graph that is as right
 /// as one that is finished.

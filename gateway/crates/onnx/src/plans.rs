@@ -29,7 +29,7 @@ const BUILDS: usize = 12;
 /// Of these, those that are passed over because an output is no single value, though the file says so.
 const SCALARS: usize = 3;
 
-/// What a model runs; at least one of the three is there.
+/// The plans of a model; at least one of the three is there.
 #[derive(Debug)]
 pub(super) struct Plans {
     pub(super) signature: Signature,
@@ -92,7 +92,7 @@ struct Graph<'a> {
     file_bytes: usize,
 }
 
-/// What came of the plans in which open sizes are symbols, before they are compared with plans for concrete sizes.
+/// The results of the plans in which open sizes are symbols, before they are compared with plans for concrete sizes.
 struct Symbolic {
     many: Option<Plan>,
     one: Option<Plan>,

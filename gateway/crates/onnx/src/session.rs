@@ -47,7 +47,7 @@ impl Session {
         }
     }
 
-    /// How tensors lie in the packed columns.
+    /// The layout of tensors in the packed columns.
     #[cfg(test)]
     pub(super) fn layout(&self) -> Layout {
         match &self.engine {

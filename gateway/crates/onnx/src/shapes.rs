@@ -341,7 +341,7 @@ fn a_condition_may_depend_on_a_value() {
     }
 }
 
-/// What symbols cannot decide: whether a dimension that is open is 1.
+/// The question that symbols cannot decide: whether a dimension that is open is 1.
 fn open_sizes() -> Arc<Model> {
     let model = load(squeezes(&["batch", "many", "m"]));
     assert!(model.may_wait() && !model.is_tensors());

@@ -28,7 +28,7 @@ const REMEMBERED: usize = 32;
 /// Bytes that the plans of one model may take even where the model itself is small.
 const LEAST_BYTES: usize = 64 << 20;
 
-/// How often sizes must be seen before they get a plan where the model can do without.
+/// The number of times that sizes must be seen before they get a plan where the model can do without.
 const SEEN: u32 = 3;
 
 /// Stack of a thread that builds a plan.
@@ -40,7 +40,7 @@ const NAP: Duration = Duration::from_secs(1);
 /// The sizes of every dimension of every input, one after the other.
 pub(super) type Sizes = Box<[usize]>;
 
-/// How a request waits for a plan.
+/// The way in which a request waits for a plan.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wait {
     /// Not at all: there is another plan.
@@ -54,7 +54,7 @@ pub(super) enum Wait {
 pub(super) struct Sized {
     model: InferenceModel,
     inputs: Vec<Input>,
-    /// What every plan has to give, the rows (or 1) in front.
+    /// The outputs that every plan has to give, the rows (or 1) in front.
     outputs: Vec<Column>,
     /// Whether the first dimension is the rows.
     table: bool,
@@ -125,7 +125,7 @@ impl Sized {
                 Slot::Building => {
                     let Wait::Until(deadline) = wait else { return Ok(None) };
                     let nap = nap(deadline)?;
-                    // Whoever holds the lock only reads and writes it.
+                    // The holder of the lock only reads and writes it.
                     drop(self.changed.wait_timeout(shelf, nap).unwrap_or_else(PoisonError::into_inner));
                 }
                 Slot::Seen(times) => {
@@ -190,7 +190,7 @@ impl Sized {
         self.shelf().put(sizes, Slot::Ready { plan: Arc::clone(&plan.runnable), bytes }, self.limit);
     }
 
-    /// How many plans there are.
+    /// The number of plans.
     #[cfg(test)]
     pub(super) fn kept(&self) -> usize {
         self.shelf().count(Slot::is_ready)
@@ -220,7 +220,7 @@ pub(super) fn concrete(
     within_bounds(file_bytes, || Plan::new(typed(model, inputs, shapes)?))
 }
 
-/// How long to sleep before looking again.
+/// The time to sleep before looking again.
 fn nap(deadline: Option<Instant>) -> Result<Duration, ComputeError> {
     let left = deadline.map_or(NAP, |deadline| deadline.saturating_duration_since(Instant::now()));
     if left.is_zero() { Err(ComputeError::Deadline) } else { Ok(left.min(NAP)) }

@@ -7,7 +7,7 @@ use std::{
 
 use wasmtime::{Config, Enabled, Engine, OptLevel, PoolingAllocationConfig};
 
-/// How often the epoch advances, hence how late after its deadline a looping guest may be stopped.
+/// The interval at which the epoch advances, hence how late after its deadline a looping guest may be stopped.
 const TICK: Duration = Duration::from_millis(5);
 
 /// Core instances in one component. A module in Rust has three at most: itself, and the shim and fix-up that
@@ -18,7 +18,7 @@ const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
 /// Tables in one component. A module in Rust has two or three, `CPython` two: its parts share one.
 const TABLES_PER_COMPONENT: u32 = 8;
 
-/// How much the pool may hold.
+/// The size of the pool.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolSize {
     /// Module instances alive at once, over all workers and generations. Each reserves (does not use) 4 GiB of address

@@ -29,7 +29,7 @@ const LOG_LINES: u32 = 32;
 /// Table elements in one store; tables hold function pointers, and modules have a few hundred.
 const TABLE_ELEMENTS: usize = 10_000;
 
-/// What one generation allows each request and each worker.
+/// The limits of one generation for each request and each worker.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Bytes of linear memory, summed over the stages of one worker.
@@ -99,11 +99,11 @@ pub enum HostStop {
     HostCallBytes,
 }
 
-/// What a store holds for its guests.
+/// The host's side of a store: everything that it holds for its guests.
 pub struct Host {
     /// The bundle's model; lent to the store for as long as its instances live.
     pub(crate) session: Option<Session>,
-    /// What the model takes and gives.
+    /// The model's inputs and outputs.
     model: Option<Signature>,
     limits: Limits,
     memory: usize,

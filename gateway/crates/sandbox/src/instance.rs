@@ -29,7 +29,7 @@ pub enum ChainError {
     Trap {
         /// Why, for callers and metrics.
         cause: TrapCause,
-        /// What happened, for the log.
+        /// The event, for the log.
         detail: String,
     },
     /// A module or the model said that it failed; the text is for the log.

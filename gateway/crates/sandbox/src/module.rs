@@ -27,7 +27,7 @@ use crate::{
     trap::describe,
 };
 
-/// What `init` may take before it is stopped.
+/// The time that `init` may take before it is stopped.
 const INIT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The largest wasm file taken, in bytes.
@@ -66,7 +66,7 @@ impl Isolation {
 pub struct Module {
     pre: InstancePre<Host>,
     process: ComponentExportIndex,
-    /// How to bring a new instance to life; `None` where the component was taken after `init`.
+    /// The call that brings a new instance to life; `None` where the component was taken after `init`.
     init: Option<(ComponentExportIndex, Vec<u8>)>,
     signature: Signature,
     /// Bytes of machine code and what belongs to it; none where another module alive has the same.
@@ -79,8 +79,8 @@ impl std::fmt::Debug for Module {
     }
 }
 
-/// What decides a module: the digests of its wasm, and of that with its configuration, its isolation and the model that
-/// its `init` sees.
+/// The identity of a module: the digests of its wasm, and of that with its configuration, its isolation and the model
+/// that its `init` sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct ModuleKey {
     wasm: [u8; 32],
@@ -252,7 +252,7 @@ impl Compiler {
 }
 
 impl Module {
-    /// What `init` said.
+    /// The signature that `init` returned.
     pub fn signature(&self) -> &Signature {
         &self.signature
     }

@@ -45,7 +45,7 @@ fn of_shape(shape: &str, output: &str) -> NodeProto {
     node("ConstantOfShape", &[shape], output, vec![tensor("value", singles("", &[1], &[1.0]))])
 }
 
-/// Ways to a shape of two large sides; none of them tells it to whoever looks at the file alone.
+/// Ways to a shape of two large sides; none of them shows in the file alone.
 fn shapes() -> Vec<(Vec<NodeProto>, Vec<TensorProto>)> {
     vec![
         (

@@ -69,7 +69,7 @@ fn is_in_loop(context: &ParsingContext<'_>) -> bool {
 }
 
 impl Branch {
-    /// What is known of the node's inputs and outputs, and what this branch adds.
+    /// The facts known of the node's inputs and outputs, and those that this branch adds.
     fn infer(&mut self, inputs: &mut [InferenceFact], outputs: &mut [InferenceFact]) -> TractResult<bool> {
         let mut changed = false;
         for (index, &outer) in self.inputs.iter().enumerate() {
@@ -110,7 +110,7 @@ impl Branch {
         Ok(changed)
     }
 
-    /// What runs where this branch is taken.
+    /// The nodes that run where this branch is taken.
     fn typed(&self) -> Taken {
         match &self.broken {
             Some(problem) => Taken::Broken(problem.clone()),

@@ -85,7 +85,7 @@ impl Kernel for SameSizes {
     }
 }
 
-/// How a window moves over an image: what the attributes of a convolution say.
+/// The way of a window over an image: the attributes of a convolution.
 #[derive(Clone, Debug)]
 pub(super) struct Window {
     pads: Vec<i64>,
@@ -103,7 +103,7 @@ impl Window {
         Ok(Self { pads: list("pads"), dilations: list("dilations"), strides: list("strides"), is_filled })
     }
 
-    /// What is wrong with an image for such a kernel, if anything is.
+    /// The problem of an image with such a kernel, if there is one.
     fn problem(&self, kernel: &[usize], image: &[usize]) -> Option<String> {
         let at = |list: &[i64], axis: usize, default: i64| list.get(axis).copied().unwrap_or(default);
         (0..kernel.len().min(image.len())).find_map(|axis| {

@@ -61,7 +61,7 @@ fn build(node: &NodeProto, kind: Kind) -> Built {
     built(node, Arc::new(recurrent))
 }
 
-/// What the attributes say.
+/// The values of the attributes.
 #[derive(Clone, Debug)]
 struct Settings {
     kind: Kind,

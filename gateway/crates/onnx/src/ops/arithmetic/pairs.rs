@@ -1,4 +1,4 @@
-//! What operators of two arguments compute, as nodes of a plan.
+//! The functions of operators with two arguments, as nodes of a plan.
 
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::binary::BinMiniOp;
@@ -160,7 +160,7 @@ integers!(i8 i16 i32 i64 u8 u16 u32 u64);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pairs {
     pub(super) function: Function,
-    /// What it may become as part of a product, where that is as right.
+    /// Its form as part of a product, where that is as right.
     pub(super) fused: Option<BinOp>,
 }
 

@@ -45,7 +45,7 @@ impl Between {
         self.operands.push(operand);
     }
 
-    /// What becomes of `wire` in these steps, which are none afterwards.
+    /// The result of these steps for `wire`, which are none afterwards.
     fn wired(&mut self, name: &str, patch: &mut TypedModelPatch, wire: OutletId) -> TractResult<OutletId> {
         let Self { steps, operands } = std::mem::take(self);
         if steps.is_empty() {

@@ -12,7 +12,7 @@ use super::super::attributes::Attributes;
 use super::super::einsum::{self, product_of_whole};
 use super::super::kernel::KernelOp;
 
-/// What a `Gemm` does besides a product and a sum.
+/// The parts of a `Gemm` besides a product and a sum.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct General {
     alpha: f32,
@@ -31,7 +31,7 @@ impl General {
         }
     }
 
-    /// Which of the two matrices is transposed.
+    /// The matrix of the two that is transposed.
     pub(super) fn transposed(self) -> [bool; 2] {
         self.transposed
     }

@@ -3,7 +3,7 @@
 use super::activation::Activation;
 use super::real::Real;
 
-/// Which of the three it is.
+/// The kind of the cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Lstm,
@@ -34,7 +34,7 @@ impl Kind {
         if self == Self::Lstm { 2 } else { 1 }
     }
 
-    /// What the standard has where the attributes say nothing.
+    /// The activations of the standard, where the attributes name none.
     pub(super) fn activations(self) -> &'static [Activation] {
         match self {
             Self::Lstm => &[Activation::Sigmoid, Activation::Tanh, Activation::Tanh],

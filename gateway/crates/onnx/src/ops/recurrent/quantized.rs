@@ -193,7 +193,7 @@ struct Bytes {
 }
 
 impl Bytes {
-    /// Those of direction `place`, which lie by input.
+    /// The weights of direction `place`, which lie by input.
     fn new(
         weights: &Tensor,
         (place, count): (usize, usize),

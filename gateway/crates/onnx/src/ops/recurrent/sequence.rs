@@ -17,7 +17,7 @@ pub(super) enum Layout {
     BatchFirst,
 }
 
-/// What one direction computes.
+/// The computation of one direction.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shape {
     pub(super) kind: Kind,
@@ -39,7 +39,7 @@ pub(super) struct Direction<T: Real> {
     peepholes: Vec<T>,
 }
 
-/// How a direction multiplies.
+/// The products of a direction.
 #[derive(Debug)]
 enum Weights<T: Real> {
     /// Products with the input, and with the state.

@@ -1,4 +1,4 @@
-//! What holds for any weights: a row's result does not know of the rows beside it, nor of the run before.
+//! Properties that hold for any weights: a row's result does not know of the rows beside it, nor of the run before.
 
 use super::activation::Activation;
 use super::kind::Kind;

@@ -26,7 +26,7 @@ pub enum Floats<'a> {
     Doubles(Vec<f64>),
 }
 
-/// How nodes branch.
+/// The comparisons of nodes.
 #[derive(Clone, Debug)]
 pub enum Modes<'a> {
     /// Not by name.
@@ -54,7 +54,7 @@ pub struct Arrays<'a> {
     pub votes_nodeids: Ints<'a>,
     pub votes_classes: Ints<'a>,
     pub votes_weights: Floats<'a>,
-    /// What [`Mode::Member`] refers to.
+    /// The sets that [`Mode::Member`] refers to.
     pub sets: Vec<Vec<f64>>,
 }
 
@@ -70,7 +70,7 @@ pub(super) struct RawNode {
     pub(super) children: [i64; 2],
 }
 
-/// What a leaf gives to a class.
+/// The vote of a leaf for a class.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RawVote {
     pub(super) tree: i64,
@@ -98,7 +98,7 @@ impl Default for Modes<'_> {
 }
 
 impl<'a> Ints<'a> {
-    /// How many.
+    /// The count.
     pub fn len(self) -> usize {
         match self {
             Self::Listed(listed) => listed.len(),

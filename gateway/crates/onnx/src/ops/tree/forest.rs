@@ -23,7 +23,7 @@ enum Shape<T: Scalar> {
     Wide(Trees<Wide<T>>),
 }
 
-/// What each leaf adds.
+/// The votes of each leaf.
 #[derive(Clone, Debug)]
 enum Votes<T> {
     /// At most one vote in each leaf, as in boosted trees.

@@ -89,7 +89,7 @@ pub(super) trait Packed: Copy + Send + Sync + std::fmt::Debug + 'static {
     type Value: Scalar;
     /// `None` if a number does not fit.
     fn new(threshold: Self::Value, feature: u32, step: isize) -> Option<Self>;
-    /// What the feature is compared to.
+    /// The value that the feature is compared with.
     fn threshold(self) -> Self::Value;
     /// The feature compared.
     fn feature(self) -> usize;
@@ -140,7 +140,7 @@ packed!(
     Wide, u32, i32
 );
 
-/// How a node differs from "`x <= threshold` goes left".
+/// The difference of a node from "`x <= threshold` goes left".
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Rule {
     /// A missing value goes left.
@@ -148,13 +148,13 @@ pub(super) struct Rule {
     pub(super) test: Test,
 }
 
-/// Which values go left.
+/// The values that go left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Test {
     #[default]
     AtMost,
     Equal,
-    /// Those in the node's set.
+    /// The values in the node's set.
     Member,
 }
 

@@ -1,6 +1,6 @@
 //! The comparisons of branches.
 
-/// How a branch compares a feature to its threshold.
+/// The comparison of a feature with its threshold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the comparison is the name")]
 pub enum Mode {

@@ -1,4 +1,4 @@
-//! What an ensemble says, checked: every tree is a tree.
+//! The content of an ensemble, checked: every tree is a tree.
 //!
 //! ONNX writes nodes and votes as parallel arrays that refer to each other by (tree id, node id). [`Spec::new`] resolves
 //! and checks these once, so that nothing after it meets an index out of range, a cycle or a shared child.
@@ -62,13 +62,13 @@ pub enum TreeError {
 /// One node of a checked tree.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// How it branches.
+    /// The comparison of the branch.
     pub mode: Mode,
     /// Whether a missing value takes the true branch.
     pub missing_is_true: bool,
     /// The feature compared.
     pub feature: u32,
-    /// What it is compared to.
+    /// The value that it is compared with.
     pub threshold: f64,
     /// Where the true and the false branch lead, as places in [`Spec::nodes`].
     pub children: [u32; 2],
@@ -98,7 +98,7 @@ pub struct Spec {
     pub nodes: Vec<Node>,
     /// (class, weight) of all leaves.
     pub votes: Vec<(u32, f64)>,
-    /// What [`Mode::Member`] refers to.
+    /// The sets that [`Mode::Member`] refers to.
     pub sets: Vec<Vec<f64>>,
     /// One more than the highest feature used.
     pub features: usize,
