@@ -10,6 +10,7 @@ mod bad_releases;
 mod bad_values;
 mod batching;
 mod boosters;
+mod chance;
 mod cli;
 mod clients;
 mod company;
