@@ -47,7 +47,7 @@ pub(super) fn of_matrices(
 ) -> TractResult<Vec<(usize, usize)>> {
     let &[one, other, ..] = inputs else { return Ok(Vec::new()) };
     let facts = [model.outlet_fact(one)?, model.outlet_fact(other)?];
-    let ranks = facts.map(|fact| fact.rank());
+    let ranks = facts.map(TypedFact::rank);
     if ranks.iter().any(|&rank| rank < 2) {
         return Ok(Vec::new());
     }
@@ -211,7 +211,7 @@ impl Kernel for Places {
         let [grid] = inputs else { bail!("expected 1 input, got {}", inputs.len()) };
         let numbers = grid.cast_to::<f64>()?;
         let numbers = numbers.try_as_plain_ram()?;
-        let bad = numbers.as_slice::<f64>()?.iter().position(|place| !(place.abs() <= FARTHEST));
+        let bad = numbers.as_slice::<f64>()?.iter().position(|place| place.is_nan() || place.abs() > FARTHEST);
         match bad {
             Some(position) => Err(invalid(0, Some(position), "it is no place in a picture".to_owned())),
             None => Ok(tvec!(grid.clone())),

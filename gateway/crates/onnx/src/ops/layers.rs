@@ -119,7 +119,7 @@ impl Single {
     /// tract's, or ours for whole numbers, for which it has none.
     fn general(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let datum = model.outlet_fact(inputs[0])?.datum_type;
-        let transposed = self.gemm.map_or([false; 2], |gemm| gemm.transposed());
+        let transposed = self.gemm.map_or([false; 2], General::transposed);
         let axes = of_matrices(model, inputs, transposed)?;
         let inputs = same_sizes(prefix, model, inputs, &axes)?;
         let inputs = hide(prefix, model, &inputs)?;
