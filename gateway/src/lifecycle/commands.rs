@@ -106,11 +106,15 @@ pub(super) fn command(fleet: &mut Fleet, name: &str, command: Command, reply: Re
             let sources = reset.iter().filter_map(|id| Some(state.version(id)?.release.source));
             let sources: BTreeSet<_> = sources.collect();
             if let Some(store) = &fleet.loader.store {
-                reset.iter().for_each(|id| store.attempts.forget(id));
+                for id in &reset {
+                    store.attempts.forget(id);
+                }
             }
             fleet.reconcile(name);
             // What can be tried again is to be remembered again.
-            sources.into_iter().for_each(|source| write_down(fleet, source));
+            for source in sources {
+                write_down(fleet, source);
+            }
             return reply_when_loaded(fleet, name, reply);
         }
         Command::Unload => {

@@ -44,7 +44,7 @@ pub(super) fn ended(fleet: &mut Fleet, end: JobEnd) -> Option<(String, VersionId
             fleet.reconcile(&name);
         }
         Ok(Outcome { release, generation: Some(generation) }) => {
-            loaded(fleet, &name, &id, job, release, Arc::new(generation), since);
+            loaded(fleet, &name, &id, job, release, &Arc::new(generation), since);
             loaded_now = Some((name.clone(), id.clone()));
         }
         Err(failure) => failed(fleet, &name, &id, &failure),
@@ -65,7 +65,7 @@ fn loaded(
     id: &str,
     job: Job,
     release: Release,
-    generation: Arc<Generation>,
+    generation: &Arc<Generation>,
     took: Duration,
 ) {
     let Some(state) = fleet.state(name) else { return };
@@ -75,16 +75,16 @@ fn loaded(
     // An older version that serves beside a newer one takes the place of none.
     let good = state.history().last_known_good.as_ref().filter(|good| is_preferred && *good != id);
     let old = good.and_then(|good| fleet.generation(name, good)).cloned();
-    let note = old.as_ref().and_then(|old| changed_signature(old, &generation));
+    let note = old.as_ref().and_then(|old| changed_signature(old, generation));
     let facts = Facts {
         cost: generation.footprint(),
-        info: Some(Arc::new(Known::of(&generation))),
+        info: Some(Arc::new(Known::of(generation))),
         note: note.clone().unwrap_or_default(),
     };
     if let Some(state) = fleet.state_mut(name) {
         state.loaded(id, release, facts);
     }
-    fleet.keep(name, id, Arc::clone(&generation));
+    fleet.keep(name, id, Arc::clone(generation));
     let model_bytes = generation.model.as_ref().map_or(0, |model| model.resident_bytes());
     let metrics = &fleet.metrics;
     metrics.live(name, &generation.version, generation.id, &generation.digest, model_bytes);
@@ -115,7 +115,7 @@ fn loaded(
     fleet.reconcile(name);
     generation.tally.used();
     for waiter in waiters {
-        waiter.answer(Ok(Arc::clone(&generation)));
+        waiter.answer(Ok(Arc::clone(generation)));
     }
 }
 

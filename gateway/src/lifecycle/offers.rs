@@ -59,7 +59,9 @@ pub(super) fn offered(fleet: &mut Fleet, offer: Offer) {
     }
     if is_news {
         restored.insert(source);
-        restored.into_iter().for_each(|source| write_down(fleet, source));
+        for source in restored {
+            write_down(fleet, source);
+        }
         clean(fleet);
     }
 }

@@ -217,7 +217,9 @@ impl World {
                     reset.iter().filter_map(|id| Some(self.model.version(id)?.release.source)).collect();
                 self.banned.retain(|id| !reset.contains(id));
                 self.reconcile();
-                sources.into_iter().for_each(|source| self.write_down(source));
+                for source in sources {
+                    self.write_down(source);
+                }
             }
             Event::Unload => {
                 self.model.unload();

@@ -254,7 +254,7 @@ impl<T> FairQueue<T> {
             return;
         }
         if let Some(flow) = self.flows.get_mut(&turn.model) {
-            flow.clock = flow.clock.after(spent - turn.charged, flow.weight);
+            flow.clock = flow.clock.after(spent.saturating_sub(turn.charged), flow.weight);
             self.top = self.top.max(flow.clock);
             turn.charged = spent;
         }
@@ -265,7 +265,7 @@ impl<T> FairQueue<T> {
         let spent = spent.min(MAX_CHARGE);
         self.charge(&mut turn, spent);
         if let Some(flow) = self.flows.get_mut(&turn.model) {
-            flow.clock = flow.clock.before(turn.charged - spent, flow.weight);
+            flow.clock = flow.clock.before(turn.charged.saturating_sub(spent), flow.weight);
             flow.mean = (flow.mean * 7 + spent) / 8;
             flow.running -= 1;
         }

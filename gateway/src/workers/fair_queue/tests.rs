@@ -80,10 +80,10 @@ fn models_with_work_get_time_by_their_weights_whatever_their_work_costs() {
         let most: Vec<_> = (0..models).map(|_| 1 + random.below(20_000)).collect();
         let mut pool = Pool::new(threads, models, CAPACITY);
         for step in 0..3_000 {
-            for model in 0..models {
+            for (model, &most) in most.iter().enumerate() {
                 // There is always more of each, so that nobody is served for want of another.
                 while pool.queue.flows.get(name(model).as_str()).is_none_or(|flow| flow.count < threads) {
-                    let cost = 1 + random.below(most[model]);
+                    let cost = 1 + random.below(most);
                     pool.push(&weights, (model, cost, step)).expect("room");
                 }
             }
