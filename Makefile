@@ -110,8 +110,8 @@ boosters: cargo ## Compare models of XGBoost, LightGBM and CatBoost with their l
 	python3 -m venv target/boosters-venv
 	target/boosters-venv/bin/pip install --quiet -r gateway/crates/boosters/reference/requirements.txt
 	target/boosters-venv/bin/python gateway/crates/boosters/reference/generate.py target/boosters
-	cargo build --locked --package modelgate-boosters --example compare
-	target/debug/examples/compare target/boosters > gateway/crates/boosters/BOOSTERS.md
+	cargo build --locked --package modelgate-boosters --example compare_boosters
+	target/debug/examples/compare_boosters target/boosters > gateway/crates/boosters/BOOSTERS.md
 
 soak: modules ## Hostile bundles, then hostile clients for SOAK_MINUTES (10), beside well-behaved ones under 256 MiB (needs root)
 	cargo build --release --locked --package modelgate --bin modelgate

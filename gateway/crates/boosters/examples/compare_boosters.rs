@@ -1,4 +1,4 @@
-//! Compares models with what their libraries wrote: `compare FOLDER…` prints a table.
+//! Compares models with what their libraries wrote: `compare_boosters FOLDER…` prints a table.
 
 #[path = "../tests/support/mod.rs"]
 mod support;
