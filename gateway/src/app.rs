@@ -3,11 +3,12 @@
 use std::{
     ops::Deref,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
 
+use bytes::Bytes;
 use modelgate_columns::Signature;
 
 use crate::{
@@ -45,6 +46,8 @@ pub struct Shared {
     pub http: HttpConfig,
     /// Memory that requests may take together.
     pub memory: Arc<Account>,
+    /// The OpenAPI document, and the catalog's revision that it tells of.
+    pub(crate) document: Mutex<Option<(u64, Bytes)>>,
     ready: AtomicBool,
 }
 
@@ -94,6 +97,7 @@ impl App {
             metrics,
             memory,
             http,
+            document: Mutex::default(),
             ready: AtomicBool::new(false),
         }))
     }

@@ -27,6 +27,8 @@ struct Live {
     models: BTreeMap<String, Entry>,
     /// The model that answers where none is named.
     default: Option<String>,
+    /// Counts changes.
+    revision: u64,
 }
 
 /// One model.
@@ -114,6 +116,7 @@ impl Catalog {
     pub fn publish(&self, generation: Arc<Generation>) -> Option<Arc<Generation>> {
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
         let name = generation.name.clone();
+        live.revision += 1;
         live.default.get_or_insert_with(|| name.clone());
         let status =
             Status { version: generation.version.clone(), state: State::Ready, reason: String::new(), in_reach: true };
@@ -124,6 +127,7 @@ impl Catalog {
     /// Puts a whole entry in place.
     pub fn set(&self, name: &str, entry: Entry) {
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        live.revision += 1;
         let old = live.models.insert(name.to_owned(), entry);
         drop(live);
         drop(old);
@@ -132,6 +136,7 @@ impl Catalog {
     /// Forgets a model.
     pub fn remove(&self, name: &str) {
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        live.revision += 1;
         let old = live.models.remove(name);
         drop(live);
         drop(old);
@@ -139,7 +144,9 @@ impl Catalog {
 
     /// Says which model answers where none is named.
     pub fn set_default(&self, name: Option<String>) {
-        self.live.write().unwrap_or_else(PoisonError::into_inner).default = name;
+        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        live.revision += 1;
+        live.default = name;
     }
 
     /// The generation for a request. Where a trial runs, it may be the one on trial.
@@ -224,6 +231,11 @@ impl Catalog {
         let entry = live.models.get(name).filter(|entry| entry.generations.is_empty())?;
         let (version, known) = entry.idle.as_ref()?;
         Some((version.clone(), Arc::clone(known.as_ref()?)))
+    }
+
+    /// A number that is another one after each change.
+    pub fn revision(&self) -> u64 {
+        self.live.read().unwrap_or_else(PoisonError::into_inner).revision
     }
 
     /// Every model that requests may name, resident or not.

@@ -21,18 +21,14 @@ use tonic::{Status, codec::CompressionEncoding};
 use tonic_health::pb::health_server::HealthServer;
 
 use self::{
-    compression::PREFIX,
-    health::Health,
-    held::{Held, InTime},
-    proto::grpc_inference_service_server::GrpcInferenceServiceServer,
-    service::Inference,
-    status::status,
+    compression::PREFIX, health::Health, held::InTime,
+    proto::grpc_inference_service_server::GrpcInferenceServiceServer, service::Inference, status::status,
     wire::SMALL_MESSAGE,
 };
 use crate::{
     admin::Door,
     app::App,
-    http::body,
+    http::{body, held::Held},
     memory::{Claim, Permit},
     workers::NO_MODEL,
 };

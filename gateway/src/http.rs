@@ -1,6 +1,7 @@
 //! The public HTTP surface: every route and layer, in order.
 
 mod activity;
+mod admission;
 pub(crate) mod body;
 mod connection;
 mod cores;
@@ -8,6 +9,8 @@ pub(crate) mod cors;
 mod direct;
 mod docs;
 mod health;
+pub(crate) mod held;
+pub(crate) mod lasting;
 mod mlflow;
 pub(crate) mod named;
 mod observe;

@@ -37,6 +37,8 @@ pub enum Claim {
     Arriving,
     /// Its body has come.
     Whole,
+    /// It is a stream of a connection that has many, or an answer that no inference made.
+    Stream,
 }
 
 /// The time that a body may take to come before it may have to make room for others.
@@ -71,6 +73,7 @@ impl Account {
     pub fn ceiling(&self, bytes: usize, claim: Claim) -> usize {
         match claim {
             Claim::Arriving => self.limit / 2,
+            Claim::Stream => self.limit - self.limit / 4,
             Claim::Whole if bytes > LARGE => self.limit - self.limit / 8,
             Claim::Whole => self.limit,
         }

@@ -1,6 +1,6 @@
 //! The protocol's messages as prost reads and writes them, looked at before they are decoded.
 
-use std::marker::PhantomData;
+use std::{cell::RefCell, marker::PhantomData, pin::pin};
 
 use bytes::Buf;
 use prost::Message;
@@ -16,8 +16,10 @@ use super::{
         RepositoryIndexRequest, RepositoryModelLoadRequest, RepositoryModelUnloadRequest, ServerLiveRequest,
         ServerMetadataRequest, ServerReadyRequest,
     },
+    status::status,
     wire::{self, Checked},
 };
+use crate::memory::{Claim, Permit};
 
 /// Named in `build.rs`, so that every method of the service has it.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +50,21 @@ where
     }
 }
 
+tokio::task_local! {
+    /// Covers the message that is decoded next.
+    static DECODED: RefCell<Permit>;
+}
+
+/// Grows `permit` by what a message takes before that is decoded in `message`.
+pub(super) async fn counted<F: Future>(permit: &mut Permit, message: F) -> F::Output {
+    let mut scope = pin!(DECODED.scope(RefCell::new(permit.take()), message));
+    let message = scope.as_mut().await;
+    if let Some(covered) = scope.take_value() {
+        *permit = covered.into_inner();
+    }
+    message
+}
+
 /// Decodes what is small enough once it is decoded.
 #[derive(Debug)]
 pub(crate) struct CheckedDecoder<U>(ProstDecoder<U>);
@@ -59,7 +76,13 @@ impl<U: Message + Checked + Default> Decoder for CheckedDecoder<U> {
     fn decode(&mut self, source: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         // All of the message is in one piece here.
         debug_assert_eq!(source.chunk().len(), source.remaining(), "a message in pieces");
-        U::check(source.chunk())?;
+        let decoded = U::check(source.chunk())?;
+        let message = source.remaining();
+        // Where the message comes of a stream: others are counted before they come here.
+        let covered = DECODED.try_with(|permit| permit.borrow_mut().cover(message + decoded, Claim::Whole));
+        if let Ok(Err(error)) = covered {
+            return Err(status(&error));
+        }
         self.0.decode(source)
     }
 
@@ -69,8 +92,8 @@ impl<U: Message + Checked + Default> Decoder for CheckedDecoder<U> {
 }
 
 impl Checked for ModelInferRequest {
-    fn check(wire: &[u8]) -> Result<(), Status> {
-        wire::infer_request(wire).map(|_| ())
+    fn check(wire: &[u8]) -> Result<usize, Status> {
+        wire::infer_request(wire)
     }
 }
 

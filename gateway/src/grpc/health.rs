@@ -3,11 +3,13 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{Stream, stream};
-use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_server};
 
-use crate::app::App;
+use crate::{
+    app::App,
+    http::lasting::{Kind, Pool},
+};
 
 /// Watches at once, over all connections.
 const MAX_WATCHES: usize = 1_000;
@@ -21,12 +23,12 @@ const SERVICES: [&str; 2] = ["", "inference.GRPCInferenceService"];
 #[derive(Debug)]
 pub(super) struct Health {
     app: App,
-    watches: Arc<Semaphore>,
+    watches: Arc<Pool>,
 }
 
 impl Health {
     pub(super) fn new(app: App) -> Self {
-        Self { app, watches: Arc::new(Semaphore::new(MAX_WATCHES)) }
+        Self { app, watches: Pool::new(Kind::Watch, MAX_WATCHES) }
     }
 }
 
@@ -51,8 +53,8 @@ impl health_server::Health for Health {
 
     /// The status now, and each time it changes.
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let place = Arc::clone(&self.watches).try_acquire_owned();
-        let place = place.map_err(|_| Status::resource_exhausted("too many watches are open"))?;
+        let place = self.watches.take(request.extensions());
+        let place = place.ok_or_else(|| Status::resource_exhausted("too many watches are open"))?;
         let start = (self.app.clone(), request.into_inner().service, None, place);
         let changes = stream::unfold(start, |(app, service, last, place)| async move {
             loop {

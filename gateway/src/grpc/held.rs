@@ -1,4 +1,4 @@
-//! Bodies of gRPC calls under a request's permit.
+//! Streams of gRPC calls under a request's permit.
 
 use std::{
     pin::Pin,
@@ -10,54 +10,11 @@ use axum::{
     Error,
     body::{Body, Bytes, HttpBody},
 };
-use hyper::body::{Frame, SizeHint};
+use hyper::body::Frame;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::wire::SMALL_MESSAGE;
 use crate::memory::{Claim, Permit};
-
-/// An answer, whose permit ends when the client has taken its first message.
-#[derive(Debug)]
-pub(super) struct Held {
-    body: Body,
-    permit: Option<Permit>,
-}
-
-impl Held {
-    pub(super) fn new(body: Body, permit: Permit) -> Self {
-        Self { body, permit: Some(permit) }
-    }
-}
-
-impl HttpBody for Held {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(context);
-        frame.map_ok(|frame| {
-            frame.map_data(|data| match self.permit.take() {
-                Some(mut permit) => {
-                    // Where it cannot grow: the answer is there already, and its request was counted for more.
-                    _ = permit.settle(data.len());
-                    permit.bind(data)
-                }
-                None => data,
-            })
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
 
 /// The body of a call that goes on for as long as messages come, each soon after the one before.
 #[derive(Debug)]

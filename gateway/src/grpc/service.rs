@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use super::{
@@ -31,7 +30,12 @@ use crate::{
     catalog::State,
     error::Error,
     generation::Generation,
-    http::{named, operate, origin::Origin, reply},
+    http::{
+        lasting::{Kind, Pool},
+        named, operate,
+        origin::Origin,
+        reply,
+    },
     lifecycle::Command,
     oip::{
         self,
@@ -44,16 +48,16 @@ use crate::{
 
 #[derive(Clone, Debug)]
 pub(super) struct Inference {
-    app: App,
+    pub(super) app: App,
     /// Where calls that change what is served come in; `None` where they are not taken.
     door: Option<Door>,
     /// Places for streams.
-    pub(super) streams: Arc<Semaphore>,
+    streams: Arc<Pool>,
 }
 
 impl Inference {
     pub(super) fn new(app: App, door: Option<Door>) -> Self {
-        Self { app, door, streams: Arc::new(Semaphore::new(stream::MAX_STREAMS)) }
+        Self { app, door, streams: Pool::new(Kind::Inference, stream::MAX_STREAMS) }
     }
 
     /// Changes what is served, for callers who may.
@@ -275,8 +279,10 @@ impl GrpcInferenceService for Inference {
         &self,
         request: Request<Streaming<ModelInferRequest>>,
     ) -> Result<Response<stream::Answers>, Status> {
-        let (metadata, _, requests) = request.into_parts();
-        stream::answers(self, metadata, requests).map(Response::new)
+        let (metadata, extensions, requests) = request.into_parts();
+        let place = self.streams.take(&extensions);
+        let place = place.ok_or_else(|| Status::resource_exhausted("too many streams are open"))?;
+        stream::answers(self, metadata, requests, place).map(Response::new)
     }
 
     async fn model_config(

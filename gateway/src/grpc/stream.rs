@@ -5,7 +5,6 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -18,13 +17,12 @@ use axum::{
 };
 use futures_util::{Stream, stream};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Sleep, sleep, timeout_at},
-};
+use prost::Message;
+use tokio::time::{Sleep, sleep, timeout_at};
 use tonic::{Code, Status, Streaming, metadata::MetadataMap};
 
 use super::{
+    codec,
     compression::PREFIX,
     proto::{ModelInferRequest, ModelInferResponse, ModelStreamInferResponse},
     service::Inference,
@@ -32,6 +30,8 @@ use super::{
 };
 use crate::{
     app::App,
+    config::HttpConfig,
+    http::lasting::StreamPlace,
     memory::{Claim, Permit},
 };
 
@@ -49,20 +49,21 @@ struct Open {
     until: Option<Instant>,
     /// Whether the first error ends it, with a status: Triton's clients may ask for that.
     ends_with_error: bool,
-    _place: OwnedSemaphorePermit,
+    /// Covers the request that is answered, decoded, and then its answer.
+    permit: Permit,
+    _place: StreamPlace,
 }
 
 /// The answers to a stream of requests. An error is told in the answer, as Triton tells it, and the stream goes on.
 ///
 /// # Errors
-/// Too many streams at once, and a deadline that cannot be read.
+/// A deadline that cannot be read.
 pub(super) fn answers(
     inference: &Inference,
     metadata: MetadataMap,
     requests: Streaming<ModelInferRequest>,
+    place: StreamPlace,
 ) -> Result<Answers, Status> {
-    let place = Arc::clone(&inference.streams).try_acquire_owned();
-    let place = place.map_err(|_| Status::resource_exhausted("too many streams are open"))?;
     let timeout = super::service::timeout(&metadata).map_err(|error| status(&error))?;
     let open = Open {
         inference: inference.clone(),
@@ -70,6 +71,7 @@ pub(super) fn answers(
         metadata,
         requests,
         until: timeout.map(|timeout| Instant::now() + timeout),
+        permit: Permit::new(&inference.app.memory),
         _place: place,
     };
     Ok(Box::pin(stream::unfold(Some(open), |open| async {
@@ -85,14 +87,19 @@ impl Open {
     /// The next answer; `None` after the last.
     async fn next(&mut self) -> Result<Option<ModelStreamInferResponse>, Status> {
         let passed = || Status::deadline_exceeded("the stream's deadline passed");
+        // The last answer has been taken.
+        drop(self.permit.take());
+        let message = codec::counted(&mut self.permit, self.requests.message());
         let message = match self.until {
-            Some(until) => timeout_at(until.into(), self.requests.message()).await.map_err(|_| passed())?,
-            None => self.requests.message().await,
+            Some(until) => timeout_at(until.into(), message).await.map_err(|_| passed())?,
+            None => message.await,
         };
         let Some(request) = message? else { return Ok(None) };
         let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
         match self.inference.infer(&self.metadata, &request, left).await {
             Ok(response) => {
+                // Where it cannot grow: the answer is there already, and its request was counted for more.
+                _ = self.permit.settle(2 * response.encoded_len());
                 Ok(Some(ModelStreamInferResponse { error_message: String::new(), infer_response: Some(response) }))
             }
             Err(error) => {
@@ -109,12 +116,22 @@ impl Open {
     }
 }
 
-/// Bounds the time in which each message of a stream must arrive once it has begun, and counts what comes of it. Between
-/// two there may be any time.
+/// Bounds the time between the messages of a stream and that in which each must arrive once it has begun, and counts what
+/// comes of it.
 pub(super) async fn bounded(State(app): State<App>, request: Request, next: Next) -> Response {
-    let (patience, max_message) = (app.http.body_timeout, app.http.max_body);
+    let HttpConfig { body_timeout: patience, header_timeout: idle, max_body: max_message, .. } = app.http;
     let permit = Permit::new(&app.memory);
-    let messages = |body| Messages { body, patience, max_message, permit, came: 0, left: Left::default(), late: None };
+    let messages = |body| Messages {
+        body,
+        patience,
+        idle,
+        max_message,
+        permit,
+        came: 0,
+        left: Left::default(),
+        late: None,
+        is_silent: false,
+    };
     next.run(request.map(|body| Body::new(messages(body)))).await
 }
 
@@ -164,15 +181,20 @@ impl Left {
 
 struct Messages {
     body: Body,
+    /// For a message to arrive.
     patience: Duration,
+    /// For a message to begin.
+    idle: Duration,
     max_message: usize,
     /// Covers the message that is coming, or was handed over last.
     permit: Permit,
     /// Bytes of it.
     came: usize,
     left: Left,
-    /// When the message that has begun is late.
+    /// When the message that is coming, or the next one, is late.
     late: Option<Pin<Box<Sleep>>>,
+    /// Whether it is the next one.
+    is_silent: bool,
 }
 
 impl HttpBody for Messages {
@@ -193,8 +215,9 @@ impl HttpBody for Messages {
             if let Some(Ok(frame)) = &frame
                 && let Some(data) = frame.data_ref()
             {
-                if this.left.advance(data) || this.left.is_between() {
+                if this.left.advance(data) || this.left.is_between() || this.is_silent {
                     this.late = None;
+                    this.is_silent = false;
                 }
                 this.came += data.len();
                 let ratio = if this.left.is_compressed { MAX_RATIO } else { 1 };
@@ -208,8 +231,16 @@ impl HttpBody for Messages {
             }
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        let Some(late) = &mut this.late else { return Poll::Pending };
+        let late = this.late.get_or_insert_with(|| {
+            // Nothing has begun, and another message is asked for.
+            this.is_silent = true;
+            Box::pin(sleep(this.idle))
+        });
         ready!(late.as_mut().poll(context));
+        if this.is_silent {
+            let problem = format!("no message came on the stream for {} seconds", this.idle.as_secs());
+            return Poll::Ready(Some(Err(Box::new(Status::unavailable(problem)))));
+        }
         let seconds = this.patience.as_secs();
         let problem = format!("a message of the stream did not arrive within {seconds} seconds");
         Poll::Ready(Some(Err(Box::new(Status::deadline_exceeded(problem)))))

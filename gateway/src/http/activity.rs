@@ -20,6 +20,8 @@ use axum::{
 };
 use hyper::body::{Frame, SizeHint};
 
+use crate::memory::Permit;
+
 /// The largest part of an answer that is handed over at once, in bytes: what a client takes of it shows after so many.
 const PART: usize = 64 << 10;
 
@@ -120,7 +122,12 @@ impl Activity {
         let progress = Arc::new(Progress { unsent: AtomicUsize::new(0), last: AtomicU64::new(self.now()) });
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.answers().insert(id, Arc::clone(&progress));
-        Stream { id, activity: Arc::clone(self), progress, answered: AtomicBool::new(false) }
+        Stream { id, activity: Arc::clone(self), progress, answered: AtomicBool::new(false), permit: None }
+    }
+
+    /// Requests not yet answered to the last byte.
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
     }
 
     fn answers(&self) -> MutexGuard<'_, HashMap<u64, Arc<Progress>>> {
@@ -228,6 +235,8 @@ pub(super) struct Stream {
     activity: Arc<Activity>,
     progress: Arc<Progress>,
     answered: AtomicBool,
+    /// What the stream and its request's head take.
+    pub(super) permit: Option<Permit>,
 }
 
 impl Stream {

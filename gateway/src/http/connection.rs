@@ -20,14 +20,13 @@ use tokio::{
 
 use super::{
     activity::{Activity, Answer, CLOSE_GRACE, Patience, Verdict},
-    reply,
+    admission::{self, Client, MAX_HEADERS},
+    held,
+    lasting::Lasting,
     serve::Routes,
     socket_io::Socket,
 };
-use crate::{config::HttpConfig, error::Error};
-
-/// Header lines taken in one request.
-const MAX_HEADERS: usize = 100;
+use crate::{config::HttpConfig, error::Error, memory::Account};
 
 /// Requests in flight on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 256;
@@ -38,11 +37,14 @@ const WINDOW: u32 = 1 << 20;
 /// Bytes that a request's head may take, and of a body that are read ahead.
 const READ_BUFFER: usize = 64 << 10;
 
+/// Bytes that the header lines of an HTTP/2 request may come to. A byte of it may stand for a line.
+const HEADER_LIST: u32 = 16 << 10;
+
 /// For how long a connection of the reserve is kept: health checks ask at once.
 const RESERVE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The paths that a connection of the reserve may ask for.
-const HEALTH: [&str; 9] = [
+pub(super) const HEALTH: [&str; 9] = [
     "/v2/health/live",
     "/v2/health/ready",
     "/healthz",
@@ -64,17 +66,16 @@ pub(super) struct Accepted {
 }
 
 /// Serves a connection until it ends, or has to.
-pub(super) async fn serve(accepted: Accepted, routes: Routes, config: HttpConfig) {
+pub(super) async fn serve(accepted: Accepted, routes: Routes, config: HttpConfig, memory: Arc<Account>) {
     let Accepted { stream, reserved, mut ending } = accepted;
     let peer = stream.peer_addr().ok();
     let is_reserved = reserved.is_some();
     let idle = if is_reserved { config.header_timeout.min(RESERVE_PATIENCE) } else { config.header_timeout };
     let age = if is_reserved { Some(RESERVE_PATIENCE) } else { config.max_connection_age };
     let activity = Activity::new(Patience { idle, write: config.write_timeout, age });
-    let of_service = Arc::clone(&activity);
-    let service = service_fn(move |request: Request<Incoming>| {
-        answer(routes.clone(), request, peer, Arc::clone(&of_service), is_reserved)
-    });
+    let client = Arc::new(Client { activity: Arc::clone(&activity), memory, lasting: Lasting::default(), is_reserved });
+    let service =
+        service_fn(move |request: Request<Incoming>| answer(routes.clone(), request, peer, Arc::clone(&client)));
     let builder = builder(idle);
     let socket = Socket { io: TokioIo::new(stream), activity: Arc::clone(&activity) };
     let mut connection = pin!(builder.serve_connection(socket, service));
@@ -131,7 +132,7 @@ fn builder(idle: Duration) -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(READ_BUFFER as u32)
+        .max_header_list_size(HEADER_LIST)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(2 * WINDOW)
         .keep_alive_interval(Some(idle));
@@ -140,19 +141,33 @@ fn builder(idle: Duration) -> auto::Builder<TokioExecutor> {
 
 async fn answer(
     routes: Routes,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
     peer: Option<SocketAddr>,
-    activity: Arc<Activity>,
-    is_reserved: bool,
+    client: Arc<Client>,
 ) -> Result<Response, Infallible> {
     if request.version() != Version::HTTP_2 {
-        activity.request();
-        return if is_reserved { of_reserve(routes, request, peer).await } else { routes.answer(request, peer).await };
+        client.activity.request();
+        return match client.refused(&request) {
+            Some(refused) => Ok(refused),
+            None => Ok(held::counted(&client.memory, routed(routes, request, peer, client.is_reserved).await?)),
+        };
     }
-    let stream = activity.stream();
-    let response =
-        if is_reserved { of_reserve(routes, request, peer).await } else { routes.answer(request, peer).await };
-    response.map(|response| response.map(|body| Body::new(Answer::new(body, stream))))
+    let mut stream = client.activity.stream();
+    let refused = client.refused(&request).map_or(Ok(()), Err);
+    let response = match refused.and_then(|()| client.admit(&mut request, &mut stream)) {
+        Ok(()) => held::counted(&client.memory, routed(routes, request, peer, client.is_reserved).await?),
+        Err(refused) => refused,
+    };
+    Ok(response.map(|body| Body::new(Answer::new(body, stream))))
+}
+
+async fn routed(
+    routes: Routes,
+    request: Request<Incoming>,
+    peer: Option<SocketAddr>,
+    is_reserved: bool,
+) -> Result<Response, Infallible> {
+    if is_reserved { of_reserve(routes, request, peer).await } else { routes.answer(request, peer).await }
 }
 
 /// The answer to a connection that came when all places were taken.
@@ -164,14 +179,8 @@ async fn of_reserve(
     let is_multiplexed = request.version() == Version::HTTP_2;
     let mut response = if HEALTH.contains(&request.uri().path()) {
         routes.answer(request, peer).await?
-    } else if request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
-    {
-        tonic::Status::unavailable(Error::Overloaded.to_string()).into_http()
     } else {
-        reply::refusal(request.uri().path(), &Error::Overloaded)
+        admission::refusal(&request, &Error::Overloaded)
     };
     if !is_multiplexed {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

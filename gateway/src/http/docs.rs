@@ -1,14 +1,18 @@
 //! The OpenAPI document of what answers now, and a page to read it and try it, which needs no internet.
 
+use std::sync::PoisonError;
+
 use axum::{
+    Extension,
+    body::Bytes,
     extract::State,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
 
 use crate::{
     app::App,
-    http::{openapi, reply::json_response},
+    http::{held::Counted, openapi, reply::JSON},
 };
 
 const PAGE: &str = include_str!("docs.html");
@@ -18,9 +22,24 @@ const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 
     img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub(super) async fn openapi(State(app): State<App>) -> Response {
+    ([(header::CONTENT_TYPE, JSON)], Extension(Counted), current(&app)).into_response()
+}
+
+/// The document of what the catalog has now, built once and shared by all who ask.
+fn current(app: &App) -> Bytes {
+    let mut kept = app.document.lock().unwrap_or_else(PoisonError::into_inner);
+    // Read first: a change while the document is built makes it one of before.
+    let revision = app.catalog.revision();
+    if let Some((of, document)) = &*kept
+        && *of == revision
+    {
+        return document.clone();
+    }
     let default = app.catalog.default_name();
     let document = openapi::document(&app.catalog.cards(), default.as_deref(), app.http.ignore_extra_fields);
-    json_response(StatusCode::OK, document.to_string().into_bytes())
+    let document = Bytes::from(document.to_string());
+    *kept = Some((revision, document.clone()));
+    document
 }
 
 pub(super) async fn page() -> Response {
@@ -28,5 +47,5 @@ pub(super) async fn page() -> Response {
         (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
         (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
     ];
-    (headers, PAGE).into_response()
+    (headers, Extension(Counted), PAGE).into_response()
 }

@@ -7,7 +7,12 @@ use axum::{
 };
 use serde_json::json;
 
-use crate::{app::App, error::Error, http::reply::json_response};
+use crate::{
+    app::App,
+    error::Error,
+    http::reply::{self, json_response},
+    memory::Permit,
+};
 
 /// 200 for as long as the process answers at all.
 pub(super) async fn live() -> Response {
@@ -49,7 +54,8 @@ pub(super) async fn metrics(State(app): State<App>) -> Response {
     match app.metrics.render() {
         Ok(text) => {
             let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-            ([(header::CONTENT_TYPE, kind)], text).into_response()
+            // Small enough to be told also where others may take no more.
+            reply::held(kind, text, Permit::new(&app.memory)).into_response()
         }
         Err(error) => {
             tracing::error!(%error, "metrics could not be rendered");

@@ -9,6 +9,7 @@ use axum::{
 use modelgate_columns::LayoutError;
 use serde_json::{Value, json};
 
+use super::held::{Counted, SMALL_ANSWER};
 use crate::{
     error::Error,
     generation::Generation,
@@ -191,13 +192,18 @@ pub(super) fn decode_error(error: DecodeError) -> Error {
 /// The content type of most answers.
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// A prediction, whose permit ends when the client has taken it.
+/// An answer, whose permit ends when the client has taken it.
 ///
 /// # Errors
 /// [`Error::Overloaded`] where the memory for requests is full.
 pub(super) fn held(kind: HeaderValue, body: Vec<u8>, mut permit: Permit) -> Result<Response, Error> {
     permit.settle(body.len())?;
-    Ok((StatusCode::OK, [(header::CONTENT_TYPE, kind)], permit.bind(body)).into_response())
+    let is_small = body.len() <= SMALL_ANSWER;
+    let mut response = (StatusCode::OK, [(header::CONTENT_TYPE, kind)], permit.bind(body)).into_response();
+    if !is_small {
+        response.extensions_mut().insert(Counted);
+    }
+    Ok(response)
 }
 
 /// A JSON body.

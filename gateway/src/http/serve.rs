@@ -33,6 +33,7 @@ use crate::{
         origin::{self, Origin},
         places::{Place, Places},
     },
+    memory::Account,
     workers,
 };
 
@@ -180,14 +181,14 @@ impl IoThread {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (connections, incoming) = mpsc::channel(BACKLOG);
         let (done, drained) = oneshot::channel();
-        let config = app.http;
+        let (config, memory) = (app.http, Arc::clone(&app.memory));
         let thread =
             thread::Builder::new().name(format!("io-{number}")).stack_size(workers::STACK).spawn(move || {
                 if io.spread {
                     cores::keep_to_share(number, io.threads);
                 }
                 workers::begin();
-                let cut = runtime.block_on(run(incoming, routes, config));
+                let cut = runtime.block_on(run(incoming, routes, config, memory));
                 // With the connections that were cut.
                 drop(runtime);
                 workers::release();
@@ -202,7 +203,12 @@ impl IoThread {
 }
 
 /// Serves connections until no more will come, then drains them. Gives how many it had to cut.
-async fn run(mut incoming: mpsc::Receiver<(StdTcpStream, Place)>, routes: Routes, config: HttpConfig) -> usize {
+async fn run(
+    mut incoming: mpsc::Receiver<(StdTcpStream, Place)>,
+    routes: Routes,
+    config: HttpConfig,
+    memory: Arc<Account>,
+) -> usize {
     let (end, ending) = watch::channel(());
     // Each connection holds one until it ends.
     let open = Arc::new(());
@@ -211,7 +217,7 @@ async fn run(mut incoming: mpsc::Receiver<(StdTcpStream, Place)>, routes: Routes
         let Ok(stream) = TcpStream::from_std(stream) else { continue };
         let accepted = Accepted { stream, reserved: place.reserved.take(), ending: ending.clone() };
         let held = (place, Arc::clone(&open), last.clone());
-        let served = connection::serve(accepted, routes.clone(), config);
+        let served = connection::serve(accepted, routes.clone(), config, Arc::clone(&memory));
         tokio::spawn(async move {
             served.await;
             drop(held);

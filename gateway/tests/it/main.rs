@@ -24,6 +24,7 @@ mod lifecycle;
 mod limits;
 mod loading;
 mod mlflow;
+mod multiplexed;
 mod naming;
 mod observability;
 mod predict;

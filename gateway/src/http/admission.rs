@@ -1,0 +1,95 @@
+//! Requests as they come from a connection: refused before they are handled, or let in with a permit for their head.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header},
+    response::{IntoResponse, Response},
+};
+
+use super::{
+    activity::{Activity, Stream},
+    connection::HEALTH,
+    lasting::{Kind, Lasting},
+    reply,
+};
+use crate::{
+    error::Error,
+    memory::{Account, Claim, Permit},
+};
+
+/// Header lines taken in one request.
+pub(super) const MAX_HEADERS: usize = 100;
+
+/// Bytes that a stream takes while it is open, beside its request's head.
+const STREAM: usize = 16 << 10;
+
+/// Bytes that a header line takes beside its name and value.
+const LINE: usize = 128;
+
+/// Streams of a connection that may ask for health whatever else takes memory, and whose refusals are told in words.
+const FEW: usize = 4;
+
+/// The facts about a connection that its requests need.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) activity: Arc<Activity>,
+    pub(super) memory: Arc<Account>,
+    pub(super) lasting: Lasting,
+    pub(super) is_reserved: bool,
+}
+
+impl Client {
+    /// Whether a request is refused whatever it asks for, and how.
+    pub(super) fn refused<B>(&self, request: &Request<B>) -> Option<Response> {
+        let mut hosts = request.headers().get_all(header::HOST).iter();
+        if hosts.next().is_some() && hosts.next().is_some() {
+            let error = Error::BadRequest("a request has one Host header at most".into());
+            let mut response = reply::refusal(request.uri().path(), &error);
+            if request.version() != Version::HTTP_2 {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            return Some(response);
+        }
+        None
+    }
+
+    /// Lets a stream in, which holds a permit from then on. Else the answer that refuses it.
+    pub(super) fn admit<B>(&self, request: &mut Request<B>, stream: &mut Stream) -> Result<(), Response> {
+        // HTTP/1 bounds the number while it reads, HTTP/2 only the bytes.
+        if request.headers().len() > MAX_HEADERS {
+            return Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
+        }
+        let is_few = self.activity.open() <= FEW;
+        let mut permit = Permit::new(&self.memory);
+        let path = request.uri().path();
+        if let Err(error) = permit.cover(STREAM + path.len() + size(request.headers()), Claim::Stream)
+            && !(is_few && HEALTH.contains(&path))
+        {
+            let response = refusal(request, &error);
+            // A body may wait for as long as the client takes none.
+            return Err(if is_few { response } else { response.map(|_| Body::empty()) });
+        }
+        stream.permit = Some(permit);
+        if Kind::at(path).is_some() {
+            request.extensions_mut().insert(self.lasting.clone());
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of memory that these take.
+fn size(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + LINE).sum()
+}
+
+/// An error in the words of the protocol that the request speaks.
+pub(super) fn refusal<B>(request: &Request<B>, error: &Error) -> Response {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) {
+        tonic::Status::unavailable(error.to_string()).into_http()
+    } else {
+        reply::refusal(request.uri().path(), error)
+    }
+}
