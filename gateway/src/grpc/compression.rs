@@ -49,14 +49,20 @@ pub(super) async fn inflated(
         }
     };
     let (limit, deadline) = (app.http.max_body, Instant::now() + app.http.body_timeout);
-    let task = move || inflate(body.get(PREFIX..).unwrap_or_default(), coding, limit, permit);
+    let task = move || inflate(body.get(PREFIX..).unwrap_or_default(), coding, limit, deadline, permit);
     let inflated = app.workers.call(NO_MODEL, size, deadline, task).await.and_then(|inflated| inflated);
     inflated.map_err(|error| status(&error))
 }
 
 /// A message with the prefix of one that is not compressed, under the permit of its request.
-fn inflate(message: &[u8], coding: Coding, limit: usize, permit: Permit) -> Result<(Bytes, Permit), Error> {
-    let Received { body, permit } = body::inflate(message, coding, limit, permit)?;
+fn inflate(
+    message: &[u8],
+    coding: Coding,
+    limit: usize,
+    deadline: Instant,
+    permit: Permit,
+) -> Result<(Bytes, Permit), Error> {
+    let Received { body, permit } = body::inflate(message, coding, limit, deadline, permit)?;
     let length = u32::try_from(body.len()).map_err(|_| Error::BodyTooLarge(limit))?;
     let mut frame = BytesMut::with_capacity(PREFIX + body.len());
     frame.put_u8(0);
@@ -75,7 +81,8 @@ mod tests {
     use crate::memory::Account;
 
     fn inflated(message: &[u8], coding: Coding, limit: usize) -> Result<Bytes, Error> {
-        inflate(message, coding, limit, Permit::new(&Account::new(64 << 20))).map(|(frame, _)| frame)
+        let deadline = Instant::now() + std::time::Duration::from_secs(60);
+        inflate(message, coding, limit, deadline, Permit::new(&Account::new(64 << 20))).map(|(frame, _)| frame)
     }
 
     #[test]

@@ -1,15 +1,11 @@
 //! Reading a request's body: bounded in size, time and memory, and decompressed.
 
-use std::{
-    io::Read,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use axum::{
     body::{Body, Bytes, HttpBody},
     http::{HeaderMap, header},
 };
-use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use crate::{
@@ -20,6 +16,10 @@ use crate::{
     workers::NO_MODEL,
 };
 
+mod inflate;
+
+pub(crate) use inflate::inflate;
+
 /// Bodies up to here are decoded at once, by the thread that reads them; larger ones are decoded by a worker.
 pub(super) const SMALL: usize = 64 << 10;
 
@@ -28,15 +28,6 @@ const MAX_DISCARDED: usize = 64 << 20;
 
 /// For how long that is done.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Times its own size to which a compressed body may inflate.
-const MAX_RATIO: usize = 100;
-
-/// Bytes to which every compressed body may inflate.
-const FREE: usize = 1 << 20;
-
-/// Bytes inflated between two looks at the limits.
-const INFLATE_STEP: usize = 256 << 10;
 
 /// Bytes that a small request takes beside its body, while it is read.
 const OVERHEAD: usize = 1 << 10;
@@ -138,7 +129,7 @@ async fn receive_bounded(
     // A small body may still be a bomb, so all of them are inflated where it delays no health check.
     let deadline = Instant::now() + app.http.body_timeout;
     let size = pieces.len();
-    let task = move || inflate(&pieces.into_bytes(), coding, limit, permit);
+    let task = move || inflate(&pieces.into_bytes(), coding, limit, deadline, permit);
     app.workers.call(known(app, model), size, deadline, task).await?
 }
 
@@ -228,102 +219,5 @@ impl Coding {
             b"deflate" => Ok(Self::Deflate),
             other => Err(Error::UnsupportedCoding(String::from_utf8_lossy(&other[..other.len().min(40)]).into_owned())),
         }
-    }
-}
-
-/// Inflates a body as far as its limits and the permit allow.
-///
-/// # Errors
-/// What is not of that coding, and what exceeds a limit.
-pub(crate) fn inflate(bytes: &[u8], coding: Coding, limit: usize, mut permit: Permit) -> Result<Received, Error> {
-    let mut decoder: Box<dyn Read + '_> = match coding {
-        Coding::Identity => Box::new(bytes),
-        Coding::Gzip => Box::new(MultiGzDecoder::new(bytes)),
-        // "deflate" is a zlib stream by the standard; some clients send it bare.
-        Coding::Deflate if is_zlib(bytes) => Box::new(ZlibDecoder::new(bytes)),
-        Coding::Deflate => Box::new(DeflateDecoder::new(bytes)),
-    };
-    let most = bytes.len().saturating_mul(MAX_RATIO).max(FREE);
-    let mut body = Rope::default();
-    loop {
-        let mut piece = Vec::new();
-        let read = decoder.by_ref().take(INFLATE_STEP as u64).read_to_end(&mut piece);
-        read.map_err(|error| Error::BadRequest(format!("the body cannot be decompressed: {error}")))?;
-        if piece.is_empty() {
-            break;
-        }
-        let len = body.len() + piece.len();
-        if len > limit {
-            return Err(Error::BodyTooLarge(limit));
-        }
-        if len > most {
-            return Err(Error::TooLarge(format!("the body inflates to more than {MAX_RATIO} times what was sent")));
-        }
-        permit.cover(bytes.len().saturating_add(len), Claim::Whole)?;
-        body.push(piece.into());
-    }
-    body.seal();
-    permit.settle(body.len())?;
-    Ok(Received { body, permit })
-}
-
-/// A zlib stream begins with a deflate method and a checksum over its two first bytes (RFC 1950).
-fn is_zlib(bytes: &[u8]) -> bool {
-    matches!(bytes, [first, second, ..]
-        if first & 0x0f == 8 && u16::from_be_bytes([*first, *second]).is_multiple_of(31))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use flate2::{
-        Compression,
-        write::{DeflateEncoder, GzEncoder, ZlibEncoder},
-    };
-
-    use super::*;
-    use crate::memory::Account;
-
-    fn inflated(bytes: &[u8], coding: Coding, limit: usize) -> Result<Rope, Error> {
-        let permit = Permit::new(&Account::new(64 << 20));
-        inflate(bytes, coding, limit, permit).map(|received| received.body)
-    }
-
-    #[test]
-    fn every_coding_is_inflated_and_bounded() {
-        let body = vec![b'a'; 10_000];
-        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
-        let mut zlib = ZlibEncoder::new(Vec::new(), Compression::default());
-        let mut bare = DeflateEncoder::new(Vec::new(), Compression::default());
-        for encoder in [&mut gzip as &mut dyn Write, &mut zlib, &mut bare] {
-            encoder.write_all(&body).expect("into memory");
-        }
-        for (bytes, coding) in [
-            (gzip.finish().expect("gzip"), Coding::Gzip),
-            (zlib.finish().expect("zlib"), Coding::Deflate),
-            (bare.finish().expect("bare"), Coding::Deflate),
-        ] {
-            assert_eq!(inflated(&bytes, coding, 10_000).expect("fits").joined(), body);
-            assert!(matches!(inflated(&bytes, coding, 9_999), Err(Error::BodyTooLarge(9_999))));
-            assert!(matches!(inflated(&bytes[..bytes.len() / 2], coding, 10_000), Err(Error::BadRequest(_))));
-        }
-    }
-
-    #[test]
-    fn a_body_inflates_to_a_hundred_times_its_size_and_as_far_as_the_permit_goes() {
-        let gzip = |mib: usize| {
-            let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
-            gzip.write_all(&vec![0; mib << 20]).expect("into memory");
-            gzip.finish().expect("whole")
-        };
-        assert_eq!(inflated(&gzip(1), Coding::Gzip, 64 << 20).expect("free").len(), 1 << 20);
-        assert!(matches!(inflated(&gzip(2), Coding::Gzip, 64 << 20), Err(Error::TooLarge(_))));
-        // One gzip member after another.
-        assert!(matches!(inflated(&gzip(1).repeat(8), Coding::Gzip, 64 << 20), Err(Error::TooLarge(_))));
-        let account = Account::new(1 << 20);
-        let refused = inflate(&gzip(1), Coding::Gzip, 64 << 20, Permit::new(&account));
-        assert!(matches!(refused, Err(Error::TooLarge(_))), "over what the account ever has for one");
-        assert_eq!(account.used(), 0);
     }
 }
