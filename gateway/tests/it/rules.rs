@@ -18,14 +18,19 @@ use tempfile::TempDir;
 use crate::{
     faulty::{Fault, Wire},
     flowers::{flowers, place, row},
-    real::source_at,
-    support::{BundleFolder, Gateway, PATIENCE, eventually, operator, refusal},
+    real::{Served, source_at},
+    support::{BundleFolder, Gateway, PATIENCE, client, eventually, operator, refusal},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bundle_over_a_ceiling_is_refused_with_the_setting() {
     let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
-    for (name, limit) in [("slow", "deadline_ms = 60000"), ("wide", "rows = 200000"), ("large", "memory = \"1GiB\"")] {
+    for (name, limit) in [
+        ("slow", "deadline_ms = 60000"),
+        ("wide", "rows = 200000"),
+        ("large", "memory = \"1GiB\""),
+        ("busy", "host_call_bytes = \"1024GiB\""),
+    ] {
         let bundle = flowers(name, "1");
         let manifest = fs::read_to_string(bundle.file("bundle.toml")).expect("a manifest");
         bundle.write("bundle.toml", format!("{manifest}\n[limits]\n{limit}\n").as_bytes());
@@ -41,6 +46,8 @@ async fn a_bundle_over_a_ceiling_is_refused_with_the_setting() {
     gateway.becomes("slow", "1", "UNAVAILABLE", "--max-deadline").await;
     gateway.becomes("wide", "1", "UNAVAILABLE", "--max-rows").await;
     gateway.becomes("large", "1", "UNAVAILABLE", "--max-module-memory").await;
+    // Without a setting there is a ceiling, too.
+    gateway.becomes("busy", "1", "UNAVAILABLE", "--max-host-call-bytes").await;
     gateway.becomes("iris", "1", "READY", "").await;
 }
 
@@ -135,6 +142,36 @@ async fn a_listing_without_end_is_not_read() {
         gateway.get("/v2/repository/sources").await.json()["sources"][0]["state"] == "garbage"
     })
     .await;
+}
+
+/// The SDK makes 300 bytes of an element of 11. One page of 8 MiB took 330 MiB.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_of_elements_without_content_takes_little_memory() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    for element in ["<Contents/>", "<CommonPrefixes/>", "<Contents><ChecksumAlgorithm/></Contents>"] {
+        let cache = TempDir::new().expect("a folder");
+        let wire = Wire::to(&server.local_addr().expect("an address").to_string()).await;
+        let body = format!(
+            "<?xml version=\"1.0\"?><ListBucketResult><IsTruncated>false</IsTruncated>{}</ListBucketResult>",
+            element.repeat((4 << 20) / element.len() - 20)
+        );
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nConnection: close\r\n";
+        wire.fail(Fault::Answer(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_modelgate"));
+        command.args(["serve", "--demo", "--listen", "127.0.0.1:0", "--poll", "1", "--cache"]).arg(cache.path());
+        command.args(["--source", &source_at(&wire.address, "live"), "--code-cache"]).stderr(Stdio::null());
+        let served = Served::start(command.arg(concat!(env!("CARGO_TARGET_TMPDIR"), "/code")));
+        served.forget_peak();
+        let before = served.memory("VmRSS");
+        eventually("the listing is refused", || async {
+            let url = format!("http://{}/v2/repository/sources", served.address);
+            let answer = client().get(url).send().await.expect("an answer").text().await.expect("text");
+            answer.contains("\"garbage\"")
+        })
+        .await;
+        let added = served.memory("VmHWM").saturating_sub(before);
+        assert!(added < 64 << 20, "{element}: {added} bytes");
+    }
 }
 
 /// 230 bytes of ONNX, in a process that may not have half a gigabyte.
