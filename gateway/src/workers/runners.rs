@@ -25,9 +25,6 @@ const MAX_RUNNERS: usize = 64;
 /// The time after which a run that should have been stopped counts as one that cannot be: no thread loses its core for as long.
 const OVERSTAYED: Duration = Duration::from_millis(200);
 
-/// Problems told for one request; a module may find one in each row.
-const MAX_PROBLEMS: usize = 100;
-
 /// The runners of every thread, so that what is left of a generation that is gone can be released elsewhere.
 static THREADS: Mutex<Vec<Weak<Mutex<Held>>>> = Mutex::new(Vec::new());
 
@@ -190,7 +187,6 @@ pub(super) fn explain(error: ChainError, generation: &Generation, batch: &Batch)
     }
     match error {
         ChainError::Invalid(mut problems) => {
-            problems.truncate(MAX_PROBLEMS);
             for problem in &mut problems {
                 name_own_column(problem, generation);
             }

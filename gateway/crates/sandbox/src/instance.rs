@@ -20,6 +20,13 @@ use crate::{
 
 pub use crate::trap::TrapCause;
 
+/// Problems of one answer that are kept, and bytes of each of their texts.
+const MAX_PROBLEMS: usize = 100;
+const MAX_PROBLEM: usize = 4 << 10;
+
+/// Bytes that one call may copy to the host beyond what the guests' memory holds: elements of lists are larger there.
+const LIFTED_BESIDE: usize = 1 << 20;
+
 /// Why a chain gave no answer.
 #[derive(Clone, Debug)]
 pub enum ChainError {
@@ -47,6 +54,31 @@ pub struct Timing {
     pub model: Duration,
 }
 
+/// Bytes that one call may copy from a guest to the host. Values that do not overlap fit into the guest's memory, whose
+/// bytes are bounded; a list of texts that are all the same bytes stands for any number of them.
+fn lifted_at_once(limits: Limits) -> usize {
+    limits.host_call_bytes.min(limits.memory.saturating_add(LIFTED_BESIDE))
+}
+
+/// The first problems of a list, their texts cut: a guest's memory has room for as many and as long ones as it likes.
+fn bounded(mut problems: Vec<Problem>) -> Vec<Problem> {
+    problems.truncate(MAX_PROBLEMS);
+    for problem in &mut problems {
+        cut(&mut problem.message);
+        problem.column.as_mut().map(cut);
+    }
+    problems.shrink_to_fit();
+    problems
+}
+
+fn cut(text: &mut String) {
+    if text.len() > MAX_PROBLEM {
+        text.truncate(text.floor_char_boundary(MAX_PROBLEM));
+        text.push('…');
+        text.shrink_to_fit();
+    }
+}
+
 /// One instance of every stage, in one store.
 pub struct Instances {
     store: Store<Host>,
@@ -72,7 +104,7 @@ impl Instances {
         let mut store = Store::new(engine.inner(), Host::new(session, limits, name));
         store.limiter(|host| host);
         store.epoch_deadline_callback(|store| store.data().look());
-        store.set_hostcall_fuel(limits.host_call_bytes);
+        store.set_hostcall_fuel(lifted_at_once(limits));
         match modules.iter().map(|module| module.start(&mut store)).collect() {
             Ok(process) => Ok(Self { store, modules: Arc::clone(modules), process }),
             Err(error) => Err((ChainError::Start(format!("{error:#}")), store.into_data().session)),
@@ -97,7 +129,7 @@ impl Instances {
                 ChainError::Trap { cause, detail }
             })?;
             let given = answer.map_err(|error| match error {
-                WitError::InvalidInput(problems) => ChainError::Invalid(problems),
+                WitError::InvalidInput(problems) => ChainError::Invalid(bounded(problems)),
                 WitError::Model(message) => ChainError::Failed(format!("model: {message}")),
                 WitError::Internal(message) => ChainError::Failed(message),
             })?;
