@@ -85,6 +85,7 @@ impl App {
         metrics: Arc<Metrics>,
         mut http: HttpConfig,
     ) -> Self {
+        modelgate_onnx::limit_runs(http.model_memory);
         let memory = Account::new(http.body_memory);
         metrics.request_memory_capacity.set(i64::try_from(memory.limit()).unwrap_or(i64::MAX));
         // A larger one could never be read.

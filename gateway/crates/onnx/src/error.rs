@@ -52,6 +52,9 @@ pub enum ComputeError {
     /// The packed inputs are not what the signature says.
     #[error(transparent)]
     Input(#[from] LayoutError),
+    /// The rows, or what they say, make the model's values take more memory than one run may; the text names the node.
+    #[error("{0}")]
+    Memory(String),
     /// The caller's values or sizes are no input of the graph: an index out of range, a text that is no number, an image that
     /// is too small.
     #[error("{message}")]

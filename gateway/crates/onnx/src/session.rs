@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use modelgate_columns::{LayoutError, Signature};
+use modelgate_columns::{Column, LayoutError, Signature};
 use tract_onnx::tract_hir::internal::{
     TValue, TVec, Tensor, TractError, TractResult, TypedSimpleState, ensure, tract_core,
 };
@@ -12,10 +12,12 @@ use super::booster::Served;
 use super::columns::{self, Layout};
 use super::error::ComputeError;
 use super::failure::brief;
+use super::footprint::{TooMuch, Watch};
 use super::guard::guarded;
 use super::ops::InvalidValue;
 use super::plan::RunnablePlan;
 use super::plans::Plans;
+use super::rows::RowDependence;
 use super::sized::Wait;
 
 /// Runs a model, and keeps what can be kept from one run to the next.
@@ -70,15 +72,24 @@ impl Session {
 #[derive(Debug)]
 struct GraphSession {
     plans: Arc<Plans>,
-    many: Option<TypedSimpleState>,
-    one: Option<TypedSimpleState>,
+    many: Running,
+    one: Running,
     /// Of the plan for concrete sizes that ran last. It outlives the plan's place among those that the model keeps.
-    sized: Option<(RunnablePlan, Option<TypedSimpleState>)>,
+    sized: Option<(RunnablePlan, Running)>,
+    /// The most rows that may fit into the memory of one run.
+    most: u32,
+}
+
+/// One plan's state in one session.
+#[derive(Debug, Default)]
+struct Running {
+    state: Option<TypedSimpleState>,
+    watch: Watch,
 }
 
 impl GraphSession {
     fn new(plans: Arc<Plans>) -> Self {
-        Self { plans, many: None, one: None, sized: None }
+        Self { plans, many: Running::default(), one: Running::default(), sized: None, most: u32::MAX }
     }
 
     fn compute(&mut self, rows: u32, inputs: &[u64], deadline: Option<Instant>) -> Result<Vec<u64>, ComputeError> {
@@ -94,7 +105,7 @@ impl GraphSession {
         }
         // What a panic leaves behind is thrown away below, with the states.
         let outcome = guarded(|| {
-            let outputs = self.run(rows, tensors, deadline);
+            let outputs = self.run_within(rows, tensors, deadline);
             Ok(outputs.and_then(|outputs| columns::pack(&plans.signature.outputs, layout, rows, &outputs)))
         });
         let outcome = outcome.unwrap_or_else(|panic| Err(failed(&panic)));
@@ -109,9 +120,30 @@ impl GraphSession {
             (_, outcome) => outcome,
         };
         if outcome.is_err() {
-            (self.many, self.one, self.sized) = (None, None, None);
+            (self.many.state, self.one.state, self.sized) = (None, None, None);
         }
         outcome.map_err(|error| located(error, &self.plans.signature, rows))
+    }
+
+    /// At once where that takes no more memory than one run may, else in parts if no row depends on others.
+    fn run_within(
+        &mut self,
+        rows: u32,
+        inputs: TVec<TValue>,
+        deadline: Option<Instant>,
+    ) -> Result<TVec<TValue>, ComputeError> {
+        let plans = &self.plans;
+        let is_divisible = rows > 1 && plans.layout == Layout::Rows && plans.rows == RowDependence::Independent;
+        if !is_divisible || self.many.watch.has_passed(rows as usize) {
+            return self.run(rows, inputs, deadline);
+        }
+        if rows <= self.most {
+            match self.run(rows, inputs.clone(), deadline) {
+                Err(ComputeError::Memory(_)) => self.most = rows / 2,
+                outcome => return outcome,
+            }
+        }
+        self.run_parts(rows, &inputs, deadline)
     }
 
     fn run(
@@ -145,12 +177,23 @@ impl GraphSession {
         inputs: TVec<TValue>,
         deadline: Option<Instant>,
     ) -> Result<TVec<TValue>, ComputeError> {
+        let size = self.size(rows);
         match (&self.plans.many, &self.plans.one) {
-            (Some(many), None) => run(&mut self.many, many, inputs, deadline),
-            (Some(many), Some(_)) if rows > 1 => run(&mut self.many, many, inputs, deadline),
-            (_, Some(one)) if rows == 1 => run(&mut self.one, one, inputs, deadline),
+            (Some(many), None) => run(&mut self.many, many, size, inputs, deadline),
+            (Some(many), Some(_)) if rows > 1 => run(&mut self.many, many, size, inputs, deadline),
+            (_, Some(one)) if rows == 1 => run(&mut self.one, one, size, inputs, deadline),
             _ if rows > 1 => self.run_each(rows, &inputs, deadline),
             _ => Err(ComputeError::Model("it has no plan".into())),
+        }
+    }
+
+    /// How large a run is. Tensors and columns may have sizes of their own.
+    fn size(&self, rows: u32) -> Size {
+        let is_open = |column: &Column| column.shape.iter().skip(1).any(|&dim| dim < 0);
+        if self.plans.layout == Layout::Rows && !self.plans.signature.inputs.iter().any(is_open) {
+            Size::Rows(rows as usize)
+        } else {
+            Size::Open
         }
     }
 
@@ -182,11 +225,12 @@ impl GraphSession {
         deadline: Option<Instant>,
     ) -> Result<TVec<TValue>, ComputeError> {
         if self.sized.as_ref().is_none_or(|(last, _)| !Arc::ptr_eq(last, plan)) {
-            self.sized = Some((Arc::clone(plan), None));
+            self.sized = Some((Arc::clone(plan), Running::default()));
         }
-        let mut none = None;
-        let state = self.sized.as_mut().map_or(&mut none, |(_, state)| state);
-        run(state, plan, inputs, deadline)
+        let mut none = Running::default();
+        let running = self.sized.as_mut().map_or(&mut none, |(_, running)| running);
+        // All sizes are those of the plan.
+        run(running, plan, Size::Rows(1), inputs, deadline)
     }
 
     /// Row by row, for a graph that takes no batches.
@@ -196,26 +240,75 @@ impl GraphSession {
         inputs: &[TValue],
         deadline: Option<Instant>,
     ) -> Result<TVec<TValue>, ComputeError> {
-        let mut gathered: Vec<Vec<TValue>> = Vec::new();
-        for row in 0..rows as usize {
-            let slices = inputs.iter().map(|tensor| Ok(tensor.slice(0, row, row + 1)?.into()));
-            let slices = slices.collect::<TractResult<_>>().map_err(|error| failed(&error))?;
-            let outputs = self.run(1, slices, deadline).map_err(|error| match error {
-                ComputeError::Invalid { column, row: Some(0), message } => {
-                    ComputeError::Invalid { column, row: u32::try_from(row).ok(), message }
-                }
-                other => other,
-            })?;
-            gathered.resize(outputs.len(), Vec::new());
-            gathered.iter_mut().zip(outputs).for_each(|(column, output)| column.push(output));
+        let mut parts = Parts::default();
+        for row in 0..rows {
+            let outputs = self.run(1, part(inputs, row, 1)?, deadline).map_err(|error| further(error, row))?;
+            parts.push(outputs);
         }
-        let stacked = gathered.iter().map(|column| Ok(Tensor::stack_tensors(0, column)?.into()));
+        parts.join()
+    }
+
+    /// As many rows at once as fit into the memory of one run.
+    fn run_parts(
+        &mut self,
+        rows: u32,
+        inputs: &[TValue],
+        deadline: Option<Instant>,
+    ) -> Result<TVec<TValue>, ComputeError> {
+        let (mut parts, mut row) = (Parts::default(), 0);
+        while row < rows {
+            let count = self.most.max(1).min(rows - row);
+            match self.run(count, part(inputs, row, count)?, deadline) {
+                Ok(outputs) => {
+                    parts.push(outputs);
+                    row += count;
+                }
+                Err(ComputeError::Memory(_)) if count > 1 => self.most = count / 2,
+                Err(error) => return Err(further(error, row)),
+            }
+        }
+        parts.join()
+    }
+}
+
+/// Outputs of consecutive rows, by column.
+#[derive(Default)]
+struct Parts(Vec<Vec<TValue>>);
+
+impl Parts {
+    fn push(&mut self, outputs: TVec<TValue>) {
+        self.0.resize(outputs.len(), Vec::new());
+        self.0.iter_mut().zip(outputs).for_each(|(column, output)| column.push(output));
+    }
+
+    fn join(self) -> Result<TVec<TValue>, ComputeError> {
+        let stacked = self.0.iter().map(|column| Ok(Tensor::stack_tensors(0, column)?.into()));
         stacked.collect::<TractResult<_>>().map_err(|error| failed(&error))
+    }
+}
+
+/// So many rows of the inputs.
+fn part(inputs: &[TValue], row: u32, count: u32) -> Result<TVec<TValue>, ComputeError> {
+    let (start, end) = (row as usize, row as usize + count as usize);
+    let slices = inputs.iter().map(|tensor| Ok(tensor.slice(0, start, end)?.into()));
+    slices.collect::<TractResult<_>>().map_err(|error| failed(&error))
+}
+
+/// An error of a part that begins at this row, as one of the whole.
+fn further(error: ComputeError, start: u32) -> ComputeError {
+    match error {
+        ComputeError::Invalid { column, row: Some(row), message } => {
+            ComputeError::Invalid { column, row: row.checked_add(start), message }
+        }
+        other => other,
     }
 }
 
 /// Why a run ended early: the caller's values, as far as an operator tells, or the model.
 fn failed(error: &TractError) -> ComputeError {
+    if let Some(much) = error.downcast_ref::<TooMuch>() {
+        return ComputeError::Memory(much.to_string());
+    }
     match error.downcast_ref::<InvalidValue>() {
         Some(invalid) => ComputeError::Invalid {
             column: invalid.column.clone(),
@@ -234,29 +327,47 @@ fn located(error: ComputeError, signature: &Signature, rows: u32) -> ComputeErro
     ComputeError::Invalid { column, row, message }
 }
 
+/// What the sizes of a run follow from.
+#[derive(Clone, Copy, Debug)]
+enum Size {
+    Rows(usize),
+    Open,
+}
+
 fn run(
-    state: &mut Option<TypedSimpleState>,
+    running: &mut Running,
     plan: &RunnablePlan,
+    size: Size,
     inputs: TVec<TValue>,
     deadline: Option<Instant>,
 ) -> Result<TVec<TValue>, ComputeError> {
-    let running = match state {
-        Some(running) => running,
+    let Running { state, watch } = running;
+    let (rows, is_open) = match size {
+        Size::Rows(rows) => (rows, false),
+        Size::Open => (usize::MAX, true),
+    };
+    let mut meter = watch.meter(plan, rows, is_open);
+    let spawned = match state {
+        Some(spawned) => spawned,
         None => state.insert(plan.spawn().map_err(|error| failed(&error))?),
     };
     let mut late = false;
-    let outputs = match deadline {
-        None => running.run(inputs),
-        Some(deadline) => running.run_plan_with_eval(inputs, |context, state, node, inputs| {
-            late = Instant::now() >= deadline;
-            ensure!(!late, "the deadline passed");
-            tract_core::plan::eval(context, state, node, inputs)
-        }),
-    };
+    let outputs = spawned.run_plan_with_eval(inputs, |context, state, node, inputs| {
+        late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        ensure!(!late, "the deadline passed");
+        let Some(meter) = &mut meter else { return tract_core::plan::eval(context, state, node, inputs) };
+        meter.before(node, &inputs, context.symbols)?;
+        let outputs = tract_core::plan::eval(context, state, node, inputs)?;
+        meter.after(node, &outputs)?;
+        Ok(outputs)
+    });
     // What loops over rows (`Scan`, `GRU`, …) goes on from where it was, as for a stream of which each run is a part. Here
-    // no request may see anything of the one before.
-    if running.op_states.iter().any(Option::is_some) {
+    // no request may see anything of the one before. An error leaves values behind.
+    if outputs.is_err() || spawned.op_states.iter().any(Option::is_some) {
         *state = None;
+    }
+    if outputs.is_ok() {
+        watch.pass(rows);
     }
     outputs.map_err(|error| if late { ComputeError::Deadline } else { failed(&error) })
 }

@@ -292,6 +292,9 @@ fn compute(
         Err(ComputeError::Invalid { column, row, message }) => {
             Ok(Err(WitError::InvalidInput(vec![Problem { column, row, message }])))
         }
+        Err(ComputeError::Memory(message)) => {
+            Ok(Err(WitError::InvalidInput(vec![Problem { column: None, row: None, message }])))
+        }
         Err(ComputeError::Input(error)) => Ok(Err(WitError::Model(format!("the model's input: {error}")))),
         Err(ComputeError::Model(message)) => Ok(Err(WitError::Model(message))),
     }
