@@ -115,6 +115,12 @@ pub struct ServeArgs {
     #[arg(long, env = "MODELGATE_BODY_MEMORY", value_name = "SIZE")]
     pub body_memory: Option<String>,
 
+    /// Memory for the values that a model's graph makes in one run; a batch that needs more runs in parts where its rows are
+    /// independent, and is refused otherwise [default: an eighth of the memory that the process may use, between 64MiB and
+    /// 1GiB]
+    #[arg(long, env = "MODELGATE_MODEL_MEMORY", value_name = "SIZE")]
+    pub model_memory: Option<String>,
+
     /// Seconds within which a request's head must arrive, and a kept-alive connection may stay silent; longer
     /// than the 60 s for which most proxies keep theirs, so that none sends a request to a connection being closed
     /// [default: 75]
@@ -299,6 +305,11 @@ pub struct ServeArgs {
     #[arg(long, env = "MODELGATE_MAX_MODULE_MEMORY", value_name = "SIZE")]
     pub max_module_memory: Option<String>,
 
+    /// The most bytes through a module's imports in one request that a bundle's manifest may ask for (`host_call_bytes`);
+    /// one that asks for more is refused [default: 4GiB]
+    #[arg(long, env = "MODELGATE_MAX_HOST_CALL_BYTES", value_name = "SIZE")]
+    pub max_host_call_bytes: Option<String>,
+
     /// The least isolation between requests: `worker` leaves it to each bundle, `request` gives every request module
     /// instances of its own whatever its bundle says, so that no module can hand one client's values to the next. It costs
     /// some 15 µs a request and turns micro-batching off [default: worker]
@@ -333,6 +344,8 @@ pub struct HttpConfig {
     pub max_body: usize,
     /// Of all requests at once, in bytes.
     pub body_memory: usize,
+    /// Of the values that a model's graph makes in one run, in bytes.
+    pub model_memory: usize,
     /// For a request's head, and for silence between requests.
     pub header_timeout: Duration,
     /// For a request's body.
@@ -473,6 +486,11 @@ impl ServeArgs {
             http: HttpConfig {
                 max_body: bytes("max_body", args.max_body.as_deref(), 64 << 20)?,
                 body_memory,
+                model_memory: bytes(
+                    "model_memory",
+                    args.model_memory.as_deref(),
+                    (memory / 8).clamp(64 << 20, 1 << 30),
+                )?,
                 header_timeout: seconds(args.header_timeout, 75),
                 body_timeout: seconds(args.body_timeout, 30),
                 write_timeout: seconds(args.write_timeout, 30),
@@ -572,6 +590,7 @@ impl ServeArgs {
             deadline: self.max_deadline.map_or(most.deadline, |millis| Duration::from_millis(millis.get())),
             rows: self.max_rows.map_or(most.rows, NonZeroU32::get),
             memory: bytes("max_module_memory", self.max_module_memory.as_deref(), most.memory)?,
+            host_call_bytes: bytes("max_host_call_bytes", self.max_host_call_bytes.as_deref(), most.host_call_bytes)?,
             isolation: self.isolation_floor.unwrap_or(most.isolation),
         })
     }
@@ -622,6 +641,7 @@ impl ServeArgs {
             request_priority: self.request_priority.or(file.request_priority),
             max_body: self.max_body.or(file.max_body),
             body_memory: self.body_memory.or(file.body_memory),
+            model_memory: self.model_memory.or(file.model_memory),
             header_timeout: self.header_timeout.or(file.header_timeout),
             body_timeout: self.body_timeout.or(file.body_timeout),
             write_timeout: self.write_timeout.or(file.write_timeout),
@@ -661,6 +681,7 @@ impl ServeArgs {
             max_deadline: self.max_deadline.or(file.max_deadline),
             max_rows: self.max_rows.or(file.max_rows),
             max_module_memory: self.max_module_memory.or(file.max_module_memory),
+            max_host_call_bytes: self.max_host_call_bytes.or(file.max_host_call_bytes),
             isolation_floor: self.isolation_floor.or(file.isolation_floor),
             trust_cache: self.trust_cache.or(file.trust_cache),
             max_instances: self.max_instances.or(file.max_instances),

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{bundle::Bundle, error::BundleError, manifest::MAX_DEADLINE};
 
+/// Bytes through a module's imports in one request where the operator sets no ceiling: 16 times a bundle's default.
+const MAX_HOST_CALL_BYTES: usize = 4 << 30;
+
 /// The operator's ceilings over a manifest's limits, and the least isolation.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct Ceilings {
@@ -16,14 +19,22 @@ pub struct Ceilings {
     pub rows: u32,
     /// Of the linear memory of one worker's modules, in bytes.
     pub memory: usize,
+    /// Of the bytes through a module's imports in one request.
+    pub host_call_bytes: usize,
     /// Bundles that ask for less get this.
     pub isolation: Isolation,
 }
 
 impl Default for Ceilings {
-    /// All that a manifest can say.
+    /// All that a manifest can say, but for the bytes through imports.
     fn default() -> Self {
-        Self { deadline: MAX_DEADLINE, rows: u32::MAX, memory: usize::MAX, isolation: Isolation::Worker }
+        Self {
+            deadline: MAX_DEADLINE,
+            rows: u32::MAX,
+            memory: usize::MAX,
+            host_call_bytes: MAX_HOST_CALL_BYTES,
+            isolation: Isolation::Worker,
+        }
     }
 }
 
@@ -53,6 +64,13 @@ impl Ceilings {
         over(limits.rows > self.rows, "rows", limits.rows.to_string(), self.rows.to_string(), "--max-rows");
         let bytes = |bytes: usize| format!("{bytes} bytes");
         over(limits.memory > self.memory, "memory", bytes(limits.memory), bytes(self.memory), "--max-module-memory");
+        over(
+            limits.host_call_bytes > self.host_call_bytes,
+            "host_call_bytes",
+            bytes(limits.host_call_bytes),
+            bytes(self.host_call_bytes),
+            "--max-host-call-bytes",
+        );
         if problems.is_empty() { Ok(()) } else { Err(BundleError { problems }) }
     }
 }
@@ -66,19 +84,25 @@ mod tests {
         let mut bundle = Bundle::demo().expect("the demo");
         assert!(Ceilings::default().settle(&mut bundle).is_ok());
         assert_eq!(bundle.isolation, Isolation::Worker);
-        let low =
-            Ceilings { deadline: Duration::from_millis(1), rows: 1, memory: 1 << 10, isolation: Isolation::Request };
+        let low = Ceilings {
+            deadline: Duration::from_millis(1),
+            rows: 1,
+            memory: 1 << 10,
+            host_call_bytes: 1 << 10,
+            isolation: Isolation::Request,
+        };
         let error = low.settle(&mut bundle).expect_err("over all of them");
         assert_eq!(bundle.isolation, Isolation::Request);
         let told = error.to_string();
-        for setting in ["--max-deadline", "--max-rows", "--max-module-memory"] {
+        for setting in ["--max-deadline", "--max-rows", "--max-module-memory", "--max-host-call-bytes"] {
             assert!(told.contains(setting), "{told}");
         }
-        assert_eq!(error.problems.len(), 3, "{told}");
+        assert_eq!(error.problems.len(), 4, "{told}");
         let exact = Ceilings {
             deadline: bundle.limits.deadline,
             rows: bundle.limits.rows,
             memory: bundle.limits.memory,
+            host_call_bytes: bundle.limits.host_call_bytes,
             isolation: Isolation::Worker,
         };
         assert!(exact.settle(&mut bundle).is_ok());
