@@ -81,7 +81,7 @@ mod tests {
     use crate::memory::Account;
 
     fn inflated(message: &[u8], coding: Coding, limit: usize) -> Result<Bytes, Error> {
-        let deadline = Instant::now() + std::time::Duration::from_secs(60);
+        let deadline = Instant::now() + std::time::Duration::from_mins(1);
         inflate(message, coding, limit, deadline, Permit::new(&Account::new(64 << 20))).map(|(frame, _)| frame)
     }
 

@@ -270,7 +270,8 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn new(body: Body, stream: Stream) -> Self {
-        stream.answered.store(true, Ordering::Relaxed);
+        // A body of something is asked for it once its head is on its way, which it never is after a reset.
+        stream.answered.store(body.is_end_stream(), Ordering::Relaxed);
         Self { body, stream: Arc::new(stream), rest: Bytes::new() }
     }
 
@@ -290,6 +291,7 @@ impl HttpBody for Answer {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.stream.answered.store(true, Ordering::Relaxed);
         if !self.rest.is_empty() {
             return Poll::Ready(Some(Ok(self.part())));
         }
@@ -395,7 +397,8 @@ mod tests {
             }
             assert!(!activity.is_flood(), "slow resets are none");
         }
-        activity.count_reset(2_999);
+        // Nor is an answer that was made and never asked for.
+        drop(Answer::new(Body::from("too late"), activity.stream()));
         assert!(activity.is_flood());
     }
 

@@ -40,26 +40,26 @@ pub(super) struct Client {
     pub(super) is_reserved: bool,
 }
 
-impl Client {
-    /// Whether a request is refused whatever it asks for, and how.
-    pub(super) fn refused<B>(&self, request: &Request<B>) -> Option<Response> {
-        let mut hosts = request.headers().get_all(header::HOST).iter();
-        if hosts.next().is_some() && hosts.next().is_some() {
-            let error = Error::BadRequest("a request has one Host header at most".into());
-            let mut response = reply::refusal(request.uri().path(), &error);
-            if request.version() != Version::HTTP_2 {
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            return Some(response);
-        }
-        None
+/// The answer to a request that is refused whatever it asks for.
+pub(super) fn refused<B>(request: &Request<B>) -> Option<Response> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    if hosts.next().is_none() || hosts.next().is_none() {
+        return None;
     }
+    let error = Error::BadRequest("a request has one Host header at most".into());
+    let mut response = reply::refusal(request.uri().path(), &error);
+    if request.version() != Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Some(response)
+}
 
-    /// Lets a stream in, which holds a permit from then on. Else the answer that refuses it.
-    pub(super) fn admit<B>(&self, request: &mut Request<B>, stream: &mut Stream) -> Result<(), Response> {
+impl Client {
+    /// Lets a stream in, which holds a permit from then on, or gives the answer that refuses it.
+    pub(super) fn admit<B>(&self, request: &mut Request<B>, stream: &mut Stream) -> Option<Response> {
         // HTTP/1 bounds the number while it reads, HTTP/2 only the bytes.
         if request.headers().len() > MAX_HEADERS {
-            return Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
+            return Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
         }
         let is_few = self.activity.open() <= FEW;
         let mut permit = Permit::new(&self.memory);
@@ -69,13 +69,13 @@ impl Client {
         {
             let response = refusal(request, &error);
             // A body may wait for as long as the client takes none.
-            return Err(if is_few { response } else { response.map(|_| Body::empty()) });
+            return Some(if is_few { response } else { response.map(|_| Body::empty()) });
         }
         stream.permit = Some(permit);
         if Kind::at(path).is_some() {
             request.extensions_mut().insert(self.lasting.clone());
         }
-        Ok(())
+        None
     }
 }
 

@@ -147,16 +147,16 @@ async fn answer(
 ) -> Result<Response, Infallible> {
     if request.version() != Version::HTTP_2 {
         client.activity.request();
-        return match client.refused(&request) {
+        return match admission::refused(&request) {
             Some(refused) => Ok(refused),
             None => Ok(held::counted(&client.memory, routed(routes, request, peer, client.is_reserved).await?)),
         };
     }
     let mut stream = client.activity.stream();
-    let refused = client.refused(&request).map_or(Ok(()), Err);
-    let response = match refused.and_then(|()| client.admit(&mut request, &mut stream)) {
-        Ok(()) => held::counted(&client.memory, routed(routes, request, peer, client.is_reserved).await?),
-        Err(refused) => refused,
+    let refused = admission::refused(&request).or_else(|| client.admit(&mut request, &mut stream));
+    let response = match refused {
+        None => held::counted(&client.memory, routed(routes, request, peer, client.is_reserved).await?),
+        Some(refused) => refused,
     };
     Ok(response.map(|body| Body::new(Answer::new(body, stream))))
 }

@@ -127,6 +127,40 @@ async fn streams_that_are_reset_again_and_again_end_the_connection() {
     assert_eq!(gateway.predict(demo_row().to_string()).await.status, 200);
 }
 
+/// Each stream has begun at the server before it is reset: only the count of resets ends the connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_resets_ends_the_connection_within_a_few_hundred() {
+    let gateway = Gateway::demo(|_| {}).await;
+    let (mut send, connection) = multiplexed(&gateway, 1 << 16).await;
+    let mut opened = 0;
+    let flood = async {
+        'rounds: while opened < 20_000 {
+            let mut streams = Vec::new();
+            for _ in 0..50 {
+                let Ok(ready) = send.clone().ready().await else { break 'rounds };
+                send = ready;
+                let Ok(stream) = send.send_request(post("/predict"), false) else { break 'rounds };
+                streams.push(stream);
+            }
+            let Ok(ready) = send.clone().ready().await else { break };
+            send = ready;
+            let health = http::Request::get("http://localhost/v2/health/live").body(()).expect("a request");
+            let Ok((answer, _)) = send.send_request(health, true) else { break };
+            if answer.await.is_err() {
+                break;
+            }
+            for (_, upload) in &mut streams {
+                upload.send_reset(h2::Reason::CANCEL);
+            }
+            opened += streams.len();
+        }
+    };
+    tokio::time::timeout(PATIENCE, flood).await.expect("refused in time");
+    ends(connection, "resets").await;
+    assert!((200..2_000).contains(&opened), "{opened} streams were opened and reset");
+    assert_eq!(gateway.predict(demo_row().to_string()).await.status, 200);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn health_answers_when_all_places_are_taken() {
     let gateway = Gateway::demo(|args| args.max_connections = std::num::NonZeroUsize::new(2)).await;

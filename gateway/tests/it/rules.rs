@@ -216,7 +216,7 @@ impl Follower {
     }
 
     async fn becomes(&self, model: &str, version: &str, state: &str, words: &str) {
-        let client = crate::support::client();
+        let client = client();
         eventually(&format!("{model} {version} is {state}"), || async {
             let index = client.post(format!("http://{}/v2/repository/index", self.address)).send().await;
             let index: Value = index.expect("an answer").json().await.expect("JSON");

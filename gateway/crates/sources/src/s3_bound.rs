@@ -63,7 +63,7 @@ impl Body for FewTags {
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context)?);
         if let Some(piece) = frame.as_ref().and_then(Frame::data_ref) {
-            self.tags += piece.iter().filter(|&&byte| byte == b'<').count();
+            self.tags += piece.iter().map(|&byte| usize::from(byte == b'<')).sum::<usize>();
             if self.tags > MAX_TAGS {
                 return Poll::Ready(Some(Err(format!("an answer of more than {MAX_TAGS} tags").into())));
             }

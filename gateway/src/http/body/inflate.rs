@@ -202,7 +202,7 @@ mod tests {
     use crate::memory::Account;
 
     fn soon() -> Instant {
-        Instant::now() + Duration::from_secs(60)
+        Instant::now() + Duration::from_mins(1)
     }
 
     fn inflated(bytes: &[u8], coding: Coding, limit: usize) -> Result<Rope, Error> {
@@ -265,7 +265,7 @@ mod tests {
             let refused = inflated(&bytes, coding, 64 << 20);
             assert!(matches!(&refused, Err(Error::BadRequest(why)) if why.contains("next to nothing")), "{refused:?}");
         }
-        let took = processor_time() - start;
+        let took = processor_time().saturating_sub(start);
         assert!(took < Duration::from_secs(3), "{took:?}; 64 MiB of each took minutes");
     }
 
@@ -281,7 +281,7 @@ mod tests {
         let start = processor_time();
         let refused = inflated(&bytes, Coding::Deflate, 64 << 20);
         assert!(matches!(&refused, Err(Error::BadRequest(why)) if why.contains("processor time")), "{refused:?}");
-        assert!(processor_time() - start < Duration::from_secs(10));
+        assert!(processor_time().saturating_sub(start) < Duration::from_secs(10));
     }
 
     #[test]
