@@ -33,7 +33,7 @@ test: modules test-venv ## Run every test: modules, exporter, gateway over a soc
 	$(MODULE_PYTHON) -m pytest -q modules/python modules/examples modules/templates
 	cd modules/javascript && npm test --silent
 	MODELGATE_TEST_PYTHON=$(CURDIR)/$(TEST_PYTHON) cargo test --locked
-	$(TEST_PYTHON) -m pytest -q python
+	$(TEST_PYTHON) -m pytest -q modules/serving
 	python3 gateway/tests/py/documents.py flags --gateway target/debug/modelgate
 	python3 gateway/tests/py/documents.py run --gateway target/debug/modelgate --python $(TEST_PYTHON)
 
@@ -78,10 +78,10 @@ bench: modules bench-venv ## Measure everything that docs/benchmarks.md quotes, 
 modules: cargo ## Compile the wasm modules into modules/dist
 	modules/build.sh
 
-# `MODELGATE_BINARY=target/debug/modelgate python/build.sh` makes it of another binary, without a build.
+# `MODELGATE_BINARY=target/debug/modelgate modules/serving/build.sh` makes it of another binary, without a build.
 wheel: cargo ## Build the Python wheel with the binary in it, into target/wheels
 	cargo build --locked --release --package modelgate --bin modelgate
-	python/build.sh
+	modules/serving/build.sh
 
 demo-model: ## Make the demo's model and the tests' bundles again (Python 3.11 or later)
 	modules/exporter/demo/make-demo.sh

@@ -42,12 +42,7 @@ use crate::{
     unused_qualifications,
     reason = "generated"
 )]
-pub(crate) mod proto {
-    tonic::include_proto!("inference");
-
-    /// The description of the service, for reflection.
-    pub(crate) const DESCRIPTION: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/open_inference.bin"));
-}
+pub(crate) mod proto;
 
 /// The services under the paths that gRPC gives them; calls that change what is served where a door for them is named.
 pub(crate) fn routes(app: &App, door: Option<Door>) -> Router<App> {

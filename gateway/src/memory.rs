@@ -37,7 +37,7 @@ pub enum Claim {
     Arriving,
     /// Its body has come.
     Whole,
-    /// It is a stream of a connection that has many, or an answer that no inference made.
+    /// A stream of a connection that has many, or an answer that no inference made.
     Stream,
 }
 

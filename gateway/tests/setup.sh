@@ -50,7 +50,7 @@ venv() {
 
 # serving FOLDER: the Python package of the wheel in this environment, straight from its sources.
 serving() {
-    echo "$PWD/python/src" >"$(echo "$1"/lib/python3*/site-packages)/modelgate-serving.pth"
+    echo "$PWD/modules/serving/src" >"$(echo "$1"/lib/python3*/site-packages)/modelgate-serving.pth"
 }
 
 # exporter FOLDERS...: the exporter in these environments, straight from its sources.

@@ -235,7 +235,7 @@ pub(super) struct Stream {
     activity: Arc<Activity>,
     progress: Arc<Progress>,
     answered: AtomicBool,
-    /// What the stream and its request's head take.
+    /// Covers the stream and its request's head.
     pub(super) permit: Option<Permit>,
 }
 

@@ -10,7 +10,6 @@ use axum::{
 
 use super::{
     activity::{Activity, Stream},
-    connection::HEALTH,
     lasting::{Kind, Lasting},
     reply,
 };
@@ -18,6 +17,19 @@ use crate::{
     error::Error,
     memory::{Account, Claim, Permit},
 };
+
+/// The paths that a connection of the reserve may ask for.
+pub(super) const HEALTH: [&str; 9] = [
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/healthz",
+    "/metrics",
+    "/ping",
+    "/health",
+    "/grpc.health.v1.Health/Check",
+    "/inference.GRPCInferenceService/ServerLive",
+    "/inference.GRPCInferenceService/ServerReady",
+];
 
 /// Header lines taken in one request.
 pub(super) const MAX_HEADERS: usize = 100;

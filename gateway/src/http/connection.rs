@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{
     activity::{Activity, Answer, CLOSE_GRACE, Patience, Verdict},
-    admission::{self, Client, MAX_HEADERS},
+    admission::{self, Client, HEALTH, MAX_HEADERS},
     held,
     lasting::Lasting,
     serve::Routes,
@@ -42,19 +42,6 @@ const HEADER_LIST: u32 = 16 << 10;
 
 /// For how long a connection of the reserve is kept: health checks ask at once.
 const RESERVE_PATIENCE: Duration = Duration::from_secs(5);
-
-/// The paths that a connection of the reserve may ask for.
-pub(super) const HEALTH: [&str; 9] = [
-    "/v2/health/live",
-    "/v2/health/ready",
-    "/healthz",
-    "/metrics",
-    "/ping",
-    "/health",
-    "/grpc.health.v1.Health/Check",
-    "/inference.GRPCInferenceService/ServerLive",
-    "/inference.GRPCInferenceService/ServerReady",
-];
 
 /// A connection that was accepted.
 pub(super) struct Accepted {

@@ -12,7 +12,10 @@ use axum::{
 
 use crate::{
     app::App,
-    http::{held::Counted, openapi, reply::JSON},
+    http::{
+        held::{Counted, JSON},
+        openapi,
+    },
 };
 
 const PAGE: &str = include_str!("docs.html");

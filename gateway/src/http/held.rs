@@ -15,11 +15,13 @@ use axum::{
 use hyper::body::{Frame, SizeHint};
 use serde_json::json;
 
-use super::reply::JSON;
 use crate::{
     error::Error as Refusal,
     memory::{Account, Claim, Permit},
 };
+
+/// The content type of most answers.
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Answers of up to so many bytes count with the connection or the stream that they are sent on.
 pub(super) const SMALL_ANSWER: usize = 4 << 10;

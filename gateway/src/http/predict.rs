@@ -16,7 +16,7 @@ use crate::{
     error::Error,
     generation::Generation,
     http::{
-        body, named,
+        body, held, named,
         reply::{self, decode_error, json_response},
         v2::target::Target,
         work,
@@ -73,7 +73,7 @@ pub(super) async fn answer(app: App, model: Option<&str>, request: Request) -> R
     })
     .await?;
     generation.metrics.encode_us.inc_by(reply::micros(started));
-    let mut response = reply::held(reply::JSON, body, permit)?;
+    let mut response = reply::held(held::JSON, body, permit)?;
     reply::tell_generation(response.headers_mut(), generation);
     Ok(response)
 }

@@ -9,7 +9,7 @@ use axum::{
 use modelgate_columns::LayoutError;
 use serde_json::{Value, json};
 
-use super::held::{Counted, SMALL_ANSWER};
+use super::held::{Counted, JSON, SMALL_ANSWER};
 use crate::{
     error::Error,
     generation::Generation,
@@ -188,9 +188,6 @@ pub(super) fn decode_error(error: DecodeError) -> Error {
         )),
     }
 }
-
-/// The content type of most answers.
-pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// An answer, whose permit ends when the client has taken it.
 ///

@@ -12,6 +12,7 @@ use crate::{
     generation::Generation,
     http::{
         body::Received,
+        held,
         reply::{self, decode_error},
         work,
     },
@@ -60,7 +61,7 @@ pub(super) async fn answer(
     })
     .await?;
     generation.metrics.encode_us.inc_by(reply::micros(started));
-    let mut response = reply::held(reply::JSON, encoded, permit)?;
+    let mut response = reply::held(held::JSON, encoded, permit)?;
     reply::tell_generation(response.headers_mut(), generation);
     Ok(response)
 }

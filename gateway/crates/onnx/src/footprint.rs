@@ -30,7 +30,7 @@ pub(super) struct TooMuch {
     limit: usize,
 }
 
-/// What a session has found out about one plan.
+/// The sizes of one plan that a session has seen fit.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     /// The most rows that have fit.
@@ -83,7 +83,7 @@ pub(super) struct Meter {
     nodes: Vec<Value>,
 }
 
-/// What a node has made, and how many nodes are yet to read it.
+/// A node's outputs, and the number of nodes that are yet to read them.
 #[derive(Clone, Copy, Debug, Default)]
 struct Value {
     bytes: usize,
@@ -153,7 +153,7 @@ fn expected(node: &TypedNode, inputs: &[TValue], symbols: &SymbolValues) -> usiz
     })
 }
 
-/// How many numbers a range has, as the engine counts them.
+/// The length of a range, as the engine counts it.
 fn steps(start: &TValue, end: &TValue, step: &TValue) -> Option<usize> {
     let number = |value: &TValue| value.cast_to_scalar::<f64>().ok();
     Some(((number(end)? - number(start)?) / number(step)?).abs().ceil() as usize)

@@ -187,7 +187,7 @@ impl GraphSession {
         }
     }
 
-    /// How large a run is. Tensors and columns may have sizes of their own.
+    /// The size of a run. Tensors and columns may have sizes of their own.
     fn size(&self, rows: u32) -> Size {
         let is_open = |column: &Column| column.shape.iter().skip(1).any(|&dim| dim < 0);
         if self.plans.layout == Layout::Rows && !self.plans.signature.inputs.iter().any(is_open) {
@@ -327,7 +327,7 @@ fn located(error: ComputeError, signature: &Signature, rows: u32) -> ComputeErro
     ComputeError::Invalid { column, row, message }
 }
 
-/// What the sizes of a run follow from.
+/// The quantity that the sizes of a run follow from.
 #[derive(Clone, Copy, Debug)]
 enum Size {
     Rows(usize),

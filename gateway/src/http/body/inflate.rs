@@ -119,11 +119,11 @@ impl Read for Counted<'_> {
 /// looks at the deadline, the time taken, and how much the steps before it gave.
 struct Watched<'a> {
     left: &'a [u8],
-    /// What is left of the present step.
+    /// Bytes left of the present step.
     step: usize,
     read: usize,
     made: &'a Cell<usize>,
-    /// What was read and made where the present stretch of [`BARREN`] bytes began.
+    /// Bytes read and made where the present stretch of [`BARREN`] bytes began.
     stretch: (usize, usize),
     deadline: Instant,
     start: Duration,

@@ -18,7 +18,7 @@ use crate::{
     generation::Generation,
     http::{
         body::{self, Received},
-        named, reply,
+        held, named, reply,
         v2::target::Target,
         work::{self, Size},
     },
@@ -73,7 +73,7 @@ pub(in crate::http) async fn infer(
     })
     .await?;
     generation.metrics.encode_us.inc_by(reply::micros(started));
-    let kind = if body.json.is_some() { BINARY } else { reply::JSON };
+    let kind = if body.json.is_some() { BINARY } else { held::JSON };
     let mut response = reply::held(kind, body.bytes, permit)?;
     if let Some(length) = body.json {
         response.headers_mut().insert(JSON_LENGTH, length.into());

@@ -44,7 +44,7 @@ def uv() -> str:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("wheels")
-    subprocess.run([uv(), "build", "--quiet", "--wheel", "--out-dir", out, ROOT / "python"], check=True, timeout=300)
+    subprocess.run([uv(), "build", "--quiet", "--wheel", "--out-dir", out, ROOT / "modules/serving"], check=True, timeout=300)
     (made,) = out.glob("*.whl")
     return made
 
@@ -89,7 +89,7 @@ def demo(binary: Path, env: dict, folder: Path) -> int:
 
 
 def test_what_it_declares():
-    own = tomllib.loads((ROOT / "python/pyproject.toml").read_text())["project"]
+    own = tomllib.loads((ROOT / "modules/serving/pyproject.toml").read_text())["project"]
     exporter = tomllib.loads((ROOT / "modules/exporter/pyproject.toml").read_text())["project"]
     workspace = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]
     assert own["version"] == workspace["version"]

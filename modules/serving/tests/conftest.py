@@ -17,7 +17,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from modelgate_serving import Served, serve
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 # The binary that `make test` has built, unless another one is named.
 os.environ.setdefault("MODELGATE_BINARY", str(ROOT / "target/debug/modelgate"))
