@@ -62,12 +62,12 @@ async fn the_first_request_loads_a_model_once() {
     for answer in answers {
         assert_eq!((answer.status.as_u16(), answer.json()), (200, json!({ "prediction": "versicolor-1" })));
     }
-    // The default model was loaded too: only its columns tell whether `model` in a body is a feature.
-    assert_eq!(gateway.metric("modelgate_activations_total{outcome=\"success\"}").await, Some(2.0));
-    assert_eq!(gateway.metric("modelgate_resident_generations").await, Some(2.0));
+    // The default model was not loaded for a body that names another one.
+    assert_eq!(gateway.metric("modelgate_activations_total{outcome=\"success\"}").await, Some(1.0));
+    assert_eq!(gateway.metric("modelgate_resident_generations").await, Some(1.0));
     gateway.becomes("m1", "1", "READY", "").await;
     let seen = |name: &str| (name.into(), true.into(), Some(4));
-    assert_eq!(cards().await, [seen("m0"), seen("m1"), unseen("m2")]);
+    assert_eq!(cards().await, [unseen("m0"), seen("m1"), unseen("m2")]);
     // The default model, which nobody named, too.
     assert_eq!(gateway.predict(row().to_string()).await.status, 200);
     assert_eq!(gateway.predict(row_for("nobody")).await.status, 404);

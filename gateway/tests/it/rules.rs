@@ -165,7 +165,7 @@ async fn a_listing_of_elements_without_content_takes_little_memory() {
         let before = served.memory("VmRSS");
         eventually("the listing is refused", || async {
             let url = format!("http://{}/v2/repository/sources", served.address);
-            let answer = client().get(url).send().await.expect("an answer").text().await.expect("text");
+            let answer = served.operator.get(url).send().await.expect("an answer").text().await.expect("text");
             answer.contains("\"garbage\"")
         })
         .await;
