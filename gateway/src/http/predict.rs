@@ -52,7 +52,7 @@ pub(super) async fn answer(app: App, model: Option<&str>, request: Request) -> R
     let mut asked = resolve(&app, named.as_deref(), &body).await?;
     let again = asked.presumed.then(|| body.clone());
     let mut decoded = decode(&app, &asked, body, &mut permit).await?;
-    // What another model refuses may be a row of the default model, with a feature of that name.
+    // A row that another model refuses may be the default model's, with a feature of that name.
     if let (Some(body), Err(_)) = (again, &decoded)
         && app.model_key_is_feature().await
     {

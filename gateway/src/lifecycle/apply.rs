@@ -272,7 +272,7 @@ impl Fleet {
             if round > 0 && !changes.is_changed {
                 return;
             }
-            // What the event itself changed is to be told in any case.
+            // The event's own changes are reported in any case.
             self.apply(name, changes);
         }
     }

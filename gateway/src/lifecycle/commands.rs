@@ -60,7 +60,7 @@ pub(super) fn activate(fleet: &mut Fleet, name: &str, number: Option<&str>, wait
         return;
     }
     let id = Preference::of(state, &fleet.policy.gate).candidate(number).cloned();
-    // What gets only copies of requests answers none.
+    // A shadow gets copies of requests and answers none.
     let is_shadow =
         |id: &str| fleet.policy.gate.canary == 0 && state.rollout().is_some_and(|rollout| rollout.canary == id);
     match id.filter(|id| state.desired() != Desired::Unloaded && !is_shadow(id)) {
@@ -111,7 +111,7 @@ pub(super) fn command(fleet: &mut Fleet, name: &str, command: Command, reply: Re
                 }
             }
             fleet.reconcile(name);
-            // What can be tried again is to be remembered again.
+            // A version that can be tried again is remembered again.
             for source in sources {
                 write_down(fleet, source);
             }

@@ -50,7 +50,7 @@ pub(super) fn ended(fleet: &mut Fleet, end: JobEnd) -> Option<(String, VersionId
         Err(failure) => failed(fleet, &name, &id, &failure),
     }
     let source = fleet.state(&name).and_then(|state| state.version(&id)).map(|version| version.release.source);
-    // What only became resident again is written down already.
+    // A version that only became resident again is written down already.
     let is_again = job.goal == Goal::Loaded(Urgency::Request) && !is_news;
     if let Some(source) = source.filter(|_| !is_again) {
         write_down(fleet, source);

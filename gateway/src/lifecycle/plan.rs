@@ -45,7 +45,7 @@ pub(super) fn plan(model: &ModelState, policy: &Policy, now: Instant) -> Plan {
         if next == history || rounds == MAX_ROUNDS {
             break;
         }
-        // What answers now may be what the next version is tried against, and may end a rollback.
+        // The version that answers now may be the next one's baseline, and may end a rollback.
         history = next;
     }
     let preference = Preference::with(model, &history, &policy.gate);
@@ -106,8 +106,8 @@ fn serve(preference: &Preference<'_>, canary: Option<&Rollout>) -> Vec<VersionId
     let is_hopeless = |id: &VersionId| model.version(id).is_none_or(Version::is_hopeless);
     let preferred = preference.preferred.filter(|id| !is_hopeless(id));
     if preference.baseline.is_some() || !preferred.is_some_and(can) {
-        // What should answer first cannot yet: the version that an operator went back to or promoted does, or what
-        // answered before.
+        // The preferred version cannot answer yet: the one that an operator rolled back to or promoted does, or
+        // the one that answered before.
         let history = preference.history;
         let mut kept: Vec<VersionId> = Vec::new();
         let target = history.rolled_back.iter().map(|rolled_back| &rolled_back.to).chain(&history.last_known_good);

@@ -38,7 +38,7 @@ def uv() -> str:
         return str(found)
     if on_path := shutil.which("uv"):
         return on_path
-    pytest.skip("uv is not there: `make test` installs it")
+    pytest.fail("uv is not there: `make test-venv` installs it")
 
 
 @pytest.fixture(scope="module")

@@ -282,7 +282,7 @@ impl Booster {
         }
         let width = self.scores();
         let outputs = self.objective.with_probabilities().outputs(raw.clone(), width);
-        // What a library calls the class is decided by what it calls probabilities, but CatBoost's, which is by raw scores.
+        // A library's class follows from its probabilities; CatBoost's follows from the raw scores.
         let by_raw = self.library() == Library::CatBoost;
         Some(match (task, outputs) {
             (Task::Binary, Scores::Single(outputs)) => {

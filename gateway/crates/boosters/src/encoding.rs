@@ -71,7 +71,7 @@ fn one(reader: Reader, column: &Document) -> Read<Encoding> {
     let mut places = HashMap::new();
     for (place, value) in values.iter().enumerate() {
         let single = *value as f32;
-        // What singles cannot tell apart, a request cannot name.
+        // A request's single names no category that singles cannot tell apart.
         if f64::from(single).to_bits() != (value + 0.0).to_bits() {
             return Err(reader.unsupported(format!("the category {value}, which is no single")));
         }

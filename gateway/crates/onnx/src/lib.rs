@@ -250,7 +250,7 @@ fn read(
         graph::copy_inputs(graph);
     }
     let model = framework.model_for_proto_model(&proto).map_err(|error| {
-        // It stops at the first; a person who has to mend the model wants to know all.
+        // The engine stops at the first objection; a person who mends the model wants all of them.
         graph::objections(&framework, &proto).map_or_else(|| engine(error), ModelError::Engine)
     })?;
     Ok((model, outputs))
