@@ -1,12 +1,15 @@
 //! Requests as they come from a connection: refused before they are handled, or let in with a permit for their head.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
     http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header},
     response::{IntoResponse, Response},
 };
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::time::timeout;
 
 use super::{
     activity::{Activity, Stream},
@@ -43,6 +46,12 @@ const LINE: usize = 128;
 /// Streams of a connection that may ask for health whatever else takes memory, and whose refusals are told in words.
 const FEW: usize = 4;
 
+/// Bytes of a refused request's body that are read and dropped before the refusal is sent.
+const DISCARDED: usize = 64 << 10;
+
+/// The time that they may take to come.
+const DISCARD_TIME: Duration = Duration::from_secs(1);
+
 /// The facts about a connection that its requests need.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -66,14 +75,36 @@ pub(super) fn refused<B>(request: &Request<B>) -> Option<Response> {
     Some(response)
 }
 
+/// Reads the rest of a short body before its request is refused: curl before 8 loses an answer that comes while it sends.
+/// A long or slow body is cut off.
+pub(super) async fn discard(mut body: Incoming) {
+    let read = async {
+        let mut left = DISCARDED;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, |data| data.len());
+            if length > left {
+                return;
+            }
+            left -= length;
+        }
+    };
+    // A refusal is sent either way.
+    _ = timeout(DISCARD_TIME, read).await;
+}
+
 impl Client {
+    /// Whether its connection has few open streams.
+    pub(super) fn has_few(&self) -> bool {
+        self.activity.open() <= FEW
+    }
+
     /// Lets a stream in, which holds a permit from then on, or gives the answer that refuses it.
     pub(super) fn admit<B>(&self, request: &mut Request<B>, stream: &mut Stream) -> Option<Response> {
         // HTTP/1 bounds the number while it reads, HTTP/2 only the bytes.
         if request.headers().len() > MAX_HEADERS {
             return Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
         }
-        let is_few = self.activity.open() <= FEW;
+        let is_few = self.has_few();
         let mut permit = Permit::new(&self.memory);
         let path = request.uri().path();
         if let Err(error) = permit.cover(STREAM + path.len() + size(request.headers()), Claim::Stream)

@@ -143,7 +143,12 @@ async fn answer(
     let refused = admission::refused(&request).or_else(|| client.admit(&mut request, &mut stream));
     let response = match refused {
         None => held::counted(&client.memory, routed(routes, request, peer, client.is_reserved).await?),
-        Some(refused) => refused,
+        Some(refused) => {
+            if client.has_few() {
+                admission::discard(request.into_body()).await;
+            }
+            refused
+        }
     };
     Ok(response.map(|body| Body::new(Answer::new(body, stream))))
 }
