@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
 use modelgate_files::beneath::{Beneath, Links};
 use modelgate_onnx::{Mode, Model};
-use modelgate_sandbox::{host::Limits, module::Isolation};
+use modelgate_sandbox::{Isolation, Limits};
 use sha2::{Digest, Sha256};
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use modelgate_sandbox::module::Isolation;
+use modelgate_sandbox::Isolation;
 use serde::{Deserialize, Serialize};
 
 use crate::{bundle::Bundle, error::BundleError, manifest::MAX_DEADLINE};

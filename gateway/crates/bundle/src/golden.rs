@@ -32,7 +32,11 @@ fn default_tolerance() -> f64 {
 }
 
 impl Golden {
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
+    /// Reads a file of examples.
+    ///
+    /// # Errors
+    /// One sentence says what is wrong.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         let golden: Self = serde_json::from_slice(bytes).map_err(|error| format!("golden examples: {error}"))?;
         if golden.examples.len() > MAX_EXAMPLES {
             return Err(format!("golden examples: at most {MAX_EXAMPLES} are taken, got {}", golden.examples.len()));

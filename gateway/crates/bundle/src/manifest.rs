@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use modelgate_onnx::Mode;
-use modelgate_sandbox::{host::Limits, module::Isolation};
+use modelgate_sandbox::{Isolation, Limits};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 

@@ -13,6 +13,7 @@ use wasmtime::{
     component::{Linker, WasmList, WasmStr},
 };
 
+pub use crate::limits::Limits;
 use crate::{
     contract::{Problem, WitError, WitLevel, WitSignature},
     engine::{WasmEngine, ticks_until},
@@ -28,25 +29,6 @@ const LOG_BYTES: usize = 16 << 10;
 const LOG_LINES: u32 = 32;
 /// Table elements in one store; tables hold function pointers, and modules have a few hundred.
 const TABLE_ELEMENTS: usize = 10_000;
-
-/// The limits of one generation for each request and each worker.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Bytes of linear memory, summed over the stages of one worker.
-    pub memory: usize,
-    /// Of one request, its time in the queue included.
-    pub deadline: Duration,
-    /// In one request.
-    pub rows: u32,
-    /// Bytes through the contract's imports in one request.
-    pub host_call_bytes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { memory: 64 << 20, deadline: Duration::from_secs(5), rows: 10_000, host_call_bytes: 256 << 20 }
-    }
-}
 
 /// Ticks of the epoch between two looks at whether anybody still waits for a guest: 20 ms.
 const LOOK_TICKS: u64 = 4;

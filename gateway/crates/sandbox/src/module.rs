@@ -19,6 +19,7 @@ use wasmtime::{
 use wasmtime_wizer::{ComponentInstanceState, Wizer};
 use wit_component::ComponentEncoder;
 
+pub use crate::limits::Isolation;
 use crate::{
     cache::{CodeCache, entry_name},
     contract::{ProcessFunc, WitError, WitSignature},
@@ -37,30 +38,6 @@ const MAX_WASM: usize = 64 << 20;
 const IMPORTS: [&str; 3] = ["modelgate:module/types@1.", "modelgate:module/model@1.", "modelgate:module/log@1."];
 
 type InitFunc = TypedFunc<(Vec<u8>,), (Result<WitSignature, WitError>,)>;
-
-/// Whether instances outlive a request. The greater isolates more.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Isolation {
-    /// A worker's instances are kept between requests: a module can hand one client's values to the next.
-    #[default]
-    Worker,
-    /// Each request gets fresh ones, in the state that `init` left.
-    Request,
-}
-
-impl Isolation {
-    /// Every isolation, the least first.
-    pub const ALL: [Self; 2] = [Self::Worker, Self::Request];
-
-    /// Its name in manifests and metadata.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Worker => "worker",
-            Self::Request => "request",
-        }
-    }
-}
 
 /// One stage of a bundle, compiled: a module with its configuration.
 pub struct Module {
