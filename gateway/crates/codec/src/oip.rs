@@ -8,6 +8,7 @@ pub mod json;
 pub mod output;
 pub mod request;
 pub mod strings;
+pub mod wire;
 
 use modelgate_columns::{Column, Datatype};
 
