@@ -64,6 +64,11 @@ RUN mkdir -p /image/usr/local/bin /image/usr/local/lib/modelgate /image/etc/ssl/
     && echo 'modelgate:x:10001:10001::/tmp:/usr/sbin/nologin' > /image/etc/passwd \
     && echo 'modelgate:x:10001:' > /image/etc/group \
     && chmod 1777 /image/tmp
+# What all of it is made of, as `make sbom` writes it, with the Debian packages that the files above are from.
+COPY modules modules
+COPY deploy/sbom.py deploy/
+RUN python3 deploy/sbom.py --version "$VERSION" --debian libc6 --debian libgcc-s1 --debian ca-certificates \
+        /image/usr/share/doc/modelgate/sbom.cdx.json
 
 # ---- the image -------------------------------------------------------------------------------------------------------
 FROM scratch

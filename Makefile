@@ -16,7 +16,7 @@ SOAK_MINUTES ?= 10
 # Of the image: the manifest's, unless it is given.
 VERSION      ?= $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
-.PHONY: help run test pipelines fuzz lint bench training modules demo-model conformance boosters packages company soak image wheel deploy-test clean cargo lint-venv test-venv bench-venv
+.PHONY: help run test pipelines fuzz lint bench training modules demo-model conformance boosters packages company soak image sbom wheel deploy-test clean cargo lint-venv test-venv bench-venv
 
 help: ## List these
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -89,6 +89,9 @@ demo-model: ## Make the demo's model and the tests' bundles again (Python 3.11 o
 image: ## Build the Docker image modelgate:VERSION and modelgate:latest
 	docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse --verify -q HEAD || true) \
 		--tag modelgate:$(VERSION) --tag modelgate:latest .
+
+sbom: cargo ## Write the software bill of materials of the image (CycloneDX) to target/sbom.cdx.json
+	python3 deploy/sbom.py --version $(VERSION) target/sbom.cdx.json
 
 deploy-test: ## Build the image and prove the stack on a real Docker engine (started where none runs; some 40 minutes the first time, then 15)
 	python3 deploy/test/run.py
