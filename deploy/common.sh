@@ -4,7 +4,9 @@
 STACK=${STACK:-modelgate}
 export EDGE_PORT="${EDGE_PORT:-8080}" GRAFANA_PORT="${GRAFANA_PORT:-3000}" LOCUST_PORT="${LOCUST_PORT:-8089}"
 # shellcheck disable=SC2034 # used by those scripts
-SECRETS="s3_access_key s3_secret_key grafana_password"
+NETWORKS="internal_net store_net watch_net"
+# Where secrets.sh makes up the keys and passwords; a file in it is named as its secret.
+SECRETS_DIR=${SECRETS_DIR:-secrets}
 
 say() { echo "$*" >&2; }
 fail() { say "error: $*"; exit 1; }

@@ -3,6 +3,7 @@
 # where up.sh made it.
 #   --keep-data  leaves volumes (models, registry, series) and secrets for the next up.sh
 #   --yes        does not ask before it removes data
+# The files that secrets.sh made up stay in deploy/secrets.
 set -eu
 cd "$(dirname "$0")"
 . ./common.sh
@@ -30,8 +31,10 @@ fi
 if [ -n "$(service_lines)" ]; then
     docker stack rm "$STACK" >&2
 fi
-# The network goes with the stack, of which it has the label, or here.
-docker network rm internal_net >/dev/null 2>&1 || true
+# The networks go with the stack, of which they have the label, or here.
+for network in $NETWORKS; do
+    docker network rm "$network" >/dev/null 2>&1 || true
+done
 # What is removed last tells that all is.
 tries=0
 while [ -n "$(docker ps -aq --filter "label=com.docker.stack.namespace=$STACK")" ] ||
@@ -45,9 +48,7 @@ configs=$(docker config ls -q --filter "label=com.docker.stack.namespace=$STACK"
 [ -z "$configs" ] || echo "$configs" | xargs docker config rm >/dev/null
 [ -z "$keep" ] || { say "down; data and secrets are kept"; exit 0; }
 
-for secret in $SECRETS; do
-    docker secret rm "modelgate_$secret" >/dev/null 2>&1 || true
-done
+docker secret ls --format '{{.Name}}' | grep '^modelgate_' | xargs -r docker secret rm >/dev/null 2>&1 || true
 left=$(volumes)
 [ -z "$left" ] || echo "$left" | xargs docker volume rm >/dev/null
 for label in modelgate.edge modelgate.data; do

@@ -9,7 +9,7 @@
 #   LOCUST_WORKERS      load generators (none)
 #   OVERLAY_ENCRYPTED   `no` where the kernel has no ESP and the nodes have a network of their own (yes)
 #   ADVERTISE_ADDR      this node's address, for a Swarm that is yet to be made and that others are to join (loopback)
-#   S3_ACCESS_KEY, S3_SECRET_KEY, GRAFANA_PASSWORD  made up where they are not given
+#   SECRETS_DIR         keys and passwords, a file each, relative to deploy/ (secrets; what is missing there is made up)
 #   PATIENCE            seconds to wait for everything to run, once the images are here (180)
 set -eu
 cd "$(dirname "$0")"
@@ -24,7 +24,7 @@ current() { docker service inspect "$gateway" --format "$1" 2>/dev/null || true;
 export MODELGATE_IMAGE="${MODELGATE_IMAGE:-modelgate:latest}" MODELGATE_REPLICAS="${MODELGATE_REPLICAS:-6}"
 export MODELGATE_CONFIG_FILE="${MODELGATE_CONFIG_FILE:-./gateway.toml}"
 [ -r "$MODELGATE_CONFIG_FILE" ] || fail "the gateway's configuration $MODELGATE_CONFIG_FILE cannot be read (relative to deploy/)"
-export MLFLOW_IMAGE="${MLFLOW_IMAGE:-modelgate-mlflow:3.17.2}" CONVERTER_IMAGE="${CONVERTER_IMAGE:-modelgate-converter:0.1.0}"
+export MLFLOW_IMAGE="${MLFLOW_IMAGE:-modelgate-mlflow:3.17.2-2}" CONVERTER_IMAGE="${CONVERTER_IMAGE:-modelgate-converter:0.1.0}"
 export LOCUST_WORKERS="${LOCUST_WORKERS:-0}"
 [ "$LOCUST_WORKERS" = 0 ] || export LOCUST_MASTERS=1
 started=$(date +%s)
@@ -44,33 +44,34 @@ for label in modelgate.edge modelgate.data; do
         docker node update --label-add "$label=true" "$(docker info --format '{{.Swarm.NodeID}}')" >/dev/null
 done
 
-if ! docker network inspect internal_net >/dev/null 2>&1; then
-    encrypted="--opt encrypted"
-    [ "${OVERLAY_ENCRYPTED:-yes}" != no ] || encrypted=
+for network in $NETWORKS; do
+    ! docker network inspect "$network" >/dev/null 2>&1 || continue
+    options="--opt encrypted"
+    [ "${OVERLAY_ENCRYPTED:-yes}" != no ] || options=
+    # Nobody on it needs anything from outside.
+    [ "$network" != store_net ] || options="$options --internal"
     # shellcheck disable=SC2086 # several words, or none
-    docker network create --driver overlay --attachable $encrypted --label "com.docker.stack.namespace=$STACK" internal_net >/dev/null
-fi
-
-# A secret is made once, and kept by Swarm alone.
-random() { od -An -N18 -tx1 /dev/urandom | tr -d ' \n'; }
-for secret in $SECRETS; do
-    variable=$(echo "$secret" | tr '[:lower:]' '[:upper:]')
-    value=$(printenv "$variable" || true)
-    if docker secret inspect "modelgate_$secret" >/dev/null 2>&1; then
-        [ -z "$value" ] || say "$variable is not taken: the secret modelgate_$secret is there already, and stays"
-        continue
-    fi
-    if [ -z "$value" ]; then
-        value=$(random)
-        say "made up $variable; note it down, it is not shown again: $value"
-    fi
-    printf %s "$value" | docker secret create "modelgate_$secret" - >/dev/null
+    docker network create --driver overlay --attachable $options --label "com.docker.stack.namespace=$STACK" "$network" >/dev/null
 done
+
+# A secret is made once. The keys belong together: the store's list of identities has the others in it.
+if ! docker secret inspect modelgate_s3_identities >/dev/null 2>&1; then
+    [ -e "$SECRETS_DIR/s3_identities" ] || say "made up keys and passwords in $(pwd)/$SECRETS_DIR, which only this user can open"
+    ./secrets.sh "$SECRETS_DIR"
+    for file in "$SECRETS_DIR"/*; do
+        secret=modelgate_$(basename "$file")
+        if docker secret inspect "$secret" >/dev/null 2>&1; then
+            say "the secret $secret is there already, and stays: $file is not taken"
+        else
+            docker secret create "$secret" "$file" >/dev/null
+        fi
+    done
+fi
 
 has_image() { docker image inspect "$1" >/dev/null 2>&1; }
 has_image "$MODELGATE_IMAGE" || docker pull -q "$MODELGATE_IMAGE" >/dev/null 2>&1 ||
     fail "the image $MODELGATE_IMAGE is neither here nor in a registry: run 'make image', or name another in MODELGATE_IMAGE"
-if ! has_image "$MLFLOW_IMAGE" && [ "$MLFLOW_IMAGE" = modelgate-mlflow:3.17.2 ]; then
+if ! has_image "$MLFLOW_IMAGE" && [ "$MLFLOW_IMAGE" = modelgate-mlflow:3.17.2-2 ]; then
     say "building the image $MLFLOW_IMAGE"
     docker build -q --tag "$MLFLOW_IMAGE" mlflow >/dev/null
 fi
@@ -79,10 +80,14 @@ if [ "${CONVERTER_REPLICAS:-1}" != 0 ] && [ "$CONVERTER_IMAGE" = modelgate-conve
     docker build -q --tag "$CONVERTER_IMAGE" --file converter/Dockerfile ../modules/exporter >/dev/null
 fi
 # The others, so that waiting below is for the services and not for the network. Other nodes fetch what they need.
-others=$(sed -n 's/^ *image: \${\(HAPROXY\|MINIO\|PROMETHEUS\|GRAFANA\)_IMAGE:-\(.*\)}$/\1 \2/p' stack.yaml)
+minio=
+case " ${STACK_FILES:-} " in *" s3/minio.yaml "*) minio=1 ;; esac
+# shellcheck disable=SC2086 # several words
+others=$(sed -n 's/^ *image: \${\(HAPROXY\|S3\|MINIO\|PROMETHEUS\|GRAFANA\)_IMAGE:-\(.*\)}$/\1 \2/p' stack.yaml ${STACK_FILES:-})
 while read -r name image; do
     image=$(printenv "${name}_IMAGE" || echo "$image")
     [ "$name" != GRAFANA ] || [ "${GRAFANA_REPLICAS:-1}" != 0 ] || continue
+    [ "$name" != S3 ] || [ -z "$minio" ] || continue
     has_image "$image" && continue
     say "fetching $image"
     docker pull -q "$image" >/dev/null || fail "the image $image is neither here nor in a registry; another may be named in ${name}_IMAGE"
@@ -93,6 +98,8 @@ EOF
 # Of each configuration its own, so that a change of one replaces only the services that read it.
 digest() { sha256sum "$1" | cut -c1-12; }
 HAPROXY_DIGEST=$(digest haproxy/haproxy.cfg)
+STORE_DIGEST=$(digest s3/seaweedfs.sh)
+MINIO_DIGEST=$(digest s3/minio.sh)
 GATEWAY_DIGEST=$(digest "$MODELGATE_CONFIG_FILE")
 PROMETHEUS_DIGEST=$(digest prometheus/prometheus.yml)
 RECORDING_DIGEST=$(digest prometheus/rules/recording.yml)
@@ -102,7 +109,7 @@ DASHBOARDS_DIGEST=$(digest grafana/provisioning/dashboards/modelgate.yaml)
 FLEET_DIGEST=$(digest grafana/dashboards/fleet.json)
 MODEL_DIGEST=$(digest grafana/dashboards/model.json)
 LOCUSTFILE_DIGEST=$(digest locust/locustfile.py)
-export HAPROXY_DIGEST GATEWAY_DIGEST PROMETHEUS_DIGEST RECORDING_DIGEST ALERTS_DIGEST DATASOURCES_DIGEST DASHBOARDS_DIGEST \
+export HAPROXY_DIGEST STORE_DIGEST MINIO_DIGEST GATEWAY_DIGEST PROMETHEUS_DIGEST RECORDING_DIGEST ALERTS_DIGEST DATASOURCES_DIGEST DASHBOARDS_DIGEST \
     FLEET_DIGEST MODEL_DIGEST LOCUSTFILE_DIGEST
 # On one node an image may be local; several nodes must agree on one by its digest.
 resolve=${RESOLVE_IMAGE:-changed}

@@ -50,7 +50,7 @@ def until(what, condition, seconds=60, every=0.2):
         if found:
             return found
         if time.monotonic() > deadline:
-            raise Failed(f"{what}: not so after {seconds} s")
+            raise Failed(f"{what}: not so after {seconds} s; run it again with --keep, and see `docker service ps --no-trunc` and `docker service logs`")
         time.sleep(every)
 
 
@@ -71,6 +71,11 @@ def answers():
     return subprocess.run(["docker", "info"], capture_output=True).returncode == 0
 
 
+def is_ours():
+    """Whether this is an engine that the test started, with the settings below."""
+    return os.environ.get("DOCKER_HOST") == f"unix://{SOCKETS}/docker.sock"
+
+
 def unused():
     """The test deploys under the names that users deploy under, and removes all of it in the end: never what is not its own."""
     for label in ("com.docker.stack.namespace=modelgate", "com.docker.compose.project=modelgate"):
@@ -89,7 +94,7 @@ class Engine:
 
     def __enter__(self):
         install()
-        if answers():
+        if answers() and not is_ours():
             say("using the Docker engine that runs")
             unused()
             return self
@@ -111,6 +116,8 @@ class Engine:
                 f"--host={os.environ['DOCKER_HOST']}",
                 # Published ports without a process that copies every byte.
                 "--userland-proxy=false",
+                # As deploy/README.md says that an engine for the stack should have it.
+                "--no-new-privileges",
             ],
             stdout=log, stderr=log, start_new_session=True,
         )

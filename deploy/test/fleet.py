@@ -2,14 +2,41 @@
 
 import json
 import os
+import shutil
 import subprocess
 import urllib.parse
 import urllib.request
 
-from engine import ROOT, Failed, docker, run, until
+from engine import ROOT, WORK, Failed, docker, run, until
 
 EDGE, PROMETHEUS = 18080, 19090
 GATEWAY = "modelgate_gateway"
+
+
+# The keys and passwords of the stack under test: deploy/secrets.sh makes them up for each run.
+SECRETS = WORK / "secrets"
+STORE = "http://s3:9000"
+
+
+def keys():
+    """Makes up all keys and passwords, unless a stack that an earlier run kept has them. Gives their folder."""
+    if not docker("secret", "ls", "--quiet", "--filter", "name=modelgate_s3_identities", check=False):
+        shutil.rmtree(SECRETS, ignore_errors=True)
+    run(str(ROOT / "deploy/secrets.sh"), str(SECRETS))
+    return str(SECRETS)
+
+
+def secret(name):
+    return (SECRETS / name).read_text()
+
+
+def signed_as(role):
+    """Options of `docker run` for a container that uses the store in this role."""
+    variables = {
+        "AWS_ENDPOINT_URL": STORE, "MLFLOW_S3_ENDPOINT_URL": STORE, "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": secret(f"s3_{role}_access_key"), "AWS_SECRET_ACCESS_KEY": secret(f"s3_{role}_secret_key"),
+    }
+    return ["--network", "store_net", *(part for name, value in variables.items() for part in ("--env", f"{name}={value}"))]
 
 
 def fetch(port, path, body=None, timeout=5):
@@ -25,7 +52,7 @@ def script(name, *arguments, **variables):
         env={**os.environ, "EDGE_PORT": str(EDGE), **{key: str(value) for key, value in variables.items()}},
     )
     if done.returncode != 0:
-        raise Failed(f"deploy/{name} ended with {done.returncode}\n{done.stdout}{done.stderr}")
+        raise Failed(f"deploy/{name} ended with {done.returncode}; its last line says why:\n{done.stdout}{done.stderr}")
     return done.stdout + done.stderr
 
 
@@ -36,22 +63,28 @@ def tasks(service=GATEWAY):
     return {name: image for name, image, state in found if state.startswith("Running")}
 
 
+def replicas():
+    """The containers of the gateway's replicas on this node."""
+    return docker("ps", "-q", "--filter", f"label=com.docker.swarm.service.name={GATEWAY}").split()
+
+
 def update_state():
     return docker("service", "inspect", GATEWAY, "--format", "{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}")
 
 
-def scale(replicas, seconds=90):
+def scale(wanted, seconds=90):
     """Waits until just so many run, and no more containers than that are left."""
-    docker("service", "scale", "--detach", f"{GATEWAY}={replicas}")
-    settled(replicas, seconds)
+    docker("service", "scale", "--detach", f"{GATEWAY}={wanted}")
+    settled(wanted, seconds)
 
 
-def settled(replicas, seconds=90):
+def settled(wanted, seconds=90):
+    """Waits until just so many run, and no more containers than that are left."""
+
     def so():
-        left = docker("ps", "-q", "--filter", f"label=com.docker.swarm.service.name={GATEWAY}").split()
-        return len(tasks()) == replicas == len(left)
+        return len(tasks()) == wanted == len(replicas())
 
-    until(f"{replicas} replicas run", so, seconds)
+    until(f"{wanted} replicas run", so, seconds)
 
 
 def edge_sees(replicas, seconds=30):
@@ -64,7 +97,7 @@ def ask(query):
     """Prometheus' answer to a query: a list of series."""
     answer = json.loads(fetch(PROMETHEUS, "/api/v1/query?" + urllib.parse.urlencode({"query": query})))
     if answer["status"] != "success":
-        raise Failed(f"{query}: {answer}")
+        raise Failed(f"Prometheus does not take the query {query}: {answer}")
     return answer["data"]["result"]
 
 

@@ -1,8 +1,11 @@
 """The images under test and those around it. Where a registry answers, the official ones; where none does, the same
 programs from Debian's and Python's packages, under names of their own."""
 
+import hashlib
+import re
 import shutil
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -38,13 +41,12 @@ RECIPES = {
         ENV PIP_BREAK_SYSTEM_PACKAGES=1
         """,
     ),
-    "MINIO_IMAGE": (
+    # moto; test/s3.py starts it, with the identities of the stack.
+    "S3_IMAGE": (
         "modelgate-test/s3",
         f"""
         FROM {PYTHON}
         RUN pip install --no-cache-dir 'moto[server]==5.2.5'
-        USER nobody
-        ENTRYPOINT ["moto_server"]
         """,
     ),
     "LOCUST_IMAGE": (
@@ -63,6 +65,16 @@ def has(image):
     return docker("image", "ls", "-q", image) != ""
 
 
+def must_have(image):
+    """Fails with what to do about it unless the engine has this image."""
+    if not has(image):
+        there = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "reference=modelgate*/*", "--filter", "reference=modelgate*")
+        raise Failed(
+            f"this engine has no image {image}: leave the option out to have one built, or make one of a binary (--binary, --old-binary); "
+            f"it has {', '.join(there.split()) or 'none of ours'}"
+        )
+
+
 def build(tag, recipe):
     """An image from a Dockerfile's text, without a folder."""
     text = "\n".join(line.strip() for line in recipe.strip().splitlines())
@@ -75,17 +87,19 @@ def around(converter):
     names = {}
     base()
     for variable, (tag, recipe) in RECIPES.items():
+        # A changed recipe is another image.
+        tag = tag if ":" in tag else f"{tag}:{hashlib.sha256(recipe.encode()).hexdigest()[:8]}"
         if not has(tag):
             say(f"making the image {tag}")
             build(tag, recipe)
         names[variable] = tag
     names["MLFLOW_IMAGE"] = "modelgate-test/mlflow"
-    if not has(names["MLFLOW_IMAGE"]):
-        say("building deploy/mlflow")
-        docker(
-            "build", "--quiet", "--network", "host", "--build-arg", f"BASE={PYTHON}",
-            "--tag", names["MLFLOW_IMAGE"], str(ROOT / "deploy/mlflow"), timeout=1800,
-        )
+    # The layer with the packages is kept from run to run; the files that are copied are of this checkout.
+    say("building deploy/mlflow")
+    docker(
+        "build", "--quiet", "--network", "host", "--build-arg", f"BASE={PYTHON}",
+        "--tag", names["MLFLOW_IMAGE"], str(ROOT / "deploy/mlflow"), timeout=1800,
+    )
     if not converter:
         return {**names, "CONVERTER_REPLICAS": "0"}
     # With the exporter of this checkout, whatever was built before.
@@ -130,7 +144,7 @@ def builder():
     official = "rust:1.95-bookworm"
     if has(official) or subprocess.run(["docker", "pull", "-q", official], capture_output=True).returncode == 0:
         return official
-    tag = "modelgate-test/rust"
+    tag = "modelgate-test/rust:2"
     if has(tag):
         return tag
     base()
@@ -145,7 +159,7 @@ def builder():
     (context / "Dockerfile").write_text(
         f"FROM {BASE}\n"
         # The compiler for the modules, as modules/build.sh takes it where rustup has no target.
-        "RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev rustc-web rust-web-src"
+        "RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev python3 rustc-web rust-web-src"
         " && rm -rf /var/lib/apt/lists/*\n"
         "ADD rust.tar /usr/local/rust\n"
         "ENV PATH=/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
@@ -167,6 +181,44 @@ def gateway(tag, version):
         done = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT)
     if done.returncode != 0:
         raise Failed(f"the image could not be built: see {log}\n{log.read_text()[-2000:]}")
+
+
+def of_binary(tag, binary, version, bill=True):
+    """The image that the Dockerfile makes, of a release binary that is at hand: with the libraries that it is linked to, and
+    with the modules that it compiles itself. No compiler runs, so it takes seconds; its size is not that of a build. The bill
+    of materials is that of this checkout."""
+    say(f"making {tag} of {binary}")
+    context = WORK / "binary"
+    shutil.rmtree(context, ignore_errors=True)
+    root = context / "image"
+    for folder in (root / "usr/local/bin", root / "usr/local/lib/modelgate", root / "etc/ssl/certs", root / "tmp", context / "cache/modelgate"):
+        folder.mkdir(parents=True)
+    inside = root / "usr/local/bin/modelgate"
+    run("strip", "--strip-all", "-o", str(inside), str(binary))
+    for library in re.findall(r"/\S+", run("ldd", str(binary))):
+        (root / library[1:]).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(library, root / library[1:])
+        shutil.copymode(library, root / library[1:])
+    shutil.copyfile("/etc/ssl/certs/ca-certificates.crt", root / "etc/ssl/certs/ca-certificates.crt")
+    run(str(inside), "compile", str(root / "usr/local/lib/modelgate/code"))
+    if bill:
+        run(sys.executable, str(ROOT / "deploy/sbom.py"), "--version", version, str(root / "usr/share/doc/modelgate/sbom.cdx.json"))
+    run("chmod", "-R", "a+rX", str(root / "usr"))
+    (root / "tmp").chmod(0o1777)
+    for file, text in (
+        ("nsswitch.conf", "hosts: files dns"), ("passwd", "modelgate:x:10001:10001::/tmp:/usr/sbin/nologin"), ("group", "modelgate:x:10001:")
+    ):
+        (root / "etc" / file).write_text(text + "\n")
+    shutil.copyfile(ROOT / "LICENSE", context / "LICENSE")
+    # The last stage is the image's description; what it takes from the stage before is in the folder already.
+    last = (ROOT / "Dockerfile").read_text().split("\nFROM scratch\n")[1]
+    for build, here in (("--from=gateway /image /", "image /"), ("--from=gateway --chown=10001:10001 /cache", "--chown=10001:10001 cache")):
+        last = last.replace(f"COPY {build}", f"COPY {here}")
+    if "--from=" in last:
+        raise Failed("the last stage of the Dockerfile takes more from other stages than of_binary in deploy/test/images.py makes: add that there")
+    (context / "Dockerfile").write_text("FROM scratch\n" + last)
+    docker("build", "--quiet", "--build-arg", f"VERSION={version}", "--tag", tag, str(context))
+    shutil.rmtree(context)
 
 
 def variants(image):

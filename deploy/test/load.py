@@ -5,6 +5,7 @@ failure, and the first few are kept with the time and what came.
 """
 
 import asyncio
+import collections
 import json
 import threading
 import time
@@ -32,6 +33,8 @@ class Load:
         self.latencies = []
         self.failures = []
         self.slow = []
+        # How many answers came from each version of the model.
+        self.versions = collections.Counter()
         # The longest that this program itself was kept from running: a pause of the machine is nobody's slow answer.
         self.held = 0.0
         self.stop = threading.Event()
@@ -106,4 +109,6 @@ class Load:
         status = head.split(" ", 2)[1]
         if status != "200" or (self.answer is not None and json.loads(body) != self.answer):
             raise ValueError(f"{status} {body[:200]!r}")
+        if "x-modelgate-version: " in head:
+            self.versions[head.split("x-modelgate-version: ")[1].split("\r\n")[0]] += 1
         return "connection: close" not in head

@@ -13,6 +13,7 @@ import sys
 import time
 
 from engine import ROOT, SOCKETS, WORK, Failed, run, say, until
+from fleet import keys
 from load import Load
 
 BRIDGE = "mg-test0"
@@ -185,12 +186,12 @@ def main(image, haproxy):
         variables = {
             "DOCKER_HOST": nodes[0].socket, "MODELGATE_IMAGE": image, "HAPROXY_IMAGE": haproxy, "MLFLOW_IMAGE": haproxy,
             # Not started, so any image will do.
-            "MINIO_IMAGE": haproxy, "PROMETHEUS_IMAGE": haproxy,
+            "S3_IMAGE": haproxy, "PROMETHEUS_IMAGE": haproxy,
             "EDGE_PORT": str(PORT), "MODELGATE_REPLICAS": "6", "GRAFANA_REPLICAS": "0", "CONVERTER_REPLICAS": "0",
             "STACK_FILES": "test/nodes.yaml",
             # Every node has the images, but no registry agrees on their digests.
             "RESOLVE_IMAGE": "never",
-            "OVERLAY_ENCRYPTED": "yes" if encrypted else "no",
+            "OVERLAY_ENCRYPTED": "yes" if encrypted else "no", "SECRETS_DIR": keys(),
         }
         run("nsenter", f"--net=/run/netns/{nodes[0].space}", str(ROOT / "deploy/up.sh"), env=variables)
         for what, good, detail in scenarios(nodes):
