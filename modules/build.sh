@@ -10,7 +10,9 @@ unset CARGO_TARGET_DIR
 
 target=wasm32-unknown-unknown
 # Names of packages. The last ones are for tests and examples.
-modules="tabular predict unruly foreign terrain"
+modules="tabular predict pool text unruly foreign terrain"
+# Of these, what needs the features of crates that would make the others larger: built apart.
+apart="text"
 
 say() { echo "modules: $*" >&2; }
 fail() { say "$*"; exit 1; }
@@ -97,8 +99,16 @@ else
     set -- "$@" --target-dir "$out" --config "target.$target.linker='$(wasm_linker)'" \
         --config "target.$target.rustflags=['--sysroot', '$sysroot']"
 fi
-for module in $modules; do set -- "$@" --package "$module"; done
-cargo "$@"
+# packages EXCEPT...: the other modules as arguments for cargo.
+packages() {
+    for module in $modules; do
+        case " $* " in *" $module "*) ;; *) echo "--package $module" ;; esac
+    done
+}
+# shellcheck disable=SC2046,SC2086 # several words
+cargo "$@" $(packages $apart)
+# shellcheck disable=SC2046 # several words
+for module in $apart; do cargo "$@" --package "$module"; done
 
 # What is the same keeps its time stamp, so that nothing built from it is built again.
 mkdir -p dist
