@@ -87,6 +87,8 @@ enum Command {
         /// Serve it as rows of a table, or as tensors as the file has them [default: as rows, if the graph can take them]
         #[arg(long, value_enum)]
         mode: Option<WrapMode>,
+        #[command(flatten)]
+        texts: wrap::TextArgs,
     },
     /// Write a module in Python, JavaScript or Rust: start one, test it, make WebAssembly of it
     #[command(subcommand)]
@@ -203,9 +205,9 @@ impl Cli {
         let done = match self.command {
             Command::Serve(args) => serve(*args),
             Command::Predict { bundle, all } => predict(&bundle, all),
-            Command::Wrap { model, out, name, version, mode } => {
+            Command::Wrap { model, out, name, version, mode, texts } => {
                 let mode = mode.map_or(Mode::Auto, Mode::from);
-                wrap::wrap(&model, &out, name.as_deref(), version.as_deref(), mode)
+                wrap::wrap(&model, &out, name.as_deref(), version.as_deref(), mode, &texts)
                     .map(|lines| lines.iter().for_each(|line| say(line)))
             }
             Command::Module(command) => module::run(command),

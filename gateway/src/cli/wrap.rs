@@ -1,11 +1,73 @@
 //! `modelgate wrap`: a bundle of a plain ONNX file.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, ensure};
+use clap::{ArgAction, Args, ValueEnum};
+use modelgate_columns::{Column, Datatype};
 use modelgate_onnx::{Mode, Model, ModelLimits};
 
-use crate::bundle::{MANIFEST, plain::PlainModel};
+use crate::bundle::{
+    MANIFEST,
+    plain::PlainModel,
+    texts::{Pooling, TextChain},
+};
+
+/// The options of `wrap` for a model that takes tokens.
+#[derive(Debug, Args)]
+pub(super) struct TextArgs {
+    /// Take texts in place of tokens: the `tokenizer.json` that belongs to the model
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<PathBuf>,
+    /// Tokens of a text; longer texts are cut [default: as the tokenizer.json says, else 512]
+    #[arg(long, value_name = "TOKENS", requires = "tokenizer")]
+    max_length: Option<usize>,
+    /// Make one embedding of those of a text's tokens [default: mean, where the model embeds tokens]
+    #[arg(long, value_enum, requires = "tokenizer")]
+    pooling: Option<WrapPooling>,
+    /// Divide embeddings by their length [default: true]
+    #[arg(long, value_name = "BOOL", requires = "tokenizer", action = ArgAction::Set)]
+    normalize: Option<bool>,
+}
+
+/// `--pooling` of `wrap`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum WrapPooling {
+    /// The mean over tokens.
+    Mean,
+    /// That of the first token.
+    Cls,
+    /// The largest of each dimension.
+    Max,
+    /// The model's outputs as they are.
+    None,
+}
+
+impl TextArgs {
+    /// The stages around the model; `None` where it is to be served as it is.
+    fn chain(&self, outputs: &[Column]) -> anyhow::Result<Option<TextChain>> {
+        let Some(tokenizer) = &self.tokenizer else { return Ok(None) };
+        let embeds = |column: &Column| {
+            column.datatype == Datatype::F32 && matches!(column.shape[..], [_, _, width] if width > 0)
+        };
+        let pooling = match self.pooling {
+            None if !outputs.iter().any(embeds) => None,
+            Some(WrapPooling::None) => None,
+            None | Some(WrapPooling::Mean) => Some(Pooling::Mean),
+            Some(WrapPooling::Cls) => Some(Pooling::Cls),
+            Some(WrapPooling::Max) => Some(Pooling::Max),
+        };
+        Ok(Some(TextChain {
+            tokenizer: fs::read(tokenizer).with_context(|| tokenizer.display().to_string())?,
+            max_length: self.max_length,
+            pooling: pooling.map(|pooling| (pooling, self.normalize.unwrap_or(true))),
+        }))
+    }
+}
 
 /// Writes a bundle of the file into a folder: the graph, the files that hold its larger tensors, and a manifest with their
 /// digests. A file that cannot be served is not wrapped. Gives lines that say what was made.
@@ -15,16 +77,22 @@ pub(super) fn wrap(
     name: Option<&str>,
     version: Option<&str>,
     mode: Mode,
+    texts: &TextArgs,
 ) -> anyhow::Result<Vec<String>> {
     ensure!(!folder.join(MANIFEST).exists(), "{}: there is a bundle already", folder.display());
     let plain = PlainModel::read(file).map_err(anyhow::Error::msg)?;
     let data: BTreeMap<_, _> = plain.data.iter().cloned().collect();
     let model = Model::load_as(mode, plain.graph.1.clone(), data, &ModelLimits::default())
         .with_context(|| file.display().to_string())?;
-    let manifest = plain.manifest(name, version, mode);
+    let chain = texts.chain(&model.signature().outputs)?;
+    let manifest = match &chain {
+        Some(chain) => plain.manifest_of_texts(name, version, mode, chain),
+        None => plain.manifest(name, version, mode),
+    };
     let problems = crate::bundle::Manifest::parse(manifest.as_bytes()).map_err(anyhow::Error::msg)?.problems();
     ensure!(problems.is_empty(), "{}", problems.join("\n"));
-    for (name, bytes) in plain.data.iter().chain([&plain.graph]) {
+    let beside = chain.as_ref().map(TextChain::files).unwrap_or_default();
+    for (name, bytes) in plain.data.iter().chain([&plain.graph]).chain(&beside) {
         let path = folder.join(name);
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
@@ -33,8 +101,19 @@ pub(super) fn wrap(
     }
     // Last, so that no reader finds a bundle that is not whole.
     fs::write(folder.join(MANIFEST), manifest).with_context(|| MANIFEST)?;
+    if let Some(chain) = &chain {
+        // With the chain around it, which may not fit the model: what was written is what is checked.
+        let told = match chain.pooling {
+            Some(_) => "gives one embedding for each: POST /v1/embeddings answers",
+            None => "gives the model's outputs",
+        };
+        return Ok(vec![
+            format!("{}: a bundle without golden examples; it takes a column of texts and {told}", folder.display()),
+            format!("`modelgate check {}` tells whether model and tokenizer fit", folder.display()),
+        ]);
+    }
     let form = if model.is_tensors() { "tensors as the file has them" } else { "rows of a table" };
-    let side = |columns: &[modelgate_columns::Column]| {
+    let side = |columns: &[Column]| {
         let told = columns.iter().map(|column| {
             let shape = crate::oip::shape(column, model.is_tensors());
             format!("{}: {}{shape:?}", column.name, column.datatype)

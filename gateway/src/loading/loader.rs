@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use modelgate_bundle::{BundleError, MANIFEST, MAX_MANIFEST, Manifest, read_beneath, read_inside};
+use modelgate_bundle::{Builtin, BundleError, MANIFEST, MAX_MANIFEST, Manifest, read_beneath, read_inside};
 use modelgate_files::{
     beneath::{Beneath, Links},
     trust::Trust,
@@ -333,7 +333,7 @@ impl Loader {
         let ceilings = serde_json::to_vec(&parts.ceilings).ok()?;
         let (name, version) = named.unwrap_or_default();
         // The engine's own hash is of the processor's features as the compiler sees them.
-        let engine = parts.compiler.entry(b"");
+        let engine = parts.compiler.entry(&[0; 32]);
         let mut hash = Sha256::new();
         for part in [
             identity.as_slice(),
@@ -390,13 +390,13 @@ fn builtin_code(subject: Subject<'_>, parts: &Parts) -> Vec<String> {
         Subject::Path(path) => manifest_in(path).and_then(|manifest| Manifest::parse(&manifest).ok()),
     };
     if let Some(manifest) = manifest {
-        for wasm in manifest.builtin_modules() {
-            if let Err(error) = parts.compiler.precompile(wasm) {
+        for module in manifest.builtin_modules() {
+            if let Err(error) = parts.compiler.precompile(&module.digest, || module.wasm()) {
                 tracing::warn!(%error, "a module of the gateway's own cannot be compiled");
             }
         }
     }
-    Manifest::all_builtin_modules().map(|wasm| parts.compiler.entry(wasm)).collect()
+    Builtin::all().iter().map(|module| parts.compiler.entry(&module.digest)).collect()
 }
 
 /// Of a plain ONNX file and its name, from which its bundle has its own.

@@ -11,10 +11,11 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     batching::Batching,
+    builtin::{Builtin, PREFIX},
     error::BundleError,
     files::Files,
     golden::Golden,
-    manifest::{BUILTIN, BUILTIN_PREFIX, MANIFEST, Manifest},
+    manifest::{MANIFEST, Manifest},
     plain::PlainModel,
 };
 
@@ -103,7 +104,7 @@ pub struct Stage {
 impl Stage {
     /// Whether its module came with the bundle, not with the gateway.
     pub fn is_custom(&self) -> bool {
-        !self.module.starts_with(BUILTIN_PREFIX)
+        !self.module.starts_with(PREFIX)
     }
 }
 
@@ -172,9 +173,9 @@ impl Bundle {
             .map(|stage| Stage {
                 name: stage.name.clone(),
                 module: stage.module.clone(),
-                wasm: match BUILTIN.iter().find(|(name, _)| *name == stage.module) {
-                    Some((_, wasm)) => wasm.to_vec(),
-                    None if stage.module.starts_with(BUILTIN_PREFIX) => Vec::new(),
+                wasm: match Builtin::named(&stage.module) {
+                    Some(builtin) => builtin.wasm(),
+                    None if stage.module.starts_with(PREFIX) => Vec::new(),
                     None => fetch(&stage.module, stage.sha256.as_deref(), "[[stage]] sha256"),
                 },
                 config: match &stage.config {

@@ -1,7 +1,7 @@
 //! Bundles: what a model is served from, read whole and verified.
 //!
 //! `modules/BUNDLE.md` describes the format. [`Manifest`] is its `bundle.toml`, [`Bundle`] the manifest with the files that it
-//! names, [`Golden`] the rows with known answers, [`plain`] the bundle around an ONNX file that has none, [`Ceilings`] what
+//! names, [`Golden`] the rows with known answers, [`plain`] the bundle around an ONNX file that has none ([`texts`]: one that takes tokens), [`Ceilings`] what
 //! the operator lets a manifest ask for. [`release`] is a version of a model as a source offers it, and the order of
 //! versions.
 //!
@@ -9,6 +9,7 @@
 //! `modelgate-sandbox` (limits and isolation) alone: it knows neither sources nor requests, and runs nothing.
 
 pub mod batching;
+mod builtin;
 mod bundle;
 mod ceilings;
 mod error;
@@ -17,8 +18,10 @@ mod golden;
 mod manifest;
 pub mod plain;
 pub mod release;
+pub mod texts;
 
 pub use self::{
+    builtin::Builtin,
     bundle::{Bundle, ModelFile, Stage},
     ceilings::Ceilings,
     error::BundleError,

@@ -7,7 +7,11 @@ use modelgate_sandbox::{Isolation, Limits};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{batching::BatchingEntry, files::is_inside};
+use crate::{
+    batching::BatchingEntry,
+    builtin::{Builtin, PREFIX},
+    files::is_inside,
+};
 
 /// The manifest's name in a bundle's folder.
 pub const MANIFEST: &str = "bundle.toml";
@@ -23,15 +27,6 @@ pub(super) const MAX_DEADLINE: Duration = Duration::from_hours(1);
 
 /// Columns that a manifest names only to have them ignored.
 const MAX_IGNORED: usize = 10_000;
-
-/// The beginning of the names of modules that the gateway ships.
-pub(super) const BUILTIN_PREFIX: &str = "builtin:";
-
-/// The modules shipped inside the gateway.
-pub(super) const BUILTIN: [(&str, &[u8]); 2] = [
-    ("builtin:tabular", include_bytes!(concat!(env!("OUT_DIR"), "/tabular.wasm"))),
-    ("builtin:predict", include_bytes!(concat!(env!("OUT_DIR"), "/predict.wasm"))),
-];
 
 /// Parsed, not yet verified.
 #[derive(Clone, Debug, Deserialize)]
@@ -176,13 +171,8 @@ impl Manifest {
     }
 
     /// The modules in its chain that come with the gateway.
-    pub fn builtin_modules(&self) -> impl Iterator<Item = &'static [u8]> {
-        BUILTIN.iter().filter(|(name, _)| self.stage.iter().any(|stage| stage.module == *name)).map(|(_, wasm)| *wasm)
-    }
-
-    /// All modules that come with the gateway.
-    pub fn all_builtin_modules() -> impl Iterator<Item = &'static [u8]> {
-        BUILTIN.iter().map(|(_, wasm)| *wasm)
+    pub fn builtin_modules(&self) -> impl Iterator<Item = &'static Builtin> {
+        Builtin::all().iter().filter(|builtin| self.stage.iter().any(|stage| stage.module == builtin.name))
     }
 
     /// The number of modules in its chain.
@@ -197,7 +187,7 @@ impl Manifest {
     pub fn files(&self) -> Result<Vec<FileRef>, String> {
         let mut files: Vec<FileRef> = Vec::new();
         let stages = self.stage.iter().flat_map(|stage| {
-            let module = (!stage.module.starts_with(BUILTIN_PREFIX)).then_some((&stage.module, stage.sha256.as_ref()));
+            let module = (!stage.module.starts_with(PREFIX)).then_some((&stage.module, stage.sha256.as_ref()));
             module.into_iter().chain(stage.config.as_ref().map(|config| (config, stage.config_sha256.as_ref())))
         });
         let graph = self.model.iter().map(|model| (&model.file, Some(&model.sha256)));
@@ -248,8 +238,8 @@ impl Manifest {
             if !seen.insert(&stage.name) {
                 problems.push(format!("stage name: {:?} is used twice", stage.name));
             }
-            if stage.module.starts_with(BUILTIN_PREFIX) && !BUILTIN.iter().any(|(name, _)| *name == stage.module) {
-                let known: Vec<_> = BUILTIN.iter().map(|(name, _)| *name).collect();
+            if stage.module.starts_with(PREFIX) && Builtin::named(&stage.module).is_none() {
+                let known: Vec<_> = Builtin::all().iter().map(|builtin| builtin.name).collect();
                 problems.push(format!(
                     "stage {:?}: {:?} is not shipped with this gateway; it has {}",
                     stage.name,

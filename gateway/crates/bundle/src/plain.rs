@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::{
     files::{MAX_FILE, read_inside},
     manifest::FileRef,
+    texts::TextChain,
 };
 
 /// Characters of a file's name that become the model's.
@@ -54,6 +55,21 @@ impl PlainModel {
 
     /// Its manifest. Without a name it is called as its file.
     pub fn manifest(&self, name: Option<&str>, version: Option<&str>, mode: Mode) -> String {
+        self.manifest_with(name, version, mode, PREDICT)
+    }
+
+    /// The same around a model that takes tokens.
+    pub fn manifest_of_texts(
+        &self,
+        name: Option<&str>,
+        version: Option<&str>,
+        mode: Mode,
+        texts: &TextChain,
+    ) -> String {
+        self.manifest_with(name, version, mode, &texts.manifest())
+    }
+
+    fn manifest_with(&self, name: Option<&str>, version: Option<&str>, mode: Mode, chain: &str) -> String {
         let stem = Path::new(&self.graph.0).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let digest = |(name, bytes): &(String, Vec<u8>)| FileRef {
             file: name.clone(),
@@ -61,12 +77,20 @@ impl PlainModel {
         };
         let data: Vec<_> = self.data.iter().map(digest).collect();
         let name = name.map_or_else(|| label(stem), str::to_owned);
-        manifest(&name, version.unwrap_or(VERSION), &digest(&self.graph), &data, mode)
+        with_chain(&name, version.unwrap_or(VERSION), &digest(&self.graph), &data, mode, chain)
     }
 }
 
+/// The chain of a plain ONNX file.
+const PREDICT: &str = "[[stage]]\nname = \"predict\"\nmodule = \"builtin:predict\"\n";
+
 /// The manifest of a plain ONNX file.
 pub fn manifest(name: &str, version: &str, graph: &FileRef, data: &[FileRef], mode: Mode) -> String {
+    with_chain(name, version, graph, data, mode, PREDICT)
+}
+
+/// The same with other stages in place of `builtin:predict` alone, and what else follows `[model]`.
+fn with_chain(name: &str, version: &str, graph: &FileRef, data: &[FileRef], mode: Mode, chain: &str) -> String {
     // A name may have quotes.
     let text = |name: &str| toml::Value::from(name);
     let entry = |file: &FileRef| format!("{{ file = {}, sha256 = \"{}\" }}", text(&file.file), file.sha256);
@@ -81,7 +105,7 @@ pub fn manifest(name: &str, version: &str, graph: &FileRef, data: &[FileRef], mo
     };
     format!(
         "format = 1\nname = {}\nversion = {}\ndescription = \"A model without a bundle\"\n\n[model]\nfile = {}\n\
-         sha256 = \"{}\"\n{mode}{data}\n[[stage]]\nname = \"predict\"\nmodule = \"builtin:predict\"\n",
+         sha256 = \"{}\"\n{mode}{data}\n{chain}",
         text(name),
         text(version),
         text(&graph.file),

@@ -94,20 +94,19 @@ impl Compiler {
         Self { cache, ..self.clone() }
     }
 
-    /// The name under which the code of a module is cached.
-    pub fn entry(&self, wasm: &[u8]) -> String {
-        entry_name(&self.engine, &[b"module", &Sha256::digest(wasm)])
+    /// The name under which the code of a module is cached, by the sha256 of its wasm.
+    pub fn entry(&self, digest: &[u8; 32]) -> String {
+        entry_name(&self.engine, &[b"module", digest])
     }
 
-    /// Brings the code of a module into the cache, unless it is there.
+    /// Brings the code of a module, known by the sha256 of its wasm, into the cache, unless it is there.
     ///
     /// # Errors
     /// As [`compile`](Self::compile), as far as the module alone is concerned.
-    pub fn precompile(&self, wasm: &[u8]) -> wasmtime::Result<()> {
-        if !self.cache.has(&self.entry(wasm)) {
-            let digest: [u8; 32] = Sha256::digest(wasm).into();
-            let make = || Ok(componentize(wasm)?.into_owned());
-            self.cache.component(&self.engine, &[b"module", &digest], make)?;
+    pub fn precompile(&self, digest: &[u8; 32], wasm: impl FnOnce() -> Vec<u8>) -> wasmtime::Result<()> {
+        if !self.cache.has(&self.entry(digest)) {
+            let make = || Ok(componentize(&wasm())?.into_owned());
+            self.cache.component(&self.engine, &[b"module", digest], make)?;
         }
         Ok(())
     }
