@@ -10,6 +10,7 @@ mod trial;
 
 use std::{fmt, time::Duration};
 
+use modelgate_columns::{Column, Signature};
 use serde::{Deserialize, Serialize};
 
 pub use self::trial::decide;
@@ -151,6 +152,10 @@ impl Joining {
         if let Some(reason) = generation.model.as_ref().and_then(|model| model.rows().reason()) {
             return Some(Self::new(Cause::Dependent, reason));
         }
+        if let Some(stage) = stretching(&generation.stages()) {
+            let reason = format!("stage '{stage}' makes all rows as long as the longest of them");
+            return Some(Self::new(Cause::Dependent, reason));
+        }
         if generation.model.as_ref().is_some_and(|model| model.may_wait()) {
             return Some(Self::new(Cause::Untried, "the model needs a plan of its own for each number of rows"));
         }
@@ -161,7 +166,40 @@ impl Joining {
     }
 }
 
+/// The stage before others that gives sizes which its inputs do not have, as padded texts do: a row of another request
+/// would change what the next stage computes with, and by how much depends on lengths that a trial does not try. What the
+/// last stage gives is seen by the trial itself.
+fn stretching<'s>(stages: &[(&'s str, &Signature)]) -> Option<&'s str> {
+    let is_open = |columns: &[Column]| columns.iter().any(|column| column.inner_shape().iter().any(|dim| *dim < 0));
+    let (_, before) = stages.split_last()?;
+    before.iter().find(|(_, stage)| is_open(&stage.outputs) && !is_open(&stage.inputs)).map(|(name, _)| *name)
+}
+
 /// Milliseconds for people.
 fn milliseconds(time: Duration) -> String {
     format!("{:.0} ms", time.as_secs_f64() * 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use modelgate_columns::Datatype;
+
+    use super::*;
+
+    #[test]
+    fn rows_are_not_stretched_by_strangers() {
+        let side = |shape: &[i64]| vec![Column::new("c", Datatype::I64, shape.to_vec())];
+        let stage = |takes: &[i64], gives: &[i64]| Signature { inputs: side(takes), outputs: side(gives) };
+        let (pads, keeps, fixed) = (stage(&[-1], &[-1, -1]), stage(&[-1, -1], &[-1, -1]), stage(&[-1], &[-1, 8]));
+        let found = |stages: &[&Signature]| {
+            let names = ["a", "b", "c"];
+            stretching(&names.into_iter().zip(stages.iter().copied()).collect::<Vec<_>>())
+        };
+        assert_eq!(found(&[&pads, &keeps]), Some("a"));
+        assert_eq!(found(&[&fixed, &pads, &keeps]), Some("b"));
+        assert_eq!(found(&[&keeps, &keeps]), None, "requests of other sizes do not run together");
+        assert_eq!(found(&[&fixed, &keeps]), None);
+        assert_eq!(found(&[&pads]), None, "the trial sees the answer's own shape");
+        assert_eq!(found(&[]), None);
+    }
 }
