@@ -27,6 +27,14 @@ pub enum Error {
     /// A body that cannot be decompressed, or otherwise is not what its headers say.
     #[error("{0}")]
     BadRequest(String),
+    /// A part of the request, other than rows, that is not what it should be.
+    #[error("'{parameter}': {message}")]
+    Parameter {
+        /// The key that the part has.
+        parameter: &'static str,
+        /// The expectation, and the value that came.
+        message: String,
+    },
     /// JSON, but not rows.
     #[error("expected an object of features, or a list of them, got {0}")]
     NotRows(&'static str),
@@ -136,7 +144,7 @@ impl Error {
     /// The status table.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::MalformedJson { .. } | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::MalformedJson { .. } | Self::BadRequest(_) | Self::Parameter { .. } => StatusCode::BAD_REQUEST,
             Self::NotRows(_) | Self::NoRows | Self::Fields(_) | Self::Problems(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::UnknownModel(_) | Self::UnknownVersion(..) | Self::NotFound => StatusCode::NOT_FOUND,
             Self::Refused(_) => StatusCode::CONFLICT,

@@ -14,6 +14,7 @@ pub(crate) mod lasting;
 mod mlflow;
 pub(crate) mod named;
 mod observe;
+mod openai;
 pub mod openapi;
 pub(crate) mod operate;
 pub(crate) mod origin;
@@ -48,6 +49,7 @@ pub fn router(app: App, with_admin: bool) -> Router {
         .route("/v2/health/ready", get(health::ready))
         .merge(v2::routes())
         .merge(v1::routes())
+        .merge(openai::routes())
         .merge(mlflow::routes())
         .merge(grpc::routes(&app, with_admin.then_some(Door::Public)))
         .route("/v2/repository/index", post(repository::index))

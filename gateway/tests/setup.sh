@@ -125,6 +125,7 @@ test)
     venv target/source-venv gateway/tests/py/servers.txt
     # The protocols' clients likewise.
     venv target/clients-venv gateway/tests/py/clients.txt
+    venv target/openai-venv gateway/tests/py/openai.txt
     onnx_suite
     exporter target/test-venv target/source-venv
     serving target/test-venv

@@ -28,6 +28,8 @@ pub(super) const LARGE_ANSWER: usize = 256 << 10;
 enum Surface {
     /// `{"detail": …}`, as FastAPI answers.
     Plain,
+    /// `{"error": {"message": …, "type": …, "param": …, "code": …}}`, as OpenAI answers.
+    OpenAi,
     /// `{"error": "…"}`, as the Open Inference Protocol and TensorFlow Serving say.
     OpenInference,
     /// `{"error_code": "…", "message": "…"}`, as MLflow's scoring server answers.
@@ -37,7 +39,9 @@ enum Surface {
 impl Surface {
     fn of(path: &str) -> Self {
         let under = |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        if under("/v2") || under("/v1") {
+        if under("/v1/embeddings") {
+            Self::OpenAi
+        } else if under("/v2") || under("/v1") {
             Self::OpenInference
         } else if under("/invocations") || under("/models") || under("/ping") || under("/health") || under("/version") {
             Self::Mlflow
@@ -61,6 +65,7 @@ pub(super) fn refusal(path: &str, error: &Error) -> Response {
     let surface = Surface::of(path);
     let (status, body) = match surface {
         Surface::Plain => (error.status(), json!({ "detail": detail(error) })),
+        Surface::OpenAi => (open_status(error), json!({ "error": openai_error(error) })),
         Surface::OpenInference => (open_status(error), json!({ "error": told(error) })),
         Surface::Mlflow => {
             if let Error::MlflowContentType(text) = error {
@@ -85,6 +90,23 @@ fn open_status(error: &Error) -> StatusCode {
         other if other.status() == StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
         other => other.status(),
     }
+}
+
+/// OpenAI's words for what went wrong.
+fn openai_error(error: &Error) -> Value {
+    let status = open_status(error);
+    let kind = match status.as_u16() {
+        403 => "permission_error",
+        400..500 => "invalid_request_error",
+        _ => "server_error",
+    };
+    let (parameter, code) = match error {
+        Error::UnknownModel(_) | Error::UnknownVersion(..) => (Some("model"), Some("model_not_found")),
+        Error::Parameter { parameter, .. } => (Some(*parameter), None),
+        Error::Problems(_) | Error::TooManyRows(_) => (Some("input"), None),
+        _ => (None, None),
+    };
+    json!({ "message": told(error), "type": kind, "param": parameter, "code": code })
 }
 
 /// MLflow's names for what went wrong.

@@ -9,7 +9,7 @@ use axum::{
     response::Response,
     routing::get,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     app::App,
@@ -32,16 +32,25 @@ pub(super) fn routes() -> Router<App> {
         .route("/v1/models/{model}/versions/{version}/metadata", get(metadata))
 }
 
+/// The answers of KServe and of OpenAI, in one.
 async fn list(State(app): State<App>) -> Response {
     let names = app.catalog.names();
-    json_response(StatusCode::OK, json!({ "models": names }).to_string().into_bytes())
+    let data: Vec<_> = names.iter().map(|name| openai_model(name)).collect();
+    let body = json!({ "models": names, "object": "list", "data": data });
+    json_response(StatusCode::OK, body.to_string().into_bytes())
 }
 
-/// The answers of KServe and of TensorFlow Serving, in one.
+/// A model as OpenAI tells of it. Nothing here knows when it was made.
+fn openai_model(name: &str) -> Value {
+    json!({ "id": name, "object": "model", "created": 0, "owned_by": "modelgate" })
+}
+
+/// The answers of KServe, of TensorFlow Serving and of OpenAI, in one.
 async fn status(State(app): State<App>, target: Target) -> Result<Response, Error> {
     let known = app.status(&target.model, target.version.as_deref())?;
     let ready = known.in_reach && app.is_ready();
-    let body = json!({
+    let mut body = openai_model(&target.model);
+    let status = json!({
         "name": target.model,
         "ready": ready,
         "model_version_status": [{
@@ -50,6 +59,9 @@ async fn status(State(app): State<App>, target: Target) -> Result<Response, Erro
             "status": { "error_code": "OK", "error_message": "" },
         }],
     });
+    if let (Value::Object(body), Value::Object(status)) = (&mut body, status) {
+        body.extend(status);
+    }
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok(json_response(status, body.to_string().into_bytes()))
 }

@@ -8,7 +8,7 @@ use std::{
 use crate::support::{BundleFolder, Gateway};
 
 /// Runs a script of `tests/py` in one of the environments that `make test` sets up.
-async fn python(environment: &'static str, arguments: Vec<String>) {
+pub async fn python(environment: &'static str, arguments: Vec<String>) {
     let python = Path::new("../target").join(environment).join("bin/python");
     let missing = "is missing: run gateway/tests/setup.sh test, or make test, which does";
     assert!(python.exists(), "{} {missing}", python.display());

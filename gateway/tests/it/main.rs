@@ -16,6 +16,7 @@ mod clients;
 mod company;
 mod connections;
 mod documents;
+mod embeddings;
 mod fairness;
 mod faulty;
 mod flowers;

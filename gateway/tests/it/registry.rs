@@ -172,7 +172,7 @@ async fn is_served_whatever_its_name(registry: &mut Registry) {
         let told = gateway.client.get(url).send().await.expect("an answer").json::<Value>().await.expect("JSON");
         assert_eq!(told["name"], name, "{told}");
     }
-    assert_eq!(gateway.get("/v1/models").await.json(), json!({ "models": names }));
+    assert_eq!(gateway.get("/v1/models").await.json()["models"], json!(names));
     // The weights count, too.
     let cache = TempDir::new().expect("a folder");
     let source = format!("models:/a quo'te/01?tracking={tracking}");

@@ -46,7 +46,7 @@ async fn the_first_request_loads_a_model_once() {
     assert_eq!(gateway.metric("modelgate_known_versions").await, Some(3.0));
     let listed = gateway.get("/listar_modelos").await.json();
     assert_eq!(listed, json!({ "modelos_disponibles": ["m0", "m1", "m2"] }));
-    assert_eq!(gateway.get("/v1/models").await.json(), json!({ "models": ["m0", "m1", "m2"] }));
+    assert_eq!(gateway.get("/v1/models").await.json()["models"], json!(["m0", "m1", "m2"]));
     assert_eq!(gateway.metric("modelgate_resident_generations").await, Some(0.0));
     // The document has them too, as far as they are known; it makes none resident.
     let cards = async || {

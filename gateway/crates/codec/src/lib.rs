@@ -1,6 +1,7 @@
 //! Bodies of requests into packed columns, and columns into the bodies of answers.
 //!
 //! - [`json`]: rows of JSON in one pass, as `/predict`, MLflow's and TensorFlow Serving's clients send them.
+//! - [`embeddings`]: texts and embeddings as OpenAI's clients send and take them.
 //! - [`csv`]: tables as pandas writes them.
 //! - [`oip`]: tensors of the Open Inference Protocol, in JSON and in binary.
 //! - [`bounds`]: rows and bytes that a body may stand for once it is decoded.
@@ -13,6 +14,7 @@
 pub mod bounds;
 pub mod csv;
 pub mod echo;
+pub mod embeddings;
 pub mod json;
 pub mod oip;
 pub mod rope;

@@ -1,5 +1,5 @@
 //! The document's part about the protocols that other servers' clients speak: the Open Inference Protocol, MLflow's scoring
-//! server, TensorFlow Serving.
+//! server, TensorFlow Serving, OpenAI's embeddings.
 
 use modelgate_columns::{Column, Datatype};
 use serde_json::{Map, Value, json};
@@ -14,6 +14,7 @@ use crate::http::openapi::{
 enum Shape {
     Open,
     Mlflow,
+    OpenAi,
 }
 
 /// One operation.
@@ -61,7 +62,7 @@ fn describe(operation: &Operation, path: &str, models: &[ModelDoc<'_>]) -> Value
     if path.contains("{version}") {
         parameters.push(text("version", models.iter().map(|model| model.version).collect()));
     }
-    if path == "/invocations" {
+    if matches!(path, "/invocations" | "/v1/embeddings") {
         let about = "A model other than the default one";
         for (name, place) in [("X-Model", "header"), ("model", "query")] {
             parameters.push(json!({ "name": name, "in": place, "description": about, "schema": { "type": "string" } }));
@@ -92,6 +93,7 @@ fn refusals(shape: Shape, names_model: bool, has_body: bool) -> Vec<(&'static st
     let schema = match shape {
         Shape::Open => json!({ "$ref": "#/components/schemas/OpenError" }),
         Shape::Mlflow => json!({ "$ref": "#/components/schemas/MlflowError" }),
+        Shape::OpenAi => json!({ "$ref": "#/components/schemas/OpenAiError" }),
     };
     let error = |text: &str| response(text, schema.clone());
     let mut refusals = vec![
@@ -114,7 +116,7 @@ fn refusals(shape: Shape, names_model: bool, has_body: bool) -> Vec<(&'static st
         refusals.push(("413", error("The body has too many bytes, before or after decompression")));
         refusals.push(("504", error("The deadline passed before there was an answer")));
         refusals.push(match shape {
-            Shape::Open => ("415", error("An unknown Content-Encoding")),
+            Shape::Open | Shape::OpenAi => ("415", error("An unknown Content-Encoding")),
             Shape::Mlflow => {
                 let text = of_kind(
                     "text/plain; charset=utf-8",
@@ -193,6 +195,17 @@ fn operations(models: &[ModelDoc<'_>]) -> Vec<Operation> {
             "examples": examples(models, |model| Some(json!({ "instances": [row(model)?] }))),
         },
     }));
+    let embeddings = Operation {
+        method: "post",
+        path: "/v1/embeddings",
+        tag: "inference",
+        summary: "Embeddings of texts, as OpenAI answers",
+        shape: Shape::OpenAi,
+        answers: vec![("200", response("Embeddings", json!({ "$ref": "#/components/schemas/Embeddings" })))],
+        body: Some(json!({
+            "application/json": { "schema": { "$ref": "#/components/schemas/EmbeddingsRequest" } },
+        })),
+    };
     let mlflow = |method, path, summary, answers, body| Operation {
         method,
         path,
@@ -277,7 +290,17 @@ fn operations(models: &[ModelDoc<'_>]) -> Vec<Operation> {
             "get",
             "/v1/models",
             "List the models, resident or not",
-            vec![("200", response("Their names", object(&json!({ "models": texts() }), &["models"])))],
+            vec![(
+                "200",
+                response(
+                    "Their names, in KServe's form and in OpenAI's",
+                    object(
+                        &json!({ "models": texts(), "object": text(),
+                            "data": { "type": "array", "items": { "type": "object" } } }),
+                        &["models", "object", "data"],
+                    ),
+                ),
+            )],
         ),
         open(
             "get",
@@ -295,6 +318,7 @@ fn operations(models: &[ModelDoc<'_>]) -> Vec<Operation> {
             ],
         ),
         predict,
+        embeddings,
         mlflow("get", "/ping", "Whether there is a model", ping(), None),
         mlflow("get", "/health", "Whether there is a model", ping(), None),
         mlflow("get", "/version", "The version", vec![("200", version)], None),
@@ -334,7 +358,7 @@ fn infer_example(model: &ModelDoc<'_>) -> Option<Value> {
 }
 
 /// The schemas that the path items name.
-pub(super) fn schemas() -> [(String, Value); 4] {
+pub(super) fn schemas() -> [(String, Value); 7] {
     let datatypes = Datatype::ALL.map(Datatype::protocol_name);
     let shape = json!({ "type": "array", "items": { "type": "integer" } });
     let tensor = |required: &[&str]| {
@@ -373,6 +397,65 @@ pub(super) fn schemas() -> [(String, Value); 4] {
         &["error_code", "message"],
     );
     let metadata = tensor(&["name", "datatype", "shape"]);
-    [("InferRequest", request), ("InferResponse", answer), ("MlflowError", mlflow), ("TensorMetadata", metadata)]
-        .map(|(name, schema)| (name.to_owned(), schema))
+    let [embeddings_request, embeddings, openai] = openai();
+    [
+        ("Embeddings", embeddings),
+        ("EmbeddingsRequest", embeddings_request),
+        ("InferRequest", request),
+        ("InferResponse", answer),
+        ("MlflowError", mlflow),
+        ("OpenAiError", openai),
+        ("TensorMetadata", metadata),
+    ]
+    .map(|(name, schema)| (name.to_owned(), schema))
+}
+
+/// A request for embeddings, its answer, and an error.
+fn openai() -> [Value; 3] {
+    let text = json!({ "type": "string", "minLength": 1 });
+    let request = object(
+        &json!({
+            "model": { "description": "The default model where there is none", "type": "string" },
+            "input": { "anyOf": [text, { "type": "array", "items": text, "minItems": 1, "maxItems": 2048 }] },
+            "encoding_format": { "enum": ["float", "base64", null] },
+            "dimensions": {
+                "description": "Refused unless the model's own number", "type": ["integer", "null"], "minimum": 0,
+            },
+        }),
+        &["input"],
+    );
+    let embedding = object(
+        &json!({
+            "object": { "const": "embedding" },
+            "index": { "type": "integer" },
+            "embedding": { "anyOf": [
+                { "type": "array", "items": { "type": ["number", "null"] } },
+                { "description": "Single floats, little-endian, in base64", "type": "string" },
+            ] },
+        }),
+        &["object", "index", "embedding"],
+    );
+    let count = json!({ "type": "integer" });
+    let answer = object(
+        &json!({
+            "object": { "const": "list" },
+            "data": { "type": "array", "items": embedding },
+            "model": { "type": "string" },
+            "usage": object(
+                &json!({ "prompt_tokens": count, "total_tokens": count }),
+                &["prompt_tokens", "total_tokens"],
+            ),
+        }),
+        &["object", "data", "model", "usage"],
+    );
+    let told = object(
+        &json!({
+            "message": { "type": "string" },
+            "type": { "type": "string" },
+            "param": { "type": ["string", "null"] },
+            "code": { "type": ["string", "null"] },
+        }),
+        &["message", "type", "param", "code"],
+    );
+    [request, answer, object(&json!({ "error": told }), &["error"])]
 }
