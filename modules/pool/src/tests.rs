@@ -55,7 +55,7 @@ fn pools_tokens_and_no_padding() {
 fn normalizes_and_counts() {
     let config = r#"{"normalize": true, "pooling": "cls", "tokens": "tokens", "name": "e"}"#;
     let half = std::f32::consts::FRAC_1_SQRT_2;
-    let got = run(config, batch()).unwrap();
+    let got = run(config, rows![[[7, 4, 0], [1, 1, 0]], [[0, 7, 1], [0, 1, 1]], [[9, 9, 9], [0, 0, 0]]]).unwrap();
     assert_eq!(got, rows![[[half, -half], 2], [[half, -half], 2], [[0.0, 0.0], 0]]);
 }
 

@@ -153,7 +153,7 @@ mod tests {
             serde_json::from_slice::<serde_json::Value>(&body).expect("JSON")
         };
         let floats = written(Encoding::Float);
-        assert_eq!(floats["data"][1]["embedding"], serde_json::json!([3.5f32, 1e-9f32]));
+        assert_eq!(floats["data"][1]["embedding"], serde_json::json!([3.5, 1e-9]));
         assert_eq!((&floats["data"][1]["index"], &floats["model"]), (&1.into(), &"a \"b\"".into()));
         assert_eq!(floats["usage"], serde_json::json!({ "prompt_tokens": 9, "total_tokens": 9 }));
         let base64 = written(Encoding::Base64);
