@@ -26,6 +26,7 @@ mod scoring;
 pub mod serve;
 pub mod socket;
 mod socket_io;
+mod time_slice;
 mod v1;
 mod v2;
 mod work;

@@ -32,6 +32,7 @@ use crate::{
         direct::Direct,
         origin::{self, Origin},
         places::{Place, Places},
+        time_slice,
     },
     memory::Account,
     workers,
@@ -187,6 +188,7 @@ impl IoThread {
                 if io.spread {
                     cores::keep_to_share(number, io.threads);
                 }
+                time_slice::shorten();
                 workers::begin();
                 let cut = runtime.block_on(run(incoming, routes, config, memory));
                 // With the connections that were cut.
