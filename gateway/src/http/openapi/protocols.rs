@@ -429,7 +429,7 @@ fn openai() -> [Value; 3] {
             "object": { "const": "embedding" },
             "index": { "type": "integer" },
             "embedding": { "anyOf": [
-                { "type": "array", "items": { "type": ["number", "null"] } },
+                { "type": "array", "items": { "anyOf": [{ "type": "number" }, { "type": "null" }] } },
                 { "description": "Single floats, little-endian, in base64", "type": "string" },
             ] },
         }),
