@@ -22,4 +22,4 @@ printf '[jwt.filer_signing]\nkey = "%s"\n' "$(od -An -N24 -tx1 /dev/urandom | tr
 
 # shellcheck disable=SC2086 # several words
 exec weed server -dir=/data $own -master.volumeSizeLimitMB=1024 -volume.max=0 \
-    -filer -s3 -s3.ip.bind=0.0.0.0 -s3.port=9000 -s3.config=/run/secrets/s3_identities
+    -filer -s3 -s3.ip.bind=0.0.0.0 -s3.port=9000 -s3.port.iceberg=0 -s3.port.lance=0 -s3.config=/run/secrets/s3_identities

