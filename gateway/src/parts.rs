@@ -49,14 +49,19 @@ impl Parts {
 
     /// Loads a model, unless it is loaded. The lock is not held meanwhile: two that load the same one at once both do.
     pub fn model(&self, file: ModelFile) -> Result<Arc<Model>, ModelError> {
-        let (identity, onnx, data, mode) = match file {
+        let (identity, onnx, data, mode, booster) = match file {
             ModelFile::Live(model) => return Ok(model),
-            ModelFile::Bytes { identity, onnx, data, mode } => (identity, onnx, data, mode),
+            ModelFile::Bytes { identity, onnx, data, mode, booster } => (identity, onnx, data, mode, booster),
         };
         if let Some(model) = self.live_model(&identity) {
             return Ok(model);
         }
-        let model = Arc::new(Model::load_as(mode, onnx, data, &ModelLimits::default())?);
+        let limits = ModelLimits::default();
+        let model = match booster {
+            Some(form) => Model::load_booster(&form, &onnx, &limits),
+            None => Model::load_as(mode, onnx, data, &limits),
+        };
+        let model = Arc::new(model?);
         let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
         models.retain(|_, model| model.strong_count() > 0);
         models.insert(identity, Arc::downgrade(&model));

@@ -15,7 +15,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use modelgate_onnx::Mode;
+use modelgate_onnx::{BoosterForm, Mode};
 use sha2::{Digest, Sha256};
 use tokio::{
     sync::{Semaphore, oneshot},
@@ -318,7 +318,20 @@ impl VersionLoader {
             Content::Bundle { manifest, .. } => refusal.is_unread && self.discard_damaged(manifest),
             _ => false,
         };
-        Failure { reason: refusal.problems.join("\n"), transient: refusal.is_transient || is_damaged }
+        let reason = self.with_remedy(release, refusal.problems.join("\n"));
+        Failure { reason, transient: refusal.is_transient || is_damaged }
+    }
+
+    /// The reason why a release is refused, with the command that mends it where its source knows one: for a booster's own
+    /// file, which the converter makes a bundle of.
+    fn with_remedy(&self, release: &Release, reason: String) -> String {
+        let Content::Bundle { manifest, .. } = &release.content else { return reason };
+        let is_booster = Manifest::parse(manifest).is_ok_and(|manifest| manifest.has_booster_form());
+        let source = self.sources.get(release.source).filter(|_| is_booster);
+        match source.and_then(|source| source.remedy(&release.version)) {
+            Some(command) => format!("{reason}; convert it with `{command}`"),
+            None => reason,
+        }
     }
 
     /// Whether all files of a release are in the local cache.
@@ -345,9 +358,9 @@ impl VersionLoader {
             Content::Bundle { .. } | Content::Onnx { .. } => fetches.acquire().await.ok(),
         };
         let start = Instant::now();
-        if let Content::Onnx { at } = &release.content {
+        if let Content::Onnx { at, booster } = &release.content {
             let (folder, graph) = at.rsplit_once('/').unwrap_or(("", at));
-            let manifest = self.fetch_graph(store, source, &release, folder, graph).await?;
+            let manifest = self.fetch_graph(store, source, &release, folder, graph, booster.as_ref()).await?;
             release.content = Content::Bundle { manifest: manifest.into(), at: folder.to_owned() };
             self.took("fetch", start);
             return Ok(release);
@@ -403,7 +416,8 @@ impl VersionLoader {
         Ok(release)
     }
 
-    /// Brings a graph that has no bundle, and the files beside it that hold its larger tensors. Gives a manifest of them.
+    /// Brings a graph that has no bundle, and the files beside it that hold its larger tensors, or a booster's file. Gives a
+    /// manifest of them.
     async fn fetch_graph(
         &self,
         store: &Store,
@@ -411,6 +425,7 @@ impl VersionLoader {
         release: &Release,
         folder: &str,
         graph: &str,
+        booster: Option<&BoosterForm>,
     ) -> Result<Vec<u8>, Failure> {
         let mut left = self.limits.bundle;
         // Named by nobody else, so their digests are those of what comes.
@@ -428,6 +443,10 @@ impl VersionLoader {
             fetched.finish(None).map_err(|reason| told(reason, true))
         };
         let sha256 = fetch(graph).await?;
+        if let Some(form) = booster {
+            let file = FileRef { file: graph.to_owned(), sha256 };
+            return Ok(plain::booster_manifest("model", &release.version, &file, form).into_bytes());
+        }
         let (of, digest) = (store.clone(), sha256.clone());
         #[expect(clippy::disallowed_methods, reason = "one for each release that is fetched, and those are counted")]
         let named = spawn_blocking(move || of.read(&digest).map(modelgate_onnx::data_files)).await;
@@ -462,13 +481,14 @@ impl VersionLoader {
             unread.set(bundle.is_err());
             bundle.map(|bundle| Bundle { name: release.model.clone(), version: release.version.clone(), ..bundle })
         };
-        let fail = |error: BundleError| Failure {
-            transient: match &release.content {
+        let fail = |error: BundleError| {
+            let transient = match &release.content {
                 Content::Bundle { manifest, .. } => unread.get() && self.discard_damaged(manifest),
                 Content::Onnx { .. } | Content::Unservable { .. } => true,
                 Content::Folder(_) | Content::Demo => false,
-            },
-            ..error.into()
+            };
+            let Failure { reason, .. } = error.into();
+            Failure { reason: self.with_remedy(release, reason), transient }
         };
         let parts = self.parts.and_code(Arc::clone(&vetted.code));
         let Verified { generation, mut runner, load } =

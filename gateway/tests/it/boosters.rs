@@ -186,3 +186,29 @@ fn a_boosters_file_is_wrapped_and_checked() {
         }
     }
 }
+
+#[test]
+fn a_python_object_gets_the_sentence_that_helps() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(&path, bytes).expect("written");
+        path
+    };
+    let pickle = b"\x80\x04\x95\x0b\0\0\0\0\0\0\0}\x94.";
+    let logged = file("logged/MLmodel", b"flavors: {}\n").parent().expect("a folder").to_path_buf();
+    let named = [file("model.pkl", pickle), file("model.joblib", pickle), file("model.skops", b"PK\x03\x04"), logged];
+    for path in named {
+        let path = path.to_str().expect("UTF-8");
+        for command in ["serve", "check", "inspect"] {
+            let mut run = Command::new(env!("CARGO_BIN_EXE_modelgate"));
+            let output =
+                run.args([command, path]).args(if command == "serve" { &["--listen", "127.0.0.1:0"][..] } else { &[] });
+            let output = output.output().expect("the binary runs");
+            let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+            assert!(!output.status.success(), "{command} {path}");
+            assert!(told.contains(&format!("`modelgate-export {path} BUNDLE`")), "{command} {path}: {told}");
+        }
+    }
+}

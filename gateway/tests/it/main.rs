@@ -32,6 +32,7 @@ mod predict;
 mod proven;
 mod python;
 mod real;
+mod registered_boosters;
 mod registry;
 mod residency;
 mod rules;

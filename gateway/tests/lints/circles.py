@@ -12,7 +12,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 # Of the server: metrics, generations, loading, the lifecycle, gRPC and connections.
-KNOWN = {"gateway": 19, "boosters": 4}
+KNOWN = {"gateway": 19}
 PATH = re.compile(r"\b((?:crate|super|self)(?:::(?:super|\w+))*)(::\{)?")
 
 

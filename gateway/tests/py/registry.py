@@ -8,7 +8,8 @@ logs a pipeline whose classes end in the word given; `alias NAME ALIAS VERSION` 
 `search NAME` runs an autologged search over parameters and registers what it finds, without a bundle; `plain NAME` logs a
 pipeline by its sklearn flavour alone, with `--format skops` or with `--own` a function that no gateway can run. Both take
 `--stage` and `--alias`, and answer `VERSION FILE`, where the file has rows with the pipeline's own answers. `whole NAME` logs a
-pipeline with its bundle in one call. `consume NAME STAGE FILE` has MLflow's own clients load the version and compare. The tracking server comes from MLFLOW_TRACKING_URI.
+pipeline with its bundle in one call. `booster NAME KIND` logs what XGBoost, LightGBM or
+CatBoost trained by that library's own flavour, and leaves rows with the answers of `pyfunc`. `consume NAME STAGE FILE` has MLflow's own clients load the version and compare. The tracking server comes from MLFLOW_TRACKING_URI.
 """
 
 import argparse
@@ -202,6 +203,95 @@ def plain(options):
     return named(str(model.registered_model_version), options, pipeline)
 
 
+def measured(seed, count=300):
+    """Rows as boosters are trained with them: a name with spaces, whole numbers, yes and no, gaps, words."""
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame(
+        {
+            "petal length (cm)": rng.normal(size=count),
+            "rooms": rng.integers(0, 9, count),
+            "heated": rng.random(count) < 0.5,
+            "age": np.where(rng.random(count) < 0.2, np.nan, rng.normal(size=count)),
+        }
+    )
+    color = pd.Series(rng.choice(["red", "green", "blue"], count), name="color")
+    return frame, color
+
+
+def trained(kind, seed):
+    """The flavour, the model and the function that makes its frame of a seed."""
+    import catboost
+    import lightgbm
+    import xgboost
+
+    frame, color = measured(seed)
+    hot = ((frame.iloc[:, 0] + frame["heated"]) > 0.3).astype(int)
+    three = (frame["rooms"] % 3).to_numpy()
+    number = frame.iloc[:, 0] * 2 + frame["rooms"]
+
+    def plain(seed):
+        return measured(seed)[0]
+
+    def worded(seed):
+        frame, color = measured(seed)
+        return frame.assign(color=color)
+
+    few = {"n_estimators": 8, "max_depth": 3}
+    quiet = {"verbose": -1, "num_iterations": 8}
+    cat = {"iterations": 8, "verbose": 0, "allow_writing_files": False}
+    matrix = xgboost.DMatrix(frame, hot)
+    words = np.array(["low", "mid", "high"])[three]
+    models = {
+        "xgb-classes": lambda: xgboost.XGBClassifier(**few).fit(frame, three),
+        # Without names: those of the signature count.
+        "xgb-array": lambda: xgboost.XGBClassifier(**few).fit(frame.to_numpy(float), hot),
+        "xgb-regressor": lambda: xgboost.XGBRegressor(**few).fit(frame, number),
+        "xgb-booster": lambda: xgboost.train({"objective": "binary:logistic"}, matrix, 8),
+        "xgb-linear": lambda: xgboost.XGBClassifier(booster="gblinear").fit(frame.fillna(0), hot),
+        "lgb-booster": lambda: lightgbm.train({"objective": "binary", **quiet}, lightgbm.Dataset(frame, hot)),
+        "lgb-many": lambda: lightgbm.train(
+            {"objective": "multiclass", "num_class": 3, **quiet}, lightgbm.Dataset(frame, three)
+        ),
+        "lgb-object": lambda: lightgbm.LGBMClassifier(n_estimators=8, verbose=-1).fit(frame, hot),
+        "cat-words": lambda: catboost.CatBoostClassifier(**cat).fit(frame, words),
+        "cat-flags": lambda: catboost.CatBoostClassifier(**cat).fit(frame, hot.astype(bool)),
+        "cat-categories": lambda: catboost.CatBoostClassifier(
+            **cat, cat_features=["color", "rooms", "heated"]
+        ).fit(frame.assign(color=color), three),
+        "cat-counts": lambda: catboost.CatBoostRegressor(**cat, loss_function="Poisson").fit(frame, frame["rooms"]),
+        "cat-raw": lambda: catboost.CatBoost({**cat, "loss_function": "Logloss"}).fit(frame, hot),
+    }
+    flavor = {"xgb": "xgboost", "lgb": "lightgbm", "cat": "catboost"}[kind.split("-")[0]]
+    return flavor, models[kind](), worded if kind == "cat-categories" else plain
+
+
+def booster(options):
+    import importlib
+
+    from mlflow.models import infer_signature
+
+    flavor, model, rows = trained(options.kind, options.seed)
+    frame = rows(options.seed)
+    here = {"name": "model"} if mlflow.__version__ >= "3" else {"artifact_path": "model"}
+    place(options)
+    with mlflow.start_run():
+        logged = importlib.import_module(f"mlflow.{flavor}").log_model(
+            model, registered_model_name=options.name, signature=infer_signature(frame), **here
+        )
+    version = str(logged.registered_model_version)
+    if options.alias:
+        mlflow.MlflowClient().set_registered_model_alias(options.name, options.alias, version)
+    fresh = rows(options.seed + 1000)
+    if options.kind == "xgb-linear":
+        fresh = fresh.fillna(0)
+    said = mlflow.pyfunc.load_model(f"models:/{options.name}/{version}").predict(fresh)
+    # Several classes come as a matrix of one column from CatBoost.
+    said = said[:, 0] if said.ndim == 2 and said.shape[1] == 1 else said
+    with tempfile.NamedTemporaryFile("w", suffix=".json", delete=False) as file:
+        json.dump({"rows": json.loads(fresh.to_json(orient="records", double_precision=15)), "said": said.tolist()}, file)
+    return f"{version} {file.name}"
+
+
 def place(options):
     if mlflow.get_experiment_by_name(options.experiment) is None:
         mlflow.create_experiment(options.experiment, artifact_location=options.artifacts)
@@ -282,6 +372,14 @@ def main():
         command.add_argument("--experiment", default="proxied")
         command.add_argument("--artifacts")
         command.set_defaults(run=run)
+    command = commands.add_parser("booster")
+    command.add_argument("name")
+    command.add_argument("kind")
+    command.add_argument("--alias")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--experiment", default="proxied")
+    command.add_argument("--artifacts")
+    command.set_defaults(run=booster)
     command = commands.add_parser("whole")
     command.add_argument("name")
     command.set_defaults(run=whole)

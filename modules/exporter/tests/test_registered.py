@@ -22,6 +22,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from modelgate_exporter import CannotExport, export
 from modelgate_exporter.__main__ import main
+from modelgate_exporter.boosters import is_native
 from modelgate_exporter.convert import bundle
 from modelgate_exporter.converted import key, verified
 from modelgate_exporter.environments import CannotInstall, Environments, Wanted
@@ -176,12 +177,60 @@ def test_parts_that_do_not_predict_need_not_be_readable(
 
 
 def test_a_model_of_another_library_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    folder = save(tmp_path / "saved", None, flavors={"xgboost": {}, "python_function": {}})
-    with pytest.raises(CannotExport, match=r"python_function, xgboost.*log_bundle"):
+    folder = save(tmp_path / "saved", None, flavors={"pytorch": {}, "python_function": {}})
+    with pytest.raises(CannotExport, match=r"python_function, pytorch.*log_bundle"):
         Saved.open(folder).load()
     outside = save(tmp_path / "outside", None, flavors={"sklearn": {"pickled_model": "../x"}})
     with pytest.raises(CannotExport, match="not among its files"):
         Saved.open(outside).load()
+
+
+def test_a_boosters_own_file_is_converted(people: pd.DataFrame, tmp_path: Path) -> None:
+    xgboost = pytest.importorskip("xgboost")
+    rows = people[["children", "height"]]
+    classes = rows["children"].to_numpy() % 2
+    model = xgboost.XGBClassifier(n_estimators=3).fit(rows, classes)
+    flavor = {"data": "model.json", "model_class": "xgboost.sklearn.XGBClassifier"}
+    signature = {"inputs": json.dumps(SIGNATURE[:2])}
+    folder = save(
+        tmp_path / "saved", None, split(rows.head(9)), flavors={"xgboost": flavor}, signature=signature
+    )
+    model.save_model(folder / "model.json")
+    bundle(folder, tmp_path / "out", "people", "1", None)
+    golden = json.loads((tmp_path / "out" / "golden.json").read_text())["examples"]
+    asked = pd.DataFrame([example["input"] for example in golden])[["children", "height"]]
+    assert [example["output"]["prediction"] for example in golden] == list(model.predict(asked))
+    # A Booster has no predict for a frame: what serves it is its own file.
+    flavor["model_class"] = "xgboost.core.Booster"
+    raw = save(tmp_path / "raw", None, flavors={"xgboost": flavor})
+    model.save_model(raw / "model.json")
+    with pytest.raises(CannotExport, match='model_format="ubj"'):
+        Saved.open(raw).load()
+
+
+def test_what_the_gateway_reads_itself_is_left_to_it() -> None:
+    xgboost = {"data": "model.ubj", "model_class": "xgboost.sklearn.XGBClassifier"}
+    lightgbm = {"data": "model.lgb", "model_class": "lightgbm.basic.Booster"}
+    catboost = {"data": "model.cb", "model_type": "CatBoostClassifier", "save_format": "cbm"}
+    function = {"loader_module": "mlflow.xgboost"}
+    for flavors in (
+        {"xgboost": xgboost, "python_function": function},
+        {"xgboost": {**xgboost, "data": "model.xgb", "xgb_version": "3.2.0"}},
+        {"xgboost": {"data": "model.json"}},
+        {"lightgbm": lightgbm},
+        {"catboost": catboost},
+    ):
+        assert is_native(flavors), flavors
+    for flavors in (
+        {"sklearn": {}},
+        {"sklearn": {}, "xgboost": xgboost},
+        {"xgboost": {**xgboost, "data": "model.xgb", "xgb_version": "1.7.6"}},
+        {"xgboost": {**xgboost, "model_class": "mine.Classifier"}},
+        {"xgboost": xgboost, "python_function": {"loader_module": "mine"}},
+        {"lightgbm": {"data": "model.pkl", "model_class": "lightgbm.sklearn.LGBMClassifier"}},
+        {"catboost": {**catboost, "save_format": "coreml"}},
+    ):
+        assert not is_native(flavors), flavors
 
 
 def test_keys_are_those_of_the_gateway() -> None:

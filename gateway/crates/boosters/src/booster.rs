@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::catboost;
+use crate::classes::ClassKind;
 use crate::encoding::Encoding;
 use crate::error::{BoosterError, Read};
 use crate::forest::Forest;
@@ -73,6 +74,7 @@ pub struct Booster {
     names: Vec<String>,
     /// The names of classes, in their order; empty where the model has none.
     classes: Vec<String>,
+    class_kind: ClassKind,
     version: String,
 }
 
@@ -89,7 +91,7 @@ impl Booster {
         match Format::of(bytes).ok_or(BoosterError::Unknown)? {
             Format::LightGbm => {
                 let lightgbm::Model { forest, objective, encodings, names, version } = lightgbm::read(bytes)?;
-                Ok(Self::new(Engine::LightGbm(forest, encodings), objective, names, Vec::new(), version))
+                Ok(Self::new(Engine::LightGbm(forest, encodings), objective, names, version))
             }
             Format::Json if bytes_have(bytes, b"\"learner\"") => Self::xgboost(bytes, true),
             Format::Json => Ok(Self::catboost(catboost::from_json(bytes)?)),
@@ -105,15 +107,16 @@ impl Booster {
 
     fn xgboost(bytes: &[u8], is_text: bool) -> Read<Self> {
         let xgboost::Model { forest, objective, encodings, names, version } = xgboost::read(bytes, is_text)?;
-        Ok(Self::new(Engine::XgBoost(forest, encodings), objective, names, Vec::new(), version))
+        Ok(Self::new(Engine::XgBoost(forest, encodings), objective, names, version))
     }
 
     fn catboost((model, about): (catboost::Model, catboost::About)) -> Self {
-        let catboost::About { objective, names, classes, version } = about;
-        Self::new(Engine::CatBoost(model), objective, names, classes, version)
+        let catboost::About { objective, names, classes, class_kind, version } = about;
+        let engine = Engine::CatBoost(model);
+        Self { classes, class_kind, ..Self::new(engine, objective, names, version) }
     }
 
-    fn new(engine: Engine, objective: Objective, names: Vec<String>, classes: Vec<String>, version: String) -> Self {
+    fn new(engine: Engine, objective: Objective, names: Vec<String>, version: String) -> Self {
         let kinds = match &engine {
             Engine::XgBoost(forest, encodings) if encodings.is_empty() => vec![Kind::Number; forest.features()],
             Engine::LightGbm(forest, encodings) if encodings.is_empty() => vec![Kind::Number; forest.features()],
@@ -121,7 +124,8 @@ impl Booster {
             Engine::CatBoost(model) => model.features(),
         };
         let width = kinds.iter().filter(|&&kind| kind == Kind::Number).count();
-        Self { engine, kinds, width, objective, names, classes, version }
+        let (classes, class_kind) = (Vec::new(), ClassKind::Integer);
+        Self { engine, kinds, width, objective, names, classes, class_kind, version }
     }
 
     /// The library.
@@ -156,6 +160,11 @@ impl Booster {
     /// The names of classes, in their order; none where the file has none.
     pub fn classes(&self) -> &[String] {
         &self.classes
+    }
+
+    /// The type of the classes; whole numbers where the file names none, for then they are places.
+    pub fn class_kind(&self) -> ClassKind {
+        if self.classes.is_empty() { ClassKind::Integer } else { self.class_kind }
     }
 
     /// The objective, which says what scores are for and how they are transformed.
@@ -282,8 +291,7 @@ impl Booster {
         }
         let width = self.scores();
         let outputs = self.objective.with_probabilities().outputs(raw.clone(), width);
-        // A library's class follows from its probabilities; CatBoost's follows from the raw scores.
-        let by_raw = self.library() == Library::CatBoost;
+        let by_raw = self.is_decided_by_raw();
         Some(match (task, outputs) {
             (Task::Binary, Scores::Single(outputs)) => {
                 let labels = outputs.iter().map(|&output| usize::from(output > 0.5)).collect();
@@ -297,7 +305,10 @@ impl Booster {
                 (Scores::Double(outputs.iter().flat_map(|&output| [1.0 - output, output]).collect()), labels)
             }
             (_, Scores::Single(outputs)) => {
-                let labels = outputs.chunks(width).map(crate::objective::greatest).collect();
+                let labels = match raw {
+                    Scores::Single(raw) if by_raw => raw.chunks(width).map(crate::objective::greatest).collect(),
+                    _ => outputs.chunks(width).map(crate::objective::greatest).collect(),
+                };
                 (Scores::Single(outputs), labels)
             }
             (_, Scores::Double(outputs)) => {
@@ -308,6 +319,22 @@ impl Booster {
                 (Scores::Double(outputs), labels)
             }
         })
+    }
+
+    /// Whether a class follows from raw scores. A library's follows from its probabilities, but CatBoost's and those of
+    /// XGBoost's `multi:softmax` from the raw scores.
+    fn is_decided_by_raw(&self) -> bool {
+        self.library() == Library::CatBoost || self.objective.is_greatest()
+    }
+
+    /// For a model asked by its library's classifier, whatever its objective: a yes or no for each output. An output is a
+    /// yes above one half, or above 0 where CatBoost decides by raw scores.
+    pub fn decide(&self, raw: &Scores) -> Vec<bool> {
+        match (raw, self.outputs(raw.clone())) {
+            (Scores::Double(raw), _) if self.is_decided_by_raw() => raw.iter().map(|&raw| raw > 0.0).collect(),
+            (_, Scores::Single(outputs)) => outputs.iter().map(|&output| output > 0.5).collect(),
+            (_, Scores::Double(outputs)) => outputs.iter().map(|&output| output > 0.5).collect(),
+        }
     }
 }
 
@@ -327,7 +354,7 @@ fn kind(encoding: &Encoding) -> Kind {
     }
 }
 
-fn sums<T: crate::layout::Value, V: crate::walk::Sum>(
+fn sums<T: crate::layout::Value, V: crate::leaves::Sum>(
     forest: &Forest<T, V>,
     count: usize,
     values: &[T],

@@ -42,6 +42,15 @@ impl Document {
         self.get(key).ok_or_else(|| reader.corrupt(format!("'{key}' is missing")))
     }
 
+    /// A list of no and yes that is not empty.
+    pub(crate) fn flags(&self) -> Option<Vec<bool>> {
+        let flags = self.list()?.iter().map(|flag| match flag {
+            Self::Bool(flag) => Some(*flag),
+            _ => None,
+        });
+        flags.collect::<Option<Vec<_>>>().filter(|flags| !flags.is_empty())
+    }
+
     pub(crate) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),

@@ -9,11 +9,13 @@
 
 mod booster;
 mod catboost;
+mod classes;
 mod document;
 mod encoding;
 mod error;
 mod forest;
 mod layout;
+mod leaves;
 mod lightgbm;
 mod objective;
 mod trees;
@@ -21,5 +23,6 @@ mod walk;
 mod xgboost;
 
 pub use booster::{Booster, Kind, Library, Numbers, Rows};
+pub use classes::ClassKind;
 pub use error::BoosterError;
 pub use objective::{Objective, Scores, Task};

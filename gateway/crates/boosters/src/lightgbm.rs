@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use crate::document::{self, Document};
 use crate::encoding::{self, Encoding};
 use crate::error::{Read, Reader};
-use crate::forest::{Forest, Leaves, LinearLeaf, Parts};
+use crate::forest::{Forest, Parts};
 use crate::layout::Habits;
+use crate::leaves::{Leaves, LinearLeaf};
 use crate::objective::{Objective, Task, Transform};
 use crate::trees::{MOST_FEATURES, MOST_NODES, MOST_SCORES, MOST_TREES, Node, Sets, Test, Tree};
 

@@ -83,6 +83,11 @@ impl Objective {
         self.task
     }
 
+    /// Whether the output of a row is one class, as a number.
+    pub fn is_greatest(&self) -> bool {
+        self.transform == Transform::Greatest
+    }
+
     /// Whether outputs are other numbers than raw scores.
     pub fn is_transforming(&self) -> bool {
         self.transform != Transform::Identity || self.divisor.is_some()

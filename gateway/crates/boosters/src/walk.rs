@@ -1,7 +1,7 @@
 //! Walking packed trees: sixteen at once for one row, for one walk waits for memory at every step.
 
-use crate::forest::Leaves;
 use crate::layout::{Habits, Packed, Root, Trees, Value, ZERO};
+use crate::leaves::{Leaves, Sum};
 use crate::trees::Sets;
 
 const LANES: usize = 16;
@@ -9,40 +9,6 @@ const LANES: usize = 16;
 /// Rows that go through a group of trees before the next: few enough that their values and sums stay in the first-level
 /// cache, enough that the trees need not come from memory for each.
 const BLOCK: usize = 256;
-
-/// The type of sums and leaf values.
-pub(crate) trait Sum: Copy + Default + Send + Sync + std::fmt::Debug + 'static {
-    /// One more.
-    #[must_use]
-    fn plus(self, other: Self) -> Self;
-    /// The product with a feature's value.
-    #[must_use]
-    fn times(self, value: f64) -> Self;
-}
-
-impl Sum for f32 {
-    #[inline]
-    fn plus(self, other: Self) -> Self {
-        self + other
-    }
-
-    #[inline]
-    fn times(self, value: f64) -> Self {
-        self * value as Self
-    }
-}
-
-impl Sum for f64 {
-    #[inline]
-    fn plus(self, other: Self) -> Self {
-        self + other
-    }
-
-    #[inline]
-    fn times(self, value: f64) -> Self {
-        self * value
-    }
-}
 
 /// Trees to be walked.
 #[derive(Debug)]

@@ -3,8 +3,9 @@
 use crate::document::{Document, from_json, from_ubjson};
 use crate::encoding::{self, Encoding};
 use crate::error::{Read, Reader};
-use crate::forest::{Forest, Leaves, Parts};
+use crate::forest::{Forest, Parts};
 use crate::layout::{Habits, below};
+use crate::leaves::Leaves;
 use crate::objective::{Objective, Task, Transform};
 use crate::trees::{MOST_FEATURES, MOST_NODES, MOST_SCORES, MOST_TREES, Node, Sets, Test, Tree};
 

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
 use modelgate_files::beneath::{Beneath, Links};
-use modelgate_onnx::{Mode, Model};
+use modelgate_onnx::{BoosterForm, Mode, Model};
 use modelgate_sandbox::{Isolation, Limits};
 use sha2::{Digest, Sha256};
 
@@ -17,6 +17,7 @@ use crate::{
     golden::Golden,
     manifest::{MANIFEST, Manifest},
     plain::PlainModel,
+    python,
 };
 
 /// The bundle that `--demo` serves.
@@ -74,6 +75,8 @@ pub enum ModelFile {
         data: BTreeMap<String, Vec<u8>>,
         /// Whether it is served as tables or as tensors.
         mode: Mode,
+        /// The columns and answers of a booster, where its file does not say them.
+        booster: Option<BoosterForm>,
     },
     /// Loaded already, for another generation.
     Live(Arc<Model>),
@@ -113,6 +116,11 @@ impl Bundle {
     pub fn read(path: &Path) -> Result<Self, BundleError> {
         if path.is_file() {
             return Self::plain(&PlainModel::read(path)?);
+        }
+        if !path.join(MANIFEST).exists()
+            && let Some(sentence) = python::folder(path)
+        {
+            return Err(sentence.into());
         }
         let open =
             Beneath::open(path, Links::Inside).map_err(|error| format!("{MANIFEST}: {}: {error}", path.display()))?;
@@ -165,6 +173,7 @@ impl Bundle {
                     .collect(),
                 mode: model.mode.into(),
                 identity: model.identity(),
+                booster: model.booster.as_ref().and_then(|booster| booster.resolve().ok()),
             },
         });
         let stages = manifest

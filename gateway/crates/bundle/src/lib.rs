@@ -9,6 +9,7 @@
 //! `modelgate-sandbox` (limits and isolation) alone: it knows neither sources nor requests, and runs nothing.
 
 pub mod batching;
+mod booster;
 mod builtin;
 mod bundle;
 mod ceilings;
@@ -17,6 +18,7 @@ mod files;
 mod golden;
 mod manifest;
 pub mod plain;
+mod python;
 pub mod release;
 pub mod texts;
 

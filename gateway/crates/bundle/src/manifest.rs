@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     batching::BatchingEntry,
+    booster::BoosterEntry,
     builtin::{Builtin, PREFIX},
     files::is_inside,
 };
@@ -64,6 +65,7 @@ pub(super) struct ModelEntry {
     pub(super) mode: ModeEntry,
     #[serde(default)]
     pub(super) data: Vec<FileEntry>,
+    pub(super) booster: Option<BoosterEntry>,
 }
 
 /// `mode` in `[model]`.
@@ -87,10 +89,10 @@ impl From<ModeEntry> for Mode {
 }
 
 impl ModelEntry {
-    /// The key that tells it from other models: the digest of the graph, or one over it, those of the data and the
-    /// mode.
+    /// The key that tells it from other models: the digest of the graph, or one over it, those of the data, the mode and
+    /// the booster's form.
     pub(super) fn identity(&self) -> String {
-        if self.data.is_empty() && self.mode == ModeEntry::Auto {
+        if self.data.is_empty() && self.mode == ModeEntry::Auto && self.booster.is_none() {
             return self.sha256.clone();
         }
         let mut digest = Sha256::new_with_prefix(&self.sha256);
@@ -99,6 +101,9 @@ impl ModelEntry {
         }
         for data in &self.data {
             digest.update(format!("\n{} {}", data.sha256, data.file));
+        }
+        if let Some(booster) = &self.booster {
+            digest.update(format!("\n{booster:?}"));
         }
         format!("{:x}", digest.finalize())
     }
@@ -163,6 +168,11 @@ impl Manifest {
     pub fn model_files(&self) -> impl Iterator<Item = &str> {
         let data = self.model.iter().flat_map(|model| &model.data).map(|data| data.sha256.as_str());
         self.model.iter().map(|model| model.sha256.as_str()).chain(data)
+    }
+
+    /// Whether it is about a booster's own file, with columns and answers that the file does not say.
+    pub fn has_booster_form(&self) -> bool {
+        self.model.as_ref().is_some_and(|model| model.booster.is_some())
     }
 
     /// The key that tells its model from others, once it is loaded.
@@ -248,6 +258,8 @@ impl Manifest {
                 ));
             }
         }
+        let booster = self.model.as_ref().and_then(|model| model.booster.as_ref());
+        problems.extend(booster.and_then(|booster| booster.resolve().err()));
         problems.extend(self.limits.resolve().err());
         problems.extend(self.batching.resolve().err());
         problems.extend(self.batching.tolerance().err());

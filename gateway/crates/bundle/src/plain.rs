@@ -1,13 +1,16 @@
-//! A bundle around a plain ONNX file: the graph's own inputs and outputs, invoked by `builtin:predict` alone.
+//! A bundle around a plain ONNX file, or a booster's: the model's own inputs and outputs, invoked by `builtin:predict`
+//! alone.
 
 use std::path::Path;
 
-use modelgate_onnx::Mode;
+use modelgate_onnx::{BoosterForm, Mode};
 use sha2::{Digest, Sha256};
 
 use super::{
+    booster::BoosterEntry,
     files::{MAX_FILE, read_inside},
     manifest::FileRef,
+    python,
     texts::TextChain,
 };
 
@@ -45,6 +48,9 @@ impl PlainModel {
         }
         // The file itself may be a link to anywhere: a person named it.
         let onnx = std::fs::read(path).map_err(|error| told(error.to_string()))?;
+        if let Some(sentence) = python::object(path, &onnx) {
+            return Err(sentence);
+        }
         let read = |name: String| match read_inside(folder, &name) {
             Ok(bytes) => Ok((name, bytes)),
             Err(problem) => Err(format!("{name}: {problem}")),
@@ -113,6 +119,14 @@ fn with_chain(name: &str, version: &str, graph: &FileRef, data: &[FileRef], mode
     )
 }
 
+/// The manifest of a booster's file that is asked, and answers, in this form.
+pub fn booster_manifest(name: &str, version: &str, file: &FileRef, form: &BoosterForm) -> String {
+    let plain = manifest(name, version, file, &[], Mode::Auto);
+    // Names and types can always be written.
+    let form = toml::Value::try_from(BoosterEntry::of(form)).map_or_else(|_| "{}".to_owned(), |form| form.to_string());
+    plain.replacen("\n[[stage]]", &format!("booster = {form}\n\n[[stage]]"), 1)
+}
+
 /// A name of a bundle made of a file's.
 fn label(stem: &str) -> String {
     let plain = |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '_' | '-');
@@ -122,6 +136,9 @@ fn label(stem: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use modelgate_columns::Datatype;
+    use modelgate_onnx::{Answers, Feature};
+
     use super::*;
     use crate::manifest::Manifest;
 
@@ -134,6 +151,28 @@ mod tests {
             let parsed = Manifest::parse(text.as_bytes()).expect("TOML");
             assert_eq!((parsed.name.as_str(), parsed.version.as_str(), parsed.problems()), ("m", "2", vec![]));
             assert_eq!(parsed.files(), Ok(vec![graph.clone(), data[0].clone()]));
+        }
+    }
+
+    #[test]
+    fn a_boosters_form_is_read_as_it_was_written() {
+        let file = FileRef { file: "model.xgb".into(), sha256: "0".repeat(64) };
+        let feature = |name: &str, datatype| Feature { name: name.into(), datatype };
+        for answers in [Answers::All, Answers::Classes, Answers::Numbers, Answers::Raw] {
+            let features = vec![
+                feature("a \"b\"\n[[stage]]", Some(Datatype::Bool)),
+                feature("é = {}", None),
+                feature("it's", Some(Datatype::F64)),
+            ];
+            for features in [Vec::new(), features] {
+                let form = BoosterForm { answers, features };
+                let text = booster_manifest("m", "2", &file, &form);
+                let parsed = Manifest::parse(text.as_bytes()).expect("TOML");
+                assert_eq!((parsed.problems(), parsed.files()), (vec![], Ok(vec![file.clone()])), "{text}");
+                let model = parsed.model.expect("a model");
+                assert_ne!(model.identity(), file.sha256);
+                assert_eq!(model.booster.expect("a form").resolve(), Ok(form));
+            }
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::{cmp::Ordering, path::PathBuf, sync::Arc};
 
+use modelgate_onnx::BoosterForm;
+
 /// A bundle that would be served. Two with the same [`id`](Self::id) would serve the same.
 #[derive(Clone, Debug)]
 pub struct Release {
@@ -36,10 +38,12 @@ pub enum Content {
         /// For people: why, and what to do.
         reason: String,
     },
-    /// An ONNX file in a source, without a bundle around it.
+    /// An ONNX file in a source, or a booster's, without a bundle around it.
     Onnx {
         /// Where the source has it.
         at: String,
+        /// Of a booster's file in its place: how it is asked and what it answers.
+        booster: Option<BoosterForm>,
     },
 }
 

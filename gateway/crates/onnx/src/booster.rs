@@ -2,13 +2,20 @@
 //!
 //! Inputs are the model's features: a column for each where the file names them or where one is a category, else the one
 //! matrix `input`. Outputs are `label`, `probabilities` and `raw` of classes, `prediction` of numbers, and `score` of an
-//! order, with `raw` beside what is transformed.
+//! order, with `raw` beside what is transformed. A [`BoosterForm`] says otherwise.
+
+mod features;
+mod form;
+mod outputs;
 
 use std::time::Instant;
 
-use modelgate_boosters::{Booster, BoosterError, Kind, Library, Numbers, Rows, Scores, Task};
-use modelgate_columns::{Column, Datatype, LayoutError, Reader, Signature, Values, View, Writer};
+use modelgate_boosters::{Booster, BoosterError, Kind, Library, Numbers, Rows, Scores};
+use modelgate_columns::{Column, Datatype, Signature};
 
+use self::features::{Features, Unpacked};
+pub use self::form::{Answers, BoosterForm, Feature};
+use self::outputs::Outputs;
 use super::error::{ComputeError, ModelError};
 
 /// The most features that are columns of their own; more are one matrix, whether they have names or not.
@@ -26,24 +33,10 @@ const MOST_SCORES: usize = 1 << 26;
 #[derive(Debug)]
 pub(super) struct Served {
     booster: Booster,
+    outputs: Outputs,
     pub(super) signature: Signature,
     /// Rows between two looks at the deadline.
     block: usize,
-    /// The classes, where all are whole numbers or have none but their places.
-    numbers: Option<Vec<i64>>,
-}
-
-/// Rows as the booster takes them.
-struct Unpacked<'a> {
-    numbers: Features,
-    /// Of features that are categories, row by row.
-    texts: Vec<Option<&'a [u8]>>,
-}
-
-/// Features that are numbers, row by row, in the type that the library computes with.
-enum Features {
-    Single(Vec<f32>),
-    Double(Vec<f64>),
 }
 
 impl Served {
@@ -52,17 +45,18 @@ impl Served {
         Booster::is_one(bytes)
     }
 
-    pub(super) fn load(bytes: &[u8]) -> Result<Self, ModelError> {
+    pub(super) fn load(bytes: &[u8], form: &BoosterForm) -> Result<Self, ModelError> {
         let booster = Booster::read(bytes)?;
-        if booster.features().len() > MOST_COLUMNS && booster.width() < booster.features().len() {
+        let has_categories = booster.width() < booster.features().len();
+        if booster.features().len() > MOST_COLUMNS && (has_categories || !form.features.is_empty()) {
             let limit = MOST_COLUMNS;
             return Err(ModelError::TooLarge { what: "features", found: booster.features().len(), limit });
         }
-        let numbers = booster.classes().iter().map(|name| name.parse().ok()).collect::<Option<Vec<i64>>>();
-        let outputs = outputs(&booster, numbers.is_some());
-        let signature = Signature { inputs: inputs(&booster), outputs };
+        let inputs = if form.features.is_empty() { inputs(&booster) } else { form.columns(&booster)? };
+        let outputs = Outputs::new(&booster, form.answers);
+        let signature = Signature { inputs, outputs: outputs.columns.clone() };
         let block = if booster.bytes() >= LARGE { LARGE_BLOCK } else { BLOCK };
-        Ok(Self { booster, signature, block, numbers })
+        Ok(Self { booster, outputs, signature, block })
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -80,10 +74,12 @@ impl Served {
         if count.checked_mul(scores).is_none_or(|scores| scores > MOST_SCORES) {
             return Err(ComputeError::invalid(format!("{rows} rows of {scores} scores are too many at once")));
         }
-        let unpacked = self.unpack(rows, words)?;
+        let (kinds, library) = (self.booster.features(), self.booster.library());
+        let unpacked = Unpacked::read(&self.signature.inputs, kinds, library, rows, words)?;
+        let categories = unpacked.texts();
         let width = self.booster.width();
-        let texts = self.booster.features().len() - width;
-        let mut raw = match self.booster.library() {
+        let texts = kinds.len() - width;
+        let mut raw = match library {
             Library::XgBoost => Scores::Single(Vec::with_capacity(count * scores)),
             Library::LightGbm | Library::CatBoost => Scores::Double(Vec::with_capacity(count * scores)),
         };
@@ -96,7 +92,7 @@ impl Served {
                 Features::Single(values) => Numbers::Single(&values[start * width..end * width]),
                 Features::Double(values) => Numbers::Double(&values[start * width..end * width]),
             };
-            let rows = Rows { count: end - start, numbers, texts: &unpacked.texts[start * texts..end * texts] };
+            let rows = Rows { count: end - start, numbers, texts: &categories[start * texts..end * texts] };
             let scores = self.booster.raw(&rows).map_err(|error| self.refused(error, start))?;
             match (&mut raw, scores) {
                 (Scores::Single(raw), Scores::Single(scores)) => raw.extend(scores),
@@ -104,46 +100,7 @@ impl Served {
                 _ => return Err(ComputeError::Model("its scores are of two types".into())),
             }
         }
-        self.pack(&raw)
-    }
-
-    fn unpack<'a>(&self, rows: u32, words: &'a [u64]) -> Result<Unpacked<'a>, ComputeError> {
-        let count = rows as usize;
-        let is_double = self.booster.library() == Library::LightGbm;
-        let mut reader = Reader::new(rows, words);
-        let width = self.booster.width();
-        let texts = self.booster.features().len() - width;
-        // Checked before there is room for the rows: each value takes its bytes, and a text an offset at least.
-        let size = if is_double { size_of::<f64>() } else { size_of::<f32>() };
-        let least = count.saturating_mul(width * size + texts * size_of::<u32>());
-        if least > size_of_val(words) {
-            let message = format!("{rows} rows take {least} bytes at least, got {}", size_of_val(words));
-            return Err(LayoutError { column: String::new(), message }.into());
-        }
-        let mut numbers = if is_double {
-            Features::Double(vec![0.0; count * width])
-        } else {
-            Features::Single(vec![0.0; count * width])
-        };
-        let mut words: Vec<Option<&[u8]>> = vec![None; count * texts];
-        let (mut number, mut text) = (0, 0);
-        for column in &self.signature.inputs {
-            let view = reader.next(column)?;
-            match view.values {
-                Values::Bytes(strings) => {
-                    for (row, value) in strings.iter().enumerate() {
-                        words[row * texts + text] = view.is_valid(row).then_some(value);
-                    }
-                    text += 1;
-                }
-                _ => {
-                    numbers.place(&view, number, width);
-                    number += view.row_size;
-                }
-            }
-        }
-        reader.finish()?;
-        Ok(Unpacked { numbers, texts: words })
+        Ok(self.outputs.pack(&self.booster, &raw)?)
     }
 
     /// Why a block of rows, the first of which is this one, is not scored.
@@ -155,63 +112,6 @@ impl Served {
                 message,
             },
             other => ComputeError::Model(other.to_string()),
-        }
-    }
-
-    fn pack(&self, raw: &Scores) -> Result<Vec<u64>, ComputeError> {
-        let mut writer = Writer::default();
-        let put = |writer: &mut Writer, scores: &Scores| match scores {
-            Scores::Single(scores) => writer.fixed(scores),
-            Scores::Double(scores) => writer.fixed(scores),
-        };
-        if let Some((probabilities, labels)) = self.booster.classify(raw) {
-            if let Some(numbers) = &self.numbers {
-                let number = |&label: &usize| numbers.get(label).copied().unwrap_or(label as i64);
-                writer.fixed(&labels.iter().map(number).collect::<Vec<_>>());
-            } else {
-                let name = |&label: &usize| self.booster.classes().get(label).map_or(&[][..], |name| name.as_bytes());
-                writer.strings(labels.iter().map(name))?;
-            }
-            put(&mut writer, &probabilities);
-            put(&mut writer, raw);
-            return Ok(writer.finish());
-        }
-        if !self.booster.objective().is_transforming() {
-            put(&mut writer, raw);
-            return Ok(writer.finish());
-        }
-        put(&mut writer, &self.booster.outputs(raw.clone()));
-        put(&mut writer, raw);
-        Ok(writer.finish())
-    }
-}
-
-impl Features {
-    /// Puts a column's values into each row, from place `first` of `width` on. A value that is missing is a NaN.
-    fn place(&mut self, view: &View<'_>, first: usize, width: usize) {
-        match (self, view.values) {
-            (Self::Single(features), Values::F32(values)) => place(features, view, first, width, values, f32::NAN),
-            (Self::Double(features), Values::F64(values)) => place(features, view, first, width, values, f64::NAN),
-            // The columns are of the features' type.
-            _ => {}
-        }
-    }
-}
-
-fn place<T: Copy>(features: &mut [T], view: &View<'_>, first: usize, width: usize, values: &[T], missing: T) {
-    let size = view.row_size;
-    if size == 0 {
-        return;
-    }
-    for (row, (target, source)) in features.chunks_exact_mut(width).zip(values.chunks_exact(size)).enumerate() {
-        let target = &mut target[first..first + size];
-        target.copy_from_slice(source);
-        if view.validity.is_some() {
-            for (place, value) in target.iter_mut().enumerate() {
-                if !view.is_valid(row * size + place) {
-                    *value = missing;
-                }
-            }
         }
     }
 }
@@ -236,30 +136,6 @@ fn inputs(booster: &Booster) -> Vec<Column> {
         }
     };
     kinds.iter().enumerate().map(column).collect()
-}
-
-fn outputs(booster: &Booster, has_numbers: bool) -> Vec<Column> {
-    let number = if booster.library() == Library::XgBoost { Datatype::F32 } else { Datatype::F64 };
-    let scores = booster.scores();
-    let column = |name: &str, width: usize| {
-        let width = i64::try_from(width).unwrap_or(i64::MAX);
-        let shape = if width == 1 { vec![-1] } else { vec![-1, width] };
-        Column::new(name, number, shape)
-    };
-    let label = Column::scalar("label", if has_numbers { Datatype::I64 } else { Datatype::Bytes });
-    let is_transforming = booster.objective().is_transforming();
-    let name = match booster.objective().task() {
-        Task::Binary => return vec![label, column("probabilities", 2), column("raw", 1)],
-        Task::Classes => return vec![label, column("probabilities", scores), column("raw", scores)],
-        Task::Labels => "probabilities",
-        Task::Ranking => "score",
-        Task::Regression => "prediction",
-    };
-    let mut outputs = vec![column(name, scores)];
-    if is_transforming {
-        outputs.push(column("raw", scores));
-    }
-    outputs
 }
 
 impl From<BoosterError> for ModelError {

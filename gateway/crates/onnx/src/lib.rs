@@ -56,6 +56,7 @@ use tracing::info;
 use tract_onnx::tract_hir::internal::{Framework, InferenceModel};
 
 use self::booster::Served;
+pub use self::booster::{Answers, BoosterForm, Feature};
 use self::columns::Layout;
 pub use self::error::{ComputeError, ModelError};
 use self::failure::engine;
@@ -127,9 +128,7 @@ impl Model {
             return Err(ModelError::TooLarge { what: "bytes", found, limit: limits.file_bytes });
         }
         if Served::is_one(&onnx) {
-            let served = Served::load(&onnx)?;
-            served.signature.check().map_err(|error| ModelError::Corrupt(error.to_string()))?;
-            return Ok(Self { engine: Engine::Booster(Arc::new(served)) });
+            return Self::of_booster(&BoosterForm::default(), &onnx);
         }
         let start = Instant::now();
         let mib = |bytes: usize| bytes >> 20;
@@ -151,6 +150,23 @@ impl Model {
             info!(seconds, resident_mib, "the large model is ready");
         }
         Ok(Self { engine: Engine::Graph(Arc::new(plans)) })
+    }
+
+    /// Reads a model of XGBoost, LightGBM or CatBoost that is asked, and answers, in this form.
+    ///
+    /// # Errors
+    /// A file of no such library, one that is refused, or columns that the model cannot take.
+    pub fn load_booster(form: &BoosterForm, bytes: &[u8], limits: &ModelLimits) -> Result<Self, ModelError> {
+        if bytes.len() > limits.file_bytes {
+            return Err(ModelError::TooLarge { what: "bytes", found: bytes.len(), limit: limits.file_bytes });
+        }
+        Self::of_booster(form, bytes)
+    }
+
+    fn of_booster(form: &BoosterForm, bytes: &[u8]) -> Result<Self, ModelError> {
+        let served = Served::load(bytes, form)?;
+        served.signature.check().map_err(|error| ModelError::Corrupt(error.to_string()))?;
+        Ok(Self { engine: Engine::Booster(Arc::new(served)) })
     }
 
     /// The graph's inputs and outputs, in its order. The first dimension of each is the rows; where there are none (see

@@ -157,12 +157,29 @@ struct State {
     mlmodel_sha256: String,
 }
 
-/// Why a version cannot be served yet, and what to do, in one or two sentences. `state` is the converter's, if it said
-/// anything.
-pub(super) fn reason(model: &str, version: &str, mlmodel: &[u8], state: Option<&[u8]>, stale: Option<&str>) -> String {
+/// The command that converts a version.
+pub(super) fn command(model: &str, version: &str) -> String {
     let quote = if is_label(model, usize::MAX) { "" } else { "'" };
-    let command = format!("modelgate-export {quote}models:/{model}/{version}{quote} --publish");
-    let head = format!("version {version} has neither a bundle nor an ONNX flavour");
+    format!("modelgate-export {quote}models:/{model}/{version}{quote} --publish")
+}
+
+/// The facts of a version that cannot be served yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Facts<'a> {
+    /// Of a booster's flavour: its name, and why its file is not served as it is.
+    pub(super) flavor: Option<&'a str>,
+    /// The converter's state, if it said anything.
+    pub(super) state: Option<&'a [u8]>,
+    /// Why its record is not taken.
+    pub(super) stale: Option<&'a str>,
+}
+
+/// Why a version cannot be served yet, and what to do, in one or two sentences.
+pub(super) fn reason(model: &str, version: &str, mlmodel: &[u8], facts: Facts<'_>) -> String {
+    let Facts { flavor, state, stale } = facts;
+    let command = command(model, version);
+    let flavor = flavor.map(|flavor| format!(", and its flavour {flavor}")).unwrap_or_default();
+    let head = format!("version {version} has neither a bundle nor an ONNX flavour{flavor}");
     let digest = format!("{:x}", Sha256::digest(mlmodel));
     let state = state
         .and_then(|state| serde_json::from_slice::<State>(state).ok())
@@ -244,13 +261,19 @@ mod tests {
             let sha256 = format!("{:x}", Sha256::digest(mlmodel));
             json!({ "state": state, "reason": "no\nwheel", "mlmodel_sha256": sha256 }).to_string()
         };
-        let told = |state: Option<String>| reason("m", "3", b"mine", state.as_deref().map(str::as_bytes), None);
+        let told = |state: Option<String>| {
+            let state = state.as_deref().map(str::as_bytes);
+            reason("m", "3", b"mine", Facts { state, ..Facts::default() })
+        };
         assert!(told(None).contains("`modelgate-export models:/m/3 --publish`"));
         assert!(told(Some(state("failed", "mine"))).contains("failed: nowheel"));
         assert!(told(Some(state("converting", "mine"))).ends_with("works on it"));
         // Of an earlier version of that number.
         assert_eq!(told(Some(state("failed", "yours"))), told(None));
         assert_eq!(told(Some("<html>".into())), told(None));
-        assert!(reason("m", "3", b"mine", None, Some("stale")).ends_with("(stale)"));
+        let of = |facts| reason("m", "3", b"mine", facts);
+        assert!(of(Facts { stale: Some("stale"), ..Facts::default() }).ends_with("(stale)"));
+        let flavor = of(Facts { flavor: Some("xgboost has no file"), ..Facts::default() });
+        assert!(flavor.contains("and its flavour xgboost has no file; convert it with"), "{flavor}");
     }
 }

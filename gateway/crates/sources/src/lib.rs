@@ -3,8 +3,8 @@
 //! A [`Source`] is looked at again and again. Each look gives all that it offers, cheaply where nothing has changed; files
 //! are fetched later, and only those that the local [`store`] has not. `docs/sources.md` describes the sources to users.
 //!
-//! Of the workspace, the crate imports `modelgate-bundle` (manifests and versions), `modelgate-files` and
-//! `modelgate-throttle` alone: it knows neither what a model is loaded into nor who decides that one is.
+//! Of the workspace, the crate imports `modelgate-bundle` (manifests and versions), `modelgate-files`, `modelgate-throttle`
+//! and the form of boosters from `modelgate-onnx` alone: it loads no model, and does not know who decides that one is.
 
 mod artifact_folder;
 mod artifacts;
@@ -19,6 +19,7 @@ mod report;
 mod s3;
 mod s3_bound;
 mod s3_client;
+mod signature;
 mod source;
 mod spec;
 pub mod store;

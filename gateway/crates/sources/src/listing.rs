@@ -77,7 +77,7 @@ impl Listing {
     #[must_use]
     pub fn without_doubles(mut self) -> Self {
         let at = |release: &Release| match &release.content {
-            Content::Bundle { at, .. } | Content::Onnx { at } => at.clone(),
+            Content::Bundle { at, .. } | Content::Onnx { at, .. } => at.clone(),
             Content::Folder(_) | Content::Demo | Content::Unservable { .. } => String::new(),
         };
         self.releases.sort_by_cached_key(|release| (release.model.clone(), release.version.clone(), at(release)));

@@ -1,7 +1,8 @@
 //! A model of the MLflow registry: the version that an alias, a stage, a number or `latest` names.
 //!
 //! The version's files are a bundle (under `bundle/`, where `log_bundle` of the exporter puts it), or an ONNX flavour
-//! alone, which is served as it is. Of any other version the bundle is served that the converter made of it.
+//! alone, which is served as it is. Of any other version the bundle is served that the converter made of it, or else the
+//! file that XGBoost, LightGBM or CatBoost wrote.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -22,10 +23,10 @@ use sha2::{Digest, Sha256};
 use crate::{
     artifact_folder::Folder,
     artifacts::{Artifacts, answered, bounded},
-    converted::{self, Converted},
+    converted::{self, Converted, Facts},
     error::{Kind, SourceError},
     listing::Listing,
-    mlmodel::onnx_path,
+    mlmodel::{Native, native},
     s3_client,
     spec::{Environment, ModelPlace, VersionRef},
     store::Incoming,
@@ -64,9 +65,11 @@ struct Seen {
     /// Where its files are.
     uri: String,
     release: Release,
-    /// Of a converted one: where its record is, and the record's digest.
-    record: Option<(Folder, [u8; 32])>,
+    record: Option<Record>,
 }
+
+/// Where a version's record of a conversion is, and its digest; none while a booster's own file is served.
+type Record = (Folder, Option<[u8; 32]>);
 
 #[cfg_attr(test, derive(Debug, PartialEq, Eq))]
 enum Credentials {
@@ -250,13 +253,13 @@ impl MlflowSource {
     async fn is_as_it_was(&self, seen: &Seen) -> bool {
         let Some((folder, digest)) = &seen.record else { return true };
         match self.read_if_there(folder, converted::RECORD).await {
-            Ok(Some(record)) => Sha256::digest(&record)[..] == digest[..],
+            Ok(Some(record)) => *digest == Some(Sha256::digest(&record).into()),
             Ok(None) | Err(_) => true,
         }
     }
 
     /// The version as a release, and where its record is if it was converted.
-    async fn release(&self, version: &str, uri: &str) -> Result<(Release, Option<(Folder, [u8; 32])>), SourceError> {
+    async fn release(&self, version: &str, uri: &str) -> Result<(Release, Option<Record>), SourceError> {
         let folder = Folder::parse(uri)?;
         let release = |id: String, content| Release {
             // Exactly as the registry has it, so that no two become one.
@@ -289,12 +292,22 @@ impl MlflowSource {
             return Ok((release(id, Content::Bundle { manifest: bytes.into(), at }), None));
         }
         let mlmodel = self.read(&folder.join("MLmodel")).await?;
-        if let Some(path) = onnx_path(&String::from_utf8_lossy(&mlmodel)).filter(|path| is_inside(path)) {
-            // What is at this address does not change: a version's files are written once.
-            let id = format!("{:x}", Sha256::digest(format!("{uri} {version}")));
-            return Ok((release(id, Content::Onnx { at: folder.join(&path).address() }), None));
+        let (booster, flavor) = match native(&String::from_utf8_lossy(&mlmodel)) {
+            Ok(Some(Native::Onnx(path))) if is_inside(&path) => {
+                // What is at this address does not change: a version's files are written once.
+                let id = format!("{:x}", Sha256::digest(format!("{uri} {version}")));
+                return Ok((release(id, Content::Onnx { at: folder.join(&path).address(), booster: None }), None));
+            }
+            Ok(Some(Native::Booster(path, form))) if is_inside(&path) => (Some((path, form)), None),
+            Ok(_) => (None, None),
+            Err(why) => (None, Some(why)),
+        };
+        let (mut content, mut record) = self.converted(version, &folder, &mlmodel, flavor.as_deref()).await?;
+        if let (Content::Unservable { .. }, Some((path, form))) = (&content, booster) {
+            // A conversion that comes later is preferred: somebody made it because the file is refused.
+            record = self.converted.folder(&folder, &self.model, version, &mlmodel).map(|folder| (folder, None));
+            content = Content::Onnx { at: folder.join(&path).address(), booster: Some(form) };
         }
-        let (content, record) = self.converted(version, &folder, &mlmodel).await?;
         let id = match &content {
             Content::Bundle { manifest, .. } => Sha256::digest([&manifest[..], version.as_bytes()].concat()),
             _ => Sha256::digest(format!("{uri} {version} {content:?}")),
@@ -308,14 +321,15 @@ impl MlflowSource {
         version: &str,
         artifacts: &Folder,
         mlmodel: &[u8],
-    ) -> Result<(Content, Option<(Folder, [u8; 32])>), SourceError> {
+        flavor: Option<&str>,
+    ) -> Result<(Content, Option<Record>), SourceError> {
         let (mut stale, mut state) = (None, None);
         if let Some(folder) = self.converted.folder(artifacts, &self.model, version, mlmodel) {
             if let Some(record) = self.read_if_there(&folder, converted::RECORD).await? {
                 match converted::manifest(&record, &self.model, version, mlmodel) {
                     Ok((manifest, digest)) => {
                         let at = folder.join(&digest).address();
-                        let record = Some((folder, Sha256::digest(&record).into()));
+                        let record = Some((folder, Some(Sha256::digest(&record).into())));
                         return Ok((Content::Bundle { manifest: manifest.into(), at }, record));
                     }
                     Err(problem) => stale = Some(problem),
@@ -323,7 +337,8 @@ impl MlflowSource {
             }
             state = self.read_if_there(&folder, converted::STATE).await?;
         }
-        let reason = converted::reason(&self.model, version, mlmodel, state.as_deref(), stale.as_deref());
+        let facts = Facts { flavor, state: state.as_deref(), stale: stale.as_deref() };
+        let reason = converted::reason(&self.model, version, mlmodel, facts);
         Ok((Content::Unservable { reason }, None))
     }
 
@@ -347,6 +362,11 @@ impl MlflowSource {
             Err(error) if matches!(error.kind, Kind::Missing | Kind::Denied) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The command that converts a version.
+    pub(super) fn remedy(&self, version: &str) -> String {
+        converted::command(&self.model, version)
     }
 
     async fn read(&self, at: &Folder) -> Result<Vec<u8>, SourceError> {

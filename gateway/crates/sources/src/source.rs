@@ -111,6 +111,14 @@ impl Source {
         }
     }
 
+    /// The command that makes a bundle of a version whose own file is refused; none where the source knows of none.
+    pub fn remedy(&self, version: &str) -> Option<String> {
+        match &self.kind {
+            SourceKind::Dir(_) | SourceKind::S3(_) => None,
+            SourceKind::Mlflow(mlflow) => Some(mlflow.remedy(version)),
+        }
+    }
+
     /// Ends when something may have changed there; never, if the source cannot tell.
     pub async fn changed(&self) {
         match &self.kind {

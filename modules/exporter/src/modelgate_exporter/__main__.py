@@ -183,8 +183,7 @@ def _saved(given: argparse.Namespace) -> int:
             about = bundle(job / "model", job / "bundle", name, number, given.description)
             made = job / "bundle"
         else:
-            if "sklearn" not in saved.flavors:
-                saved.load()  # says what is missing
+            saved.flavor()  # says what is missing
             cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "modelgate"
             try:
                 python = Environments(cache / "environments", say=_say).python(Wanted.by(saved))

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from . import pickles
+from . import boosters, pickles
 from .errors import CannotExport
 
 Json = Any
@@ -57,20 +57,32 @@ class Saved:
         version = (self.flavors.get("python_function") or {}).get("python_version")
         return str(version) if version else None
 
+    def flavor(self) -> str:
+        """The flavour that is converted: sklearn, or one of a library of boosters.
+
+        Raises `CannotExport` where there is none.
+        """
+        for name in ("sklearn", *boosters.FLAVORS):
+            if isinstance(self.flavors.get(name), dict):
+                return name
+        names = ", ".join(sorted(self.flavors))
+        raise CannotExport(
+            f"its flavours are {names}, and only sklearn, {', '.join(boosters.FLAVORS)} can be "
+            "converted; log the fitted pipeline with mlflow.sklearn.log_model, or a bundle with "
+            "modelgate_exporter.log_bundle"
+        )
+
     def load(self) -> Any:
-        """The fitted object of the sklearn flavour. Runs what is in its pickle."""
-        flavor = self.flavors.get("sklearn")
-        if not isinstance(flavor, dict):
-            names = ", ".join(sorted(self.flavors))
-            raise CannotExport(
-                f"its flavours are {names}, and only sklearn can be converted; log the fitted "
-                "pipeline with mlflow.sklearn.log_model, or a bundle with "
-                "modelgate_exporter.log_bundle"
-            )
-        file = self._inside(str(flavor.get("pickled_model") or "model.pkl"))
+        """The fitted object of the first flavour that can be converted. Runs what is in its pickle."""
+        name = self.flavor()
+        flavor = self.flavors[name]
+        key = "pickled_model" if name == "sklearn" else "data"
+        file = self._inside(str(flavor.get(key) or "model.pkl"))
         for flavored in (flavor, self.flavors.get("python_function") or {}):
             if code := flavored.get("code"):
                 sys.path.insert(0, str(self._inside(str(code))))
+        if file.suffix not in (".pkl", ".pickle", ".skops") and name != "sklearn":
+            return boosters.load(name, flavor, file)
         if flavor.get("serialization_format") == "skops" or file.suffix == ".skops":
             import skops.io
 

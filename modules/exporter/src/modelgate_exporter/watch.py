@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from . import __version__, jobs
+from . import __version__, boosters, jobs
 from .converted import Place, State, label
 from .environments import CannotInstall, Environments, Wanted
 from .errors import CannotExport
@@ -156,7 +156,7 @@ class Watcher:
         except FileNotFoundError:
             return "failed", "it has no MLmodel yet", now + FIRST_PAUSE
         flavors = (yaml.safe_load(text) or {}).get("flavors") or {}
-        if "modelgate" in flavors or "onnx" in flavors:
+        if "modelgate" in flavors or "onnx" in flavors or boosters.is_native(flavors):
             return "not needed", "the gateway serves it as it is", now + LOOKED_AT
         digest = hashlib.sha256(text).hexdigest()
         place = Place.of(self.registry, version, artifacts, digest, self.root)
@@ -242,8 +242,7 @@ def convert(
         try:
             jobs.download(store, job / "model", limits.model_bytes)
             saved = Saved.open(job / "model")
-            if "sklearn" not in saved.flavors:
-                saved.load()  # says what is missing
+            saved.flavor()  # says what is missing
             python = environments.python(Wanted.by(saved))
         except (CannotExport, ValueError) as error:
             return jobs.Report("refused", str(error), {}, None, {})

@@ -1,6 +1,7 @@
 //! A model's objective, names, classes and version.
 
 use super::READER;
+use crate::classes::ClassKind;
 use crate::document::Document;
 use crate::error::Read;
 use crate::objective::{Objective, Task, Transform};
@@ -11,6 +12,7 @@ pub(crate) struct About {
     pub(crate) objective: Objective,
     pub(crate) names: Vec<String>,
     pub(crate) classes: Vec<String>,
+    pub(crate) class_kind: ClassKind,
     pub(crate) version: String,
 }
 
@@ -29,6 +31,7 @@ impl About {
         let loss = params.and_then(|params| params.get("loss_function")).and_then(|loss| loss.get("type"));
         let loss = loss.and_then(Document::text).unwrap_or("unknown");
         let classes = class_params.and_then(|params| params.get("class_names")).map(names).unwrap_or_default();
+        let class_kind = class_params.map(class_kind).unwrap_or_default();
         let objective = objective(loss, scores)?;
         let expected = match objective.task() {
             Task::Binary => 2,
@@ -43,7 +46,8 @@ impl About {
         // "Git info: … Branch: tags/v1.2.10".
         let version =
             version.and_then(|text| text.split("tags/v").nth(1)).and_then(|text| text.split_whitespace().next());
-        Ok(Self { objective, names: Vec::new(), classes, version: version.unwrap_or_default().to_owned() })
+        let version = version.unwrap_or_default().to_owned();
+        Ok(Self { objective, names: Vec::new(), classes, class_kind, version })
     }
 }
 
@@ -51,7 +55,22 @@ fn names(list: &Document) -> Vec<String> {
     match list {
         Document::Integers(list) => list.iter().map(ToString::to_string).collect(),
         Document::Numbers(list) => list.iter().map(ToString::to_string).collect(),
-        list => list.texts().unwrap_or_default(),
+        list => list
+            .flags()
+            .map_or_else(|| list.texts().unwrap_or_default(), |flags| flags.iter().map(ToString::to_string).collect()),
+    }
+}
+
+/// The type of classes as the file tells it, or as their list shows it.
+fn class_kind(params: &Document) -> ClassKind {
+    match (params.get("class_label_type").and_then(Document::text), params.get("class_names")) {
+        (Some("Integer"), _) => ClassKind::Integer,
+        (Some("Float"), _) => ClassKind::Number,
+        (Some("Boolean"), _) => ClassKind::Flag,
+        (Some("String"), _) => ClassKind::Text,
+        (_, Some(Document::Integers(_))) => ClassKind::Integer,
+        (_, Some(Document::Numbers(_))) => ClassKind::Number,
+        (_, list) => list.and_then(Document::flags).map_or(ClassKind::Text, |_| ClassKind::Flag),
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::READER;
 use super::city;
 use super::ctr::{self, Key, Table};
-use super::symmetric::{Split, Symmetric};
+use super::symmetric::{BLOCK, Split, Symmetric};
 use crate::booster::Kind;
 use crate::error::Read;
 use crate::trees::{MOST_FEATURES, MOST_SCORES};
@@ -16,9 +16,6 @@ const PER_BYTE: usize = 254;
 
 /// The most bytes a row: a block of rows takes as many times 128.
 const MOST_PLANES: u32 = 1 << 17;
-
-/// Rows that are made bytes and scored at once.
-pub(super) const BLOCK: usize = 128;
 
 /// A feature that is a number, as the file has it.
 #[derive(Clone, Debug, Default)]

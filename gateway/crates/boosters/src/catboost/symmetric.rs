@@ -1,8 +1,10 @@
 //! Symmetric trees: all nodes of a level ask the same, so that the answers of a row are the bits of its leaf's number.
 
 use super::READER;
-use super::model::BLOCK;
 use crate::error::Read;
+
+/// Rows that are made bytes and scored at once.
+pub(super) const BLOCK: usize = 128;
 
 /// The deepest tree taken, as CatBoost's own.
 const DEEPEST: usize = 16;
