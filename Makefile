@@ -16,7 +16,7 @@ SOAK_MINUTES ?= 10
 # Of the image: the manifest's, unless it is given.
 VERSION      ?= $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
-.PHONY: help run test pipelines fuzz lint bench training modules demo-model conformance boosters packages company soak image sbom wheel deploy-test clean cargo lint-venv test-venv bench-venv
+.PHONY: help run test pipelines fuzz lint bench training modules demo-model conformance boosters boosters-bench packages company soak image sbom wheel deploy-test clean cargo lint-venv test-venv bench-venv
 
 help: ## List these
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -115,6 +115,15 @@ boosters: cargo ## Compare models of XGBoost, LightGBM and CatBoost with their l
 	target/boosters-venv/bin/python gateway/crates/boosters/reference/generate.py target/boosters
 	cargo build --locked --package modelgate-boosters --example compare_boosters
 	target/debug/examples/compare_boosters target/boosters > gateway/crates/boosters/BOOSTERS.md
+
+# In release: CPU time in one thread, the least of several rounds. Alone on the machine, or trust nothing of it.
+boosters-bench: cargo ## Time boosters beside lignum, lleaves and their own libraries, and print the table (fetches them)
+	python3 -m venv target/boosters-bench-venv
+	target/boosters-bench-venv/bin/pip install --quiet -r gateway/crates/boosters/reference/requirements.txt \
+		-r gateway/crates/boosters/reference/bench-requirements.txt
+	cargo build --locked --release --package modelgate-boosters --example bench
+	target/boosters-bench-venv/bin/python gateway/crates/boosters/reference/bench.py target/boosters-bench \
+		target/release/examples/bench
 
 soak: modules ## Hostile bundles, then hostile clients for SOAK_MINUTES (10), beside well-behaved ones under 256 MiB (needs root)
 	cargo build --release --locked --package modelgate --bin modelgate

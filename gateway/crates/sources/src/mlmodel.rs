@@ -26,18 +26,27 @@ pub(super) enum Native {
 /// The scalars under `flavors` and `signature` by the keys that lead to them. Those in lists are left out.
 struct Scalars(BTreeMap<Vec<String>, String>);
 
+/// A mapping or a list whose end is not read yet.
+#[derive(PartialEq, Eq)]
+enum OpenKey {
+    List,
+    /// The next scalar is a key.
+    Mapping,
+    /// The next value is this key's.
+    Key(String),
+}
+
 impl Scalars {
     /// `None` if it is no YAML, or nested too deep. Anchors are not followed: MLflow writes none, and they can make a
     /// small file large.
     fn read(text: &str) -> Option<Self> {
         let mut found = BTreeMap::new();
-        // For each mapping that is open, its key; `None` for a list.
-        let mut open: Vec<Option<Option<String>>> = Vec::new();
+        let mut open: Vec<OpenKey> = Vec::new();
         for event in Parser::new_from_str(text) {
             match event.ok()?.0 {
                 Event::Scalar(text, style, ..) => match open.last_mut() {
-                    Some(Some(key @ None)) => *key = Some(text.into_owned()),
-                    Some(Some(_)) => {
+                    Some(key @ OpenKey::Mapping) => *key = OpenKey::Key(text.into_owned()),
+                    Some(OpenKey::Key(_)) => {
                         let is_null = style == ScalarStyle::Plain && matches!(&*text, "" | "~" | "null");
                         if let Some(path) = path(&open).filter(|_| !is_null) {
                             found.insert(path, text.into_owned());
@@ -47,20 +56,20 @@ impl Scalars {
                         }
                         done(&mut open);
                     }
-                    Some(None) | None => {}
+                    Some(OpenKey::List) | None => {}
                 },
                 Event::MappingStart(..) | Event::SequenceStart(..)
-                    if open.len() >= DEPTH || open.last() == Some(&Some(None)) =>
+                    if open.len() >= DEPTH || open.last() == Some(&OpenKey::Mapping) =>
                 {
                     return None;
                 }
-                Event::MappingStart(..) => open.push(Some(None)),
-                Event::SequenceStart(..) => open.push(None),
+                Event::MappingStart(..) => open.push(OpenKey::Mapping),
+                Event::SequenceStart(..) => open.push(OpenKey::List),
                 Event::MappingEnd | Event::SequenceEnd => {
                     open.pop();
                     done(&mut open);
                 }
-                Event::Alias(_) if open.last() == Some(&Some(None)) => return None,
+                Event::Alias(_) if open.last() == Some(&OpenKey::Mapping) => return None,
                 Event::Alias(_) => done(&mut open),
                 _ => {}
             }
@@ -69,7 +78,7 @@ impl Scalars {
     }
 
     fn get(&self, path: &[&str]) -> Option<&str> {
-        let path: Vec<_> = path.iter().map(|&key| key.to_owned()).collect();
+        let path: Vec<_> = path.iter().copied().map(str::to_owned).collect();
         self.0.get(&path).map(String::as_str)
     }
 
@@ -79,16 +88,20 @@ impl Scalars {
 }
 
 /// The keys that lead to a value, if it is one that is asked for: a person's own metadata may be of any size.
-fn path(open: &[Option<Option<String>>]) -> Option<Vec<String>> {
-    let keys = open.iter().map(|key| key.as_ref()?.as_deref()).collect::<Option<Vec<_>>>()?;
+fn path(open: &[OpenKey]) -> Option<Vec<String>> {
+    let keys = open.iter().map(|key| match key {
+        OpenKey::Key(key) => Some(key.as_str()),
+        OpenKey::List | OpenKey::Mapping => None,
+    });
+    let keys = keys.collect::<Option<Vec<_>>>()?;
     let is_asked = matches!(keys.first(), Some(&("flavors" | "signature"))) && keys.iter().all(|key| key.len() <= KEY);
     is_asked.then(|| keys.into_iter().map(str::to_owned).collect())
 }
 
 /// The value of the innermost mapping's key is read.
-fn done(open: &mut [Option<Option<String>>]) {
-    if let Some(Some(key)) = open.last_mut() {
-        *key = None;
+fn done(open: &mut [OpenKey]) {
+    if let Some(key @ OpenKey::Key(_)) = open.last_mut() {
+        *key = OpenKey::Mapping;
     }
 }
 

@@ -63,14 +63,18 @@ fn names(list: &Document) -> Vec<String> {
 
 /// The type of classes as the file tells it, or as their list shows it.
 fn class_kind(params: &Document) -> ClassKind {
-    match (params.get("class_label_type").and_then(Document::text), params.get("class_names")) {
-        (Some("Integer"), _) => ClassKind::Integer,
-        (Some("Float"), _) => ClassKind::Number,
-        (Some("Boolean"), _) => ClassKind::Flag,
-        (Some("String"), _) => ClassKind::Text,
-        (_, Some(Document::Integers(_))) => ClassKind::Integer,
-        (_, Some(Document::Numbers(_))) => ClassKind::Number,
-        (_, list) => list.and_then(Document::flags).map_or(ClassKind::Text, |_| ClassKind::Flag),
+    let told = params.get("class_label_type").and_then(Document::text);
+    let list = params.get("class_names");
+    match told {
+        Some("Integer") => ClassKind::Integer,
+        Some("Float") => ClassKind::Number,
+        Some("Boolean") => ClassKind::Flag,
+        Some("String") => ClassKind::Text,
+        _ => match list {
+            Some(Document::Integers(_)) => ClassKind::Integer,
+            Some(Document::Numbers(_)) => ClassKind::Number,
+            list => list.and_then(Document::flags).map_or(ClassKind::Text, |_| ClassKind::Flag),
+        },
     }
 }
 

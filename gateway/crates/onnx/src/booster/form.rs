@@ -12,9 +12,9 @@ pub enum Answers {
     /// All that the model has: `label`, `probabilities` and `raw` of classes, `prediction` of numbers, `score` of an order.
     #[default]
     All,
-    /// Those of a classifier's `predict` first, whatever the objective: `label`.
+    /// First the class that a classifier's `predict` gives, whatever the objective: `label`.
     Classes,
-    /// Those of `Booster.predict`, or of a regressor's `predict`: `prediction`, with probabilities where the objective has
+    /// The numbers of `Booster.predict`, or of a regressor's `predict`: `prediction`, probabilities where the objective has
     /// them.
     Numbers,
     /// Raw scores alone, as the `predict` of CatBoost's base class gives them: `prediction`.
