@@ -105,7 +105,7 @@ pub fn told(error: &DecodeError) -> String {
         DecodeError::TooManyRows { limit } => format!("at most {limit} rows are taken"),
         DecodeError::Excess(excess) => crate::error::Error::from(*excess).to_string(),
         DecodeError::Table(problem) => problem.clone(),
-        DecodeError::OtherModel { asked, named } => format!("the rows are for '{asked}', and name '{named}'"),
+        DecodeError::SeveralModels { asked, named } => format!("the rows are for '{asked}', and name '{named}'"),
         DecodeError::Fields(errors) => {
             let errors: Vec<_> = errors
                 .iter()

@@ -22,6 +22,7 @@ mod places;
 mod predict;
 pub(crate) mod reply;
 mod repository;
+mod resolve;
 mod scoring;
 pub mod serve;
 pub mod socket;

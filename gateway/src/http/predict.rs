@@ -1,6 +1,6 @@
 //! `POST /predict` and the list of models.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use axum::{
     body::Bytes,
@@ -14,15 +14,15 @@ use crate::{
     app::App,
     echo::{echo, echo_bytes},
     error::Error,
-    generation::Generation,
     http::{
         body, held, named,
         reply::{self, decode_error, json_response},
+        resolve::{Resolved, resolve},
         v2::target::Target,
         work,
     },
     json::{
-        decode::{self, DecodeError, Decoded, Keys, ModelKey, model_key},
+        decode::{self, Decoded, Keys},
         encode,
     },
     memory::Permit,
@@ -49,19 +49,9 @@ pub(super) async fn answer(app: App, model: Option<&str>, request: Request) -> R
     let (body, mut permit) = body::receive(&app, queue, &head.headers, body).await?.joined(&app, queue).await?;
 
     let started = Instant::now();
-    let mut asked = resolve(&app, named.as_deref(), &body).await?;
-    let again = asked.presumed.then(|| body.clone());
-    let mut decoded = decode(&app, &asked, body, &mut permit).await?;
-    // A row that another model refuses may be the default model's, with a feature of that name.
-    if let (Some(body), Err(_)) = (again, &decoded)
-        && app.model_key_is_feature().await
-    {
-        asked = Asked::default_model(&app).await?;
-        decoded = decode(&app, &asked, body, &mut permit).await?;
-    }
-    let generation = &asked.generation;
-    let decoded = decoded.map_err(|error| generation.refused(decode_error(error)))?;
-    let Decoded { batch, list } = decoded;
+    let model = resolve(&app, named.as_deref(), &body).await?;
+    let Decoded { batch, list } = decode(&app, &model, body, &mut permit).await?;
+    let generation = &model.generation;
     permit.settle(batch.size())?;
     generation.metrics.decode_us.inc_by(reply::micros(started));
     let answer = app.workers.run(generation, batch, started + generation.limits.deadline).await;
@@ -109,65 +99,14 @@ fn expect_json(headers: &HeaderMap) -> Result<(), Error> {
     if is_json { Ok(()) } else { Err(Error::UnsupportedMediaType(echo_bytes(kind))) }
 }
 
-/// The generation that a request is for, and how its body is read.
-struct Asked {
-    generation: Arc<Generation>,
-    /// Whether the body's key `model` names the model; else it is a feature.
-    key_names: bool,
-    ignores_extra: bool,
-    /// Whether the body's key was taken for a name although the default model's columns are not known.
-    presumed: bool,
-}
-
-impl Asked {
-    fn named(app: &App, generation: Arc<Generation>, key_names: bool) -> Self {
-        Self { generation, key_names, ignores_extra: app.http.ignore_extra_fields, presumed: false }
-    }
-
-    /// The model that answers where none is named.
-    async fn default_model(app: &App) -> Result<Self, Error> {
-        let generation = app.resolve(None, None).await?;
-        let key_names = !generation.takes_model_key();
-        Ok(Self::named(app, generation, key_names))
-    }
-}
-
-/// The model that is named outside of the body; else the one that the body's key names, unless that is a feature of the
-/// default model; else the default model. A default model that was never resident is not loaded to be asked.
-async fn resolve(app: &App, named: Option<&str>, body: &Bytes) -> Result<Asked, Error> {
-    if let Some(name) = named {
-        return Ok(Asked::named(app, app.resolve(Some(name), None).await?, false));
-    }
-    let key = if body.len() <= body::SMALL {
-        model_key(body)
-    } else {
-        let body = body.clone();
-        let deadline = Instant::now() + app.http.body_timeout;
-        app.workers.call(NO_MODEL, body.len(), deadline, move || model_key(&body).into_owned()).await?
-    };
-    let ModelKey::Name(name) = key else {
-        // Of a list, other rows may have the key.
-        return Asked::default_model(app).await;
-    };
-    let presumed = app.names_another(&name);
-    if !presumed && app.model_key_is_feature().await {
-        return Asked::default_model(app).await;
-    }
-    let generation = app.resolve(Some(&name), None).await?;
-    Ok(Asked { presumed, ..Asked::named(app, generation, true) })
-}
-
-async fn decode(
-    app: &App,
-    asked: &Asked,
-    body: Bytes,
-    permit: &mut Permit,
-) -> Result<Result<Decoded, DecodeError>, Error> {
-    let &Asked { ref generation, key_names, ignores_extra, .. } = asked;
-    work::decoded(app, generation, body.len(), permit, move |generation, bounds| {
+/// The rows of a body, decoded once, for the model that the request is for.
+async fn decode(app: &App, model: &Resolved, body: Bytes, permit: &mut Permit) -> Result<Decoded, Error> {
+    let &Resolved { ref generation, key_names_model } = model;
+    let ignores_extra = app.http.ignore_extra_fields;
+    let decoded = work::decoded(app, generation, body.len(), permit, move |generation, bounds| {
         let name = generation.name.as_str();
-        let keys = if key_names { Keys::Named(name) } else { Keys::Given(name) };
+        let keys = if key_names_model { Keys::Named(name) } else { Keys::Given(name) };
         decode::rows_within(&body, generation.inputs(), keys, generation.policy(ignores_extra), bounds)
-    })
-    .await
+    });
+    decoded.await?.map_err(|error| generation.refused(decode_error(error)))
 }

@@ -205,7 +205,7 @@ pub(super) fn decode_error(error: DecodeError) -> Error {
         DecodeError::Excess(excess) => excess.into(),
         DecodeError::Fields(errors) => Error::Fields(errors),
         DecodeError::Table(problem) => Error::BadRequest(problem),
-        DecodeError::OtherModel { asked, named } => Error::BadRequest(format!(
+        DecodeError::SeveralModels { asked, named } => Error::BadRequest(format!(
             "all rows must name the same model: this request is for '{asked}', and a row names '{named}'"
         )),
     }

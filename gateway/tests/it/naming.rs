@@ -199,6 +199,36 @@ async fn a_default_model_is_not_loaded_to_read_the_name_of_another() {
     assert!(answer.json()["prediction"].is_number(), "{}", answer.text);
 }
 
+/// A request that the default model answers takes no turn of the canary of the model that its feature happens to name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_for_one_model_takes_no_turn_of_anothers_canary() {
+    let folder = tempfile::tempdir().expect("a folder");
+    crate::flowers::place(&cars("cars"), &folder.path().join("cars"));
+    crate::flowers::place(&flowers("flowers", "1"), &folder.path().join("flowers"));
+    let cache = tempfile::tempdir().expect("a folder");
+    let source = format!("all={}", folder.path().display());
+    let gateway = Gateway::sourcing(&[source], cache.path(), |args| {
+        args.on_demand = Some(true);
+        args.default_model = Some("cars".into());
+        args.canary = Some(0.5);
+        args.canary_requests = Some(1_000_000);
+        args.canary_timeout = Some(600.0);
+    })
+    .await;
+    gateway.ready().await;
+    let flower = || gateway.post("/predict/flowers", crate::flowers::row().to_string().into(), &[JSON]);
+    assert_eq!(flower().await.header("x-modelgate-version"), "1");
+    crate::flowers::place(&flowers("flowers", "2"), &folder.path().join("flowers-2"));
+    gateway.becomes("flowers", "2", "LOADING", "on trial").await;
+    let mut named = car();
+    named["model"] = "flowers".into();
+    let answer = gateway.predict(named.to_string()).await;
+    assert!(answer.json()["prediction"].is_number(), "{}", answer.text);
+    // Of two turns at a share of one half, the first is the canary's.
+    assert_eq!(flower().await.header("x-modelgate-version"), "2");
+    assert_eq!(flower().await.header("x-modelgate-version"), "1");
+}
+
 /// Two sources with other content under the same name and version: the second's is an error, told wherever one would look.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_clash_of_two_sources_is_an_error_of_the_second() {

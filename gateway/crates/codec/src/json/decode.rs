@@ -5,6 +5,7 @@
 
 pub(crate) mod builder;
 mod cell;
+mod first_row;
 pub(crate) mod frame;
 mod lax;
 mod model_key;
@@ -23,6 +24,7 @@ use serde::de::DeserializeSeed;
 pub(crate) use self::or_null::OrNull;
 use self::{builder::Forms, row::Body, state::State, with_tokens::with_tokens};
 pub use self::{
+    first_row::first_row_fits,
     model_key::{MODEL_KEY, ModelKey, model_key},
     names::{Inputs, NameIndex},
     scoring::{Dialect, Form, scoring, scoring_within},
@@ -33,7 +35,7 @@ use crate::bounds::Bounds;
 /// Decodes `body` for a bundle that takes `inputs`. Values are taken as pydantic's default mode takes them.
 ///
 /// # Errors
-/// [`DecodeError::OtherModel`] where the key `model` names another model than `keys` says.
+/// [`DecodeError::SeveralModels`] where the key `model` names another model than `keys` says.
 pub fn rows(body: &[u8], inputs: Inputs<'_>, keys: Keys<'_>, policy: Policy<'_>) -> Result<Decoded, DecodeError> {
     rows_within(body, inputs, keys, policy, policy.max_rows.into())
 }
@@ -144,7 +146,7 @@ mod tests {
         assert_eq!(decode("[3]"), Err(DecodeError::NotRows("a list of numbers")));
         let row = r#"{"n":1,"ok":true,"x":[1,1]}"#;
         assert_eq!(decode(&format!("[{}]", [row; 4].join(","))), Err(DecodeError::TooManyRows { limit: 3 }));
-        let other = DecodeError::OtherModel { asked: "m".into(), named: "other".into() };
+        let other = DecodeError::SeveralModels { asked: "m".into(), named: "other".into() };
         assert_eq!(decode(r#"{"model":"other"}"#), Err(other));
         for (body, column) in [("{\"n\":nan}", 7), ("{\"n\":1", 6), ("", 0), (r#"{"n":1} x"#, 9)] {
             assert!(
@@ -180,7 +182,7 @@ mod tests {
     fn rows_of_one_body_are_for_one_model() {
         let row = |model: &str| format!(r#"{{"n":1,"ok":true,"x":[0,0]{model}}}"#);
         let list = |models: [&str; 2]| format!("[{},{}]", row(models[0]), row(models[1]));
-        let other = Err(DecodeError::OtherModel { asked: "m".into(), named: "o".into() });
+        let other = Err(DecodeError::SeveralModels { asked: "m".into(), named: "o".into() });
         for body in [list(["", r#","model":"o""#]), list([r#","model":"m""#, r#","model":"o""#])] {
             assert_eq!(decode(&body), other, "{body}");
         }

@@ -69,19 +69,38 @@ fn last_key(object: &[u8]) -> Option<&str> {
 
 /// Key by key from the start, no further than to the key.
 fn search(object: &[u8]) -> ModelKey<'_> {
-    let mut rest = after_space(object);
-    loop {
-        let Some((key, after)) = string(rest) else { return ModelKey::Absent };
-        let Some(value) = after_space(after).strip_prefix(b":") else { return ModelKey::Absent };
-        if unescaped(key).is_some_and(|key| key == MODEL_KEY) {
-            return match string(after_space(value)) {
-                Some((name, _)) => unescaped(name).map_or(ModelKey::Absent, ModelKey::Name),
-                None if after_space(value).starts_with(b"null") => ModelKey::Absent,
-                None => ModelKey::Value,
-            };
-        }
-        let Some(next) = after_value(value) else { return ModelKey::Absent };
-        rest = after_space(next);
+    let is_model = |key| unescaped(key).is_some_and(|key| key == MODEL_KEY);
+    let Some((_, value)) = Fields::of(object).find(|&(key, _)| is_model(key)) else { return ModelKey::Absent };
+    match string(value) {
+        Some((name, _)) => unescaped(name).map_or(ModelKey::Absent, ModelKey::Name),
+        None if value.starts_with(b"null") => ModelKey::Absent,
+        None => ModelKey::Value,
+    }
+}
+
+/// The fields of an object: each key as it is written, and the text from its value on. Ends where the text is no object.
+pub(super) struct Fields<'b> {
+    rest: &'b [u8],
+    /// Whether `rest` begins with the value of a field that was given.
+    is_at_value: bool,
+}
+
+impl<'b> Fields<'b> {
+    /// Of an object without its opening brace.
+    pub(super) fn of(object: &'b [u8]) -> Self {
+        Self { rest: object, is_at_value: false }
+    }
+}
+
+impl<'b> Iterator for Fields<'b> {
+    type Item = (&'b [u8], &'b [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let field = if self.is_at_value { after_value(self.rest)? } else { self.rest };
+        let (key, after) = string(after_space(field))?;
+        self.rest = after_space(after_space(after).strip_prefix(b":")?);
+        self.is_at_value = true;
+        Some((key, self.rest))
     }
 }
 
@@ -117,14 +136,16 @@ fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     }
 }
 
-fn unescaped(raw: &[u8]) -> Option<Cow<'_, str>> {
+/// The text of a string, given as it is written.
+pub(super) fn unescaped(raw: &[u8]) -> Option<Cow<'_, str>> {
     if !raw.contains(&b'\\') {
         return str::from_utf8(raw).ok().map(Cow::Borrowed);
     }
     serde_json::from_slice::<String>(&[b"\"", raw, b"\""].concat()).ok().map(Cow::Owned)
 }
 
-fn after_space(bytes: &[u8]) -> &[u8] {
+/// The text without the space before it.
+pub(super) fn after_space(bytes: &[u8]) -> &[u8] {
     bytes.trim_ascii_start()
 }
 

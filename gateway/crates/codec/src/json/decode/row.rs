@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     cell::{Cell, Echo, Key},
     model_key::MODEL_KEY,
-    state::{DecodeError, Keys, MAX_ECHO, State, shorten},
+    state::{DecodeError, Keys, MAX_ECHO, State},
 };
 
 /// Characters of a name that are compared; more than any model's has.
@@ -108,11 +108,7 @@ impl<'de> Visitor<'de> for Row<'_, '_> {
                 match map.next_value_seed(Echo { most: MAX_NAME })? {
                     Value::Null => {}
                     Value::String(name) if name == model => {}
-                    Value::String(named) => {
-                        return Err(
-                            state.stop(DecodeError::OtherModel { asked: shorten(model), named: shorten(&named) })
-                        );
-                    }
+                    Value::String(named) => state.names_other(model, &named),
                     other => state.fault(&key, ("string_type", "Input should be a valid string".into()), other),
                 }
             } else if state.passes_over(&key) {

@@ -56,8 +56,8 @@ pub enum DecodeError {
     Fields(Vec<FieldError>),
     /// A table whose parts do not fit together; the whole text.
     Table(String),
-    /// A row names another model than the one that the request is for.
-    OtherModel {
+    /// A row names another model than the one that the request is for. Wins over whatever else is wrong.
+    SeveralModels {
         /// The one that the request is for.
         asked: String,
         /// The one that the row names.
@@ -142,6 +142,8 @@ pub(super) struct State<'s> {
     pub(super) rows: u32,
     pub(super) list: bool,
     pub(super) errors: Vec<FieldError>,
+    /// The first model that a row names beside the one that the request is for.
+    other_model: Option<DecodeError>,
     /// Set where decoding ends early for a reason of ours; the parser's own error is then of no interest.
     pub(super) stop: Option<DecodeError>,
 }
@@ -168,14 +170,15 @@ impl<'s> State<'s> {
             rows: 0,
             list: false,
             errors: Vec::new(),
+            other_model: None,
             stop: None,
         }
     }
 
     /// The rows, once everything was read.
     pub(super) fn finish(mut self, parsed: serde_json::Result<()>) -> Result<Decoded, DecodeError> {
-        if let Some(stop) = self.stop {
-            return Err(stop);
+        if let Some(error) = self.other_model.take().or_else(|| self.stop.take()) {
+            return Err(error);
         }
         parsed.map_err(|error| {
             let (line, column, message) = (error.line(), error.column(), words_of(&error));
@@ -204,6 +207,12 @@ impl<'s> State<'s> {
                 input: shortened(input),
             });
         }
+    }
+
+    /// Notes that a row names another model than `asked`.
+    pub(super) fn names_other(&mut self, asked: &str, named: &str) {
+        self.other_model
+            .get_or_insert_with(|| DecodeError::SeveralModels { asked: shorten(asked), named: shorten(named) });
     }
 
     pub(super) fn stop<E: de::Error>(&mut self, reason: DecodeError) -> E {
