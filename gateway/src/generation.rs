@@ -93,7 +93,7 @@ pub struct Generation {
     /// The statistics of its requests.
     pub tally: Tally,
     /// Another generation that gets copies of its requests, if a release is on trial so.
-    pub shadow: Shadow,
+    pub shadow: Shadow<Self>,
     /// Bytes that it takes while it is resident, estimated.
     footprint: AtomicUsize,
     /// Nanoseconds that small requests take.
@@ -120,9 +120,19 @@ impl fmt::Debug for Generation {
     }
 }
 
-enum Chain {
-    Wasm { engine: WasmEngine, stages: Vec<String>, modules: Arc<[Arc<Module>]> },
+/// The chain of a generation.
+pub(crate) enum Chain {
+    /// Modules in the sandbox.
+    Wasm(WasmChain),
+    /// Code of ours.
     Native(NativeChain),
+}
+
+/// The stages of a chain in the sandbox.
+pub(crate) struct WasmChain {
+    engine: WasmEngine,
+    stages: Vec<String>,
+    modules: Arc<[Arc<Module>]>,
 }
 
 /// A chain hard-coded in Rust, outside the sandbox: for programs that embed the gateway, and to measure what the sandbox
@@ -208,7 +218,7 @@ impl Generation {
             given: AtomicUsize::new(0),
             may_wait,
             overstayed: AtomicBool::new(false),
-            chain: Chain::Wasm { engine: compiler.engine().clone(), stages, modules: modules.into() },
+            chain: Chain::Wasm(WasmChain { engine: compiler.engine().clone(), stages, modules: modules.into() }),
             model,
         })
     }
@@ -217,6 +227,11 @@ impl Generation {
     #[must_use]
     pub fn with_native_chain(self, chain: NativeChain) -> Self {
         Self { id: NEXT.fetch_add(1, Ordering::Relaxed), chain: Chain::Native(chain), ..self }
+    }
+
+    /// The chain that runs.
+    pub(crate) fn chain(&self) -> &Chain {
+        &self.chain
     }
 
     /// Its inputs, with the index of their names.
@@ -317,7 +332,7 @@ impl Generation {
         let model = self.model.as_ref().map_or(0, |model| model.resident_bytes());
         let code: usize = match &self.chain {
             // What another generation has already does not come again, nor does it go with this one.
-            Chain::Wasm { modules, .. } => {
+            Chain::Wasm(WasmChain { modules, .. }) => {
                 modules.iter().filter(|module| Arc::strong_count(module) == 1).map(|module| module.code()).sum()
             }
             Chain::Native(_) => 0,
@@ -328,7 +343,7 @@ impl Generation {
     /// Module instances that it may come to hold on so many threads.
     pub fn pool_slots(&self, threads: usize) -> usize {
         match &self.chain {
-            Chain::Wasm { stages, .. } => stages.len() * threads,
+            Chain::Wasm(WasmChain { stages, .. }) => stages.len() * threads,
             Chain::Native(_) => 0,
         }
     }
@@ -363,7 +378,7 @@ impl Generation {
     /// The names of the stages with what each takes and gives; empty for a native chain.
     pub fn stages(&self) -> Vec<(&str, &Signature)> {
         match &self.chain {
-            Chain::Wasm { stages, modules, .. } => {
+            Chain::Wasm(WasmChain { stages, modules, .. }) => {
                 stages.iter().map(String::as_str).zip(modules.iter().map(|module| module.signature())).collect()
             }
             Chain::Native(_) => Vec::new(),
@@ -400,12 +415,14 @@ fn mismatches(bundle: &Bundle, modules: &[Arc<Module>]) -> Vec<String> {
 
 /// One worker's live instances of one generation.
 pub struct Runner {
-    session: Option<Session>,
+    /// The model's state, unless instances have it.
+    pub(crate) session: Option<Session>,
     instances: Option<Instances>,
     /// Bytes of linear memory that the last run held.
     held: usize,
     counted: Counted,
-    timing: Timing,
+    /// Where the time of the last run went.
+    pub(crate) timing: Timing,
 }
 
 /// The amounts that this runner has added to the generation's gauges; taken back when it goes.
@@ -455,46 +472,45 @@ impl Runner {
         let (rows, until) = (batch.rows, until.into());
         let words = match &generation.chain {
             Chain::Native(chain) => chain(self.session.as_mut(), batch, until.deadline)?.into(),
-            Chain::Wasm { engine, modules, .. } => self.run_wasm(generation, engine, modules, batch, until)?,
+            Chain::Wasm(chain) => {
+                let mut instances = self.start(generation, chain)?;
+                let words = instances.run(rows, batch.words, until, &mut self.timing);
+                self.end(generation, chain, instances, &words);
+                words?
+            }
         };
         Ok(Batch { rows, words })
     }
 
-    /// Where the time of the last run went.
-    pub fn timing(&self) -> &Timing {
-        &self.timing
+    /// Instances for a run: those of the last one, or new ones. [`end`](Self::end) takes them back.
+    pub(crate) fn start(&mut self, generation: &Generation, chain: &WasmChain) -> Result<Instances, ChainError> {
+        if let Some(instances) = self.instances.take() {
+            return Ok(instances);
+        }
+        let session = self.session.take().or_else(|| generation.model.as_ref().map(Model::session));
+        let WasmChain { engine, modules, .. } = chain;
+        Instances::start(engine, modules, generation.limits, &generation.name, session).map_err(|(error, session)| {
+            self.session = session;
+            error
+        })
     }
 
-    fn run_wasm(
+    /// Keeps the instances of a run for the next one, unless a module ended early or each request gets instances of its own.
+    pub(crate) fn end<T>(
         &mut self,
         generation: &Generation,
-        engine: &WasmEngine,
-        modules: &Arc<[Arc<Module>]>,
-        batch: Batch,
-        until: Until,
-    ) -> Result<Arc<Vec<u64>>, ChainError> {
-        let mut instances = match self.instances.take() {
-            Some(instances) => instances,
-            None => {
-                let session = self.session.take().or_else(|| generation.model.as_ref().map(Model::session));
-                Instances::start(engine, modules, generation.limits, &generation.name, session).map_err(
-                    |(error, session)| {
-                        self.session = session;
-                        error
-                    },
-                )?
-            }
-        };
-        let result = instances.run(batch.rows, batch.words, until, &mut self.timing);
+        chain: &WasmChain,
+        instances: Instances,
+        result: &Result<T, ChainError>,
+    ) {
         self.held = instances.memory();
-        let trapped = matches!(result, Err(ChainError::Trap { .. }));
-        if generation.isolation == Isolation::Worker && !trapped {
-            self.counted.set(modules.len(), self.held);
+        let has_trapped = matches!(result, Err(ChainError::Trap { .. }));
+        if generation.isolation == Isolation::Worker && !has_trapped {
+            self.counted.set(chain.modules.len(), self.held);
             self.instances = Some(instances);
         } else {
             self.counted.set(0, 0);
             self.session = instances.into_session();
         }
-        result
     }
 }

@@ -5,6 +5,7 @@ mod compression;
 mod convert;
 mod health;
 mod held;
+mod inference;
 mod service;
 mod status;
 mod stream;
@@ -21,9 +22,8 @@ use tonic::{Status, codec::CompressionEncoding};
 use tonic_health::pb::health_server::HealthServer;
 
 use self::{
-    compression::PREFIX, health::Health, held::InTime,
-    proto::grpc_inference_service_server::GrpcInferenceServiceServer, service::Inference, status::status,
-    wire::SMALL_MESSAGE,
+    compression::PREFIX, health::Health, held::InTime, inference::Inference,
+    proto::grpc_inference_service_server::GrpcInferenceServiceServer, status::status, wire::SMALL_MESSAGE,
 };
 use crate::{
     admin::Door,

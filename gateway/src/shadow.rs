@@ -9,24 +9,30 @@ use std::sync::{
 use modelgate_columns::{Column, Values, View};
 use prometheus::IntCounter;
 
-use crate::{generation::Generation, tensor::Batch};
+use crate::tensor::Batch;
 
 /// Rows of an answer that are compared.
 const MAX_ROWS: usize = 256;
 
-/// Where copies go, if anywhere. The flag spares requests the lock.
-#[derive(Debug, Default)]
-pub struct Shadow {
+/// Where copies go, if anywhere: to a generation `G`. The flag spares requests the lock.
+#[derive(Debug)]
+pub struct Shadow<G> {
     on: AtomicBool,
     turn: AtomicU32,
-    target: RwLock<Option<Arc<Target>>>,
+    target: RwLock<Option<Arc<Target<G>>>>,
+}
+
+impl<G> Default for Shadow<G> {
+    fn default() -> Self {
+        Self { on: AtomicBool::new(false), turn: AtomicU32::new(0), target: RwLock::new(None) }
+    }
 }
 
 /// A generation that gets copies.
 #[derive(Debug)]
-pub struct Target {
+pub struct Target<G> {
     /// The generation.
-    pub generation: Arc<Generation>,
+    pub generation: Arc<G>,
     /// The share of requests that are copied, in thousandths.
     pub share: u32,
     /// Answers that were the same.
@@ -41,16 +47,9 @@ pub struct Target {
     pub skipped: IntCounter,
 }
 
-impl Target {
-    /// Whether what this one takes can be given to it as it is.
-    pub fn takes(&self, of: &Generation) -> bool {
-        of.signature.inputs == self.generation.signature.inputs
-    }
-}
-
-impl Shadow {
+impl<G> Shadow<G> {
     /// Sends copies there from now on; `None` ends it.
-    pub fn set(&self, target: Option<Arc<Target>>) {
+    pub fn set(&self, target: Option<Arc<Target<G>>>) {
         let on = target.is_some();
         let old = std::mem::replace(&mut *self.target.write().unwrap_or_else(PoisonError::into_inner), target);
         self.on.store(on, Ordering::Release);
@@ -58,7 +57,7 @@ impl Shadow {
     }
 
     /// Where a copy of this request should go.
-    pub fn next(&self) -> Option<Arc<Target>> {
+    pub fn next(&self) -> Option<Arc<Target<G>>> {
         if !self.on.load(Ordering::Acquire) {
             return None;
         }
@@ -68,16 +67,15 @@ impl Shadow {
     }
 }
 
-/// Whether two answers say the same, floats within the tolerance of the first one's golden examples.
-pub fn same(of: &Generation, answer: &Batch, other: &Generation, others: &Batch) -> bool {
-    let columns = &of.signature.outputs;
-    if answer.rows != others.rows || *columns != other.signature.outputs {
+/// Whether two answers with these columns say the same, floats within `tolerance`, and within a millionth at least.
+pub fn same(columns: &[Column], tolerance: f64, answer: &Batch, others: &Batch) -> bool {
+    if answer.rows != others.rows {
         return false;
     }
     if answer.words == others.words {
         return true;
     }
-    let tolerance = of.golden.tolerance.max(1e-6);
+    let tolerance = tolerance.max(1e-6);
     match (answer.views(columns), others.views(columns)) {
         (Ok(left), Ok(right)) => columns
             .iter()

@@ -24,8 +24,8 @@ use tonic::{Code, Status, Streaming, metadata::MetadataMap};
 use super::{
     codec,
     compression::PREFIX,
+    inference::{self, Inference},
     proto::{ModelInferRequest, ModelInferResponse, ModelStreamInferResponse},
-    service::Inference,
     status::status,
 };
 use crate::{
@@ -34,9 +34,6 @@ use crate::{
     http::lasting::StreamPlace,
     memory::{Claim, Permit},
 };
-
-/// Streams open at once, over all connections.
-pub(super) const MAX_STREAMS: usize = 4_096;
 
 pub(super) type Answers = Pin<Box<dyn Stream<Item = Result<ModelStreamInferResponse, Status>> + Send>>;
 
@@ -64,7 +61,7 @@ pub(super) fn answers(
     requests: Streaming<ModelInferRequest>,
     place: StreamPlace,
 ) -> Result<Answers, Status> {
-    let timeout = super::service::timeout(&metadata).map_err(|error| status(&error))?;
+    let timeout = inference::timeout(&metadata).map_err(|error| status(&error))?;
     let open = Open {
         inference: inference.clone(),
         ends_with_error: metadata.get("triton_grpc_error").is_some_and(|value| value == "true"),

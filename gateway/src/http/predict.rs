@@ -54,7 +54,7 @@ pub(super) async fn answer(app: App, model: Option<&str>, request: Request) -> R
     let generation = &model.generation;
     permit.settle(batch.size())?;
     generation.metrics.decode_us.inc_by(reply::micros(started));
-    let answer = app.workers.run(generation, batch, started + generation.limits.deadline).await;
+    let answer = app.workers.execute(generation, batch, started + generation.limits.deadline).await;
     let answer = answer.map_err(|error| if list { error } else { error.of_one_object() })?;
 
     let started = Instant::now();

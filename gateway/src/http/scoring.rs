@@ -46,7 +46,7 @@ pub(super) async fn answer(
         read(app, generation, body, reading, &mut permit).await.map_err(|error| generation.refused(error))?;
     permit.settle(batch.size())?;
     generation.metrics.decode_us.inc_by(reply::micros(started));
-    let answer = app.workers.run(generation, batch, started + generation.limits.deadline).await?;
+    let answer = app.workers.execute(generation, batch, started + generation.limits.deadline).await?;
 
     let started = Instant::now();
     let (key, outputs) = match (reading, form) {

@@ -6,31 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::oneshot;
-
 use super::{
-    caller::Caller,
     config::{Priority, WorkersConfig},
     fair_queue::{Capacity, FairQueue, New},
+    job::Job,
     threads::{Running, Threads},
 };
-use crate::{error::Error, generation::Generation, metrics::Metrics, tensor::Batch};
+use crate::{error::Error, metrics::Metrics};
 
 /// The time that a substitute without work waits for some.
 const SUBSTITUTE_IDLE: Duration = Duration::from_secs(1);
-
-/// A batch for one generation.
-pub(super) struct Job {
-    pub(super) generation: Arc<Generation>,
-    pub(super) batch: Batch,
-    /// The dimensions that its columns leave open: only batches that agree in them run together.
-    pub(super) dims: Vec<u64>,
-    pub(super) deadline: Instant,
-    pub(super) queued: Instant,
-    /// `None` for a job of a thread that reads sockets.
-    pub(super) caller: Option<Caller>,
-    pub(super) reply: oneshot::Sender<Result<Batch, Error>>,
-}
 
 /// Work that is not inference, such as decoding a large body.
 pub(super) struct Task {
@@ -71,7 +56,7 @@ impl Work {
 
     fn refuse(self) {
         match self {
-            Self::Run(job) => _ = job.reply.send(Err(Error::Overloaded)),
+            Self::Run(job) => job.refuse(Error::Overloaded),
             Self::Task(task) => (task.run)(Some(Error::Overloaded)),
         }
     }

@@ -6,13 +6,13 @@
 
 use std::{
     sync::{Arc, PoisonError},
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 use super::{
     queue::Queue,
-    work::{self, STACK},
+    spawn::{join, spawn},
 };
 
 /// The interval at which the watchdog looks while work waits.
@@ -26,8 +26,8 @@ pub fn most(workers: usize) -> usize {
     2 * workers + 2
 }
 
-/// Starts substitutes as long as the queue is open, then waits for them.
-pub(super) fn watch(queue: &Arc<Queue>) {
+/// Starts substitutes as long as the queue is open, then waits for them. Each does `serve`, with its number among all threads.
+pub(super) fn watch(queue: &Arc<Queue>, serve: fn(&Queue, usize)) {
     let mut threads: Vec<Option<JoinHandle<()>>> = (0..most(queue.config.count)).map(|_| None).collect();
     let mut logged: Option<Instant> = None;
     let mut state = queue.lock();
@@ -57,7 +57,7 @@ pub(super) fn watch(queue: &Arc<Queue>) {
             let held_ms = held.as_millis();
             tracing::warn!(model = &*model, held_ms, "a run holds up a worker; a substitute serves other models");
         }
-        let thread = start(queue, number);
+        let thread = start(queue, number, serve);
         if thread.is_some() {
             state.substitutes += 1;
             queue.metrics.substitutes.set(state.substitutes as i64);
@@ -65,17 +65,17 @@ pub(super) fn watch(queue: &Arc<Queue>) {
         threads[number] = thread;
     }
     drop(state);
-    work::join(threads.into_iter().flatten());
+    join(threads.into_iter().flatten());
 }
 
-fn start(queue: &Arc<Queue>, number: usize) -> Option<JoinHandle<()>> {
+fn start(queue: &Arc<Queue>, number: usize, serve: fn(&Queue, usize)) -> Option<JoinHandle<()>> {
     let of = Arc::clone(queue);
     let run = move || {
-        work::substitute(&of, of.config.count + number);
+        serve(&of, of.config.count + number);
         let mut state = of.lock();
         state.substitutes -= 1;
         of.metrics.substitutes.set(state.substitutes as i64);
     };
-    let thread = thread::Builder::new().name(format!("substitute-{number}")).stack_size(STACK).spawn(run);
+    let thread = spawn(format!("substitute-{number}"), run);
     thread.inspect_err(|error| tracing::warn!(%error, "a substitute for a worker cannot be started")).ok()
 }

@@ -31,7 +31,7 @@ use crate::{
     },
     rope::Rope,
     tensor::Batch,
-    workers::{Priority, Terms},
+    workers::{Priority, RequestOptions},
 };
 
 /// Tells how much of a body is JSON, where binary tensors follow.
@@ -61,7 +61,8 @@ pub(in crate::http) async fn infer(
     generation.metrics.decode_us.inc_by(reply::micros(started));
 
     let limit = timeout.map_or(generation.limits.deadline, |timeout| timeout.min(generation.limits.deadline));
-    let answer = app.workers.run(&generation, batch, Terms { deadline: started + limit, priority }).await;
+    let options = RequestOptions { deadline: started + limit, priority };
+    let answer = app.workers.execute(&generation, batch, options).await;
     let answer = answer.map_err(|error| match error {
         Error::Deadline(_) => Error::Deadline(limit.as_millis()),
         other => other,
