@@ -23,6 +23,7 @@ mod predict;
 pub(crate) mod reply;
 mod repository;
 mod resolve;
+pub mod routes;
 mod scoring;
 pub mod serve;
 pub mod socket;

@@ -5,49 +5,20 @@
 //! bits in batches of several sizes as alone. Nor are they joined where that is no faster than one row after another.
 
 mod compare;
+mod decision;
 mod sample;
 mod trial;
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use modelgate_columns::{Column, Signature};
 use serde::{Deserialize, Serialize};
 
-pub use self::trial::decide;
+pub use self::{
+    decision::{Cause, Joining},
+    trial::decide,
+};
 use crate::{batching::Batching, generation::Generation, wasm::module::Isolation};
-
-/// The decision about one generation.
-#[derive(Clone, Debug)]
-pub struct Joining {
-    /// The cause of the decision.
-    pub cause: Cause,
-    /// The same for people: a sentence without subject and full stop.
-    pub detail: String,
-}
-
-/// The cause of the decision whether rows are joined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Cause {
-    /// The trial: rows together give the same bits as alone, and faster. They are joined.
-    Tried,
-    /// The analysis: no row of the trial could be run, but all parts are known to keep rows apart. They are joined.
-    Analysed,
-    /// The manifest.
-    Manifest,
-    /// Each request has instances of its own.
-    Isolation,
-    /// The analysis: the graph lets rows meet.
-    Dependent,
-    /// The trial: a row's answer differs beside other rows.
-    Differs,
-    /// The trial: the same row gets another answer later. Each request gets instances of its own.
-    Stateful,
-    /// The trial: rows together are no faster than one after another.
-    Slower,
-    /// The trial could not be made.
-    Untried,
-}
 
 /// The decision of an earlier load of the same bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -104,49 +75,7 @@ fn plan(generation: &Generation) -> String {
     generation.model.as_ref().map(|model| model.plan()).unwrap_or_default()
 }
 
-impl Cause {
-    /// Its name in documents for programs.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Tried => "tried",
-            Self::Analysed => "analysed",
-            Self::Manifest => "manifest",
-            Self::Isolation => "isolation",
-            Self::Dependent => "dependent",
-            Self::Differs => "differs",
-            Self::Stateful => "stateful",
-            Self::Slower => "slower",
-            Self::Untried => "untried",
-        }
-    }
-}
-
-impl fmt::Display for Joining {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", if self.is_on() { "on" } else { "off" }, self.detail)
-    }
-}
-
 impl Joining {
-    /// Before anything is known.
-    pub fn undecided() -> Self {
-        Self::new(Cause::Untried, "not tried")
-    }
-
-    fn new(cause: Cause, detail: impl Into<String>) -> Self {
-        Self { cause, detail: detail.into() }
-    }
-
-    /// Whether rows of different requests are run together.
-    pub fn is_on(&self) -> bool {
-        matches!(self.cause, Cause::Tried | Cause::Analysed)
-    }
-
-    /// Whether a row's answer may depend on the rows of its own request, so that examples are worth something alone only.
-    pub fn rows_may_meet(&self) -> bool {
-        matches!(self.cause, Cause::Manifest | Cause::Dependent | Cause::Differs | Cause::Stateful)
-    }
-
     /// The decision that needs no run; `None` if rows may be joined as far as that goes.
     fn before_trial(generation: &Generation, wanted: Batching) -> Option<Self> {
         if let Some(reason) = generation.model.as_ref().and_then(|model| model.rows().reason()) {

@@ -34,11 +34,13 @@ pub mod child;
 mod confine;
 mod loader;
 mod message;
+mod pace;
 mod parent;
 mod report;
 
 pub use self::{
-    loader::{Loader, LoadingConfig, Pace, Refusal, Subject, Vetted},
+    loader::{Loader, LoadingConfig, Refusal, Subject, Vetted},
+    pace::Pace,
     report::Report,
 };
 

@@ -2,15 +2,14 @@
 //! client can add one.
 
 pub mod lifecycle;
+mod model;
+mod outcome;
 mod register;
 mod triton;
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, Weak, atomic::AtomicU64},
     time::SystemTime,
 };
 
@@ -20,7 +19,8 @@ use prometheus::{
 };
 
 use self::{lifecycle::Lifecycle, register::register, triton::Triton};
-use crate::wasm::instance::{Timing, TrapCause};
+pub use self::{model::ModelMetrics, outcome::Outcome};
+use crate::wasm::instance::TrapCause;
 
 /// Upper bounds of the latency histograms, in seconds.
 const LATENCY: [f64; 19] = [
@@ -30,50 +30,6 @@ const LATENCY: [f64; 19] = [
 
 /// Upper bounds of the rows histogram.
 const ROWS: [f64; 8] = [1.0, 2.0, 8.0, 32.0, 128.0, 1_024.0, 8_192.0, 65_536.0];
-
-/// The end of a request to a model; a label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Outcome {
-    /// An answer was given.
-    Success,
-    /// The caller's data was at fault.
-    Invalid,
-    /// The queue was full.
-    Shed,
-    /// The deadline passed.
-    Deadline,
-    /// A module, the model or the gateway failed.
-    Failed,
-    /// The caller went away first.
-    Cancelled,
-}
-
-impl Outcome {
-    const ALL: [Self; 6] = [Self::Success, Self::Invalid, Self::Shed, Self::Deadline, Self::Failed, Self::Cancelled];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Invalid => "invalid",
-            Self::Shed => "shed",
-            Self::Deadline => "deadline",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    /// Triton's `reason` for it, in `nv_inference_request_failure`.
-    fn triton_reason(self) -> Option<&'static str> {
-        match self {
-            Self::Success => None,
-            Self::Invalid | Self::Deadline => Some("OTHER"),
-            Self::Shed => Some("REJECTED"),
-            Self::Failed => Some("BACKEND"),
-            Self::Cancelled => Some("CANCELED"),
-        }
-    }
-}
 
 /// The registry and the series that are not of one model.
 #[derive(Debug)]
@@ -147,46 +103,6 @@ struct Families {
     instance_memory: IntGaugeVec,
     model_memory: IntGaugeVec,
     info: GaugeVec,
-}
-
-/// The series of one generation of a model, looked up once.
-#[derive(Debug)]
-pub struct ModelMetrics {
-    model: String,
-    version: String,
-    stage_names: Vec<String>,
-    outcomes: [IntCounter; Outcome::ALL.len()],
-    traps: [IntCounter; TrapCause::ALL.len()],
-    /// Rows of each request that was answered.
-    pub rows: Histogram,
-    /// Rows of each run of the chain; requests that run together count once.
-    pub batch_rows: Histogram,
-    /// Milliseconds since 1970 of the last request that was answered.
-    last_success_ms: AtomicU64,
-    /// From decoding to the encoded answer.
-    pub total: Histogram,
-    /// From admission to a worker.
-    pub queue: Histogram,
-    /// Requests waiting for a worker now.
-    pub queue_depth: IntGauge,
-    /// Their bytes.
-    pub queue_bytes: IntGauge,
-    /// In each stage, in order.
-    pub stages: Vec<Histogram>,
-    /// In the model, within a stage.
-    pub model_seconds: Histogram,
-    /// Module instances alive.
-    pub instances: IntGauge,
-    /// Their linear memory.
-    pub instance_memory: IntGauge,
-    /// Requests admitted and not yet answered.
-    pub pending: IntGauge,
-    /// Requests begun where they were read that took too long there and went to a worker.
-    pub handovers: IntCounter,
-    /// Microseconds spent decoding.
-    pub decode_us: IntCounter,
-    /// Microseconds spent encoding.
-    pub encode_us: IntCounter,
 }
 
 impl Metrics {
@@ -451,54 +367,6 @@ impl Families {
             _ = family.remove_label_values(&labels);
         }
         _ = self.handovers.remove_label_values(&labels);
-    }
-}
-
-impl ModelMetrics {
-    /// Counts the end of a request.
-    pub fn ended(&self, outcome: Outcome) {
-        self.outcomes[outcome as usize].inc();
-        if outcome == Outcome::Success {
-            let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis());
-            self.last_success_ms.store(u64::try_from(now).unwrap_or(u64::MAX), Ordering::Relaxed);
-        }
-    }
-
-    /// When a request was last answered, in milliseconds since 1970; 0 if none was.
-    pub fn last_success_ms(&self) -> u64 {
-        self.last_success_ms.load(Ordering::Relaxed)
-    }
-
-    /// The number of requests that got no answer.
-    pub fn failures(&self) -> u64 {
-        Outcome::ALL.into_iter().filter(|&outcome| outcome != Outcome::Success).map(|outcome| self.count(outcome)).sum()
-    }
-
-    /// The number of requests that ended so.
-    pub fn count(&self, outcome: Outcome) -> u64 {
-        self.outcomes[outcome as usize].get()
-    }
-
-    /// Counts a module's early end.
-    pub fn trapped(&self, cause: TrapCause) {
-        if let Some(place) = TrapCause::ALL.iter().position(|&other| other == cause) {
-            self.traps[place].inc();
-        }
-    }
-
-    /// The number of modules that ended so.
-    pub fn traps(&self, cause: TrapCause) -> u64 {
-        TrapCause::ALL.iter().position(|&other| other == cause).map_or(0, |place| self.traps[place].get())
-    }
-
-    /// Notes the time in each stage and in the model.
-    pub fn timed(&self, timing: &Timing) {
-        for (histogram, time) in self.stages.iter().zip(&timing.stages) {
-            histogram.observe(time.as_secs_f64());
-        }
-        if !timing.model.is_zero() {
-            self.model_seconds.observe(timing.model.as_secs_f64());
-        }
     }
 }
 

@@ -15,11 +15,7 @@ use crate::{
     catalog::Catalog,
     config::{ServeConfig, SocketPlace, socket_name},
     generation::Generation,
-    http::{
-        self,
-        serve::{IoConfig, Routes},
-        socket::AdminSocket,
-    },
+    http::{self, routes::Routes, serve::IoConfig, socket::AdminSocket},
     lifecycle::{self, Place, Running},
     loading::{Loader, Vetted},
     metrics::Metrics,

@@ -23,7 +23,7 @@ use super::{
     admission::{self, Client, HEALTH, MAX_HEADERS},
     held,
     lasting::Lasting,
-    serve::Routes,
+    routes::Routes,
     socket_io::Socket,
 };
 use crate::{config::HttpConfig, error::Error, memory::Account};

@@ -4,7 +4,6 @@
 //! request that is answered where it was read.
 
 use std::{
-    convert::Infallible,
     future::Future,
     io,
     net::{SocketAddr, TcpStream as StdTcpStream},
@@ -13,15 +12,12 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body, http::Request, response::Response};
-use hyper::body::Incoming;
 use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot, watch},
     time::{sleep, timeout},
 };
-use tower::ServiceExt;
 
 use crate::{
     app::App,
@@ -29,9 +25,8 @@ use crate::{
     http::{
         connection::{self, Accepted},
         cores,
-        direct::Direct,
-        origin::{self, Origin},
         places::{Place, Places},
+        routes::Routes,
         time_slice,
     },
     memory::Account,
@@ -43,36 +38,6 @@ const BACKLOG: usize = 256;
 
 /// After an accept that failed for want of something (files, memory), how long to leave it alone.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// The routes that are served.
-#[derive(Clone, Debug)]
-pub struct Routes {
-    /// Everything.
-    pub router: Router,
-    /// Where predictions are served too: see [`Direct`].
-    pub predict: Option<App>,
-}
-
-impl Routes {
-    pub(super) async fn answer(
-        self,
-        mut request: Request<Incoming>,
-        peer: Option<SocketAddr>,
-    ) -> Result<Response, Infallible> {
-        if let Some(app) = self.predict
-            && let Some(direct) = Direct::of(&request)
-        {
-            return Ok(direct.answer(app, request.map(Body::new)).await);
-        }
-        if let Some(peer) = peer
-            && origin::matters(request.uri().path())
-        {
-            let origin = Origin::of(peer, &request);
-            request.extensions_mut().insert(origin);
-        }
-        self.router.oneshot(request.map(Body::new)).await
-    }
-}
 
 /// The threads that read and write sockets.
 #[derive(Clone, Copy, Debug)]

@@ -24,6 +24,7 @@ use sha2::{Digest, Sha256};
 use super::{
     LoadIsolation,
     message::{Answer, Task, TaskSource},
+    pace::Pace,
     parent::{self, NoAnswer},
     report::{Report, Reports, processor},
 };
@@ -74,32 +75,6 @@ impl std::fmt::Debug for Subject<'_> {
             Self::Stored { .. } => f.write_str("stored"),
         }
     }
-}
-
-/// Events in the gateway while a child loads.
-pub struct Pace<'a> {
-    /// Whether the load gives way to what is served.
-    pub is_background: bool,
-    /// Whether it is tried whatever is known of it.
-    pub is_by_hand: bool,
-    /// Rises with each request.
-    pub served: &'a dyn Fn() -> u64,
-    /// Whether a request waits for the load by now.
-    pub is_urgent: &'a dyn Fn() -> bool,
-    /// Whether nobody waits for it any more.
-    pub is_cancelled: &'a dyn Fn() -> bool,
-}
-
-impl std::fmt::Debug for Pace<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pace").field("is_background", &self.is_background).finish_non_exhaustive()
-    }
-}
-
-impl Pace<'_> {
-    /// A load that gives way to nothing and that nobody cancels.
-    pub const PLAIN: Pace<'static> =
-        Pace { is_background: false, is_by_hand: false, served: &|| 0, is_urgent: &|| false, is_cancelled: &|| false };
 }
 
 /// A bundle that the gateway may load itself.

@@ -14,8 +14,8 @@ use std::{
 
 use super::{
     child,
-    loader::Pace,
     message::{self, Answer, Signal, Task},
+    pace::Pace,
 };
 use crate::allocator;
 

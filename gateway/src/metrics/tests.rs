@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::wasm::instance::Timing;
 
 #[test]
 fn series_of_versions_that_are_gone_are_removed() {

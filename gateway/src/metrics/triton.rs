@@ -2,7 +2,7 @@
 
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 
-use super::{ModelMetrics, Outcome, register::register};
+use super::{model::ModelMetrics, outcome::Outcome, register::register};
 
 /// Series under the names that Triton gives them, computed when they are asked for.
 #[derive(Debug)]

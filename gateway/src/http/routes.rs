@@ -1,0 +1,43 @@
+//! The routes of one listener, and the fast path beside them.
+
+use std::{convert::Infallible, net::SocketAddr};
+
+use axum::{Router, body::Body, http::Request, response::Response};
+use hyper::body::Incoming;
+use tower::ServiceExt;
+
+use super::{
+    direct::Direct,
+    origin::{self, Origin},
+};
+use crate::app::App;
+
+/// The routes that are served.
+#[derive(Clone, Debug)]
+pub struct Routes {
+    /// Everything.
+    pub router: Router,
+    /// Where predictions are served too: see [`Direct`].
+    pub predict: Option<App>,
+}
+
+impl Routes {
+    pub(super) async fn answer(
+        self,
+        mut request: Request<Incoming>,
+        peer: Option<SocketAddr>,
+    ) -> Result<Response, Infallible> {
+        if let Some(app) = self.predict
+            && let Some(direct) = Direct::of(&request)
+        {
+            return Ok(direct.answer(app, request.map(Body::new)).await);
+        }
+        if let Some(peer) = peer
+            && origin::matters(request.uri().path())
+        {
+            let origin = Origin::of(peer, &request);
+            request.extensions_mut().insert(origin);
+        }
+        self.router.oneshot(request.map(Body::new)).await
+    }
+}
