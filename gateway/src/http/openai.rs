@@ -49,7 +49,7 @@ async fn embeddings(State(app): State<App>, request: Request) -> Result<Response
     }
     permit.settle(asked.batch.size())?;
     generation.metrics.decode_us.inc_by(reply::micros(started));
-    let answer = app.workers.run(&generation, asked.batch, started + generation.limits.deadline).await?;
+    let answer = app.workers.execute(&generation, asked.batch, started + generation.limits.deadline).await?;
 
     let started = Instant::now();
     let encoding = asked.encoding;
