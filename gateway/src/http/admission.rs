@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    body::Body,
+    body::{Body, Bytes},
     http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header},
     response::{IntoResponse, Response},
 };
@@ -81,7 +81,7 @@ pub(super) async fn discard(mut body: Incoming) {
     let read = async {
         let mut left = DISCARDED;
         while let Some(Ok(frame)) = body.frame().await {
-            let length = frame.data_ref().map_or(0, |data| data.len());
+            let length = frame.data_ref().map_or(0, Bytes::len);
             if length > left {
                 return;
             }

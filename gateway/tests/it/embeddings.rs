@@ -1,11 +1,12 @@
 //! Texts in, embeddings out: against the Python package `tokenizers` and ONNX Runtime (`tests/data/make_texts.py`), and
 //! through OpenAI's client.
 
-use std::{collections::BTreeMap, fs, process::Command};
+use std::{collections::BTreeMap, fs, process::Command, thread};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 
 use crate::support::{BundleFolder, Gateway, sha256};
 
@@ -216,10 +217,11 @@ async fn curl() {
     let bundle = Wrapped::new("encoder.onnx", &["--name", "sentences"]);
     let gateway = Gateway::serving(&[&bundle.path()], |_| ()).await;
     let url = gateway.url("/v1/embeddings");
-    let output = tokio::task::spawn_blocking(move || {
+    let (done, output) = oneshot::channel();
+    thread::spawn(move || {
         let body = r#"{"model": "sentences", "input": "The sunny day"}"#;
         let headers = ["-H", "Content-Type: application/json", "-H", "Authorization: Bearer none"];
-        Command::new("curl").args(["-sS", "-d", body, &url]).args(headers).output().expect("curl runs")
+        done.send(Command::new("curl").args(["-sS", "-d", body, &url]).args(headers).output().expect("curl runs"))
     });
     let output = output.await.expect("it ran");
     let answer: BTreeMap<String, Value> = serde_json::from_slice(&output.stdout).expect("JSON");

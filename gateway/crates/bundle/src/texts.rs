@@ -1,5 +1,7 @@
 //! The chain around a model that takes tokens: `builtin:text` before it, and `builtin:pool` where it embeds tokens.
 
+use std::fmt::Write as _;
+
 use sha2::{Digest, Sha256};
 
 /// Bytes of linear memory that a chain of texts may take: a batch of 2,048 rows of 256 tokens, several times.
@@ -67,9 +69,9 @@ impl TextChain {
         );
         let stages = ["text", if self.pooling.is_some() { "pool" } else { "predict" }];
         for (place, stage) in stages.into_iter().enumerate() {
-            text += &format!("\n[[stage]]\nname = \"{stage}\"\nmodule = \"builtin:{stage}\"\n");
+            _ = write!(text, "\n[[stage]]\nname = \"{stage}\"\nmodule = \"builtin:{stage}\"\n");
             if let Some((name, bytes)) = files.get(place) {
-                text += &format!("config = \"{name}\"\nconfig_sha256 = \"{:x}\"\n", Sha256::digest(bytes));
+                _ = write!(text, "config = \"{name}\"\nconfig_sha256 = \"{:x}\"\n", Sha256::digest(bytes));
             }
         }
         text
