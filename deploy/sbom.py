@@ -142,7 +142,7 @@ def main():
     except subprocess.CalledProcessError as error:
         sys.exit(f"error: {' '.join(map(str, error.cmd))}\n{error.stderr}")
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(told, indent=1) + "\n")
+    options.out.write_text(json.dumps(told, separators=(",", ":")) + "\n")
     print(f"{options.out}: {len(told['components'])} components", file=sys.stderr)
 
 
