@@ -4,7 +4,7 @@ use modelgate_module::{Batch, Column, Datatype, Error};
 
 use crate::config::{Config, Pooling};
 
-/// Lengths below this do not divide, as in PyTorch's `normalize`.
+/// Lengths below this do not divide, as in `PyTorch`'s `normalize`.
 const SHORTEST: f32 = 1e-12;
 
 #[derive(Debug)]
@@ -70,7 +70,9 @@ impl Pool {
                     count += 1.0;
                     embedding.iter_mut().zip(token).for_each(|(sum, value)| *sum += value);
                 }
-                embedding.iter_mut().for_each(|sum| *sum /= count);
+                for sum in embedding.iter_mut() {
+                    *sum /= count;
+                }
             }
             Pooling::Max => {
                 for token in tokens {
@@ -82,7 +84,9 @@ impl Pool {
         }
         if self.normalize {
             let length = embedding.iter().map(|value| value * value).sum::<f32>().sqrt().max(SHORTEST);
-            embedding.iter_mut().for_each(|value| *value /= length);
+            for value in embedding.iter_mut() {
+                *value /= length;
+            }
         }
     }
 }
