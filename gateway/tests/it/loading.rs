@@ -24,6 +24,9 @@ use crate::{
 /// Bytes that stay in the gateway after bundles that were refused, at most.
 const MOST_LEFT: usize = 16 << 20;
 
+/// Where the gateways of these tests keep compiled code, which their children map.
+const CODE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/code");
+
 /// Runs that a golden example of `unruly` never ends.
 const FOREVER: &str = r#"{"when":"process","do":"loop"}"#;
 
@@ -38,7 +41,7 @@ impl Serving {
         let mut command = Command::new(env!("CARGO_BIN_EXE_modelgate"));
         command
             .args(["serve", "--demo", "--listen", "127.0.0.1:0", "--poll", "0.2", "--workers", "1"])
-            .args(["--code-cache", concat!(env!("CARGO_TARGET_TMPDIR"), "/code"), "--max-instances", "64"])
+            .args(["--code-cache", CODE, "--max-instances", "64"])
             .args(sources.iter().flat_map(|source| [Path::new("--source"), source]))
             .arg("--cache")
             .arg(cache)
@@ -239,6 +242,7 @@ async fn a_child_knows_no_secrets_delays_no_other_source_and_can_be_killed() {
             || text.starts_with("/memfd:")
             || text.ends_with("/status")
             || path.starts_with(cache.path())
+            || path.starts_with(CODE)
     };
     assert!(open.iter().all(|path| is_known(path)), "{open:?}");
     let status = fs::read_to_string(format!("/proc/{child}/status")).expect("there");
