@@ -21,12 +21,14 @@ pub struct Parts {
     /// The most that bundles may ask for.
     pub ceilings: Ceilings,
     models: Arc<Mutex<HashMap<String, Weak<Model>>>>,
+    /// The plan that an earlier load of the bundle's model had.
+    plan: Option<String>,
 }
 
 impl Parts {
     /// None yet.
     pub fn new(compiler: Compiler) -> Self {
-        Self { compiler, ceilings: Ceilings::default(), models: Arc::default() }
+        Self { compiler, ceilings: Ceilings::default(), models: Arc::default(), plan: None }
     }
 
     /// The same under these ceilings.
@@ -40,6 +42,12 @@ impl Parts {
     pub fn and_code(&self, code: Arc<Code>) -> Self {
         let cache = self.compiler.cache().and_offered(code);
         Self { compiler: self.compiler.with_cache(cache), ..self.clone() }
+    }
+
+    /// The same parts for a bundle whose model had this plan: see [`Model::plan`].
+    #[must_use]
+    pub fn and_plan(&self, plan: Option<&str>) -> Self {
+        Self { plan: plan.map(str::to_owned), ..self.clone() }
     }
 
     /// A model that is loaded, by what tells it from others.
@@ -59,7 +67,7 @@ impl Parts {
         let limits = ModelLimits::default();
         let model = match booster {
             Some(form) => Model::load_booster(&form, &onnx, &limits),
-            None => Model::load_as(mode, onnx, data, &limits),
+            None => Model::load_again(self.plan.as_deref(), mode, onnx, data, &limits),
         };
         let model = Arc::new(model?);
         let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);

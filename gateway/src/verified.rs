@@ -37,6 +37,7 @@ pub fn load(
     found: Option<&Found>,
 ) -> Result<Verified, BundleError> {
     let start = Instant::now();
+    let parts = &parts.and_plan(found.map(|found| found.plan.as_str()));
     let mut bundle = read()?;
     if found.is_some_and(Found::is_stateful) {
         bundle.isolation = Isolation::Request;

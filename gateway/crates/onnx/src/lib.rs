@@ -64,7 +64,7 @@ pub use self::footprint::limit_runs;
 use self::guard::guarded;
 use self::interface::Declared;
 pub use self::interface::Mode;
-use self::plans::Plans;
+use self::plans::{Kinds, Plans};
 pub use self::rows::RowDependence;
 pub use self::session::Session;
 
@@ -123,6 +123,18 @@ impl Model {
         data: BTreeMap<String, Vec<u8>>,
         limits: &ModelLimits,
     ) -> Result<Self, ModelError> {
+        Self::load_again(None, mode, onnx, data, limits)
+    }
+
+    /// The same for a file that was loaded before, with what [`plan`](Self::plan) gave then: plans that were chosen by their
+    /// time are chosen again, however busy the machine is now, so that answers have the same bits.
+    pub fn load_again(
+        plan: Option<&str>,
+        mode: Mode,
+        onnx: Vec<u8>,
+        data: BTreeMap<String, Vec<u8>>,
+        limits: &ModelLimits,
+    ) -> Result<Self, ModelError> {
         let found = data.values().map(Vec::len).fold(onnx.len(), usize::saturating_add);
         if found > limits.file_bytes {
             return Err(ModelError::TooLarge { what: "bytes", found, limit: limits.file_bytes });
@@ -142,7 +154,7 @@ impl Model {
             info!(seconds = start.elapsed().as_secs_f32(), "its graph is read; preparing it");
         }
         // Each plan is guarded by itself; what is left is ours.
-        let plans = guarded(|| Ok(Plans::new(&model, &outputs, mode, found)));
+        let plans = guarded(|| Ok(Plans::new(&model, &outputs, mode, found, plan.map(Kinds::named))));
         let plans = plans.map_err(engine)??;
         plans.signature.check().map_err(|error| ModelError::Corrupt(error.to_string()))?;
         let (seconds, resident_mib) = (start.elapsed().as_secs_f32(), mib(plans.resident_bytes()));
@@ -192,9 +204,7 @@ impl Model {
     /// The kinds of its plans, by name: two loads of a file that give the same kinds run it alike.
     pub fn plan(&self) -> String {
         let Engine::Graph(plans) = &self.engine else { return "booster".to_owned() };
-        let kinds = [("many", plans.many.is_some()), ("one", plans.one.is_some()), ("sized", plans.sized.is_some())];
-        let kinds: Vec<_> = kinds.into_iter().filter_map(|(kind, is_there)| is_there.then_some(kind)).collect();
-        kinds.join("+")
+        plans.kinds()
     }
 
     /// Whether a row's answer may depend on the rows that it is computed with. Where it may, rows of different callers must

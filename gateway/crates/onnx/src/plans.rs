@@ -29,6 +29,22 @@ const BUILDS: usize = 12;
 /// Of these, those that are passed over because an output is no single value, though the file says so.
 const SCALARS: usize = 3;
 
+/// The kinds of plans that were chosen by time. Another load on a busy machine may choose others, which may add up in
+/// another order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kinds {
+    one: bool,
+    sized: bool,
+}
+
+impl Kinds {
+    /// The kinds in a text that [`Plans::kinds`] gave.
+    pub(super) fn named(text: &str) -> Self {
+        let has = |kind| text.split('+').any(|named| named == kind);
+        Self { one: has("one"), sized: has("sized") }
+    }
+}
+
 /// The plans of a model; at least one of the three is there.
 #[derive(Debug)]
 pub(super) struct Plans {
@@ -54,9 +70,10 @@ impl Plans {
         outputs: &[Declared],
         mode: Mode,
         file_bytes: usize,
+        earlier: Option<Kinds>,
     ) -> Result<Self, ModelError> {
         let inputs = interface::inputs(model)?;
-        let graph = Graph { model, inputs: &inputs, outputs, file_bytes };
+        let graph = Graph { model, inputs: &inputs, outputs, file_bytes, earlier };
         match mode {
             Mode::Tensors => graph.tensors(),
             Mode::Tables => graph.table(),
@@ -65,6 +82,13 @@ impl Plans {
                 _ => graph.tensors(),
             }),
         }
+    }
+
+    /// The kinds of plans that are there, by name.
+    pub(super) fn kinds(&self) -> String {
+        let kinds = [("many", self.many.is_some()), ("one", self.one.is_some()), ("sized", self.sized.is_some())];
+        let kinds: Vec<_> = kinds.into_iter().filter_map(|(kind, is_there)| is_there.then_some(kind)).collect();
+        kinds.join("+")
     }
 
     /// Whether an input has other sizes than its rows that a request decides.
@@ -90,6 +114,8 @@ struct Graph<'a> {
     inputs: &'a [Input],
     outputs: &'a [Declared],
     file_bytes: usize,
+    /// The kinds that an earlier load of the file chose.
+    earlier: Option<Kinds>,
 }
 
 /// The results of the plans in which open sizes are symbols, before they are compared with plans for concrete sizes.
@@ -140,7 +166,7 @@ impl Graph<'_> {
             (Err(error), Err(_)) => (None, None, Some(error)),
         };
         let mut symbolic = Symbolic { many, one, error, rows: dependence };
-        symbolic.try_rows(self.inputs);
+        symbolic.try_rows(self.inputs, self.earlier);
         self.finish(Layout::Rows, symbolic, one_row)
     }
 
@@ -309,7 +335,8 @@ impl Graph<'_> {
             if !trusted {
                 (symbolic.many, symbolic.one) = (None, None);
             }
-            return Ok(is_worth_it(plan, symbolic, &sample).then(|| Chosen { sample, plan: plan.clone() }));
+            let is_chosen = self.earlier.map_or_else(|| is_worth_it(plan, symbolic, &sample), |kinds| kinds.sized);
+            return Ok(is_chosen.then(|| Chosen { sample, plan: plan.clone() }));
         }
         if let (None, None, Some((_, Err(error)))) = (&symbolic.many, &symbolic.one, built) {
             return Err(engine(error));
@@ -386,13 +413,16 @@ struct Chosen {
 
 impl Symbolic {
     /// Drops the plan for many rows if it fails on two where each alone is fine, and the plan for one unless it is faster
-    /// and gives the same.
-    fn try_rows(&mut self, inputs: &[Input]) {
+    /// and gives the same. Where an `earlier` load has timed both, its choice holds.
+    fn try_rows(&mut self, inputs: &[Input], earlier: Option<Kinds>) {
         if let (Some(many), Some(one)) = (&self.many, &self.one) {
             if trial::two_rows(many, Some(one), inputs) == Verdict::Fails {
                 self.many = None;
-            } else if !same_outputs(one, many) || !is_faster(one, many, inputs) {
-                self.one = None;
+            } else {
+                let is_chosen = || earlier.map_or_else(|| is_faster(one, many, inputs), |kinds| kinds.one);
+                if !same_outputs(one, many) || !is_chosen() {
+                    self.one = None;
+                }
             }
         }
     }

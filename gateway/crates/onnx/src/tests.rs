@@ -1,5 +1,6 @@
 //! Fixtures made by `tests/data/make_models.py`, against what ONNX Runtime said.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tract_onnx::pb::ModelProto;
 
-use super::{ComputeError, Model, ModelError, ModelLimits, Session};
+use super::{ComputeError, Mode, Model, ModelError, ModelLimits, Session};
 
 #[derive(Deserialize)]
 struct Case {
@@ -280,4 +281,15 @@ fn graph_of(ops: &[&str]) -> Vec<u8> {
     graph.extend(field(11, &value("x")));
     graph.extend(field(12, &value(&last)));
     [vec![1 << 3, 9], field(8, &[2 << 3, 17]), field(7, &graph)].concat()
+}
+
+#[test]
+fn plans_are_those_of_an_earlier_load_whatever_they_take() {
+    let file = folder().join("../bundles/iris_like/model.onnx");
+    let onnx = fs::read(file).unwrap();
+    for plan in ["many", "many+one"] {
+        let limits = ModelLimits::default();
+        let model = Model::load_again(Some(plan), Mode::Auto, onnx.clone(), BTreeMap::new(), &limits).unwrap();
+        assert_eq!(model.plan(), plan);
+    }
 }
