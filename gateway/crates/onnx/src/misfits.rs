@@ -110,3 +110,15 @@ fn what_the_sizes_rule_out_is_told_to_the_caller() {
     let of_nothing = compute(&model, &[ones(&[2, 0])], None);
     assert!(of_nothing.is_err(), "{of_nothing:?}");
 }
+
+/// Nothing but an attribute says how many values a row gets.
+#[test]
+fn a_count_of_targets_alone_makes_no_values() {
+    for (op, attribute) in [("LinearRegressor", "targets"), ("TreeEnsembleRegressor", "n_targets")] {
+        let mut node = node(op, &["x"], "y", vec![int(attribute, 1 << 40)]);
+        node.domain = "ai.onnx.ml".to_owned();
+        let graph =
+            graph(vec![value("x", SINGLE, &["batch", "2"])], vec![node], value("y", SINGLE, &["batch", "targets"]));
+        assert!(try_load(Mode::Auto, graph).is_err(), "{op}");
+    }
+}

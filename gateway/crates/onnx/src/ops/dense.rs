@@ -14,10 +14,12 @@ pub(super) struct Dense {
 const FEW: usize = 3;
 
 impl Dense {
-    /// `weights` by output; `None` if the lengths contradict each other. An empty bias is zeros.
+    /// `weights` by output; `None` if the lengths contradict each other. An empty bias is zeros; without weights there must
+    /// be one, since nothing else bounds the outputs.
     pub(super) fn new(weights: &[f32], bias: &[f32], outputs: usize) -> Option<Self> {
         let features = weights.len().checked_div(outputs)?;
-        if features * outputs != weights.len() || !(bias.is_empty() || bias.len() == outputs) {
+        let fits = if bias.is_empty() { features > 0 } else { bias.len() == outputs };
+        if features * outputs != weights.len() || !fits {
             return None;
         }
         let bias = if bias.is_empty() { vec![0.0; outputs] } else { bias.to_vec() };

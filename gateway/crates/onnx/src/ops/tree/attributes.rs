@@ -12,6 +12,9 @@ use super::regressor::{Aggregate, Target};
 use super::score::Scoring;
 use super::spec::{Spec, TreeError, TreeLimits};
 
+/// Far more than trees predict.
+const MOST_TARGETS: usize = 1 << 20;
+
 /// Reads and checks a `TreeEnsembleClassifier` node, as of version 1 or 3 of `ai.onnx.ml`.
 pub(super) fn classifier(ctx: &ParsingContext<'_>, node: Attributes<'_>) -> TractResult<(Spec, Scoring, Labels)> {
     let labels = Labels::read(node, "classlabels_strings", "classlabels_int64s")?;
@@ -57,8 +60,8 @@ pub(super) fn targets(node: Attributes<'_>) -> Result<usize, TreeError> {
     let targets = node.int("n_targets").unwrap_or(1);
     usize::try_from(targets)
         .ok()
-        .filter(|&targets| targets > 0)
-        .ok_or_else(|| TreeError::Attribute("n_targets", format!("expected at least 1, got {targets}")))
+        .filter(|targets| (1..=MOST_TARGETS).contains(targets))
+        .ok_or_else(|| TreeError::Attribute("n_targets", format!("expected 1 to {MOST_TARGETS}, got {targets}")))
 }
 
 fn nodes<'a>(ctx: &ParsingContext<'_>, node: Attributes<'a>) -> TractResult<Arrays<'a>> {
