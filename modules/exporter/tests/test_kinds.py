@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import LabelEncoder, StandardScaler
 
 from modelgate_exporter import export
@@ -70,7 +71,7 @@ def test_scores_where_there_are_no_probabilities(tmp_path):
 
 def test_the_report_tells_what_runs_where(frame, target, tmp_path, capsys):
     pipeline = StandardScaler()
-    pipeline = kinds.make_pipeline(pipeline, LogisticRegression()).fit(frame[["height", "weight"]], target)
+    pipeline = make_pipeline(pipeline, LogisticRegression()).fit(frame[["height", "weight"]], target)
     report = export(pipeline, frame[["height", "weight"]], tmp_path / "b")
     told = capsys.readouterr().out
     assert told.strip() == report.report()
