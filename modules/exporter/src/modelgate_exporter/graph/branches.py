@@ -9,7 +9,9 @@ from . import elementwise as each
 from .build import Graph
 from .columns import Col, roots
 from .elementwise import Untraceable
-from .symbols import Frame, Rows, Scalar, Series, Symbol
+from .frames import Frame
+from .series import Scalar, Series
+from .symbols import Rows, Symbol
 
 WAYS = 64
 """Ways through a function: a dozen nested decisions."""

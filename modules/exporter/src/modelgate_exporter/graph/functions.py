@@ -13,7 +13,7 @@ from .build import Graph
 from .columns import Col, joined, roots
 from .elementwise import Untraceable
 from .numeric import interpolated
-from .symbols import Array, Frame, Series, Symbol, chosen, lifted
+from .symbols import Array, Symbol, chosen, lifted
 
 
 def reduced(graph: Graph, name: str, cols: list[Col]) -> Col:
@@ -246,4 +246,4 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     }.items()},
 }  # fmt: skip
 
-__all__ = ["FUNCTIONS", "Frame", "Series", "reduced", "roots"]
+__all__ = ["FUNCTIONS", "reduced", "roots"]

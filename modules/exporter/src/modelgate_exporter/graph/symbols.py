@@ -1,9 +1,8 @@
-"""Stand-ins for frames, series and arrays, on which a user's function is run once."""
+"""Stand-ins for arrays, on which a user's function is run once, and what those for frames and series have in common."""
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,17 +12,9 @@ import pandas as pd
 from . import elementwise as each
 from .build import Graph
 from .columns import Col
-from .dates import Parts
 from .elementwise import Untraceable
-from .strings import Texts
-
-_map = map
-"""Python's own, which a method of a frame hides."""
 
 ROWS = "it looks at other rows than its own"
-
-METHODS = ("lower", "upper", "strip", "lstrip", "rstrip", "startswith", "endswith", "split")
-"""Of Python's texts: those that pandas' `.str` has with the same meaning."""
 
 
 def lifted(graph: Graph, value: Any) -> Col:
@@ -40,8 +31,20 @@ def lifted(graph: Graph, value: Any) -> Col:
     return each.constant(graph, value)
 
 
+def is_frame(value: Any) -> bool:
+    """Whether it stands for a frame."""
+    return isinstance(value, Symbol) and value._form == "frame"
+
+
+def is_series(value: Any) -> bool:
+    """Whether it stands for a column of a frame."""
+    return isinstance(value, Symbol) and value._form == "series"
+
+
 class Symbol:
     """Columns that have no rows yet."""
+
+    _form = "array"
 
     # Before pandas' and numpy's own objects on the other side of an operator.
     __array_priority__ = 10_000
@@ -60,7 +63,7 @@ class Symbol:
 
     def elementwise(self, name: str, args: tuple[Any, ...]) -> Any:
         """A function of numpy on each column of whatever is wide."""
-        wide = max((arg for arg in args if isinstance(arg, Symbol)), key=lambda arg: (len(arg.cols), isinstance(arg, Frame), isinstance(arg, Series)))
+        wide = max((arg for arg in args if isinstance(arg, Symbol)), key=lambda arg: (len(arg.cols), is_frame(arg), is_series(arg)))
         count = len(wide.cols)
         rows = [self._aligned(arg, count, wide) for arg in args]
         out = []
@@ -72,14 +75,14 @@ class Symbol:
     def _aligned(self, arg: Any, count: int, wide: Symbol) -> list[Col]:
         if isinstance(arg, Symbol):
             if len(arg.cols) == count:
-                if isinstance(arg, Frame) and isinstance(wide, Frame):
+                if is_frame(arg) and is_frame(wide):
                     by_label = {col.label: col for col in arg.cols}
                     return [by_label.get(col.label, arg.cols[at]) for at, col in enumerate(wide.cols)]
                 return list(arg.cols)
-            if len(arg.cols) == 1 and not (isinstance(wide, Frame) and isinstance(arg, Series)):
+            if len(arg.cols) == 1 and not (is_frame(wide) and is_series(arg)):
                 return arg.cols * count
             raise Untraceable("it mixes one column with several")
-        if isinstance(arg, pd.Series) and isinstance(wide, Frame):
+        if isinstance(arg, pd.Series) and is_frame(wide):
             return [each.constant(self.graph, arg[col.label]) for col in wide.cols]
         if isinstance(arg, (list, tuple, np.ndarray)) and np.size(arg) == count and np.ndim(arg) in (1, 2) and count > 1:
             return [each.constant(self.graph, value) for value in np.ravel(np.asarray(arg))]
@@ -265,7 +268,7 @@ def chosen(graph: Graph, test: Any, yes: Any, no: Any, like: Any = None) -> Any:
     rows = [wide._aligned(value, count, wide) for value in (test, yes, no)]
     cols = [each.choose(graph, *(row[at] for row in rows)) for at in range(count)]
     if like is None:
-        return Array(graph, cols, 1 if count == 1 and not any((isinstance(v, Array) and v.ndim == 2) or isinstance(v, Frame) for v in (test, yes, no)) else 2)
+        return Array(graph, cols, 1 if count == 1 and not any((isinstance(v, Array) and v.ndim == 2) or is_frame(v) for v in (test, yes, no)) else 2)
     return like.like([replace(col, label=old.label) for col, old in zip(cols, wide.cols, strict=True)])
 
 
@@ -357,383 +360,8 @@ class Rows:
     __int__ = __len__ = __bool__ = __index__  # type: ignore[assignment]
 
 
-class Index:
-    """The index of a frame: only to be handed on."""
-
-
-INDEX = Index()
-
-
-class Series(Symbol):
-    """A column of a frame."""
-
-    __class__ = pd.Series  # type: ignore[assignment]
-    ndim = 1
-
-    index = INDEX
-
-    def _single(self) -> Col:
-        return self.cols[0]
-
-    @property
-    def name(self) -> Any:
-        return self.cols[0].label
-
-    @name.setter
-    def name(self, label: Any) -> None:
-        self.cols[0] = self.cols[0].named(label)
-
-    @property
-    def dtype(self) -> Any:
-        kinds = {"bool": np.dtype(bool), "date": np.dtype("datetime64[ns]"), "category": np.dtype(object)}
-        col = self.cols[0]
-        if col.dtype in ("category", "str", "string"):
-            raise Untraceable("it asks for the type of a column of text")
-        return kinds.get(col.kind, np.dtype(col.dtype if col.dtype in ("int64", "float32", "int32") else np.float64))
-
-    @property
-    def values(self) -> Any:
-        return Array(self.graph, list(self.cols), 1)
-
-    def to_numpy(self, *_: Any, **__: Any) -> Any:
-        return self.values
-
-    @property
-    def shape(self) -> Any:
-        return (Rows(),)
-
-    @property
-    def dt(self) -> Any:
-        return Accessor(self)
-
-    @property
-    def str(self) -> Any:
-        return Texts(self.graph, self.cols[0], lambda col: Series(self.graph, [col]))
-
-    def map(self, to: Any, na_action: Any = None, **_: Any) -> Any:
-        if isinstance(to, pd.Series):
-            to = to.to_dict()
-        if isinstance(to, dict):
-            return self.each_col(lambda col: each.mapped(self.graph, col, to, None))
-        from .branches import scalar
-
-        return self.each_col(lambda col: scalar(self.graph, to, col, na_action == "ignore"))
-
-    def apply(self, function: Any, *args: Any, **keywords: Any) -> Any:
-        call = (lambda value: function(value, *args, **keywords)) if args or keywords else function
-        return self.map(call)
-
-    transform = apply
-
-    def between(self, left: Any, right: Any, inclusive: Any = "both") -> Any:
-        low = self >= left if inclusive in ("both", "left") else self > left
-        high = self <= right if inclusive in ("both", "right") else self < right
-        return low & high
-
-    def to_frame(self, name: Any = None) -> Any:
-        return Frame(self.graph, [col if name is None else col.named(name) for col in self.cols])
-
-    def rename(self, name: Any = None, **_: Any) -> Any:
-        return Series(self.graph, [self.cols[0].named(name)])
-
-    def combine_first(self, other: Any) -> Any:
-        return self.fillna(other)
-
-    def __getitem__(self, key: Any) -> Any:
-        raise Untraceable(ROWS)
-
-    def __getattr__(self, name: str) -> Any:
-        _unknown(name)
-
-
-class Accessor:
-    """`.dt`."""
-
-    def __init__(self, series: Series) -> None:
-        self._series = series
-        if series.cols[0].kind not in ("date", "delta"):
-            raise Untraceable("it takes .dt of a column that is no date in the sample frame")
-
-    def _part(self, name: str) -> Any:
-        col = self._series.cols[0]
-        part = Parts(self._series.graph, col).part(name)
-        return Series(self._series.graph, [part.named(col.label)])
-
-    def isocalendar(self) -> Any:
-        """Only its week is known."""
-        return type("Calendar", (), {"week": self._part("week"), "day": self._part("dayofweek") + 1})()
-
-    def total_seconds(self) -> Any:
-        return self._part("total_seconds")
-
-    def normalize(self) -> Any:
-        return self._part("normalize")
-
-    def floor(self, unit: str) -> Any:
-        if unit not in ("D", "d"):
-            raise Untraceable(f"it rounds a date to {unit}")
-        return self._part("normalize")
-
-    def __getattr__(self, name: str) -> Any:
-        return self._part(name)
-
-
-class Located:
-    """`.loc` and `.iloc`: whole columns, or the rows of a test."""
-
-    def __init__(self, frame: Frame, by_place: bool) -> None:
-        self._frame, self._by_place = frame, by_place
-
-    def _labels(self, key: Any) -> Any:
-        labels = [col.label for col in self._frame.cols]
-        if not self._by_place:
-            return key
-        if isinstance(key, (int, np.integer)):
-            return labels[key]
-        return list(np.array(labels, dtype=object)[key])
-
-    def __getitem__(self, key: Any) -> Any:
-        rows, cols = key if isinstance(key, tuple) else (key, slice(None))
-        if not (isinstance(rows, slice) and rows == slice(None)):
-            raise Untraceable(ROWS)
-        labels = self._labels(cols)
-        if isinstance(labels, slice) and labels == slice(None):
-            return self._frame
-        return self._frame[labels]
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        rows, cols = key if isinstance(key, tuple) else (key, slice(None))
-        labels = self._labels(cols)
-        if isinstance(rows, slice) and rows == slice(None):
-            self._frame[labels] = value
-            return
-        if not isinstance(rows, Symbol):
-            raise Untraceable(ROWS)
-        for label in labels if isinstance(labels, list) else [labels]:
-            old = self._frame[label]
-            self._frame[label] = chosen(self._frame.graph, rows, value, old, old)
-
-
-class Frame(Symbol):
-    """A frame."""
-
-    __class__ = pd.DataFrame  # type: ignore[assignment]
-    ndim = 2
-    index = INDEX
-
-    @property
-    def columns(self) -> Any:
-        return pd.Index([col.label for col in self.cols])
-
-    @columns.setter
-    def columns(self, labels: Any) -> None:
-        self.cols[:] = [col.named(label) for col, label in zip(self.cols, labels, strict=True)]
-
-    @property
-    def shape(self) -> Any:
-        return (Rows(), len(self.cols))
-
-    @property
-    def values(self) -> Any:
-        return Array(self.graph, list(self.cols), 2)
-
-    def to_numpy(self, *_: Any, **__: Any) -> Any:
-        return self.values
-
-    @property
-    def loc(self) -> Any:
-        return Located(self, False)
-
-    @property
-    def iloc(self) -> Any:
-        return Located(self, True)
-
-    at = loc
-
-    def _find(self, label: Any) -> Col:
-        for col in self.cols:
-            if operator.eq(str(col.label), str(label)) and col.label == label:
-                return col
-        raise KeyError(label)
-
-    def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, Symbol):
-            raise Untraceable(ROWS)
-        if isinstance(key, (list, pd.Index, np.ndarray)):
-            labels = np.asarray(self.columns, dtype=object)[key] if np.asarray(key).dtype == bool else key
-            return Frame(self.graph, [self._find(label) for label in labels])
-        if isinstance(key, slice):
-            raise Untraceable(ROWS)
-        return Series(self.graph, [self._find(key)])
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        if isinstance(key, Symbol):
-            made = chosen(self.graph, key, value, self, self)
-            self.cols[:] = made.cols
-            return
-        if isinstance(key, (list, pd.Index)):
-            for at, label in enumerate(key):
-                self[label] = value.like([value.cols[at]]) if isinstance(value, Symbol) and len(value.cols) > 1 else value
-            return
-        if callable(value):
-            value = value(self)
-        col = lifted(self.graph, value).named(key)
-        for place, old in enumerate(self.cols):
-            if old.label == key:
-                self.cols[place] = col
-                return
-        self.cols.append(col)
-
-    def __delitem__(self, key: Any) -> None:
-        self.cols.remove(self._find(key))
-
-    def __contains__(self, key: Any) -> bool:
-        return key in list(self.columns)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(list(self.columns))
-
-    def keys(self) -> Any:
-        return self.columns
-
-    def items(self) -> Any:
-        return [(col.label, Series(self.graph, [col])) for col in self.cols]
-
-    def get(self, key: Any, default: Any = None) -> Any:
-        return self[key] if key in self else default
-
-    def pop(self, key: Any) -> Any:
-        found = self[key]
-        del self[key]
-        return found
-
-    def insert(self, place: int, label: Any, value: Any, *_: Any) -> None:
-        self.cols.insert(place, lifted(self.graph, value).named(label))
-
-    def assign(self, **columns: Any) -> Any:
-        made = self.copy()
-        for label, value in columns.items():
-            made[label] = value(made) if callable(value) else value
-        return made
-
-    def drop(self, labels: Any = None, axis: Any = 0, columns: Any = None, inplace: bool = False, errors: Any = "raise", **_: Any) -> Any:
-        if columns is None and axis not in (1, "columns"):
-            raise Untraceable(ROWS)
-        names = labels if columns is None else columns
-        names = [names] if isinstance(names, str) or not hasattr(names, "__iter__") else list(names)
-        if errors == "raise":
-            for name in names:
-                self._find(name)
-        return self._kept(Frame(self.graph, [col for col in self.cols if col.label not in names]), inplace)
-
-    def rename(self, mapper: Any = None, columns: Any = None, inplace: bool = False, **_: Any) -> Any:
-        names = columns if columns is not None else mapper
-        change = names if callable(names) else lambda label: names.get(label, label)
-        return self._kept(Frame(self.graph, [col.named(change(col.label)) for col in self.cols]), inplace)
-
-    def set_axis(self, labels: Any, axis: Any = 0, **_: Any) -> Any:
-        if axis not in (1, "columns"):
-            raise Untraceable(ROWS)
-        return Frame(self.graph, [col.named(label) for col, label in zip(self.cols, labels, strict=True)])
-
-    def add_prefix(self, prefix: str, **_: Any) -> Any:
-        return self.rename(columns=lambda label: f"{prefix}{label}")
-
-    def add_suffix(self, suffix: str, **_: Any) -> Any:
-        return self.rename(columns=lambda label: f"{label}{suffix}")
-
-    def reindex(self, labels: Any = None, columns: Any = None, **_: Any) -> Any:
-        if columns is None:
-            raise Untraceable(ROWS)
-        return self[list(columns)]
-
-    def filter(self, items: Any = None, like: Any = None, regex: Any = None, **_: Any) -> Any:
-        import re
-
-        names = [str(label) for label in self.columns]
-        kept = [n for n in names if (items is None or n in items) and (like is None or like in n) and (regex is None or re.search(regex, n))]
-        return self[kept]
-
-    def join(self, other: Any, **_: Any) -> Any:
-        return Frame(self.graph, [*self.cols, *other.cols])
-
-    def apply(self, function: Any, axis: Any = 0, *args: Any, **keywords: Any) -> Any:
-        keywords = {key: value for key, value in keywords.items() if key not in ("raw", "result_type")}
-        call = (lambda value: function(value, *args, **keywords)) if args or keywords else function
-        if axis in (1, "columns"):
-            from .branches import row
-
-            return row(self, call)
-        made = [call(Series(self.graph, [col])) for col in self.cols]
-        if not all(isinstance(series, Symbol) and len(series.cols) == 1 for series in made):
-            raise Untraceable(ROWS)
-        return Frame(self.graph, [series.cols[0].named(col.label) for series, col in zip(made, self.cols, strict=True)])
-
-    transform = apply
-
-    def map(self, function: Any, *_: Any, **__: Any) -> Any:
-        from .branches import scalar
-
-        return self.each_col(lambda col: scalar(self.graph, function, col))
-
-    applymap = map
-
-    def reducing(name: str) -> Any:  # type: ignore[misc]
-        def rule(self: Any, axis: Any = 0, skipna: bool = True, **_: Any) -> Any:
-            if axis not in (1, "columns"):
-                raise Untraceable("it computes over all rows")
-            return Series(self.graph, [self.reduced(name if not skipna or name in ("any", "all") else f"nan{name}").named(None)])
-
-        return rule
-
-    sum, mean, max, min, prod, std, var, any, all, median = _map(reducing, ("sum", "mean", "max", "min", "prod", "std", "var", "any", "all", "median"))
-
-    def eval(self, text: str, **_: Any) -> Any:
-        raise Untraceable("it calls eval")
-
-    def __getattr__(self, name: str) -> Any:
-        if name in list(self.columns):
-            return self[name]
-        _unknown(name)
-
-
-def _unknown(name: str) -> Any:
+def unknown(name: str) -> Any:
     if name.startswith("__") or name in ("_mgr", "_ipython_display_"):
         raise AttributeError(name)
     looks = ("groupby", "rolling", "expanding", "shift", "diff", "cumsum", "rank", "sort_values", "merge", "quantile", "std", "mean", "median", "sum", "max", "min", "value_counts", "nunique", "unique", "mode", "duplicated", "drop_duplicates", "dropna", "sample", "head", "tail", "pct_change", "ffill", "bfill", "interpolate", "ewm", "var", "describe")
     raise Untraceable(f"it calls .{name}, which computes over several rows" if name in looks else f"it uses .{name}, which has no operator")
-
-
-class Scalar(Symbol):
-    """A single value of a column, as functions see it that `map` and `apply` call."""
-
-    ndim = 0
-
-    def like(self, cols: list[Col]) -> Any:
-        return Scalar(self.graph, cols)
-
-    @property
-    def values(self) -> Any:
-        return self
-
-    def __getattr__(self, name: str) -> Any:
-        col = self.cols[0]
-        if col.kind == "date" and not name.startswith("__"):
-            parts = Parts(self.graph, col)
-            if name in ("weekday", "isoweekday"):
-                return lambda: Scalar(self.graph, [parts.part("weekday")]) + (1 if name == "isoweekday" else 0)
-            return Scalar(self.graph, [parts.part(name)])
-        if col.kind == "category" and name in METHODS:
-            return getattr(self._text(), name)
-        if col.kind == "category" and not name.startswith("__"):
-            raise Untraceable(f"it calls .{name} of a text, for which there is no operator")
-        _unknown(name)
-
-    def _text(self) -> Texts:
-        return Texts(self.graph, self.cols[0], lambda col: Scalar(self.graph, [col]))
-
-    def __getitem__(self, key: Any) -> Any:
-        return self._text()[key]
-
-    def __contains__(self, part: Any) -> bool:
-        return bool(self._text().contains(part, regex=False))

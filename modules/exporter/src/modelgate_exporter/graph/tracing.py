@@ -17,8 +17,10 @@ from .branches import scalar
 from .build import Graph
 from .columns import Col, Context, NeedsTexts, alone
 from .elementwise import Untraceable
+from .frames import Frame
 from .functions import beside
-from .symbols import Array, Frame, Index, Scalar, Series, Symbol
+from .series import Index, Scalar, Series
+from .symbols import Array, Symbol
 
 ADVICE = (
     "write it with numpy's or pandas' arithmetic, comparisons and np.where on whole columns, compute the feature "

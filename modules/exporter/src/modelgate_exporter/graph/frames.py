@@ -1,0 +1,238 @@
+"""Stand-ins for frames."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .columns import Col
+from .elementwise import Untraceable
+from .series import INDEX, Series
+from .symbols import ROWS, Array, Rows, Symbol, chosen, lifted, unknown
+
+_map = map
+"""Python's own, which a method of a frame hides."""
+
+
+class Located:
+    """`.loc` and `.iloc`: whole columns, or the rows of a test."""
+
+    def __init__(self, frame: Frame, by_place: bool) -> None:
+        self._frame, self._by_place = frame, by_place
+
+    def _labels(self, key: Any) -> Any:
+        labels = [col.label for col in self._frame.cols]
+        if not self._by_place:
+            return key
+        if isinstance(key, (int, np.integer)):
+            return labels[key]
+        return list(np.array(labels, dtype=object)[key])
+
+    def __getitem__(self, key: Any) -> Any:
+        rows, cols = key if isinstance(key, tuple) else (key, slice(None))
+        if not (isinstance(rows, slice) and rows == slice(None)):
+            raise Untraceable(ROWS)
+        labels = self._labels(cols)
+        if isinstance(labels, slice) and labels == slice(None):
+            return self._frame
+        return self._frame[labels]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        rows, cols = key if isinstance(key, tuple) else (key, slice(None))
+        labels = self._labels(cols)
+        if isinstance(rows, slice) and rows == slice(None):
+            self._frame[labels] = value
+            return
+        if not isinstance(rows, Symbol):
+            raise Untraceable(ROWS)
+        for label in labels if isinstance(labels, list) else [labels]:
+            old = self._frame[label]
+            self._frame[label] = chosen(self._frame.graph, rows, value, old, old)
+
+
+class Frame(Symbol):
+    """A frame."""
+
+    __class__ = pd.DataFrame  # type: ignore[assignment]
+    _form = "frame"
+    ndim = 2
+    index = INDEX
+
+    @property
+    def columns(self) -> Any:
+        return pd.Index([col.label for col in self.cols])
+
+    @columns.setter
+    def columns(self, labels: Any) -> None:
+        self.cols[:] = [col.named(label) for col, label in zip(self.cols, labels, strict=True)]
+
+    @property
+    def shape(self) -> Any:
+        return (Rows(), len(self.cols))
+
+    @property
+    def values(self) -> Any:
+        return Array(self.graph, list(self.cols), 2)
+
+    def to_numpy(self, *_: Any, **__: Any) -> Any:
+        return self.values
+
+    @property
+    def loc(self) -> Any:
+        return Located(self, False)
+
+    @property
+    def iloc(self) -> Any:
+        return Located(self, True)
+
+    at = loc
+
+    def _find(self, label: Any) -> Col:
+        for col in self.cols:
+            if operator.eq(str(col.label), str(label)) and col.label == label:
+                return col
+        raise KeyError(label)
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, Symbol):
+            raise Untraceable(ROWS)
+        if isinstance(key, (list, pd.Index, np.ndarray)):
+            labels = np.asarray(self.columns, dtype=object)[key] if np.asarray(key).dtype == bool else key
+            return Frame(self.graph, [self._find(label) for label in labels])
+        if isinstance(key, slice):
+            raise Untraceable(ROWS)
+        return Series(self.graph, [self._find(key)])
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if isinstance(key, Symbol):
+            made = chosen(self.graph, key, value, self, self)
+            self.cols[:] = made.cols
+            return
+        if isinstance(key, (list, pd.Index)):
+            for at, label in enumerate(key):
+                self[label] = value.like([value.cols[at]]) if isinstance(value, Symbol) and len(value.cols) > 1 else value
+            return
+        if callable(value):
+            value = value(self)
+        col = lifted(self.graph, value).named(key)
+        for place, old in enumerate(self.cols):
+            if old.label == key:
+                self.cols[place] = col
+                return
+        self.cols.append(col)
+
+    def __delitem__(self, key: Any) -> None:
+        self.cols.remove(self._find(key))
+
+    def __contains__(self, key: Any) -> bool:
+        return key in list(self.columns)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(list(self.columns))
+
+    def keys(self) -> Any:
+        return self.columns
+
+    def items(self) -> Any:
+        return [(col.label, Series(self.graph, [col])) for col in self.cols]
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return self[key] if key in self else default
+
+    def pop(self, key: Any) -> Any:
+        found = self[key]
+        del self[key]
+        return found
+
+    def insert(self, place: int, label: Any, value: Any, *_: Any) -> None:
+        self.cols.insert(place, lifted(self.graph, value).named(label))
+
+    def assign(self, **columns: Any) -> Any:
+        made = self.copy()
+        for label, value in columns.items():
+            made[label] = value(made) if callable(value) else value
+        return made
+
+    def drop(self, labels: Any = None, axis: Any = 0, columns: Any = None, inplace: bool = False, errors: Any = "raise", **_: Any) -> Any:
+        if columns is None and axis not in (1, "columns"):
+            raise Untraceable(ROWS)
+        names = labels if columns is None else columns
+        names = [names] if isinstance(names, str) or not hasattr(names, "__iter__") else list(names)
+        if errors == "raise":
+            for name in names:
+                self._find(name)
+        return self._kept(Frame(self.graph, [col for col in self.cols if col.label not in names]), inplace)
+
+    def rename(self, mapper: Any = None, columns: Any = None, inplace: bool = False, **_: Any) -> Any:
+        names = columns if columns is not None else mapper
+        change = names if callable(names) else lambda label: names.get(label, label)
+        return self._kept(Frame(self.graph, [col.named(change(col.label)) for col in self.cols]), inplace)
+
+    def set_axis(self, labels: Any, axis: Any = 0, **_: Any) -> Any:
+        if axis not in (1, "columns"):
+            raise Untraceable(ROWS)
+        return Frame(self.graph, [col.named(label) for col, label in zip(self.cols, labels, strict=True)])
+
+    def add_prefix(self, prefix: str, **_: Any) -> Any:
+        return self.rename(columns=lambda label: f"{prefix}{label}")
+
+    def add_suffix(self, suffix: str, **_: Any) -> Any:
+        return self.rename(columns=lambda label: f"{label}{suffix}")
+
+    def reindex(self, labels: Any = None, columns: Any = None, **_: Any) -> Any:
+        if columns is None:
+            raise Untraceable(ROWS)
+        return self[list(columns)]
+
+    def filter(self, items: Any = None, like: Any = None, regex: Any = None, **_: Any) -> Any:
+        import re
+
+        names = [str(label) for label in self.columns]
+        kept = [n for n in names if (items is None or n in items) and (like is None or like in n) and (regex is None or re.search(regex, n))]
+        return self[kept]
+
+    def join(self, other: Any, **_: Any) -> Any:
+        return Frame(self.graph, [*self.cols, *other.cols])
+
+    def apply(self, function: Any, axis: Any = 0, *args: Any, **keywords: Any) -> Any:
+        keywords = {key: value for key, value in keywords.items() if key not in ("raw", "result_type")}
+        call = (lambda value: function(value, *args, **keywords)) if args or keywords else function
+        if axis in (1, "columns"):
+            from .branches import row
+
+            return row(self, call)
+        made = [call(Series(self.graph, [col])) for col in self.cols]
+        if not all(isinstance(series, Symbol) and len(series.cols) == 1 for series in made):
+            raise Untraceable(ROWS)
+        return Frame(self.graph, [series.cols[0].named(col.label) for series, col in zip(made, self.cols, strict=True)])
+
+    transform = apply
+
+    def map(self, function: Any, *_: Any, **__: Any) -> Any:
+        from .branches import scalar
+
+        return self.each_col(lambda col: scalar(self.graph, function, col))
+
+    applymap = map
+
+    def reducing(name: str) -> Any:  # type: ignore[misc]
+        def rule(self: Any, axis: Any = 0, skipna: bool = True, **_: Any) -> Any:
+            if axis not in (1, "columns"):
+                raise Untraceable("it computes over all rows")
+            return Series(self.graph, [self.reduced(name if not skipna or name in ("any", "all") else f"nan{name}").named(None)])
+
+        return rule
+
+    sum, mean, max, min, prod, std, var, any, all, median = _map(reducing, ("sum", "mean", "max", "min", "prod", "std", "var", "any", "all", "median"))
+
+    def eval(self, text: str, **_: Any) -> Any:
+        raise Untraceable("it calls eval")
+
+    def __getattr__(self, name: str) -> Any:
+        if name in list(self.columns):
+            return self[name]
+        unknown(name)
