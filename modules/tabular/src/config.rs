@@ -13,6 +13,8 @@ pub(crate) struct Config {
     pub(crate) inputs: Vec<Input>,
     pub(crate) output: Output,
     pub(crate) blocks: Vec<Block>,
+    #[serde(default)]
+    pub(crate) texts: Vec<Text>,
 }
 
 #[derive(Deserialize)]
@@ -30,6 +32,15 @@ pub(crate) struct Input {
 pub(crate) struct Output {
     pub(crate) name: String,
     pub(crate) datatype: String,
+}
+
+/// A column of text that is handed on as it is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Text {
+    pub(crate) column: String,
+    /// The text that stands for a missing one.
+    pub(crate) missing: Option<String>,
 }
 
 #[derive(Deserialize)]

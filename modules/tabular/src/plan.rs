@@ -6,7 +6,7 @@ use modelgate_module::{Column, Datatype, Signature};
 use tabular_kernel::{Kernel, Lane, Sink, Source};
 
 use crate::{
-    config::{Block, Config, Input, Scalar},
+    config::{Block, Config, Input, Scalar, Text},
     step::{Draft, Held},
 };
 
@@ -19,11 +19,20 @@ pub(crate) struct Plan {
     pub(crate) output: String,
     /// Whether the matrix is in single precision.
     pub(crate) single: bool,
+    /// The columns of text behind the matrix.
+    pub(crate) texts: Vec<Passed>,
+}
+
+/// A column of text that is handed on.
+pub(crate) struct Passed {
+    pub(crate) name: String,
+    pub(crate) input: usize,
+    pub(crate) missing: String,
 }
 
 /// Fails with what is wrong, and in which block, step and column.
 pub(crate) fn plan(config: Config) -> Result<(Plan, Signature), String> {
-    let Config { inputs, output, blocks } = config;
+    let Config { inputs, output, blocks, texts } = config;
     let mut columns = inputs.into_iter().map(input).collect::<Result<Vec<_>, _>>()?;
     let datatype = match output.datatype.as_str() {
         "f32" => Datatype::F32,
@@ -49,8 +58,17 @@ pub(crate) fn plan(config: Config) -> Result<(Plan, Signature), String> {
         }
     }
     let shape = [-1, i64::try_from(kernel.width).map_err(|_| "the matrix is too wide")?];
-    let outputs = vec![Column::new(output.name.as_str(), datatype, shape)];
-    let plan = Plan { kernel, categories, output: output.name, single: datatype == Datatype::F32 };
+    let mut outputs = vec![Column::new(output.name.as_str(), datatype, shape)];
+    let mut passed = Vec::with_capacity(texts.len());
+    for entry in texts {
+        let text = text(entry, &columns).map_err(|message| "texts: ".to_owned() + &message)?;
+        if outputs.iter().any(|column| column.name == text.name) {
+            return Err(format!("texts: '{}' is the name of another output", text.name));
+        }
+        outputs.push(Column::new(text.name.as_str(), Datatype::Bytes, [-1, 1]));
+        passed.push(text);
+    }
+    let plan = Plan { kernel, categories, output: output.name, single: datatype == Datatype::F32, texts: passed };
     Ok((plan, Signature { inputs: columns, outputs }))
 }
 
@@ -65,6 +83,21 @@ fn input(input: Input) -> Result<Column, String> {
             "input '{name}': expected a datatype bool, u8 to u64, i8 to i64, f32, f64 or bytes, got {datatype:?}"
         )),
     }
+}
+
+fn text(text: Text, inputs: &[Column]) -> Result<Passed, String> {
+    let Text { column: name, missing } = text;
+    let input = inputs
+        .iter()
+        .position(|column| column.name == name)
+        .ok_or_else(|| format!("column '{name}' is not among the inputs"))?;
+    if inputs[input].datatype != Datatype::Bytes {
+        return Err(format!("column '{name}' is no text"));
+    }
+    if inputs[input].nullable && missing.is_none() {
+        return Err(format!("column '{name}' is nullable: expected `missing`, the text that stands for a missing one"));
+    }
+    Ok(Passed { name, input, missing: missing.unwrap_or_default() })
 }
 
 /// Appends the block's lanes. The message begins behind "block 3".

@@ -273,3 +273,41 @@ fn takes_what_the_exporter_writes() {
         }
     }
 }
+
+const TEXTS: &str = r#"{
+    "inputs": [
+        { "name": "stars", "datatype": "i64" },
+        { "name": "review", "datatype": "bytes", "nullable": true },
+        { "name": "title", "datatype": "bytes" }
+    ],
+    "output": { "name": "X", "datatype": "f64" },
+    "blocks": [{ "columns": ["stars"] }],
+    "texts": [{ "column": "title" }, { "column": "review", "missing": "?" }]
+}"#;
+
+#[test]
+fn hands_texts_on() {
+    let mut tabular = start(TEXTS);
+    let names: Vec<_> = tabular.signature().outputs.iter().map(|column| column.name.clone()).collect();
+    assert_eq!(names, ["X", "title", "review"]);
+    let rows: Vec<Row> =
+        vec![vec![4_i64.into(), "good ñ".into(), "".into()], vec![1_i64.into(), Value::Missing, "bad".into()]];
+    let got = tabular.run(rows).unwrap();
+    let text = |text: &str| Value::List(vec![text.into()]);
+    assert_eq!(got[0][1..], [text(""), text("good ñ")]);
+    assert_eq!(got[1][1..], [text("bad"), text("?")]);
+    assert_eq!(matrix_row(&got[1][..1].to_vec()), [1.0]);
+}
+
+#[test]
+fn refuses_texts_that_it_cannot_hand_on() {
+    for (from, to, message) in [
+        (r#"{ "column": "title" }"#, r#"{ "column": "tilte" }"#, "texts: column 'tilte' is not among the inputs"),
+        (r#"{ "column": "title" }"#, r#"{ "column": "stars" }"#, "texts: column 'stars' is no text"),
+        (r#", "missing": "?""#, "", "texts: column 'review' is nullable: expected `missing`"),
+        (r#"{ "column": "title" }"#, r#"{ "column": "review", "missing": "" }"#, "is the name of another output"),
+    ] {
+        let error = Host::new().start::<Tabular>(&TEXTS.replace(from, to)).err().unwrap_or_else(|| panic!("took {to}"));
+        assert!(error.to_string().contains(message), "{error}");
+    }
+}
