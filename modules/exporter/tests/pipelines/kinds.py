@@ -4,7 +4,18 @@
 and compares it on fresh rows; `test_kinds.py` does so on a few.
 """
 
-from cases import estimators, functions, libraries, numbers, targets, texts, whole
+from cases import (
+    estimators,
+    functions,
+    hashed,
+    kernels,
+    libraries,
+    numbers,
+    registered,
+    targets,
+    texts,
+    whole,
+)
 from cases.data import cases
 
-__all__ = ["cases", "estimators", "functions", "libraries", "numbers", "targets", "texts", "whole"]
+__all__ = ["cases", "estimators", "functions", "kernels", "libraries", "numbers", "targets", "texts", "whole"]

@@ -8,7 +8,7 @@ from typing import Any
 from sklearn.pipeline import Pipeline
 
 from ..model import found
-from . import convert, forests, kernels, linear, meta
+from . import convert, forests, kernels, linear, meta, neighbours, outliers, pairs, processes
 from .columns import Col, Context
 from .result import Result
 from .steps import Columns, walk
@@ -55,18 +55,22 @@ def _checked(step: Any, given: Columns, context: Context) -> list[Col]:
 def _vectors(step: Any, cols: list[Col], context: Context) -> Result:
     if step.probability is True:
         # Its probabilities are found by an iteration, which one operator in single precision does.
-        return convert.estimator(step, context.matrix(cols, step), cols, context, wide=False)
+        made = convert.estimator(step, context.matrix(cols, step), cols, context, wide=False)
+        scores = kernels.vector_classifier(step, cols, context)
+        made.decision, made.decision_width = scores.decision, scores.decision_width
+        return made
     return kernels.vector_classifier(step, cols, context)
 
 
-def _integral(step: Any, cols: list[Col], context: Context) -> Result:
-    raise context.refuse(
-        step, cols, "its probabilities are integrals, for which there is no operator",
-        "use SVC, LogisticRegression behind SplineTransformer or PolynomialFeatures, or HistGradientBoostingClassifier",
-    )  # fmt: skip
+def _process_classifier(step: Any, given: Columns, context: Context) -> Result:
+    inner = step.base_estimator_
+    if hasattr(inner, "estimators_"):
+        return answer(inner, given, context)
+    return processes.classifier(inner, _checked(step, given, context), context)
 
 
 _META = meta.Meta(answer)
+_PAIRS = pairs.Pairs(answer)
 COMPOSED: dict[str, Callable[[Any, Columns, Context], Result]] = {
     "TransformedTargetRegressor": _META.target_transformed, "FixedThresholdClassifier": _META.threshold,
     "TunedThresholdClassifierCV": _META.threshold, "MultiOutputRegressor": _META.several_regressors,
@@ -76,7 +80,8 @@ COMPOSED: dict[str, Callable[[Any, Columns, Context], Result]] = {
     "CalibratedClassifierCV": _META.calibrated, "BaggingClassifier": _META.bagging, "BaggingRegressor": _META.bagging,
     "AdaBoostClassifier": _META.ada_boost, "OneVsRestClassifier": _META.one_vs_rest, "FrozenEstimator": _META.frozen,
     "BalancedBaggingClassifier": _META.bagging, "EasyEnsembleClassifier": _META.bagging, "RUSBoostClassifier": _META.ada_boost,
-    "SelfTrainingClassifier": _META.frozen, "RANSACRegressor": _META.frozen,
+    "SelfTrainingClassifier": _META.frozen, "RANSACRegressor": _META.frozen, "OneVsOneClassifier": _PAIRS.one_vs_one,
+    "OutputCodeClassifier": _PAIRS.output_code, "GaussianProcessClassifier": _process_classifier,
 }  # fmt: skip
 
 RULES: dict[str, Rule] = {
@@ -94,18 +99,21 @@ RULES: dict[str, Rule] = {
     "QuadraticDiscriminantAnalysis": linear.quadratic, "GaussianNB": linear.gaussian_bayes,
     "MultinomialNB": linear.counted_bayes, "ComplementNB": linear.counted_bayes, "BernoulliNB": linear.binary_bayes,
     "MLPClassifier": linear.network, "MLPRegressor": linear.network,
-    "DummyClassifier": linear.dummy, "DummyRegressor": linear.dummy,
+    "_ConstantPredictor": linear.always, "CategoricalNB": linear.categorical_bayes, "DummyClassifier": linear.dummy, "DummyRegressor": linear.dummy,
     **dict.fromkeys((
         "DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeClassifier", "ExtraTreeRegressor",
         "RandomForestClassifier", "RandomForestRegressor", "ExtraTreesClassifier", "ExtraTreesRegressor",
         "BalancedRandomForestClassifier",
     ), forests.forest),
     "GradientBoostingClassifier": forests.gradient, "GradientBoostingRegressor": forests.gradient,
-    "IsolationForest": forests.isolation,
+    "IsolationForest": forests.isolation, "EllipticEnvelope": outliers.elliptic, "LocalOutlierFactor": outliers.local,
+    "SGDOneClassSVM": outliers.linear, "KernelRidge": kernels.ridge,
     "SVC": _vectors, "NuSVC": _vectors, "SVR": kernels.vector_regressor, "NuSVR": kernels.vector_regressor,
-    "OneClassSVM": kernels.one_class, "KNeighborsClassifier": kernels.neighbours_classifier,
-    "KNeighborsRegressor": kernels.neighbours_regressor, "KMeans": kernels.centers, "MiniBatchKMeans": kernels.centers,
+    "OneClassSVM": kernels.one_class, "KNeighborsClassifier": neighbours.classifier,
+    "KNeighborsRegressor": neighbours.regressor,
+    "RadiusNeighborsClassifier": neighbours.radius_classifier, "RadiusNeighborsRegressor": neighbours.radius_regressor,
+    "KMeans": kernels.centers, "MiniBatchKMeans": kernels.centers,
     "NearestCentroid": kernels.nearest_centroid,
     "GaussianMixture": kernels.mixture, "BayesianGaussianMixture": kernels.mixture,
-    "GaussianProcessClassifier": _integral, "GaussianProcessRegressor": kernels.process, "IsotonicRegression": meta.isotonic_regressor,
+    "GaussianProcessRegressor": processes.regressor, "_BinaryGaussianProcessClassifierLaplace": processes.classifier, "IsotonicRegression": meta.isotonic_regressor,
 }  # fmt: skip

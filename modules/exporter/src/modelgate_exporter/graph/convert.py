@@ -58,11 +58,12 @@ def estimator(step: Any, matrix: str, cols: list[Col], context: Context, wide: b
         return numbers(graph.op("Reshape", graph.double(outputs[0]), graph.places([-1, width])), width)
     labels = graph.op("Reshape", outputs[0], graph.places([-1, 1]))
     classes = np.asarray(step.classes_)
-    text = classes.dtype.kind in "OUS"
-    known = graph.constant([[str(value) for value in classes]], object) if text else graph.constant([classes.astype(np.int64)], np.int64)
-    if not text:
-        labels = graph.cast(labels, TensorProto.INT64)
-    same = graph.double(graph.op("Equal", labels, known))
-    index = graph.op("ArgMax", same, axis=1, keepdims=1)
+    if classes.dtype.kind in "OUS":
+        known = [str(value) for value in classes]
+        # Equality of texts came with a later opset.
+        index = graph.op("LabelEncoder", labels, domain="ai.onnx.ml", keys_strings=known, values_int64s=list(range(len(known))), default_int64=-1)
+    else:
+        same = graph.double(graph.op("Equal", graph.cast(labels, TensorProto.INT64), graph.constant([classes.astype(np.int64)], np.int64)))
+        index = graph.op("ArgMax", same, axis=1, keepdims=1)
     likely = graph.double(outputs[1]) if len(outputs) > 1 and hasattr(step, "predict_proba") else None
     return Result(index=index, classes=classes, probabilities=likely)

@@ -1,4 +1,4 @@
-"""Estimators that compare a row with rows of the training: vectors, neighbours, processes, centers."""
+"""Estimators that compare a row with rows of the training: support vectors, kernel ridges, centers, mixtures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import numpy.typing as npt
 from .apart import distances, squared
 from .columns import Col, Context
 from .linear import _dense, _likelihoods
-from .result import Result, argmax, by_score, numbers, shares
+from .pairwise import similarities
+from .result import Result, argmax, by_score, numbers
 
 Floats = npt.NDArray[np.float64]
 
@@ -55,8 +56,6 @@ def one_class(step: Any, cols: list[Col], context: Context) -> Result:
 def vector_classifier(step: Any, cols: list[Col], context: Context) -> Result:
     """SVC and NuSVC without probabilities: each pair of classes votes."""
     graph = context.graph
-    if getattr(step, "break_ties", False):
-        raise context.refuse(step, cols, "break_ties=True", "leave break_ties out")
     points, dual = _dense(step.support_vectors_), _dense(step._dual_coef_)
     ends = np.cumsum(step._n_support)
     pairs = list(combinations(range(len(step.classes_)), 2))
@@ -84,70 +83,21 @@ def vector_classifier(step: Any, cols: list[Col], context: Context) -> Result:
         votes = graph.op("Add", votes, graph.op("MatMul", tied, graph.constant(won - lost)))
         result.decision = graph.op("Add", votes, graph.op("Div", sure, size))
         result.decision_width = count
+        if getattr(step, "break_ties", False):
+            result.index = argmax(graph, result.decision)
+    else:
+        result.decision, result.decision_width = made, len(pairs)
     return result
 
 
-def _power(step: Any, cols: list[Col], context: Context) -> float:
-    metric = getattr(step, "effective_metric_", step.metric)
-    known = {"euclidean": 2.0, "l2": 2.0, "manhattan": 1.0, "l1": 1.0, "cityblock": 1.0, "chebyshev": np.inf}
-    if metric == "minkowski":
-        return float(getattr(step, "effective_metric_params_", {}).get("p", step.p))
-    if metric not in known:
-        raise context.refuse(step, cols, f"its metric is {metric!r}", "use metric='euclidean', 'manhattan', 'chebyshev' or 'minkowski'")
-    return known[metric]
-
-
-def _nearest(step: Any, cols: list[Col], context: Context) -> tuple[str, str]:
-    """The places of the nearest rows of the training, and their weights."""
-    graph = context.graph
-    if callable(step.weights):
-        raise context.refuse(step, cols, "its weights are a function of its own", "use weights='uniform' or 'distance'")
-    power = _power(step, cols, context)
-    context.doubt(
-        step, cols, f"several rows of the training are equally near as the last of its {step.n_neighbors} neighbours, and which of "
-        "them counts depends on the order of the library's search", "leave double rows out of the training, or use another estimator",
-    )  # fmt: skip
-    made = distances(graph, context.matrix(cols, step), _dense(step._fit_X), len(cols), power)
-    near, which = graph.ops("TopK", made, graph.places([step.n_neighbors]), outputs=2, axis=1, largest=0, sorted=1)
-    one, zero = graph.constant([[1.0]]), graph.constant([[0.0]])
-    if step.weights != "distance":
-        return which, graph.op("Add", graph.op("Mul", near, zero), one)
-    if power == 2:
-        near = graph.op("Sqrt", near)
-    elif power not in (1, np.inf):
-        near = graph.op("Pow", near, graph.constant([[1 / power]]))
-    same = graph.op("Equal", near, zero)
-    hit = graph.op("Greater", graph.sum(graph.double(same)), zero)
-    return which, graph.where(hit, graph.double(same), graph.op("Div", one, graph.where(same, one, near)))
-
-
-def neighbours_classifier(step: Any, cols: list[Col], context: Context) -> Result:
-    """KNeighborsClassifier."""
-    graph = context.graph
-    which, weights = _nearest(step, cols, context)
-    if step.outputs_2d_:
-        raise context.refuse(step, cols, "it has several targets", "wrap it in MultiOutputClassifier")
-    labels = graph.op("Gather", graph.constant(np.asarray(step._y, np.float64)), which, axis=0)
-    votes = []
-    for place in range(len(step.classes_)):
-        own = graph.double(graph.op("Equal", labels, graph.constant([[float(place)]])))
-        votes.append(graph.sum(graph.op("Mul", own, weights)))
-    likely = shares(graph, graph.concat(votes))
-    return Result(index=argmax(graph, graph.concat(votes)), classes=step.classes_, probabilities=likely)
-
-
-def neighbours_regressor(step: Any, cols: list[Col], context: Context) -> Result:
-    """KNeighborsRegressor."""
-    graph = context.graph
-    which, weights = _nearest(step, cols, context)
-    known = np.asarray(step._y, np.float64)
-    flat = known.ndim == 1
-    known = known[:, None] if flat else known
-    parts = []
-    for target in range(known.shape[1]):
-        values = graph.op("Gather", graph.constant(known[:, target]), which, axis=0)
-        parts.append(graph.op("Div", graph.sum(graph.op("Mul", values, weights)), graph.sum(weights)))
-    return numbers(graph.concat(parts), known.shape[1], flat)
+def ridge(step: Any, cols: list[Col], context: Context) -> Result:
+    """KernelRidge."""
+    parameters = {"gamma": step.gamma, "degree": step.degree, "coef0": step.coef0}
+    similar = similarities(step, step.kernel, parameters, _dense(step.X_fit_), cols, context)
+    weights = np.asarray(step.dual_coef_, np.float64)
+    flat = weights.ndim == 1
+    made = context.graph.op("MatMul", similar, context.graph.constant(weights[:, None] if flat else weights))
+    return numbers(made, 1 if flat else weights.shape[1], flat)
 
 
 def centers(step: Any, cols: list[Col], context: Context) -> Result:
@@ -172,13 +122,10 @@ def nearest_centroid(step: Any, cols: list[Col], context: Context) -> Result:
 
 
 def mixture(step: Any, cols: list[Col], context: Context) -> Result:
-    """GaussianMixture."""
+    """GaussianMixture and BayesianGaussianMixture."""
     graph = context.graph
     matrix = context.matrix(cols, step)
-    from sklearn.mixture._gaussian_mixture import _compute_log_det_cholesky
-
     width = len(cols)
-    dets = np.broadcast_to(_compute_log_det_cholesky(step.precisions_cholesky_, step.covariance_type, width), (len(step.means_),))
     parts = []
     for at, mean in enumerate(step.means_):
         root = step.precisions_cholesky_ if step.covariance_type == "tied" else step.precisions_cholesky_[at]
@@ -187,62 +134,7 @@ def mixture(step: Any, cols: list[Col], context: Context) -> Result:
             root = np.diag(np.broadcast_to(root, (width,)))
         turned = graph.op("MatMul", graph.op("Sub", matrix, graph.constant(mean[None, :])), graph.constant(root))
         size = graph.op("Mul", graph.sum(graph.op("Mul", turned, turned)), graph.constant([[-0.5]]))
-        parts.append(graph.op("Add", size, graph.constant([[dets[at] + np.log(step.weights_[at]) - 0.5 * width * np.log(2 * np.pi)]])))
+        # At its mean a component's score is the rest of the sum, which differs between the two estimators.
+        parts.append(graph.op("Add", size, graph.constant([[step._estimate_weighted_log_prob(mean[None, :])[0, at]]])))
     step_like = type("Classes", (), {"classes_": np.arange(len(step.means_))})
     return _likelihoods(context, step_like, graph.concat(parts), has_decision=False)
-
-
-def process(step: Any, cols: list[Col], context: Context) -> Result:
-    """GaussianProcessRegressor: its mean."""
-    graph = context.graph
-    if not hasattr(step, "X_train_"):
-        raise context.refuse(step, cols, "it was not fitted", "fit it first")
-    matrix = context.matrix(cols, step)
-    similar = _covariance(step.kernel_, matrix, np.asarray(step.X_train_, np.float64), step, cols, context)
-    weights = np.asarray(step.alpha_, np.float64)
-    flat = weights.ndim == 1
-    made = graph.op("MatMul", similar, graph.constant(weights[:, None] if flat else weights))
-    scale, mean = np.atleast_2d(step._y_train_std), np.atleast_2d(step._y_train_mean)
-    made = graph.op("Add", graph.op("Mul", made, graph.constant(scale)), graph.constant(mean))
-    return numbers(made, 1 if flat else weights.shape[1], flat)
-
-
-def _covariance(kernel_: Any, matrix: str, points: Floats, step: Any, cols: list[Col], context: Context) -> str:
-    graph = context.graph
-    kind = type(kernel_).__name__
-
-    def number(value: float) -> str:
-        return graph.constant([[float(value)]])
-
-    if kind in ("Sum", "Product"):
-        sides = [_covariance(side, matrix, points, step, cols, context) for side in (kernel_.k1, kernel_.k2)]
-        return graph.op("Add" if kind == "Sum" else "Mul", *sides)
-    if kind == "Exponentiation":
-        return graph.op("Pow", _covariance(kernel_.kernel, matrix, points, step, cols, context), number(kernel_.exponent))
-    zeros = graph.op("Mul", graph.op("MatMul", matrix, graph.constant(points.T)), number(0.0))
-    if kind == "ConstantKernel":
-        return graph.op("Add", zeros, number(kernel_.constant_value))
-    if kind == "WhiteKernel":
-        return zeros
-    if kind == "DotProduct":
-        return graph.op("Add", graph.op("MatMul", matrix, graph.constant(points.T)), number(kernel_.sigma_0**2))
-    if kind in ("RBF", "Matern", "RationalQuadratic"):
-        scale = np.broadcast_to(np.asarray(kernel_.length_scale, np.float64), (points.shape[1],))
-        if kind == "RationalQuadratic":
-            scale = np.ones(points.shape[1])
-        apart = squared(graph, graph.op("Div", matrix, graph.constant([scale])), points / scale, len(cols))
-        if kind == "RBF" or (kind == "Matern" and kernel_.nu == np.inf):
-            return graph.op("Exp", graph.op("Mul", apart, number(-0.5)))
-        if kind == "RationalQuadratic":
-            base = graph.op("Add", graph.op("Mul", apart, number(1 / (2 * kernel_.alpha * kernel_.length_scale**2))), number(1))
-            return graph.op("Pow", base, number(-kernel_.alpha))
-        far = graph.op("Sqrt", apart)
-        if kernel_.nu == 0.5:
-            return graph.op("Exp", graph.op("Neg", far))
-        if kernel_.nu in (1.5, 2.5):
-            far = graph.op("Mul", far, number(np.sqrt(2 * kernel_.nu)))
-            base = graph.op("Add", far, number(1))
-            if kernel_.nu == 2.5:
-                base = graph.op("Add", base, graph.op("Mul", graph.op("Mul", far, far), number(1 / 3)))
-            return graph.op("Mul", base, graph.op("Exp", graph.op("Neg", far)))
-    raise context.refuse(step, cols, f"its kernel has a {kind}", "use RBF, Matern (nu 0.5, 1.5 or 2.5), RationalQuadratic, DotProduct, WhiteKernel and ConstantKernel")

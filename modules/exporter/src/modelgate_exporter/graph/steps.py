@@ -11,8 +11,9 @@ import numpy as np
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import FeatureUnion, Pipeline
 
-from . import categories, numeric, words
+from . import approximations, categories, numeric, words
 from .columns import Col, Context, spread
+from .linear import _dense
 
 Rule = Callable[[Any, list[Col], Context], list[Col]]
 
@@ -195,6 +196,15 @@ RULES: dict[str, Rule] = {
     "PLSRegression": numeric.linear(lambda step: (step._x_mean, step._x_std, step.x_rotations_)),
     "PLSCanonical": numeric.linear(lambda step: (step._x_mean, step._x_std, step.x_rotations_)),
     "CCA": numeric.linear(lambda step: (step._x_mean, step._x_std, step.x_rotations_)),
+    "FactorAnalysis": numeric.linear(approximations.factors), "SparsePCA": numeric.linear(approximations.sparse_components),
+    "MiniBatchSparsePCA": numeric.linear(approximations.sparse_components),
+    "SparseRandomProjection": numeric.linear(lambda step: (None, None, _dense(step.components_).T)),
+    "NeighborhoodComponentsAnalysis": numeric.linear(lambda step: (None, None, step.components_.T)),
+    "RBFSampler": approximations.fourier, "Nystroem": approximations.nystroem, "KernelPCA": approximations.kernel_components,
+    "SkewedChi2Sampler": approximations.skewed, "AdditiveChi2Sampler": approximations.chi_squared,
+    "PolynomialCountSketch": approximations.sketched, "RandomTreesEmbedding": approximations.leaves,
+    "FeatureAgglomeration": approximations.agglomerated, "BernoulliRBM": approximations.hidden,
+    "NMF": approximations.of_all_rows, "MiniBatchNMF": approximations.of_all_rows,
     "KMeans": numeric.center_distances, "MiniBatchKMeans": numeric.center_distances,
     "CountVectorizer": _texts, "TfidfVectorizer": _texts, "TfidfTransformer": words.tfidf,
     "HashingVectorizer": _hashed, "FeatureHasher": _hashed,
