@@ -138,6 +138,12 @@ class Exported(os.PathLike[str]):
 
 def _apart(ours: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """For each row the largest difference; infinite where labels, or NaN and a number, differ."""
+    if ours.size != theirs.size:
+        # A conversion by another package may give something else than the pipeline does.
+        raise CannotExport(
+            f"cannot export the pipeline: the ONNX graph gives {_sizes(ours)} a row, the pipeline {_sizes(theirs)}; please report this pipeline"
+        )
+    ours = ours.reshape(theirs.shape)
     if theirs.dtype.kind == "f":
         ours, theirs = np.broadcast_arrays(np.asarray(ours, np.float64), np.asarray(theirs, np.float64))
         with np.errstate(invalid="ignore"):
@@ -147,6 +153,11 @@ def _apart(ours: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> npt.NDArray[np.f
     else:
         differ = np.where(np.asarray(ours == theirs), 0.0, np.inf)
     return np.asarray(differ.reshape(len(theirs), -1).max(axis=1, initial=0.0))
+
+
+def _sizes(values: npt.NDArray[Any]) -> str:
+    count = values.size // max(1, len(values))
+    return f"{count} value{'s' if count != 1 else ''}"
 
 
 def _shown(answers: Answers, row: int) -> str:

@@ -118,6 +118,7 @@ def matrix(
     points = [
         (feature, point)
         for feature, values in sorted(_compared(estimator, known).items())
+        if feature < known.shape[1]  # a later link of a chain sees the answers before it, too
         for value in values
         for point in (value, np.nextafter(value, -np.inf), np.nextafter(value, np.inf))
         if np.isfinite(point) and not (feature in whole and point != value)

@@ -312,6 +312,8 @@ def _matrix(
     ours: npt.NDArray[Any] = reference.transform(tabular, cells)
     raw = _head(job.fitted, walked, frame if job.framed else frame.to_numpy())
     theirs = np.asarray(raw.toarray() if hasattr(raw, "toarray") else raw)
+    if theirs.dtype == object:  # nullable types
+        theirs = np.where(pd.isna(theirs), np.nan, theirs)
     if theirs.shape != ours.shape:
         raise CannotExport(
             f"the export would be wrong: its matrix is {ours.shape[1]} columns wide, "

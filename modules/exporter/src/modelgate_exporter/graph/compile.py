@@ -229,6 +229,8 @@ def _outputs(graph: Graph, result: Result, options: Any) -> tuple[list[Any], lis
         _several(graph, result.targets, options, add)
         if options.probabilities and result.probabilities is not None:
             add("probabilities", result.probabilities, TensorProto.DOUBLE, [None, len(result.targets)])
+        elif options.decision and result.decision is not None:
+            add("decision", result.decision, TensorProto.DOUBLE, [None, result.decision_width])
         return outputs, predict
     if result.values is not None:
         squeeze = {"squeeze": True} if result.flat else {}

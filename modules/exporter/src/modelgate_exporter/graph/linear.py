@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .build import Graph
 from .columns import Col, Context
 from .numeric import clipped
 from .result import Result, by_score, numbers, pair, shares
@@ -165,6 +166,22 @@ def binary_bayes(step: Any, cols: list[Col], context: Context) -> Result:
     return _likelihoods(context, step, made, has_decision=False)
 
 
+def categorical_bayes(step: Any, cols: list[Col], context: Context) -> Result:
+    """CategoricalNB."""
+    from .categories import guarded
+
+    graph = context.graph
+    matrix = context.matrix(cols, step)
+    counts = [np.asarray(table).shape[1] for table in step.feature_log_prob_]
+    wide = graph.gather(matrix, [at for at, count in enumerate(counts) for _ in range(count)])
+    hot = graph.double(graph.op("Equal", wide, graph.constant([np.concatenate([np.arange(count, dtype=float) for count in counts])])))
+    # A number that the training did not have is an error.
+    known = graph.op("Greater", graph.sum(hot), graph.constant([[len(counts) - 0.5]]))
+    weights = np.concatenate([np.asarray(table, np.float64).T for table in step.feature_log_prob_])
+    made = graph.affine(hot, weights, step.class_log_prior_)
+    return _likelihoods(context, step, guarded(context, made, len(step.classes_), known), has_decision=False)
+
+
 ACTIVATIONS = {"logistic": "Sigmoid", "tanh": "Tanh"}
 
 
@@ -186,7 +203,7 @@ def network(step: Any, cols: list[Col], context: Context) -> Result:
     if classes is None:
         return numbers(made, width)
     if step._label_binarizer.y_type_.startswith("multilabel"):
-        raise context.refuse(step, cols, "it has several labels a row", "train one classifier for each label (MultiOutputClassifier)")
+        return several_labels(graph, graph.op("Sigmoid", made), width, 0.5)
     if step.out_activation_ == "logistic":
         likely = graph.op("Sigmoid", made)
         result = by_score(graph, likely, classes, pair(graph, likely), 0.5)
@@ -194,6 +211,18 @@ def network(step: Any, cols: list[Col], context: Context) -> Result:
         return result
     likely = graph.op("Softmax", made, axis=1)
     return Result(index=graph.op("ArgMax", likely, axis=1, keepdims=1), classes=classes, probabilities=likely)
+
+
+def several_labels(graph: Graph, scores_: str, width: int, limit: float, are_probabilities: bool = True) -> Result:
+    """Labels that a row has or has not, each by a score of its own."""
+    tests = graph.cast(graph.op("Greater", scores_, graph.constant([[limit]])), 7)
+    targets = [Result(index=graph.gather(tests, [at]), classes=np.arange(2)) for at in range(width)]
+    result = Result(targets=targets)
+    if are_probabilities:
+        result.probabilities = scores_
+    else:
+        result.decision, result.decision_width = scores_, width
+    return result
 
 
 def dummy(step: Any, cols: list[Col], context: Context) -> Result:
@@ -218,3 +247,12 @@ def cols_any(context: Context, cols: list[Col]) -> str:
     from .columns import alone
 
     return alone(context.graph, cols[0])
+
+
+def always(step: Any, cols: list[Col], context: Context) -> Result:
+    """The stand-in of OneVsRestClassifier and its like for a class that every row has, or none."""
+    graph = context.graph
+    zero = graph.op("IsNaN", cols_any(context, cols))
+    said = float(np.ravel(step.y_)[0])
+    score = graph.where(zero, graph.constant([[said]]), graph.constant([[said]]))
+    return Result(index=graph.cast(score, 7), classes=np.arange(2), probabilities=pair(graph, score), decision=score)

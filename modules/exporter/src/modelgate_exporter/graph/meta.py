@@ -10,6 +10,7 @@ import numpy as np
 from onnx import TensorProto
 
 from .columns import Col, Context, spread
+from .linear import several_labels
 from .numeric import clipped, interpolated
 from .result import Result, argmax, by_probability, by_score, numbers, pair, scored, shares
 
@@ -231,10 +232,14 @@ class Meta:
     def one_vs_rest(self, step: Any, cols: Any, context: Context) -> Result:
         """OneVsRestClassifier."""
         graph = context.graph
-        if step.multilabel_:
-            raise context.refuse(step, cols.cols, "it has several labels a row", "use MultiOutputClassifier")
         members = [self.answer(inner, cols, context.at(str(at))) for at, inner in enumerate(step.estimators_)]
         scores = [scored(graph, made)[0] for made in members]
+        if step.multilabel_:
+            limit = 0.0 if members[0].decision is not None else 0.5
+            labels = several_labels(graph, graph.concat(scores), len(members), limit, False)
+            if all(made.probabilities is not None for made in members):
+                labels.probabilities = graph.concat([graph.gather(made.probabilities, [1]) for made in members])  # type: ignore[arg-type]
+            return labels
         likely = None
         if all(made.probabilities is not None for made in members):
             each = graph.concat([graph.gather(made.probabilities, [1]) for made in members])  # type: ignore[arg-type]
