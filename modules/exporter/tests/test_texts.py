@@ -76,7 +76,7 @@ def test_parts_of_texts(name, tmp_path):
     known = pd.factorize(made.astype(str))[0] % 7
     pipeline = make_pipeline(FunctionTransformer(change), steps, LinearRegression()).fit(frame, known)
     bundle = Written(export(pipeline, frame, tmp_path / "b", quiet=True))
-    assert bundle.route == "texts"
+    assert [text["column"] for text in bundle.tabular["texts"]] == ["text"]
     # Texts that the fit has not seen, alone and beside each other.
     other = pd.DataFrame({"text": texts(500, seed=1), "number": 1.0})
     other["text"] = other["text"].astype(object)

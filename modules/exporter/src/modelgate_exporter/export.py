@@ -81,7 +81,7 @@ def export(
     progress.say(f"asking the pipeline about {len(frame)} rows")
     job = Job(asked, frame, name, _asked(asked, frame, names), tolerance, names, progress)
     best = _made(job)
-    chosen = _chosen(_complete(best), job.said, examples, first)
+    chosen = _chosen(best.compared.agreed, job.said, examples, first)
 
     files = {"model.onnx": best.model.onnx}
     if best.tabular is not None:
@@ -171,20 +171,6 @@ def _frame(pipeline: Any, sample: Any) -> pd.DataFrame:
     if lacking := [column for column in fitted if column not in sample.columns]:
         raise ValueError(f"the sample frame lacks columns of the fit: {', '.join(lacking)}")
     return pd.DataFrame(sample[list(fitted)])
-
-
-def _complete(best: Try) -> list[int]:
-    """The places of the sample's rows that may be examples: where the graph takes the columns themselves, null has no sign."""
-    agreed = best.compared.agreed
-    if best.tabular is not None:
-        return agreed
-    whole = [row for row in agreed if all(value is not None for value in best.cells[row].values())]
-    if agreed and not whole:
-        raise CannotExport(
-            "each row of the sample has a missing number beside its texts, and a bundle's examples have none there; "
-            "give a sample in which some rows are complete"
-        )
-    return whole
 
 
 def _chosen(agreed: list[int], said: Answers, wanted: int, first: int = 1) -> list[int]:

@@ -85,6 +85,11 @@ class Job:
         """Whether the pipeline takes frames."""
         return not isinstance(self.pipeline, OfArrays) or isinstance(self.pipeline, OfSeries)
 
+    @property
+    def single(self) -> bool:
+        """Whether the pipeline takes one column by itself."""
+        return isinstance(self.pipeline, OfSeries)
+
 
 @dataclass(frozen=True)
 class Try:

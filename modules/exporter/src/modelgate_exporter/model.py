@@ -303,7 +303,7 @@ def run(model: Model, given: Any) -> Answers:
         session = onnxruntime.InferenceSession(
             model.onnx, options, providers=["CPUExecutionProvider"]
         )
-        values = session.run([output["from"] for output in model.outputs], feed)
+        values = in_parts(session, [output["from"] for output in model.outputs], feed)
     except Exception as error:  # onnxruntime has an exception of its own for each status
         reason = " ".join(str(error).split())[:300]
         raise CannotExport(
@@ -317,6 +317,21 @@ def run(model: Model, given: Any) -> Answers:
     return Answers(
         named.pop("prediction"), None if likely is None else np.asarray(likely, np.float64), named
     )
+
+
+PART = 250
+"""Rows at a time where a graph takes texts: of hashed words each may be half a megabyte."""
+
+
+def in_parts(session: Any, names: list[str], feed: dict[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+    """The outputs of a graph, some rows at a time where it takes texts."""
+    count = max(map(len, feed.values()))
+    if count <= PART or not any(values.dtype == object for values in feed.values()):
+        return [np.asarray(value) for value in session.run(names, feed)]
+    parts = [
+        session.run(names, {name: values[start : start + PART] for name, values in feed.items()}) for start in range(0, count, PART)
+    ]
+    return [np.concatenate(values) for values in zip(*parts, strict=True)]
 
 
 def picked(value: npt.NDArray[Any], output: dict[str, Any]) -> npt.NDArray[Any]:

@@ -39,7 +39,7 @@ def frame(
     for column in sample.columns:
         open_, strict = _encoded(tabular, str(column))
         drawn = _column(sample[column], count, rng, unknown and open_, strict)
-        if column in texts:
+        if column in texts and not strict:
             drawn = pd.Series([_mixed(text, rng) for text in drawn], dtype=drawn.dtype)
         lacking = sample[column][sample[column].isna()]
         if missing and inputs.get(str(column), {}).get("nullable") and len(lacking):

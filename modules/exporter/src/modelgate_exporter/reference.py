@@ -29,6 +29,15 @@ def transform(config: Json, rows: Sequence[dict[str, Json]]) -> npt.NDArray[Any]
     return matrix.astype({"f32": np.float32, "f64": np.float64}[config["output"]["datatype"]])
 
 
+def fed(config: Json, rows: Sequence[dict[str, Json]]) -> dict[str, npt.NDArray[Any]]:
+    """The outputs of the module by name: the matrix, and the texts behind it."""
+    made = {config["output"]["name"]: transform(config, rows)}
+    for text in config.get("texts", []):
+        values = [row[text["column"]] for row in rows]
+        made[text["column"]] = np.array([[text["missing"] if value is None else value] for value in values], object)
+    return made
+
+
 def sources(config: Json) -> list[str]:
     """The input column that each column of the matrix comes from."""
     names: list[str] = []

@@ -109,7 +109,7 @@ def by_graph(job: Job) -> Try:
         datatypes.setdefault(column, "f64")
     datatypes = {column: datatypes[column] for column in frame.columns}
     job.progress.say("writing the graph of the whole pipeline")
-    made = compiled(job.fitted, job.frame, datatypes, job.framed, wanted(job.said, job.names))
+    made = compiled(job.fitted, job.frame, datatypes, (job.framed, job.single), wanted(job.said, job.names))
     model = Model(made.onnx, made.outputs, "f64")
     kinds = {entry["name"]: entry["datatype"] for entry in made.inputs}
     compared = Comparison()
@@ -123,11 +123,9 @@ def by_graph(job: Job) -> Try:
             raise CannotExport(f"{made.doubts[0]} ({_counted(error)})") if made.doubts else error from error
 
     cells = rows(frame, kinds)
-    if made.tabular is None:
-        _whole(made, cells)
     compare(job.said, cells, "the sample", True)
     config = made.tabular or {"inputs": made.inputs, "blocks": []}
-    texts = {name for name, kind in kinds.items() if kind == "bytes"} - made.encoded if made.tabular is None else set()
+    texts = {entry["column"] for entry in config["texts"]} if "texts" in config else set() if made.tabular else set(kinds)
     more, said = _generated(job, config, texts)
     if said is not None:
         compare(said, rows(named(more), kinds), "the generated rows", False)
@@ -169,26 +167,11 @@ def _uses(job: Job, column: str) -> bool:
     return not np.array_equal(np.asarray(one), np.asarray(two))
 
 
-def _whole(made: Compiled, cells: list[dict[str, Any]]) -> None:
-    """A graph that takes the texts themselves has no sign for a missing one."""
-    for entry in made.inputs:
-        lost = any(row[entry["name"]] is None for row in cells)
-        if lost and entry["datatype"] == "bytes":
-            raise CannotExport(
-                f"cannot export column '{entry['name']}': it has missing values, and where a vectorizer or a function (.str) "
-                "takes parts of texts, a column of text must have a text in every row; fill them before the pipeline is fitted"
-            )
-
-
 def fed(made: Compiled, cells: list[dict[str, Any]]) -> Any:
     """The inputs of the graph for some requests."""
     if made.tabular is not None:
-        return reference.transform(made.tabular, cells)
-    feed = {}
-    for entry in made.inputs:
-        values = [[row[entry["name"]]] for row in cells]
-        feed[entry["name"]] = np.array(values, object if entry["datatype"] == "bytes" else np.float64)
-    return feed
+        return reference.fed(made.tabular, cells)
+    return {entry["name"]: np.array([[row[entry["name"]]] for row in cells], object) for entry in made.inputs}
 
 
 def named(frame: pd.DataFrame) -> pd.DataFrame:

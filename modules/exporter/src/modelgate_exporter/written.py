@@ -15,7 +15,7 @@ import pandas as pd
 
 from . import reference
 from .frame import rows
-from .model import picked
+from .model import in_parts, picked
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -50,9 +50,7 @@ class Written:
         """The inputs and their datatypes, as requests name them."""
         if self.tabular is not None:
             return {entry["name"]: entry["datatype"] for entry in self.tabular["inputs"]}
-        kinds = {onnx.TensorProto.STRING: "bytes", onnx.TensorProto.DOUBLE: "f64"}
-        inputs = onnx.load_from_string(self.model).graph.input
-        return {entry.name: kinds[entry.type.tensor_type.elem_type] for entry in inputs}
+        return {entry.name: "bytes" for entry in onnx.load_from_string(self.model).graph.input}
 
     def cells(self, frame: pd.DataFrame) -> list[dict[str, Json]]:
         """The rows of a frame as requests carry them."""
@@ -66,12 +64,9 @@ class Written:
         options.log_severity_level = 3
         session = onnxruntime.InferenceSession(self.model, options, providers=["CPUExecutionProvider"])
         if self.tabular is not None:
-            given = {session.get_inputs()[0].name: reference.transform(self.tabular, cells)}
+            given = reference.fed(self.tabular, cells)
         else:
-            given = {
-                name: np.array([[row[name]] for row in cells], object if kind == "bytes" else np.float64)
-                for name, kind in self.datatypes().items()
-            }
+            given = {name: np.array([[row[name]] for row in cells], object) for name in self.datatypes()}
         outputs = self.predict["outputs"]
-        values = session.run([output["from"] for output in outputs], given)
+        values = in_parts(session, [output["from"] for output in outputs], given)
         return {output["name"]: picked(np.asarray(value), output) for output, value in zip(outputs, values, strict=True)}

@@ -18,4 +18,4 @@ from cases import (
 )
 from cases.data import cases
 
-__all__ = ["cases", "estimators", "functions", "kernels", "libraries", "numbers", "registered", "targets", "texts", "whole"]
+__all__ = ["cases", "estimators", "functions", "hashed", "kernels", "libraries", "numbers", "registered", "targets", "texts", "whole"]

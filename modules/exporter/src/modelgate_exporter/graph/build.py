@@ -13,6 +13,9 @@ from onnx import TensorProto, helper
 
 PRODUCER = "modelgate_exporter"
 
+MISSING = "\ue001"
+"""Stands for a missing text, where the graph takes texts; of the private use area, too."""
+
 PAD = "\ue000"
 """Stands behind the last match of a row; of the private use area, so that no text has it."""
 
@@ -23,10 +26,10 @@ class Strings:
 
     inputs: dict[str, str] | None = None
     """The tensor of each input of texts; `None` where the graph takes codes."""
+    nullable: set[str] = field(default_factory=set)
+    """Inputs that may be missing."""
     made: dict[str, tuple[str, str | None]] = field(default_factory=dict)
     """For the codes of a text that was made: the text, and whether the row has none (`[rows, 1]` booleans)."""
-    encoded: set[str] = field(default_factory=set)
-    """Inputs of which an encoder refuses values that it does not know."""
     pending: list[tuple[onnx.NodeProto, Any]] = field(default_factory=list)
     """Nodes that find codes, whose lists are not complete yet."""
 
@@ -45,11 +48,13 @@ class Strings:
 class Graph:
     """Nodes and constants in order; equal ones are written once."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "") -> None:
+        self.prefix = prefix
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
         self.inputs: list[onnx.ValueInfoProto] = []
         self.ml_opset = 3
+        self.opset = 17
         self._known: dict[Any, Any] = {}
         self._count = 0
         self.strings = Strings()
@@ -57,7 +62,7 @@ class Graph:
     def fresh(self, stem: str) -> str:
         """A name that no tensor has."""
         self._count += 1
-        return f"{stem}_{self._count}"
+        return f"{self.prefix}{stem}_{self._count}"
 
     def input(self, name: str, kind: int, width: int) -> str:
         """An input of `width` values a row."""
@@ -209,12 +214,14 @@ class Graph:
         used = {name for node in made.node for name in _read(node)}
         made.initializer.extend(tensor for tensor in self.constants if tensor.name in used)
         domains = {node.domain for node in made.node}
-        opsets = [helper.make_opsetid("", 17)]
+        opsets = [helper.make_opsetid("", self.opset)]
+        if self.opset >= 18:
+            _axes_as_inputs(made)
         if "ai.onnx.ml" in domains:
             opsets.append(helper.make_opsetid("ai.onnx.ml", self.ml_opset))
         if "com.microsoft" in domains:
             opsets.append(helper.make_opsetid("com.microsoft", 1))
-        return helper.make_model(made, opset_imports=opsets, ir_version=8, producer_name=PRODUCER)
+        return helper.make_model(made, opset_imports=opsets, ir_version=8 if self.opset < 19 else 9, producer_name=PRODUCER)
 
     def _needed(self, outputs: list[str]) -> list[onnx.NodeProto]:
         """The nodes that the outputs depend on."""
@@ -224,6 +231,17 @@ class Graph:
                 kept.append(node)
                 wanted |= _read(node)
         return kept[::-1]
+
+
+def _axes_as_inputs(made: onnx.GraphProto) -> None:
+    """Since opset 18 all reductions take their axes as ReduceSum does."""
+    for node in made.node:
+        axes = [attribute for attribute in node.attribute if attribute.name == "axes"]
+        if node.op_type.startswith("Reduce") and axes:
+            name = f"{node.name}_axes"
+            made.initializer.append(helper.make_tensor(name, TensorProto.INT64, [len(axes[0].ints)], list(axes[0].ints)))
+            node.input.append(name)
+            node.attribute.remove(axes[0])
 
 
 def _read(node: onnx.NodeProto) -> set[str]:

@@ -66,9 +66,6 @@ def strict(context: Context, step: Any, col: Col, categories: Sequence[Any]) -> 
     """Has requests with another value refused; `False` where only the graph can see it."""
     if not col.raw or len(col.roots) != 1:
         return False
-    if context.graph.strings.inputs is not None:
-        context.graph.strings.encoded.add(col.roots[0].name)
-        return False  # no module is in front of a graph that takes the texts themselves
     known = [value for value in categories if value is not None and not is_nan(value)]
     if any(is_category_missing(col, value) for value in categories) or col.filled is not None and code(col, col.filled) in [code(col, value) for value in known]:
         known.append(None)

@@ -13,7 +13,7 @@ from onnx import TensorProto
 from ..errors import CannotExport
 from ..frame import is_missing
 from .answers import answer
-from .build import Graph
+from .build import MISSING, Graph
 from .columns import Col, Context, NeedsTexts, Root, is_nan
 from .result import Result
 from .steps import Columns
@@ -27,50 +27,59 @@ class Compiled:
 
     onnx: bytes
     tabular: dict[str, Any] | None
-    """`None` where the graph takes the columns themselves."""
+    """`None` where the graph takes texts and nothing else."""
     outputs: list[dict[str, Any]]
     inputs: list[dict[str, Any]]
     """Names, datatypes and `nullable`, as `tabular`'s config has them."""
     doubts: list[str]
     """Why some rows may be answered otherwise, one sentence for each step that leaves something open."""
-    encoded: frozenset[str] = frozenset()
-    """Columns of which a graph that takes the texts themselves refuses unknown values."""
 
 
-def compiled(pipeline: Any, frame: pd.DataFrame, datatypes: dict[str, str], framed: bool, options: Any) -> Compiled:
-    """The graph of a pipeline. Raises `CannotExport`, naming step, columns and remedy."""
+def compiled(pipeline: Any, frame: pd.DataFrame, datatypes: dict[str, str], given: tuple[bool, bool], options: Any) -> Compiled:
+    """The graph of a pipeline, which is given frames or arrays, and a single column or several. Raises `CannotExport`, naming
+    step, columns and remedy."""
     try:
-        return _compiled(pipeline, frame, datatypes, framed, options, texts=False)
+        return _compiled(pipeline, frame, datatypes, given, options, texts=False)
     except NeedsTexts:
-        return _compiled(pipeline, frame, datatypes, framed, options, texts=True)
+        return _compiled(pipeline, frame, datatypes, given, options, texts=True)
 
 
-def _compiled(pipeline: Any, frame: pd.DataFrame, datatypes: dict[str, str], framed: bool, options: Any, texts: bool) -> Compiled:
+def _compiled(pipeline: Any, frame: pd.DataFrame, datatypes: dict[str, str], given: tuple[bool, bool], options: Any, texts: bool) -> Compiled:
     graph = Graph()
+    framed, single = given
     context = Context(graph)
-    if texts:
-        context.options["texts"] = {}
-        graph.strings.inputs = {}
     cols = [_column(name, frame[name], kind, framed) for name, kind in zip(frame.columns, datatypes.values(), strict=True)]
-    for place, col in enumerate(cols):
-        root = col.roots[0]
-        if texts:
-            tensor = f"column_{place}"
-            if datatypes[root.name] == "bytes":
-                context.options["texts"][root.name] = root.name
-                graph.strings.inputs[root.name] = root.name
-            cols[place] = _at(col, tensor, 0)
-        else:
-            cols[place] = _at(col, MATRIX, place)
-    result = answer(pipeline, Columns(cols, framed), context)
+    cols = [_at(col, MATRIX, place) for place, col in enumerate(cols)]
+    if texts:
+        names = [col.roots[0].name for col in cols if datatypes[col.roots[0].name] == "bytes"]
+        if MATRIX in names:
+            raise CannotExport(f"cannot export column '{MATRIX}': a graph that takes texts calls its matrix so; give the column another name")
+        graph.strings.inputs = {name: name for name in names}
+        graph.strings.nullable = {name for name in names if bool(frame[name].isna().to_numpy().any())}
+    result = answer(pipeline, Columns(cols, framed, single), context)
     outputs, predict = _outputs(graph, result, options)
     graph.strings.complete()
-    used = _used(graph, outputs, cols, texts)
-    if texts:
-        inputs = _direct(graph, cols, used, datatypes)
-        return Compiled(_finished(graph, outputs), None, predict, inputs, context.doubts, frozenset(graph.strings.encoded))
-    tabular = _tabular(graph, cols, used, frame, datatypes)
+    used, taken = _used(graph, outputs, cols)
+    if not used and taken and not graph.strings.nullable & set(taken):
+        for name in taken:
+            graph.input(name, TensorProto.STRING, 1)
+        inputs = [{"name": name, "datatype": "bytes"} for name in taken]
+        return Compiled(_finished(graph, outputs), None, predict, inputs, context.doubts)
+    tabular = _tabular(graph, cols, used | set(taken), frame, datatypes)
+    if taken:
+        # Behind the matrix, in the order of the module's outputs.
+        tabular["texts"] = _texts(graph, taken)
     return Compiled(_finished(graph, outputs), tabular, predict, tabular["inputs"], context.doubts)
+
+
+def _texts(graph: Graph, taken: list[str]) -> list[dict[str, Any]]:
+    """The module's config for the texts that it hands on."""
+    texts = []
+    for name in taken:
+        missing = {"missing": MISSING} if name in graph.strings.nullable else {}
+        graph.input(name, TensorProto.STRING, 1)
+        texts.append({"column": name, **missing})
+    return texts
 
 
 def _at(col: Col, tensor: str, place: int) -> Col:
@@ -98,9 +107,10 @@ def _column(name: Any, values: pd.Series, datatype: str, framed: bool) -> Col:
     return Col("", 0, kind, label, (root,), words, "none" if none else "nan", "", shown, True)
 
 
-def _used(graph: Graph, outputs: Any, cols: list[Col], texts: bool) -> set[str]:
-    """The inputs that the answer depends on."""
+def _used(graph: Graph, outputs: Any, cols: list[Col]) -> tuple[set[str], list[str]]:
+    """The inputs that the answer depends on: those of the matrix, and those that are texts."""
     nodes = {name: node for node in graph.nodes for name in node.output}
+    texts = list(graph.strings.inputs or {})
     used: set[str] = set()
     seen: set[str] = set()
     pending = [tensor for _, tensor, *_ in outputs]
@@ -110,8 +120,6 @@ def _used(graph: Graph, outputs: Any, cols: list[Col], texts: bool) -> set[str]:
         if name in seen:
             continue
         seen.add(name)
-        if texts:
-            used |= {col.roots[0].name for col in cols if name in (col.tensor, col.roots[0].name)}
         node = nodes.get(name)
         if node is None:
             continue
@@ -121,7 +129,7 @@ def _used(graph: Graph, outputs: Any, cols: list[Col], texts: bool) -> set[str]:
             continue
         pending += node.input
     used |= {col.roots[0].name for col in cols if col.roots[0].strict}
-    return used
+    return used, [name for name in texts if name in seen]
 
 
 def _tabular(graph: Graph, cols: list[Col], used: set[str], frame: pd.DataFrame, datatypes: dict[str, str]) -> dict[str, Any]:
@@ -139,7 +147,7 @@ def _tabular(graph: Graph, cols: list[Col], used: set[str], frame: pd.DataFrame,
             known: list[Any] = [*root.vocabulary.values, None]
             step = {"op": "ordinal", "categories": [known], "unknown": "value", "unknown_value": -1, "missing_value": None}
             blocks.append({"columns": [root.name], "steps": [step]})
-            if not root.strict:
+            if not root.strict and root.name not in (graph.strings.inputs or {}):
                 values = sorted({str(value) for value in frame.iloc[:, place] if not is_missing(value)})
                 if len(values) <= 200:
                     entry["categories"] = values
@@ -187,33 +195,6 @@ def _narrowed(graph: Graph, places: dict[int, int], width: int) -> None:
             wanted = onnx.numpy_helper.to_array(constants[node.input[1]]).ravel()
             node.input[1] = graph.places([places.get(int(place), 0) for place in wanted])
     graph.input(MATRIX, TensorProto.DOUBLE, width)
-
-
-def _direct(graph: Graph, cols: list[Col], used: set[str], datatypes: dict[str, str]) -> list[dict[str, Any]]:
-    """The graph takes the columns: numbers as doubles, texts as they are, whose codes an operator finds."""
-    inputs, first = [], []
-    for col in cols:
-        root = col.roots[0]
-        if root.name not in used:
-            continue
-        text = datatypes[root.name] == "bytes"
-        graph.input(root.name, TensorProto.STRING if text else TensorProto.DOUBLE, 1)
-        inputs.append({"name": root.name, "datatype": "bytes" if text else "f64"})
-        if not text:
-            first.append(onnx.helper.make_node("Identity", [root.name], [col.tensor], name=col.tensor))
-            continue
-        if not root.vocabulary.values:
-            continue
-        codes = col.tensor + "_codes"
-        first.append(
-            onnx.helper.make_node(
-                "LabelEncoder", [root.name], [codes], name=codes, domain="ai.onnx.ml",
-                keys_strings=root.vocabulary.values, values_int64s=list(range(len(root.vocabulary.values))), default_int64=-1,
-            )  # fmt: skip
-        )
-        first.append(onnx.helper.make_node("Cast", [codes], [col.tensor], name=col.tensor, to=TensorProto.DOUBLE))
-    graph.nodes[:0] = first
-    return inputs
 
 
 def _outputs(graph: Graph, result: Result, options: Any) -> tuple[list[Any], list[dict[str, Any]]]:

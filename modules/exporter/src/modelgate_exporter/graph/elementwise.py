@@ -13,6 +13,8 @@ from .build import Graph
 from .columns import Col, Vocabulary, alone, roots
 from .numeric import clipped
 
+PANDAS_3 = int(pd.__version__.partition(".")[0]) >= 3
+
 DAY = 86_400_000.0
 """Milliseconds."""
 
@@ -187,6 +189,10 @@ def ufunc(graph: Graph, name: str, args: tuple[Col, ...]) -> Col:
         dated = _dated(graph, name, *args)
         if dated is not None:
             return dated
+    if name == "add" and all(col.kind == "category" and not col.numeral for col in args):
+        from .strings import concatenated
+
+        return concatenated(graph, *args)
     if name in ("isnan", "isnat"):
         return is_missing(graph, args[0])
     _numbers(args)
@@ -353,7 +359,18 @@ def filled(graph: Graph, col: Col, value: Col) -> Col:
     """`fillna`."""
     if col.kind in ("number", "bool") and value.kind == "category":
         raise Untraceable("it fills a text into numbers")
+    if col.tensor in graph.strings.made and value.kind == "category" and not value.roots:
+        from .strings import made as text_of
+        from .strings import replaced
+
+        text, lost = graph.strings.made[col.tensor]
+        assert value.vocabulary is not None
+        return col if lost is None else text_of(graph, col, replaced(graph, text, lost, value.vocabulary.values[0]))
+    if col.filled is not None:
+        return col
     found = choose(graph, is_missing(graph, col), value, col)
+    if col.kind == value.kind == "category" and col.raw and not value.roots and value.vocabulary is not None:
+        found = replace(found, raw=True, filled=value.vocabulary.values[0], dtype=col.dtype)
     return replace(found, label=col.label, kind=col.kind, vocabulary=found.vocabulary, numeral=col.numeral)
 
 
@@ -368,7 +385,7 @@ def cast(graph: Graph, col: Col, dtype: Any) -> Col:
         return col
     if name in ("str", "string", "str_", "unicode"):
         if col.kind == "category":
-            return _worded(graph, col)
+            return col if name == "string" else _worded(graph, col)
         if col.kind == "bool":
             return replace(col, numeral="bool")
         if col.kind != "number":
@@ -389,13 +406,11 @@ def cast(graph: Graph, col: Col, dtype: Any) -> Col:
 
 
 def _worded(graph: Graph, col: Col) -> Col:
-    """`astype(str)`, which makes a missing value the word `None` or `nan`."""
+    """`astype(str)`, which makes a missing value of objects the word `None` or `nan` before pandas 3."""
     assert col.vocabulary is not None
-    if col.dtype in ("str", "string", "category") or graph.strings.inputs is not None and col.raw:
-        return col  # without missing values: where the graph takes texts, each row has one
-    word = graph.constant([[col.vocabulary.code("None" if col.mark == "none" else "nan")]])
-    value = tensor(graph, col)
-    return replace(col, tensor=graph.where(graph.op("IsNaN", value), word, value), place=0, raw=False)
+    if col.dtype in ("str", "string", "category") or PANDAS_3:
+        return col  # a missing value stays one
+    return filled(graph, col, constant(graph, "None" if col.mark == "none" else "nan"))
 
 
 def mapped(graph: Graph, col: Col, table: dict[Any, Any], other: Col | None) -> Col:

@@ -53,13 +53,14 @@ def inverted(step: Any, values: str, width: int, cols: list[Col], context: Conte
 
 def _function(step: Any, values: str, width: int, cols: list[Col], context: Context) -> str:
     from .columns import joined, spread
-    from .tracing import traced_array
+    from .steps import Columns
+    from .tracing import traced
 
     if step.inverse_func is None:
         return values
     keywords = step.inv_kw_args or {}
     given = spread(cols, values, width)
-    made = traced_array(lambda array: step.inverse_func(array, **keywords), given, step, step.inverse_func, context)
+    made = traced(lambda array: step.inverse_func(array, **keywords), Columns(given, False), step, step.inverse_func, context).cols
     return joined(context.graph, made)
 
 

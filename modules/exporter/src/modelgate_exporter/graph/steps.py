@@ -24,6 +24,8 @@ class Columns:
 
     cols: list[Col]
     framed: bool
+    single: bool = False
+    """Whether the only column comes by itself: as a series, or as an array of one dimension."""
 
     def of(self, cols: Sequence[Col]) -> Columns:
         """Other columns in the same shape."""
@@ -68,7 +70,7 @@ def _single(step: Any, given: Columns, context: Context) -> Columns:
     if rule is None:
         return _labelled(step, converted(step, given.cols, context), given)
     expected = getattr(step, "n_features_in_", None)
-    if expected is not None and expected != len(given.cols) and name not in ("CountVectorizer", "TfidfVectorizer"):
+    if expected is not None and expected != len(given.cols) and name not in ("CountVectorizer", "TfidfVectorizer", "HashingVectorizer"):
         raise context.refuse(step, given.cols, f"it was fitted on {expected} columns, and gets {len(given.cols)}", "please report this pipeline")
     return _labelled(step, rule(step, given.cols, context), given)
 
@@ -100,7 +102,8 @@ def _column_transformer(step: Any, given: Columns, context: Context) -> list[Col
             continue
         if not len(places):
             continue
-        made += walk(fitted, given.of([given.cols[place] for place in places]), context.at(name)).cols
+        part = replace(given.of([given.cols[place] for place in places]), single=isinstance(columns, (str, int)))
+        made += walk(fitted, part, context.at(name)).cols
     return made
 
 
@@ -128,28 +131,28 @@ def _union(step: Any, given: Columns, context: Context) -> list[Col]:
 
 
 def _function(step: Any, given: Columns, context: Context) -> Columns:
-    from .tracing import traced_frame
+    from .tracing import traced
 
     if step.func is None:
         return given
     keywords = step.kw_args or {}
-    framed = given.framed and not step.validate
-    cols, is_frame = traced_frame(lambda data: step.func(data, **keywords), given.cols, framed, step, step.func, context)
-    return Columns(cols, is_frame)
+    if step.validate:
+        given = Columns(given.cols, False)
+    return traced(lambda data: step.func(data, **keywords), given, step, step.func, context)
 
 
 def _custom(step: Any, given: Columns, context: Context) -> Columns:
     """A transformer class of the user's: its `transform` is run on stand-ins."""
-    from .tracing import traced_frame
+    from .tracing import traced
 
     transform = getattr(type(step), "transform", None)
     # scikit-learn wraps `transform` to set the output's type; the user's own function is inside.
     inner = inspect.unwrap(transform) if transform is not None else None
     if inner is None:
         raise context.refuse(step, given.cols, "it has no transform", "give it one")
-    cols, is_frame = traced_frame(lambda data: inner(step, data), given.cols, given.framed, step, inner, context)
+    made = traced(lambda data: inner(step, data), given, step, inner, context)
     config = getattr(step, "_sklearn_output_config", {}).get("transform")
-    return Columns(cols, is_frame or config == "pandas")
+    return made if made.framed or config != "pandas" else Columns(made.cols, True)
 
 
 def converted(step: Any, cols: list[Col], context: Context) -> list[Col]:
@@ -172,7 +175,7 @@ def _discriminant(step: Any) -> tuple[Any, Any, Any]:
 
 
 def _hashed(step: Any, cols: list[Col], context: Context) -> list[Col]:
-    raise context.refuse(step, cols, "hashing has no operator", "use CountVectorizer or OneHotEncoder(max_categories=…)")
+    raise context.refuse(step, cols, "it takes lists or dictionaries", "use OneHotEncoder(max_categories=…) on the columns, or HashingVectorizer on text")
 
 
 def _iterative(step: Any, cols: list[Col], context: Context) -> list[Col]:
@@ -207,7 +210,7 @@ RULES: dict[str, Rule] = {
     "NMF": approximations.of_all_rows, "MiniBatchNMF": approximations.of_all_rows,
     "KMeans": numeric.center_distances, "MiniBatchKMeans": numeric.center_distances,
     "CountVectorizer": _texts, "TfidfVectorizer": _texts, "TfidfTransformer": words.tfidf,
-    "HashingVectorizer": _hashed, "FeatureHasher": _hashed,
+    "HashingVectorizer": _texts, "FeatureHasher": _hashed,
 }  # fmt: skip
 
 __all__ = ["Columns", "np", "replace", "walk"]

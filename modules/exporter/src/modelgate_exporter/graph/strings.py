@@ -13,8 +13,8 @@ from typing import Any
 import onnx
 
 from . import elementwise as each
-from .build import PAD, Graph
-from .columns import Col, NeedsTexts, Vocabulary
+from .build import MISSING, PAD, Graph
+from .columns import Col, NeedsTexts, Vocabulary, roots
 from .elementwise import Untraceable
 from .patterns import SPACE, Pattern, quoted
 
@@ -23,11 +23,35 @@ def source(graph: Graph, col: Col) -> tuple[str, str | None]:
     """The texts of a column, `[rows]`, and whether a row has none."""
     if col.tensor in graph.strings.made:
         return graph.strings.made[col.tensor]
+    if col.kind == "category" and not col.roots and col.vocabulary is not None:
+        return graph.constant([col.vocabulary.values[0]], object), None
     if col.kind != "category" or col.numeral or not col.raw or not col.roots:
         raise Untraceable("it takes parts of a text that an earlier step put together")
     if graph.strings.inputs is None:
         raise NeedsTexts
-    return graph.op("Squeeze", graph.strings.inputs[col.roots[0].name], graph.places([1])), None
+    name = col.roots[0].name
+    own = graph.strings.inputs[name]
+    text = graph.op("Squeeze", own, graph.places([1]))
+    if name not in graph.strings.nullable:
+        return text, None
+    code = graph.op("LabelEncoder", own, domain="ai.onnx.ml", keys_strings=[MISSING], values_int64s=[1], default_int64=0)
+    lost = graph.op("Greater", code, graph.places([0]))
+    return (text, lost) if col.filled is None else (replaced(graph, text, lost, str(col.filled)), None)
+
+
+def replaced(graph: Graph, text: str, lost: str, word: str) -> str:
+    """A word in place of the texts that are missing."""
+    return graph.op("Where", graph.op("Squeeze", lost, graph.places([1])), graph.constant([word], object), text)
+
+
+def concatenated(graph: Graph, one: Col, other: Col) -> Col:
+    """Two texts one behind the other, missing where either is."""
+    (first, lost), (second, also) = source(graph, one), source(graph, other)
+    graph.opset = max(graph.opset, 20)
+    text = graph.op("StringConcat", first, second)
+    either = lost if also is None else also if lost is None else graph.op("Or", lost, also)
+    found = made(graph, one if one.roots else other, text, either)
+    return replace(found, roots=roots((one, other)))
 
 
 def made(graph: Graph, of: Col, text: str, lost: str | None = None) -> Col:

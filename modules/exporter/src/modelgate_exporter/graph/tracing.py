@@ -6,6 +6,7 @@ import contextlib
 import linecache
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +29,19 @@ ADVICE = (
 )
 
 
-def traced_frame(function: Callable[[Any], Any], cols: list[Col], framed: bool, step: Any, named: Any, context: Context) -> tuple[list[Col], bool]:
-    """The columns that a function makes of a frame or an array, and whether they are a frame."""
-    graph = context.graph
-    given: Any = Frame(graph, list(cols)) if framed else Array(graph, list(cols))
+def traced(function: Callable[[Any], Any], columns: Any, step: Any, named: Any, context: Context) -> Any:
+    """The columns that a function makes of a frame, a series or an array."""
+    graph, cols = context.graph, columns.cols
+    given: Any
+    if columns.framed:
+        given = (Series if columns.single else Frame)(graph, list(cols))
+    else:
+        given = Array(graph, list(cols), 1 if columns.single else 2)
     made = _called(function, given, cols, step, named, context)
     if not isinstance(made, Symbol):
         raise context.refuse(step, cols, f"its {_name(named)} gives {type(made).__name__} instead of columns", ADVICE)
-    return [_rows(graph, col, cols) for col in made.cols], isinstance(made, Frame)
-
-
-def traced_array(function: Callable[[Any], Any], cols: list[Col], step: Any, named: Any, context: Context) -> list[Col]:
-    """The columns that a function makes of an array."""
-    return traced_frame(function, cols, False, step, named, context)[0]
+    found = [_rows(graph, col, cols) for col in made.cols]
+    return replace(columns, cols=found, framed=not isinstance(made, Array), single=made.ndim == 1)
 
 
 def _rows(graph: Graph, col: Col, cols: list[Col]) -> Col:
@@ -244,4 +245,4 @@ def _cut(graph: Graph, value: Any, bins: Any, right: bool, labels: Any, include_
     return Series(graph, [number.named(col.label)])
 
 
-__all__ = ["Scalar", "traced_array", "traced_frame"]
+__all__ = ["Scalar", "traced"]

@@ -8,38 +8,78 @@ from typing import Any
 import numpy as np
 
 from . import characters
-from .columns import Col, Context, NeedsTexts, spread
+from .build import Graph
+from .columns import Col, Context, spread
+from .elementwise import Untraceable
 from .patterns import LETTERS
+from .strings import source, tokens
 
 ADVICE = "use analyzer='word' (with the usual token_pattern), 'char' or 'char_wb', with lowercase=True or False, or count words before the request"
 
 
 def vectorized(step: Any, cols: list[Col], context: Context) -> list[Col]:
-    """CountVectorizer and TfidfVectorizer."""
+    """CountVectorizer, TfidfVectorizer and HashingVectorizer."""
     graph = context.graph
-    if len(cols) != 1 or not cols[0].raw or cols[0].kind not in ("category", "text"):
-        raise context.refuse(step, cols, "it takes one column of text as it is in the request", "give it the column by its name, as a string")
-    text = context.options.get("texts", {}).get(cols[0].roots[0].name)
-    if text is None:
-        raise NeedsTexts
+    words = taken(step, cols, context)
     _plain(step, cols, context)
     pattern = _pattern(step, cols, context) if step.analyzer == "word" else None
-    words = graph.op("Squeeze", text, graph.places([1]))
     if step.lowercase:
         words = graph.op("StringNormalizer", words, case_change_action="LOWER", locale="C.UTF-8", is_case_sensitive=1)
+    if type(step).__name__ == "HashingVectorizer":
+        return _hashed(step, words, pattern, cols, context)
     if pattern is None:
         counts = graph.double(characters.counted(step, words, graph))
     else:
-        tokens = graph.op(
-            "Tokenizer", words, domain="com.microsoft", mark=0, mincharnum=1, pad_value="#", tokenexp=pattern
-        )
-        counts = graph.double(_counted(step, tokens, context))
+        found = tokens(graph, words, pattern)
+        both = step.stop_words is not None and step.ngram_range[1] > 1
+        counts = graph.double(_counted(step, *(_without(step, found, graph) if both else (found, None)), context))
     width = len(step.vocabulary_)
     if step.binary:
         counts = graph.double(graph.op("Greater", counts, graph.constant([[0.0]])))
     if hasattr(step, "_tfidf"):
         counts = weighted(step._tfidf, counts, context)
     return spread(cols, counts, width)
+
+
+def _hashed(step: Any, words: str, pattern: str | None, cols: list[Col], context: Context) -> list[Col]:
+    from .hashing import hashed
+
+    if pattern is None:
+        raise context.refuse(step, cols, f"hashes of analyzer={step.analyzer!r} have no operator", "use analyzer='word', or TfidfVectorizer")
+    if step.get_stop_words() and step.ngram_range[1] > 1:
+        raise context.refuse(step, cols, "it leaves stop words out between the words of an n-gram", "use ngram_range=(1, 1), no stop_words, or TfidfVectorizer")
+    return hashed(step, tokens(context.graph, words, pattern), cols, context)
+
+
+def _without(step: Any, found: str, graph: Graph) -> tuple[str, dict[str, int]]:
+    """The words that stay, as numbers, moved to the left; 0 behind them and for words of no n-gram."""
+    known = sorted({word for gram in step.vocabulary_ for word in gram.split(" ")})
+    numbers = {word: at for at, word in enumerate(known, 1)}
+    stop = step.get_stop_words()
+    ids = graph.op("LabelEncoder", found, domain="ai.onnx.ml", keys_strings=known, values_int64s=list(numbers.values()), default_int64=0)
+    stays = graph.op("LabelEncoder", found, domain="ai.onnx.ml", keys_strings=sorted(stop), values_int64s=[0] * len(stop), default_int64=1)
+    none = graph.op("Mul", graph.sum(stays), graph.places([0]))
+    ids, stays = graph.concat([ids, none]), graph.concat([stays, none])
+    nothing = graph.op("Mul", ids, graph.places([0]))
+    width = graph.sum(graph.op("Add", nothing, graph.places([1])))
+    place = graph.op("Sub", graph.op("CumSum", stays, graph.scalar(1)), graph.places([1]))
+    # Words that go are written behind the end, which is cut off.
+    place = graph.where(graph.op("Greater", stays, graph.places([0])), place, width)
+    packed = graph.op("ScatterElements", graph.concat([nothing, none]), place, ids, axis=1)
+    return graph.op("Slice", packed, graph.places([0]), graph.places([-1]), graph.places([1])), numbers
+
+
+def taken(step: Any, cols: list[Col], context: Context) -> str:
+    """The texts of the only column, `[rows]`."""
+    if len(cols) != 1 or cols[0].kind not in ("category", "text"):
+        raise context.refuse(step, cols, "it takes one column of text", "give it the column by its name, as a string")
+    try:
+        text, lost = source(context.graph, cols[0])
+    except Untraceable as error:
+        raise context.refuse(step, cols, str(error), "make the text of columns as they are in the request, by functions that the README lists") from error
+    if lost is not None:
+        raise context.refuse(step, cols, "the text may be missing", "fill it before (fillna, or SimpleImputer with a fill_value)")
+    return text
 
 
 def _plain(step: Any, cols: list[Col], context: Context) -> None:
@@ -51,8 +91,6 @@ def _plain(step: Any, cols: list[Col], context: Context) -> None:
 
 
 def _pattern(step: Any, cols: list[Col], context: Context) -> str:
-    if step.stop_words is not None and step.ngram_range[1] > 1:
-        raise context.refuse(step, cols, "stop words between the words of an n-gram have no operator", "use ngram_range=(1, 1), or no stop_words")
     simple = {r"(?u)\b\w\w+\b": f"[{LETTERS}][{LETTERS}]+", r"(?u)\b\w+\b": f"[{LETTERS}]+"}
     simple |= {pattern.removeprefix("(?u)"): ours for pattern, ours in list(simple.items())}
     simple |= {r"\w+": f"[{LETTERS}]+", r"\w\w+": f"[{LETTERS}][{LETTERS}]+", r"(?u)\w+": f"[{LETTERS}]+"}
@@ -63,29 +101,30 @@ def _pattern(step: Any, cols: list[Col], context: Context) -> str:
     return str(step.token_pattern)
 
 
-def _counted(step: Any, tokens: str, context: Context) -> str:
+def _counted(step: Any, found: str, numbers: dict[str, int] | None, context: Context) -> str:
+    """The count of each n-gram of the vocabulary, of words or of their numbers."""
     shortest, longest = step.ngram_range
     pools: dict[int, list[tuple[list[str], int]]] = {size: [] for size in range(1, longest + 1)}
     for text, place in step.vocabulary_.items():
         words = text.split(" ")
         pools[len(words)].append((words, int(place)))
-    flat: list[str] = []
+    flat: list[Any] = []
     starts, places = [], []
     for size in range(1, longest + 1):
         starts.append(len(flat))
         for words, place in sorted(pools[size]):
-            flat += words
+            flat += words if numbers is None else [numbers[word] for word in words]
             places.append(place)
     return context.graph.op(
         "TfIdfVectorizer",
-        tokens,
+        found,
         max_gram_length=longest,
         min_gram_length=shortest,
         max_skip_count=0,
         mode="TF",
         ngram_counts=starts,
         ngram_indexes=places,
-        pool_strings=flat,
+        **({"pool_strings": flat} if numbers is None else {"pool_int64s": flat}),
     )
 
 
@@ -100,7 +139,12 @@ def weighted(step: Any, counts: str, context: Context) -> str:
         counts = graph.op("Mul", counts, graph.constant([np.asarray(step.idf_, np.float64)]))
     if step.norm is None:
         return counts
-    size = graph.sum(graph.op("Abs", counts)) if step.norm == "l1" else graph.op("Sqrt", graph.sum(graph.op("Mul", counts, counts)))
+    return normed(graph, counts, step.norm)
+
+
+def normed(graph: Graph, counts: str, norm: str) -> str:
+    """Each row divided by its length, where it has one."""
+    size = graph.sum(graph.op("Abs", counts)) if norm == "l1" else graph.op("Sqrt", graph.sum(graph.op("Mul", counts, counts)))
     zero = graph.op("Equal", size, graph.constant([[0.0]]))
     return graph.op("Div", counts, graph.where(zero, graph.constant([[1.0]]), size))
 
