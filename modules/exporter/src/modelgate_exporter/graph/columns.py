@@ -82,10 +82,10 @@ class Col:
         """The inputs that it is made of."""
         return [root.name for root in self.roots]
 
-    def number(self, tensor: str, place: int = 0, label: Any = None) -> Col:
+    def number(self, tensor: str, place: int = 0, label: Any = None, dtype: str = "") -> Col:
         """A number that is made of this column."""
         label = self.label if label is None else label
-        return Col(tensor, place, "number", label, self.roots)
+        return Col(tensor, place, "number", label, self.roots, dtype=dtype)
 
     def named(self, label: Any) -> Col:
         """The same values under another name."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from onnx import TensorProto
 
 from .apart import squared
 from .build import Graph
@@ -35,25 +36,35 @@ def _scaled(context: Context, step: Any, cols: list[Col], center: Any, scale: An
     graph = context.graph
     matrix = context.matrix(cols, step)
     if center is not None:
-        matrix = graph.op("Sub", matrix, graph.constant(_row(center)))
+        matrix = rounded(graph, cols, graph.op("Sub", matrix, graph.constant(_row(center))))
     if scale is not None:
-        matrix = graph.op("Div", matrix, graph.constant(_row(scale)))
-    return kept(cols, matrix)
+        matrix = rounded(graph, cols, graph.op("Div", matrix, graph.constant(_row(scale))))
+    return kept(cols, matrix, single(cols))
 
 
-def kept(cols: list[Col], matrix: str) -> list[Col]:
+def single(cols: list[Col]) -> bool:
+    """Whether the columns together are single floats, with which scikit-learn's scalers compute then."""
+    return bool(cols) and all(col.dtype == "float32" for col in cols)
+
+
+def rounded(graph: Graph, cols: list[Col], matrix: str) -> str:
+    """The matrix as single floats where the columns are such."""
+    return graph.double(graph.cast(matrix, TensorProto.FLOAT)) if single(cols) else matrix
+
+
+def kept(cols: list[Col], matrix: str, narrow: bool = False) -> list[Col]:
     """The same columns with other values."""
-    return [col.number(matrix, place) for place, col in enumerate(cols)]
+    return [col.number(matrix, place, dtype="float32" if narrow else "") for place, col in enumerate(cols)]
 
 
 def min_max(step: Any, cols: list[Col], context: Context) -> list[Col]:
     """MinMaxScaler."""
     graph = context.graph
-    matrix = graph.op("Mul", context.matrix(cols, step), graph.constant(_row(step.scale_)))
-    matrix = graph.op("Add", matrix, graph.constant(_row(step.min_)))
+    matrix = rounded(graph, cols, graph.op("Mul", context.matrix(cols, step), graph.constant(_row(step.scale_))))
+    matrix = rounded(graph, cols, graph.op("Add", matrix, graph.constant(_row(step.min_))))
     if step.clip:
         matrix = clipped(graph, matrix, *step.feature_range)
-    return kept(cols, matrix)
+    return kept(cols, matrix, single(cols))
 
 
 def clipped(graph: Graph, matrix: str, low: float | None, high: float | None) -> str:
@@ -70,9 +81,10 @@ def clipped(graph: Graph, matrix: str, low: float | None, high: float | None) ->
 def max_abs(step: Any, cols: list[Col], context: Context) -> list[Col]:
     """MaxAbsScaler."""
     matrix = context.graph.op("Div", context.matrix(cols, step), context.graph.constant(_row(step.scale_)))
+    matrix = rounded(context.graph, cols, matrix)
     if getattr(step, "clip", False):
         matrix = clipped(context.graph, matrix, -1.0, 1.0)
-    return kept(cols, matrix)
+    return kept(cols, matrix, single(cols))
 
 
 def normalizer(step: Any, cols: list[Col], context: Context) -> list[Col]:
