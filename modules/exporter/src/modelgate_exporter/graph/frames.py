@@ -198,6 +198,32 @@ class Frame(Symbol):
     def join(self, other: Any, **_: Any) -> Any:
         return Frame(self.graph, [*self.cols, *other.cols])
 
+    def to_dict(self, orient: Any = "dict", **_: Any) -> Any:
+        if orient != "records":
+            raise Untraceable("it makes a dictionary of the columns (orient='records' makes one of each row)")
+        return Records(self.graph, list(self.cols))
+
+    def merge(self, right: Any, how: str = "inner", on: Any = None, left_on: Any = None, right_on: Any = None, **_: Any) -> Any:
+        """A table of the training, looked up by one column."""
+        keys = [on[0] if isinstance(on, (list, tuple)) and len(on) == 1 else on] * 2 if on is not None else [left_on, right_on]
+        if isinstance(right, Symbol) or not isinstance(right, pd.DataFrame) or how != "left" or not all(isinstance(key, str) for key in keys):
+            raise Untraceable("it merges other rows in (a table of the training can be merged with how='left' and on= one column)")
+        if right[keys[1]].duplicated().any():
+            raise Untraceable(f"it merges a table in which a value of '{keys[1]}' stands twice")
+        made = self.copy()
+        for label in right.columns:
+            if label == keys[1] and keys[0] == keys[1]:
+                continue
+            if label in self:
+                raise Untraceable(f"it merges a second column '{label}' in")
+            made[label] = self[keys[0]].map(dict(zip(right[keys[1]], right[label], strict=True)))
+        return made
+
+    def select_dtypes(self, include: Any = None, exclude: Any = None) -> Any:
+        """The columns whose type in the sample frame is one of these."""
+        empty = pd.DataFrame({place: pd.Series([], dtype=_type(col)) for place, col in enumerate(self.cols)})
+        return Frame(self.graph, [self.cols[place] for place in empty.select_dtypes(include, exclude).columns])
+
     def apply(self, function: Any, axis: Any = 0, *args: Any, **keywords: Any) -> Any:
         keywords = {key: value for key, value in keywords.items() if key not in ("raw", "result_type")}
         call = (lambda value: function(value, *args, **keywords)) if args or keywords else function
@@ -236,3 +262,19 @@ class Frame(Symbol):
         if name in list(self.columns):
             return self[name]
         unknown(name)
+
+
+class Records(Symbol):
+    """A dictionary for each row, which DictVectorizer takes."""
+
+    _form = "records"
+    ndim = 2
+
+    def __iter__(self) -> Iterator[Any]:
+        raise Untraceable("it takes the dictionaries of rows apart")
+
+
+def _type(col: Col) -> Any:
+    if not col.dtype:
+        raise Untraceable("it selects columns by a type that the step before gave them")
+    return col.dtype

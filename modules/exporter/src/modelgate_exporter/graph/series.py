@@ -72,6 +72,10 @@ class Series(Symbol):
     def str(self) -> Any:
         return Texts(self.graph, self.cols[0], lambda col: Series(self.graph, [col]))
 
+    @property
+    def cat(self) -> Any:
+        return Categories(self)
+
     def map(self, to: Any, na_action: Any = None, **_: Any) -> Any:
         if isinstance(to, pd.Series):
             to = to.to_dict()
@@ -108,6 +112,25 @@ class Series(Symbol):
 
     def __getattr__(self, name: str) -> Any:
         unknown(name)
+
+
+class Categories:
+    """`.cat`."""
+
+    def __init__(self, series: Series) -> None:
+        known = series.cols[0].roots[0].categories if series.cols[0].dtype == "category" and series.cols[0].roots else []
+        if not known:
+            raise Untraceable("it takes .cat of a column that is no category in the sample frame")
+        self._series = series
+        self.categories = pd.Index(known)
+
+    @property
+    def codes(self) -> Any:
+        found = self._series.map({value: float(place) for place, value in enumerate(self.categories)})
+        return found.fillna(-1.0)
+
+    def __getattr__(self, name: str) -> Any:
+        raise Untraceable(f"it uses .cat.{name}, which has no operator")
 
 
 class Accessor:

@@ -149,6 +149,12 @@ def _pandas(graph: Graph) -> Iterator[None]:
             raise Untraceable("it puts rows below each other (pd.concat)")
         return Frame(graph, [col for part in parts for col in part.cols])
 
+    def get_dummies(*_: Any, **__: Any) -> Any:
+        raise Untraceable("it makes a column of each value that the rows have (pd.get_dummies); OneHotEncoder(handle_unknown='ignore') does that for the values of the training")
+
+    def categorical(*_: Any, **__: Any) -> Any:
+        raise Untraceable("it makes categories of a column (pd.Categorical); OrdinalEncoder and OneHotEncoder take the text itself")
+
     def isna(value: Any) -> Any:
         return value.isna()
 
@@ -171,8 +177,9 @@ def _pandas(graph: Graph) -> Iterator[None]:
     replaced: dict[str, Any] = {
         "concat": concat, "isna": isna, "isnull": isna, "notna": notna, "notnull": notna,
         "to_numeric": to_numeric, "to_datetime": to_datetime, "cut": cut,
+        "get_dummies": get_dummies,
     }  # fmt: skip
-    real = {name: getattr(pd, name) for name in [*replaced, "DataFrame", "Series"]}
+    real = {name: getattr(pd, name) for name in [*replaced, "DataFrame", "Series", "Categorical"]}
     numpy_real = {name: getattr(np, name) for name in ("asarray", "array", "c_", "vectorize")}
 
     class Beside:
@@ -210,7 +217,7 @@ def _pandas(graph: Graph) -> Iterator[None]:
             setattr(pd, name, either(name))
         for name, value in (("asarray", array("asarray")), ("array", array("array")), ("c_", Beside()), ("vectorize", vectorize)):
             setattr(np, name, value)
-        for name, make in (("DataFrame", frame), ("Series", series)):
+        for name, make in (("DataFrame", frame), ("Series", series), ("Categorical", categorical)):
             setattr(pd, name, _Meta(name, (), {"real": real[name], "made": staticmethod(make)}))
         yield
     finally:
