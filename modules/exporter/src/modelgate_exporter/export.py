@@ -17,7 +17,7 @@ from . import folder
 from .compare import Exported, answer
 from .errors import CannotExport
 from .frame import of_polars, spread
-from .job import Job, OfArrays, OfSeries, Progress, Try
+from .job import Job, OfArrays, OfRecords, OfSeries, Progress, Try
 from .model import Answers, Names, answers, found
 from .route import by_graph, by_tabular
 
@@ -46,7 +46,7 @@ def export(
 
     The report stands for the folder's path wherever a path is taken.
 
-    `sample_frame` has rows as the pipeline takes them: they give the columns' types, the golden
+    `sample_frame` has rows as the pipeline takes them, dictionaries of a DictVectorizer included: they give the columns' types, the golden
     examples (`examples` of them, evenly spaced, the first row first) and the rows on which the
     export is compared with scikit-learn. `name` is the folder's if left out. `limits` are those of
     modules/BUNDLE.md. `tolerance` is how far an answer may be from scikit-learn's, for single
@@ -62,6 +62,9 @@ def export(
     """
     begun = time.monotonic()
     sample_frame = of_polars(sample_frame)
+    records = isinstance(sample_frame, list) and all(isinstance(row, dict) for row in sample_frame)
+    if records:
+        sample_frame = pd.DataFrame.from_records(sample_frame)
     path = Path(out)
     name = path.resolve().name if name is None else name
     folder.checked(name, version, description, limits or {})
@@ -75,7 +78,9 @@ def export(
     frame = _frame(pipeline, sample_frame)
     frame = frame.iloc[spread(len(frame), CHECKED_ROWS)].reset_index(drop=True)
     asked = pipeline if isinstance(sample_frame, pd.DataFrame) else OfArrays(pipeline)
-    if np.ndim(sample_frame) == 1:
+    if records:
+        asked = OfRecords(pipeline)
+    elif np.ndim(sample_frame) == 1:
         asked = OfSeries(pipeline)
     progress = Progress(quiet)
     progress.say(f"asking the pipeline about {len(frame)} rows")

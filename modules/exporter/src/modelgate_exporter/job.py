@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .compare import Comparison
+from .frame import is_missing
 from .model import Answers, Model, Names
 
 PATIENCE = 5.0
@@ -63,6 +64,14 @@ class OfSeries(OfArrays):
         return frame.iloc[:, 0] if isinstance(frame, pd.DataFrame) else np.asarray(frame)[:, 0]
 
 
+class OfRecords(OfArrays):
+    """A pipeline that was fitted on dictionaries, asked with frames: a missing value is no entry."""
+
+    def _array(self, frame: Any) -> Any:
+        rows = frame.astype(object).to_dict("records")
+        return [{name: value for name, value in row.items() if not is_missing(value)} for row in rows]
+
+
 @dataclass(frozen=True)
 class Job:
     """A pipeline, rows that it takes, and its answers to them."""
@@ -83,7 +92,12 @@ class Job:
     @property
     def framed(self) -> bool:
         """Whether the pipeline takes frames."""
-        return not isinstance(self.pipeline, OfArrays) or isinstance(self.pipeline, OfSeries)
+        return not isinstance(self.pipeline, OfArrays) or isinstance(self.pipeline, (OfSeries, OfRecords))
+
+    @property
+    def records(self) -> bool:
+        """Whether the pipeline takes dictionaries."""
+        return isinstance(self.pipeline, OfRecords)
 
     @property
     def single(self) -> bool:

@@ -18,7 +18,7 @@ from .errors import CannotExport
 from .features import Feature, blocks, plain
 from .frame import datatype, rows
 from .functions import Kind
-from .graph.compile import Compiled, compiled
+from .graph.compile import Compiled, Given, compiled
 from .job import Job, Try
 from .model import Answers, Model, answers, convert, encodes, found, in_graph, run, wanted
 from .model import datatypes as model_datatypes
@@ -109,7 +109,7 @@ def by_graph(job: Job) -> Try:
         datatypes.setdefault(column, "f64")
     datatypes = {column: datatypes[column] for column in frame.columns}
     job.progress.say("writing the graph of the whole pipeline")
-    made = compiled(job.fitted, job.frame, datatypes, (job.framed, job.single), wanted(job.said, job.names))
+    made = compiled(job.fitted, job.frame, datatypes, Given(job.framed, job.single, job.records), wanted(job.said, job.names))
     model = Model(made.onnx, made.outputs, "f64")
     kinds = {entry["name"]: entry["datatype"] for entry in made.inputs}
     compared = Comparison()

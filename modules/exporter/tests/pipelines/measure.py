@@ -82,6 +82,8 @@ def compared(pipeline: Any, rows: pd.DataFrame, given: dict[str, Any], X: Any) -
     """Rows that are answered otherwise, the largest difference, ties between classes."""
     if isinstance(X, pd.Series):
         rows = rows.iloc[:, 0]
+    elif isinstance(X, list):
+        rows = [{name: value for name, value in row.items() if not pd.isna(value)} for row in rows.astype(object).to_dict("records")]
     elif not isinstance(X, pd.DataFrame):
         rows = rows.to_numpy()
     with warnings.catch_warnings():
@@ -189,7 +191,7 @@ def measured(factory: Callable[[], Any], rows: int, gateway: Path | None, http_r
         except CannotExport as error:
             return {"state": "refused", "why": str(error), "seconds": time.monotonic() - began}
         seconds = time.monotonic() - began
-        sample = X.to_frame() if isinstance(X, pd.Series) else X
+        sample = X.to_frame() if isinstance(X, pd.Series) else pd.DataFrame.from_records(X) if isinstance(X, list) else X
         sample = sample if isinstance(sample, pd.DataFrame) else pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])])
         more = fresh(sample, rows)
         bundle = Written(folder)

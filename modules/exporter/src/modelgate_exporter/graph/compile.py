@@ -35,19 +35,29 @@ class Compiled:
     """Why some rows may be answered otherwise, one sentence for each step that leaves something open."""
 
 
-def compiled(pipeline: Any, frame: pd.DataFrame, datatypes: dict[str, str], given: tuple[bool, bool], options: Any) -> Compiled:
-    """The graph of a pipeline, which is given frames or arrays, and a single column or several. Raises `CannotExport`, naming
-    step, columns and remedy."""
+@dataclass(frozen=True)
+class Given:
+    """The form in which the pipeline takes its rows."""
+
+    framed: bool
+    single: bool = False
+    """One column by itself."""
+    records: bool = False
+    """A dictionary for each row, without what is missing."""
+
+
+def compiled(pipeline: Any, frame: pd.DataFrame, datatypes: dict[str, str], given: Given, options: Any) -> Compiled:
+    """The graph of a pipeline. Raises `CannotExport`, naming step, columns and remedy."""
     try:
         return _compiled(pipeline, frame, datatypes, given, options, texts=False)
     except NeedsTexts:
         return _compiled(pipeline, frame, datatypes, given, options, texts=True)
 
 
-def _compiled(pipeline: Any, frame: pd.DataFrame, datatypes: dict[str, str], given: tuple[bool, bool], options: Any, texts: bool) -> Compiled:
+def _compiled(pipeline: Any, frame: pd.DataFrame, datatypes: dict[str, str], given: Given, options: Any, texts: bool) -> Compiled:
     graph = Graph()
-    framed, single = given
-    context = Context(graph)
+    framed = given.framed
+    context = Context(graph, options={"records": given.records})
     cols = [_column(name, frame[name], kind, framed) for name, kind in zip(frame.columns, datatypes.values(), strict=True)]
     cols = [_at(col, MATRIX, place) for place, col in enumerate(cols)]
     if texts:
@@ -56,7 +66,7 @@ def _compiled(pipeline: Any, frame: pd.DataFrame, datatypes: dict[str, str], giv
             raise CannotExport(f"cannot export column '{MATRIX}': a graph that takes texts calls its matrix so; give the column another name")
         graph.strings.inputs = {name: name for name in names}
         graph.strings.nullable = {name for name in names if bool(frame[name].isna().to_numpy().any())}
-    result = answer(pipeline, Columns(cols, framed, single), context)
+    result = answer(pipeline, Columns(cols, framed, given.single), context)
     outputs, predict = _outputs(graph, result, options)
     graph.strings.complete()
     used, taken = _used(graph, outputs, cols)

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import FeatureUnion, Pipeline
 
-from . import approximations, categories, numeric, words
+from . import approximations, categories, numeric, records, topics, words
 from .columns import Col, Context, spread
 from .linear import _dense
 
@@ -207,10 +207,10 @@ RULES: dict[str, Rule] = {
     "SkewedChi2Sampler": approximations.skewed, "AdditiveChi2Sampler": approximations.chi_squared,
     "PolynomialCountSketch": approximations.sketched, "RandomTreesEmbedding": approximations.leaves,
     "FeatureAgglomeration": approximations.agglomerated, "BernoulliRBM": approximations.hidden,
-    "NMF": approximations.of_all_rows, "MiniBatchNMF": approximations.of_all_rows,
+    "LatentDirichletAllocation": topics.topics, "NMF": approximations.of_all_rows, "MiniBatchNMF": approximations.of_all_rows,
     "KMeans": numeric.center_distances, "MiniBatchKMeans": numeric.center_distances,
     "CountVectorizer": _texts, "TfidfVectorizer": _texts, "TfidfTransformer": words.tfidf,
-    "HashingVectorizer": _texts, "FeatureHasher": _hashed,
+    "HashingVectorizer": _texts, "FeatureHasher": _hashed, "DictVectorizer": records.vectorized,
 }  # fmt: skip
 
 __all__ = ["Columns", "np", "replace", "walk"]

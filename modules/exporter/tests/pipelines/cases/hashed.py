@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.compose import ColumnTransformer
-from sklearn.feature_extraction import DictVectorizer, FeatureHasher
+from sklearn.feature_extraction import DictVectorizer
 from sklearn.feature_extraction.text import (
     CountVectorizer,
     HashingVectorizer,
@@ -53,28 +53,18 @@ def hashed_pairs_weighted() -> Case:
 
 
 @case
-def hashed_words_as_usual() -> Case:
-    frame, y = opinions()
-    return make_pipeline(HashingVectorizer(), LogisticRegression()), frame["opinión"], y
-
-
-@case
-def hashed_categories() -> Case:
-    frame, y = clients()
-
-    def pairs(data: pd.DataFrame) -> Any:
-        return [[f"{name}={value}" for name, value in row.items()] for row in data.to_dict("records")]
-
-    hashed = make_pipeline(FunctionTransformer(pairs), FeatureHasher(32, input_type="string"))
-    steps = ColumnTransformer([("h", hashed, ["ciudad", "canal"]), ("n", StandardScaler(), ["edad"])])
-    return make_pipeline(steps, LogisticRegression()), frame, y
-
-
-@case
 def dictionaries() -> Case:
     frame, y = clients()
     records = FunctionTransformer(lambda data: data.to_dict(orient="records"))
     return make_pipeline(records, DictVectorizer(sparse=False), StandardScaler(), LogisticRegression()), frame[["edad", "ciudad", "deuda"]], y
+
+
+@case
+def dictionaries_themselves() -> Case:
+    frame, y = clients()
+    rows = frame[["edad", "ciudad", "deuda", "canal", "moroso"]].astype(object).to_dict("records")
+    rows = [{name: value for name, value in row.items() if not pd.isna(value)} for row in rows]
+    return make_pipeline(DictVectorizer(), LogisticRegression(max_iter=300)), rows, y
 
 
 @case
@@ -133,12 +123,6 @@ def two_texts_in_one() -> Case:
 def stop_words_with_pairs() -> Case:
     frame, y = opinions()
     return make_pipeline(TfidfVectorizer(stop_words=["el", "a"], ngram_range=(1, 2)), LogisticRegression()), frame["opinión"], y
-
-
-@case
-def accents_stripped() -> Case:
-    frame, y = opinions()
-    return make_pipeline(TfidfVectorizer(strip_accents="unicode"), LogisticRegression()), frame["opinión"], y
 
 
 @case

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.covariance import EllipticEnvelope
-from sklearn.decomposition import NMF, KernelPCA, LatentDirichletAllocation, MiniBatchNMF
+from sklearn.decomposition import KernelPCA, LatentDirichletAllocation
 from sklearn.ensemble import IsolationForest, RandomTreesEmbedding
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
@@ -25,7 +25,7 @@ from sklearn.kernel_approximation import (
     SkewedChi2Sampler,
 )
 from sklearn.kernel_ridge import KernelRidge
-from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier, SGDOneClassSVM
+from sklearn.linear_model import LogisticRegression, SGDClassifier, SGDOneClassSVM
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
 from sklearn.neighbors import (
     KNeighborsClassifier,
@@ -102,7 +102,6 @@ for _name, _model in {
     "radius_regressor": lambda: RadiusNeighborsRegressor(25.0, weights="distance"),
     "gaussian_process_quadratic": lambda: GaussianProcessRegressor(ConstantKernel(2.0) * RationalQuadratic() + WhiteKernel(0.5), optimizer=None, normalize_y=True),
     "gaussian_process_periodic": lambda: GaussianProcessRegressor(DotProduct() + ExpSineSquared(2.0, 3.0) + WhiteKernel(1.0), optimizer=None, alpha=30.0, normalize_y=True),
-    "gaussian_process_any_matern": lambda: GaussianProcessRegressor(Matern(nu=0.8, length_scale=5.0), optimizer=None, alpha=1.0, normalize_y=True),
     "gaussian_process_each": lambda: GaussianProcessRegressor(Matern(nu=2.5, length_scale=[3.0] * 15) ** 2, optimizer=None, alpha=1.0, normalize_y=True),
 }.items():  # fmt: skip
     simple(_name, lambda model=_model: regressed(model()))
@@ -127,16 +126,6 @@ def topics() -> Case:
     frame, y = opinions()
     words = make_pipeline(CountVectorizer(), LatentDirichletAllocation(4, random_state=0, max_iter=3))
     return make_pipeline(words, LogisticRegression()), frame["opinión"], y
-
-
-@case
-def parts_of_positive_numbers() -> Case:
-    return of_numbers(MinMaxScaler(clip=True), NMF(2, random_state=0, max_iter=400), Ridge(), labels=False)
-
-
-@case
-def parts_in_small_batches() -> Case:
-    return of_numbers(MinMaxScaler(clip=True), MiniBatchNMF(2, random_state=0), Ridge(), labels=False)
 
 
 @case

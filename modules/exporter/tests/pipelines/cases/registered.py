@@ -444,18 +444,6 @@ def categories_as_codes() -> Case:
 
 
 @case
-def dummies_in_a_function() -> Case:
-    frame, y = clients()
-    known = ["Lima", "Cusco", "Iquitos", "Ñaña"]
-
-    def dummies(X: pd.DataFrame) -> pd.DataFrame:
-        made = pd.get_dummies(X.assign(ciudad=pd.Categorical(X["ciudad"], categories=known)), columns=["ciudad"])
-        return made.astype(float)
-
-    return make_pipeline(FunctionTransformer(dummies), StandardScaler(), LogisticRegression()), frame[["ciudad", "edad"]], y
-
-
-@case
 def mapped_levels() -> Case:
     frame, y = clients()
 
@@ -472,30 +460,6 @@ def mapped_levels() -> Case:
 
 
 @case
-def query_of_strings() -> Case:
-    frame, y = clients()
-
-    def derived(X: pd.DataFrame) -> pd.DataFrame:
-        X = X.copy()
-        X.eval("cuota = deuda / (edad + 1)", inplace=True)
-        return X[["cuota", "edad"]]
-
-    return make_pipeline(FunctionTransformer(derived), StandardScaler(), LogisticRegression()), frame, y
-
-
-@case
-def rows_to_tuples() -> Case:
-    frame, y = clients()
-
-    def risk(X: pd.DataFrame) -> pd.DataFrame:
-        X = X.copy()
-        X["riesgo"] = [2 * m + (d > 900) for m, d in zip(X["moroso"], X["deuda"])]
-        return X[["riesgo", "edad"]]
-
-    return make_pipeline(FunctionTransformer(risk), LogisticRegression()), frame, y
-
-
-@case
 def select_dtypes_inside() -> Case:
     frame, y = clients()
     numbers = FunctionTransformer(lambda X: X.select_dtypes(include=["int64", "float64"]))
@@ -507,29 +471,6 @@ def values_by_position() -> Case:
     frame, y = clients()
     steps = ColumnTransformer([("n", make_pipeline(SimpleImputer(), StandardScaler()), [0, 1, 2]), ("t", OneHotEncoder(handle_unknown="ignore"), slice(4, 5))])
     return make_pipeline(steps, LogisticRegression()), frame, y
-
-
-@case
-def numbers_in_texts() -> Case:
-    frame, y = clients()
-    frame = frame[["edad", "deuda"]].assign(deuda=frame["deuda"].map(lambda v: f"${v:,.2f}"))
-
-    def money(X: pd.DataFrame) -> pd.DataFrame:
-        return X.assign(deuda=X["deuda"].str.replace("$", "", regex=False).str.replace(",", "").astype(float))
-
-    return make_pipeline(FunctionTransformer(money), StandardScaler(), LogisticRegression()), frame, y
-
-
-@case
-def years_in_texts() -> Case:
-    frame, y = churn()
-    frame = frame[["signup", "calls"]].assign(signup=frame["signup"].dt.strftime("%Y-%m-%d"))
-
-    def years(X: pd.DataFrame) -> pd.DataFrame:
-        when = pd.to_datetime(X["signup"])
-        return pd.DataFrame({"year": when.dt.year, "month": when.dt.month, "calls": X["calls"]})
-
-    return make_pipeline(FunctionTransformer(years), StandardScaler(), LogisticRegression()), frame, y
 
 
 @case
@@ -623,7 +564,6 @@ optional("lightgbm_of_frames", "lightgbm", lambda x: (make_pipeline(ColumnTransf
 optional("lightgbm_quantile", "lightgbm", lambda x: (make_pipeline(prepared(), x.LGBMRegressor(objective="quantile", alpha=0.9, n_estimators=12, verbose=-1)), clients()[0], amount(clients()[0])))
 optional("lightgbm_tweedie", "lightgbm", lambda x: (make_pipeline(prepared(), x.LGBMRegressor(objective="tweedie", n_estimators=12, verbose=-1)), clients()[0], amount(clients()[0])))
 optional("lightgbm_dart", "lightgbm", lambda x: (make_pipeline(prepared(), x.LGBMClassifier(boosting_type="dart", n_estimators=12, verbose=-1)), *clients()))
-optional("lightgbm_forest", "lightgbm", lambda x: (make_pipeline(prepared(), x.LGBMClassifier(boosting_type="rf", bagging_freq=1, bagging_fraction=0.7, n_estimators=12, verbose=-1)), *clients()))
 optional("catboost_of_types", "catboost", lambda x: (x.CatBoostClassifier(iterations=15, verbose=0, cat_features=["Contract", "plan"], allow_writing_files=False), plain()[0][["Contract", "plan", "calls", "MonthlyCharges"]], plain()[1]))
 optional("catboost_quantile", "catboost", lambda x: (make_pipeline(prepared(), x.CatBoostRegressor(iterations=15, verbose=0, loss_function="Quantile:alpha=0.9", allow_writing_files=False)), clients()[0], amount(clients()[0])))
 optional("catboost_several", "catboost", lambda x: (make_pipeline(prepared(), x.CatBoostRegressor(iterations=15, verbose=0, loss_function="MultiRMSE", allow_writing_files=False)), clients()[0], np.c_[amount(clients()[0]), clients()[0]["deuda"]]))
