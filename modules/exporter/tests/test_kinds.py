@@ -30,6 +30,14 @@ SAMPLE = [
     "sgd_modified_huber_three", "spline_linear", "spline_periodic", "stacking", "svc_three", "target_encoder_three",
     "target_power", "threshold_fixed", "truths_among_texts", "union_weights", "voting_hard", "words_and_missing_numbers", "words_beside_known_categories",
     "words_beside_numbers", "xgboost_categories",
+    "svc_break_ties", "one_vs_one", "output_code", "radius_distance", "gaussian_process_three", "rbf_sampler", "nystroem_poly",
+    "chi2_sampler", "count_sketch", "kernel_pca", "trees_as_features_beside", "kernel_ridge_laplacian", "radius_regressor",
+    "gaussian_process_periodic", "elliptic", "local_outliers", "sgd_one_class", "topics", "hashed_words_beside",
+    "missing_texts_imputed", "missing_texts_none", "missing_texts_of_a_class", "two_texts_in_one", "dictionaries",
+    "dictionaries_themselves", "selected_by_type_nullable", "frames_between_steps", "dates_by_a_class", "merged_with_a_table",
+    "nested_column_transformers", "several_labels_of_a_network", "several_labels_one_by_one", "chain_of_forests",
+    "nullable_to_a_booster", "categories_as_codes", "select_dtypes_inside", "steps_within_a_class", "label_encoders_in_a_class",
+    "clusters_as_features", "an_encoder_within_a_class", "pandas_idioms", "names_of_days", "days_as_numbers", "clusters_of_a_tree",
 ]  # fmt: skip
 CASES = [(name, factory) for name, factory in kinds.cases() if name in SAMPLE]
 

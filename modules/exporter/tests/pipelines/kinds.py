@@ -5,6 +5,7 @@ and compares it on fresh rows; `test_kinds.py` does so on a few.
 """
 
 from cases import (
+    combined,
     estimators,
     functions,
     hashed,
@@ -13,9 +14,13 @@ from cases import (
     numbers,
     registered,
     targets,
+    teams,
     texts,
     whole,
 )
 from cases.data import cases
 
-__all__ = ["cases", "estimators", "functions", "hashed", "kernels", "libraries", "numbers", "registered", "targets", "texts", "whole"]
+__all__ = [
+    "cases", "combined", "estimators", "functions", "hashed", "kernels", "libraries", "numbers", "registered", "targets",
+    "teams", "texts", "whole",
+]  # fmt: skip

@@ -113,6 +113,7 @@ RULES: dict[str, Rule] = {
     "KNeighborsRegressor": neighbours.regressor,
     "RadiusNeighborsClassifier": neighbours.radius_classifier, "RadiusNeighborsRegressor": neighbours.radius_regressor,
     "KMeans": kernels.centers, "MiniBatchKMeans": kernels.centers,
+    "MeanShift": kernels.centers, "AffinityPropagation": kernels.centers, "Birch": kernels.subclusters,
     "NearestCentroid": kernels.nearest_centroid,
     "GaussianMixture": kernels.mixture, "BayesianGaussianMixture": kernels.mixture,
     "GaussianProcessRegressor": processes.regressor, "_BinaryGaussianProcessClassifierLaplace": processes.classifier, "IsotonicRegression": meta.isotonic_regressor,

@@ -15,6 +15,9 @@ from .numeric import clipped
 
 PANDAS_3 = int(pd.__version__.partition(".")[0]) >= 3
 
+UNITS = {"ns": 1e6, "us": 1e3, "ms": 1.0, "s": 1e-3}
+"""How many there are in a millisecond."""
+
 DAY = 86_400_000.0
 """Milliseconds."""
 
@@ -378,7 +381,10 @@ def cast(graph: Graph, col: Col, dtype: Any) -> Col:
     """`astype`."""
     name = str(getattr(dtype, "__name__", dtype)).lower()
     if col.kind == "date" and "int" in name:
-        return made(graph, graph.op("Mul", tensor(graph, col), graph.constant([[1e6]])), (col,))
+        # A request has milliseconds; the number is in the unit of the column's own type.
+        unit = next((unit for unit in UNITS if f"[{unit}]" in col.dtype), "ns")
+        number = graph.op("Mul", tensor(graph, col), graph.constant([[UNITS[unit]]]))
+        return made(graph, graph.op("Floor", number) if unit == "s" else number, (col,))
     if col.kind == "date" and "datetime" in name:
         return col
     if name in ("object", "category", "o") or "category" in name:

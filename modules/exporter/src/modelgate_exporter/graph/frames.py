@@ -27,6 +27,11 @@ class Located:
     def _labels(self, key: Any) -> Any:
         labels = [col.label for col in self._frame.cols]
         if not self._by_place:
+            if isinstance(key, slice) and key != slice(None):
+                first = 0 if key.start is None else labels.index(key.start)
+                return labels[first : len(labels) if key.stop is None else labels.index(key.stop) + 1]
+            if isinstance(key, (np.ndarray, pd.Series)) and np.asarray(key).dtype == bool:
+                return list(np.array(labels, dtype=object)[np.asarray(key)])
             return key
         if isinstance(key, (int, np.integer)):
             return labels[key]

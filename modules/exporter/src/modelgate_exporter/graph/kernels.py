@@ -108,6 +108,15 @@ def centers(step: Any, cols: list[Col], context: Context) -> Result:
     return Result(index=graph.op("ArgMin", apart, axis=1, keepdims=1), classes=np.arange(len(points)))
 
 
+def subclusters(step: Any, cols: list[Col], context: Context) -> Result:
+    """Birch: the cluster of the nearest center of a subcluster."""
+    graph = context.graph
+    apart = squared(graph, context.matrix(cols, step), np.asarray(step.subcluster_centers_, np.float64), len(cols))
+    near = graph.op("ArgMin", apart, axis=1, keepdims=1)
+    labels = np.asarray(step.subcluster_labels_, np.int64)
+    return Result(index=graph.op("Gather", graph.places(list(labels)), near, axis=0), classes=np.arange(int(labels.max()) + 1))
+
+
 def nearest_centroid(step: Any, cols: list[Col], context: Context) -> Result:
     """NearestCentroid by the usual distances."""
     graph = context.graph

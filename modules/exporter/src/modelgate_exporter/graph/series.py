@@ -18,6 +18,10 @@ METHODS = ("lower", "upper", "strip", "lstrip", "rstrip", "startswith", "endswit
 """Of Python's texts: those that pandas' `.str` has with the same meaning."""
 
 
+DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
+
+
 class Index:
     """The index of a frame: only to be handed on."""
 
@@ -149,6 +153,15 @@ class Accessor:
     def isocalendar(self) -> Any:
         """Only its week is known."""
         return type("Calendar", (), {"week": self._part("week"), "day": self._part("dayofweek") + 1})()
+
+    def day_name(self) -> Any:
+        return self._named("dayofweek", DAYS)
+
+    def month_name(self) -> Any:
+        return self._named("month", ["", *MONTHS])
+
+    def _named(self, part: str, names: list[str]) -> Any:
+        return self._part(part).map({float(place): name for place, name in enumerate(names) if name})
 
     def total_seconds(self) -> Any:
         return self._part("total_seconds")

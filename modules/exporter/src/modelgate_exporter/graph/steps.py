@@ -150,7 +150,10 @@ def _custom(step: Any, given: Columns, context: Context) -> Columns:
     inner = inspect.unwrap(transform) if transform is not None else None
     if inner is None:
         raise context.refuse(step, given.cols, "it has no transform", "give it one")
-    made = traced(lambda data: inner(step, data), given, step, inner, context)
+    from .fitted import with_stand_ins
+
+    own = with_stand_ins(step, context)
+    made = traced(lambda data: inner(own, data), given, step, inner, context)
     config = getattr(step, "_sklearn_output_config", {}).get("transform")
     return made if made.framed or config != "pandas" else Columns(made.cols, True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import linecache
+import math
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -22,6 +23,12 @@ from .frames import Frame
 from .functions import beside
 from .series import Index, Scalar, Series
 from .symbols import Array, Symbol
+
+MATH = {
+    **{name: name for name in ("sqrt", "exp", "log", "log2", "log10", "log1p", "expm1", "sin", "cos", "tan", "tanh", "floor", "ceil", "fabs")},
+    "isnan": "isnan", "trunc": "trunc", "radians": "radians", "degrees": "degrees",
+}  # fmt: skip
+"""Python's functions of numbers that numpy has under the same name."""
 
 ADVICE = (
     "write it with numpy's or pandas' arithmetic, comparisons and np.where on whole columns, compute the feature "
@@ -180,6 +187,7 @@ def _pandas(graph: Graph) -> Iterator[None]:
         "get_dummies": get_dummies,
     }  # fmt: skip
     real = {name: getattr(pd, name) for name in [*replaced, "DataFrame", "Series", "Categorical"]}
+    math_real = {name: getattr(math, name) for name in MATH}
     numpy_real = {name: getattr(np, name) for name in ("asarray", "array", "c_", "vectorize")}
 
     class Beside:
@@ -205,6 +213,14 @@ def _pandas(graph: Graph) -> Iterator[None]:
 
         return call
 
+    def of_math(name: str) -> Callable[..., Any]:
+        def call(value: Any, *args: Any) -> Any:
+            if isinstance(value, Symbol) and not args:
+                return value.elementwise(MATH[name], (value,))
+            return math_real[name](value, *args)
+
+        return call
+
     def either(name: str) -> Callable[..., Any]:
         def call(*args: Any, **keywords: Any) -> Any:
             symbolic = _symbolic(args) or _symbolic(keywords.values())
@@ -217,6 +233,8 @@ def _pandas(graph: Graph) -> Iterator[None]:
             setattr(pd, name, either(name))
         for name, value in (("asarray", array("asarray")), ("array", array("array")), ("c_", Beside()), ("vectorize", vectorize)):
             setattr(np, name, value)
+        for name in MATH:
+            setattr(math, name, of_math(name))
         for name, make in (("DataFrame", frame), ("Series", series), ("Categorical", categorical)):
             setattr(pd, name, _Meta(name, (), {"real": real[name], "made": staticmethod(make)}))
         yield
@@ -225,6 +243,8 @@ def _pandas(graph: Graph) -> Iterator[None]:
             setattr(pd, name, value)
         for name, value in numpy_real.items():
             setattr(np, name, value)
+        for name, value in math_real.items():
+            setattr(math, name, value)
 
 
 def _cut(graph: Graph, value: Any, bins: Any, right: bool, labels: Any, include_lowest: bool) -> Any:
