@@ -22,11 +22,11 @@ use crate::lifecycle::{
     watcher::Offer,
 };
 
-/// The interval at which rollouts are judged, and the process's memory is looked at while it changes.
+/// The interval at which rollouts are judged and the process's memory is looked at, while either may change.
 const TICK: Duration = Duration::from_millis(100);
 
-/// The interval at which the process's memory is looked at while no request comes.
-const QUIET: Duration = Duration::from_secs(1);
+/// The same while no request comes.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// Between two times at which it is written down what answers.
 const WRITING: Duration = Duration::from_secs(1);
@@ -54,17 +54,18 @@ pub(super) struct Reconciler {
 #[derive(Debug)]
 pub(super) struct Timers {
     written: Instant,
-    looked: Instant,
-    /// Failures that were to be tried again by then were looked at.
+    /// Everything that was due by then was looked at.
     ticked: Instant,
-    /// Runs of chains at the last look.
+    /// Runs of chains by then.
     runs: u64,
+    /// Whether there were any between the last two looks.
+    is_active: bool,
 }
 
 impl Timers {
     pub(super) fn new() -> Self {
         let now = Instant::now();
-        Self { written: now, looked: now, ticked: now, runs: 0 }
+        Self { written: now, ticked: now, runs: 0, is_active: false }
     }
 }
 
@@ -111,8 +112,9 @@ impl Reconciler {
 
     /// Does what is due.
     fn tick(&mut self) {
-        let now = Instant::now();
-        self.timers.ticked = now;
+        let (now, runs) = (Instant::now(), self.runs());
+        let is_active = runs != self.timers.runs;
+        self.timers = Timers { ticked: now, runs, is_active, ..self.timers };
         self.judge();
         if !self.fleet.unwritten.is_empty() && now.duration_since(self.timers.written) > WRITING {
             self.timers.written = now;
@@ -126,7 +128,6 @@ impl Reconciler {
             self.fleet.reconcile(&name);
         }
         if self.residency.is_limited() {
-            (self.timers.looked, self.timers.runs) = (now, self.runs());
             self.residency.keep_to_budget(&mut self.fleet);
         }
         if let Some(idle) = self.idle {
@@ -157,9 +158,6 @@ impl Reconciler {
     fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let mut next: Option<Instant> = None;
         let mut at = |deadline: Instant| next = Some(next.map_or(deadline, |next| next.min(deadline)));
-        if self.fleet.policy.gate.canary > 0 && self.fleet.judges().next().is_some() {
-            at(now + TICK);
-        }
         if !self.fleet.unwritten.is_empty() {
             at(self.timers.written + WRITING + TICK);
         }
@@ -173,9 +171,11 @@ impl Reconciler {
                 at(until);
             }
         }
-        if self.residency.is_limited() {
-            let is_quiet = !is_busy && self.fleet.unreleased() == 0 && self.runs() == self.timers.runs;
-            at(self.timers.looked + if is_quiet { QUIET } else { TICK });
+        let is_judging = self.fleet.policy.gate.canary > 0 && self.fleet.judges().next().is_some();
+        if is_judging || self.residency.is_limited() {
+            let is_active = self.timers.is_active || self.runs() != self.timers.runs;
+            let is_quiet = !is_active && !is_busy && self.fleet.unreleased() == 0;
+            at(self.timers.ticked + if is_quiet { QUIET } else { TICK });
         }
         if let Some(left) = self.idle.and_then(|idle| next_idle(&self.fleet, idle)) {
             at(now + left.max(TICK));

@@ -21,6 +21,7 @@ mod fairness;
 mod faulty;
 mod flowers;
 mod forms;
+mod idle;
 mod lifecycle;
 mod limits;
 mod loading;

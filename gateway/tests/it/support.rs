@@ -2,10 +2,10 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{BufRead, BufReader, Write},
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -43,6 +43,58 @@ pub struct Gateway {
     sockets: TempDir,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
+}
+
+/// The binary as a process of its own, with its log in a file; it is killed with the test.
+pub struct Process {
+    child: Child,
+    pub address: String,
+    folder: TempDir,
+}
+
+impl Process {
+    /// `modelgate serve` on a free port, as soon as it listens.
+    pub fn serve(args: &[&str]) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let log = fs::File::create(folder.path().join("log")).expect("a file");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_modelgate"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--max-instances", "32"])
+            .args(["--code-cache", concat!(env!("CARGO_TARGET_TMPDIR"), "/code")])
+            .args(["--admin-socket", &folder.path().join("admin.sock").display().to_string()])
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("the binary runs");
+        let mut first = String::new();
+        _ = BufReader::new(child.stdout.take().expect("piped")).read_line(&mut first);
+        let address = first.split("http://").nth(1).and_then(|rest| rest.split(' ').next()).map(str::to_owned);
+        let log = || fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+        let address = address.unwrap_or_else(|| panic!("it does not listen: {first:?}, {}", log()));
+        Self { child, address, folder }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its log so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).expect("a log")
+    }
+
+    pub async fn post(&self, path: &str, body: String, headers: &[(&str, &str)]) -> Answer {
+        let request =
+            client().post(format!("http://{}{path}", self.address)).header("content-type", "application/json");
+        read(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).body(body)).await
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
 }
 
 /// An answer, read whole.

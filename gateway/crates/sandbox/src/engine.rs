@@ -1,14 +1,10 @@
-//! The wasmtime engine, its instance pool, and the clock that ends guests which run too long.
+//! The wasmtime engine with its instance pool and its clock.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use wasmtime::{Config, Enabled, Engine, OptLevel, PoolingAllocationConfig};
 
-/// The interval at which the epoch advances, hence how late after its deadline a looping guest may be stopped.
-const TICK: Duration = Duration::from_millis(5);
+use crate::clock::Clock;
 
 /// Core instances in one component. A module in Rust has three at most: itself, and the shim and fix-up that
 /// componentizing adds for imports. `CPython` comes as some forty: the interpreter, the C library, each of its extension
@@ -34,9 +30,12 @@ impl Default for PoolSize {
     }
 }
 
-/// An engine with its running epoch clock.
+/// An engine with the clock that advances its epoch while guests run.
 #[derive(Clone, Debug)]
-pub struct WasmEngine(Engine);
+pub struct WasmEngine {
+    engine: Engine,
+    clock: Arc<Clock>,
+}
 
 impl WasmEngine {
     /// Reserves the pool and starts the clock, which ends with the engine.
@@ -54,26 +53,19 @@ impl WasmEngine {
     fn start(config: &Config) -> wasmtime::Result<Self> {
         let engine = Engine::new(config)?;
         let weak = engine.weak();
-        thread::Builder::new().name("epoch".into()).spawn(move || {
-            while let Some(engine) = weak.upgrade() {
-                engine.increment_epoch();
-                drop(engine);
-                thread::sleep(TICK);
-            }
-        })?;
-        Ok(Self(engine))
+        let clock = Clock::start(move || weak.upgrade().inspect(Engine::increment_epoch).is_some())?;
+        Ok(Self { engine, clock: Arc::new(clock) })
     }
 
     /// The engine itself.
     pub fn inner(&self) -> &Engine {
-        &self.0
+        &self.engine
     }
-}
 
-/// Epochs from now until `deadline`: rounded up, and one more because the current one has already begun.
-pub fn ticks_until(deadline: Instant) -> u64 {
-    let left = deadline.saturating_duration_since(Instant::now());
-    u64::try_from(left.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX >> 1) + 1
+    /// The clock, which ticks for the callers of guests.
+    pub(crate) fn clock(&self) -> &Arc<Clock> {
+        &self.clock
+    }
 }
 
 fn config(size: PoolSize) -> Config {
@@ -130,12 +122,5 @@ mod tests {
         Component::new(engine.inner(), component(64)).expect("as many parts as CPython has, and some more");
         let error = Component::new(engine.inner(), component(65)).expect_err("a refusal");
         assert!(format!("{error:#}").contains("65 core module instances"), "{error:#}");
-    }
-
-    #[test]
-    fn ticks_round_up_and_never_overflow() {
-        assert_eq!(ticks_until(Instant::now()), 1);
-        let ticks = ticks_until(Instant::now() + TICK * 10);
-        assert!((10..=11).contains(&ticks), "{ticks}");
     }
 }

@@ -15,8 +15,9 @@ use wasmtime::{
 
 pub use crate::limits::Limits;
 use crate::{
+    clock::ticks_until,
     contract::{Problem, WitError, WitLevel, WitSignature},
-    engine::{WasmEngine, ticks_until},
+    engine::WasmEngine,
 };
 
 /// The `wit` package whose imports the host offers.

@@ -11,6 +11,7 @@ use modelgate_onnx::Session;
 use wasmtime::Store;
 
 use crate::{
+    clock::Clock,
     contract::{Problem, ProcessFunc, WitError},
     engine::WasmEngine,
     host::{Host, Limits, Until},
@@ -82,6 +83,7 @@ fn cut(text: &mut String) {
 /// One instance of every stage, in one store.
 pub struct Instances {
     store: Store<Host>,
+    clock: Arc<Clock>,
     modules: Arc<[Arc<Module>]>,
     process: Vec<ProcessFunc>,
 }
@@ -105,8 +107,13 @@ impl Instances {
         store.limiter(|host| host);
         store.epoch_deadline_callback(|store| store.data().look());
         store.set_hostcall_fuel(lifted_at_once(limits));
-        match modules.iter().map(|module| module.start(&mut store)).collect() {
-            Ok(process) => Ok(Self { store, modules: Arc::clone(modules), process }),
+        let clock = Arc::clone(engine.clock());
+        let started = {
+            let _running = clock.run_guest();
+            modules.iter().map(|module| module.start(&mut store)).collect()
+        };
+        match started {
+            Ok(process) => Ok(Self { store, clock, modules: Arc::clone(modules), process }),
             Err(error) => Err((ChainError::Start(format!("{error:#}")), store.into_data().session)),
         }
     }
@@ -119,6 +126,7 @@ impl Instances {
         until: Until,
         timing: &mut Timing,
     ) -> Result<Arc<Vec<u64>>, ChainError> {
+        let _running = self.clock.run_guest();
         self.store.set_epoch_deadline(until.ticks());
         self.store.data_mut().begin(until);
         timing.stages.clear();

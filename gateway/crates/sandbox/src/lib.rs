@@ -1,6 +1,7 @@
 //! The sandbox: WebAssembly modules compiled, instantiated, limited and called.
 //!
-//! - [`engine`]: the wasmtime engine, its instance pool, and the clock that ends guests which run too long.
+//! - [`engine`]: the wasmtime engine and its instance pool.
+//! - `clock`: the clock that ends guests which run too long.
 //! - [`module`]: the compiler, from a module's bytes to something that can be instantiated in microseconds.
 //! - [`cache`]: compiled code on local disk.
 //! - [`contract`] and [`host`]: the imports of `modules/wit/module.wit`, and the limits on their use.
@@ -15,6 +16,8 @@ mod limits;
 
 #[cfg(feature = "runtime")]
 pub mod cache;
+#[cfg(feature = "runtime")]
+mod clock;
 #[cfg(feature = "runtime")]
 pub mod contract;
 #[cfg(feature = "runtime")]

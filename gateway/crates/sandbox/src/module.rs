@@ -22,8 +22,9 @@ use wit_component::ComponentEncoder;
 pub use crate::limits::Isolation;
 use crate::{
     cache::{CodeCache, entry_name},
+    clock::ticks_until,
     contract::{ProcessFunc, WitError, WitSignature},
-    engine::{WasmEngine, ticks_until},
+    engine::WasmEngine,
     host::{Host, Limits, linker},
     trap::describe,
 };
@@ -152,7 +153,10 @@ impl Compiler {
             code,
         };
         let mut store = self.store(limits, session.take());
-        let started = module.start_in(&mut store, &init);
+        let started = {
+            let _running = self.engine.clock().run_guest();
+            module.start_in(&mut store, &init)
+        };
         *session = store.into_data().session;
         module.signature = started?.1;
         module.signature.check().map_err(|error| wasmtime::format_err!("its signature: {error}"))?;
@@ -210,6 +214,7 @@ impl Compiler {
         // Reading the memory through the component's own type copies it once within the guest.
         let limits = Limits { memory: limits.memory.saturating_mul(2), ..limits };
         let mut store = self.store(limits, session.take());
+        let _running = self.engine.clock().run_guest();
         let snapshot = module.start_in(&mut store, &init).and_then(|(instance, _)| {
             store.set_epoch_deadline(ticks_until(Instant::now() + INIT_DEADLINE));
             let mut state = InitState { store: &mut store, instance };
@@ -238,7 +243,7 @@ impl Module {
         self.code
     }
 
-    /// A new instance in `store`, ready for `process`.
+    /// A new instance in `store`, ready for `process`. The caller lets the clock tick.
     pub(crate) fn start(&self, store: &mut Store<Host>) -> wasmtime::Result<ProcessFunc> {
         let instance = match &self.init {
             Some(init) => self.start_in(store, init)?.0,
@@ -250,7 +255,7 @@ impl Module {
         instance.get_typed_func(&mut *store, self.process)
     }
 
-    /// Instantiates and calls `init`.
+    /// Instantiates and calls `init`. The caller lets the clock tick.
     fn start_in(
         &self,
         store: &mut Store<Host>,
