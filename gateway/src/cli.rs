@@ -35,6 +35,10 @@ use crate::{
     metrics::Metrics,
     parts::Parts,
     server::{self, Server},
+    telemetry::{
+        format::{self, LogFormat},
+        panics,
+    },
     trust::Trust,
     verified,
     wasm::{
@@ -246,14 +250,8 @@ fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let config = ServeArgs { binary: Some(OWN_BINARY.into()), ..args }.resolve()?;
     let filter = EnvFilter::try_new(audit::filtered(&config.log))
         .with_context(|| format!("log: not a filter: {:?}", config.log))?;
-    // Logs go to standard error, so that standard output is free for the lines a person reads at the start.
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .init();
+    format::init(config.log_format.unwrap_or_else(LogFormat::of_standard_error), filter);
+    panics::log();
     raise_open_files();
     // Accepts connections and waits for signals; requests are read and answered on threads of their own.
     let runtime = tokio::runtime::Builder::new_current_thread()

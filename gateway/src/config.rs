@@ -31,6 +31,7 @@ use crate::{
     loading::{LoadIsolation, LoadingConfig},
     release::VersionPolicy,
     source::{Environment, Spec},
+    telemetry::format::LogFormat,
     trust::Trust,
     wasm::{engine::PoolSize, module::Isolation},
     workers::{Weights, WorkersConfig},
@@ -168,8 +169,8 @@ pub struct ServeArgs {
     #[arg(long, env = "MODELGATE_DRAIN_TIMEOUT", value_name = "SECONDS")]
     pub drain_timeout: Option<u64>,
 
-    /// Share of successful requests in the access log, 0 to 1; failures are always in it, unless this is 0
-    /// [default: 0.01]
+    /// Share of successful requests in the access log, 0 to 1; failures are always in it, unless this is 0, and requests that
+    /// are answered 503 as successful ones are [default: 0.01]
     #[arg(long, env = "MODELGATE_ACCESS_LOG", value_name = "SHARE")]
     pub access_log: Option<f64>,
 
@@ -177,6 +178,14 @@ pub struct ServeArgs {
     /// info]
     #[arg(long, env = "MODELGATE_LOG", value_name = "FILTER")]
     pub log: Option<String>,
+
+    /// The form of log lines: `text` for people, `json` for programs [default: text on a terminal, else json]
+    #[arg(long, env = "MODELGATE_LOG_FORMAT", value_name = "FORMAT", hide_possible_values = true)]
+    pub log_format: Option<LogFormat>,
+
+    /// Put the stack of a module that ends early into its log line [default: false]
+    #[arg(long, env = "MODELGATE_GUEST_BACKTRACES", num_args = 0..=1, default_missing_value = "true")]
+    pub guest_backtraces: Option<bool>,
 
     /// Folder for compiled modules, so that a restart compiles nothing; `off` for none [default: the user's cache
     /// folder]
@@ -387,6 +396,10 @@ pub struct ServeConfig {
     pub http: HttpConfig,
     /// The filter of the log.
     pub log: String,
+    /// The form of its lines, unless that depends on where they go.
+    pub log_format: Option<LogFormat>,
+    /// Whether the log has the stack of a module that ends early.
+    pub guest_backtraces: bool,
     /// Where compiled code is kept.
     pub code_cache: Option<PathBuf>,
     /// Compiled code that came with the gateway.
@@ -505,6 +518,8 @@ impl ServeArgs {
                 log_one_in: if share == 0.0 { 0 } else { (1.0 / share).round() as u64 },
             },
             log: args.log.unwrap_or_else(|| "info".into()),
+            log_format: args.log_format,
+            guest_backtraces: args.guest_backtraces.unwrap_or(false),
             code_cache: match args.code_cache.as_deref() {
                 Some("off") => None,
                 Some(folder) => Some(folder.into()),
@@ -654,6 +669,8 @@ impl ServeArgs {
             drain_timeout: self.drain_timeout.or(file.drain_timeout),
             access_log: self.access_log.or(file.access_log),
             log: self.log.or(file.log),
+            log_format: self.log_format.or(file.log_format),
+            guest_backtraces: self.guest_backtraces.or(file.guest_backtraces),
             code_cache: self.code_cache.or(file.code_cache),
             shipped_code: self.shipped_code.or(file.shipped_code),
             source: if self.source.is_empty() { file.source } else { self.source },

@@ -28,6 +28,7 @@ pub mod reaper;
 pub mod server;
 pub mod shadow;
 pub mod tally;
+pub mod telemetry;
 pub mod verified;
 pub mod workers;
 

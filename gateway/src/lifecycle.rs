@@ -38,6 +38,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
+use tracing::Instrument;
 
 pub use self::commands::Command;
 use self::{
@@ -46,7 +47,7 @@ use self::{
     commands::Reply,
     loader::{Limits, VersionLoader},
     plan::Policy,
-    reconciler::{Message, Reconciler, Timers},
+    reconciler::{Message, Question, Reconciler, Timers},
     residency::Residency,
     watcher::Watcher,
 };
@@ -61,6 +62,7 @@ use crate::{
     release::Release,
     source::{Report, Reports, Source},
     store::{Store, attempts::Attempts},
+    telemetry::request_id::RequestId,
 };
 
 /// Questions that may wait for the reconciler.
@@ -195,7 +197,8 @@ pub fn start(
         runtime.block_on(async {
             let (offers, offered) = mpsc::channel(watchers.len().max(1));
             for watcher in watchers {
-                tokio::spawn(watcher.run(offers.clone()));
+                let span = tracing::info_span!("source", source = watcher.source.name());
+                tokio::spawn(watcher.run(offers.clone()).instrument(span));
             }
             // Held to the end, so that `offered` stays open without any source.
             let _offers = offers;
@@ -218,12 +221,12 @@ impl Control {
     /// [`Error::Unavailable`] if it cannot be loaded, or not in time.
     pub async fn activate(&self, model: &str, version: Option<&str>) -> Result<Arc<Generation>, Error> {
         let (waiter, answer) = oneshot::channel();
-        let message = Message::Activate {
+        let question = Question::Activate {
             model: model.to_owned(),
             version: version.map(str::to_owned),
             waiter: Waiter::new(version.is_none(), waiter),
         };
-        self.ask(message, answer).await.unwrap_or_else(|| Err(Error::unavailable(model)))
+        self.ask(question, answer).await.unwrap_or_else(|| Err(Error::unavailable(model)))
     }
 
     /// Applies an operator's command to a model.
@@ -232,12 +235,13 @@ impl Control {
     /// [`Error::UnknownModel`], or [`Error::Refused`] with the reason.
     pub async fn command(&self, model: &str, command: Command) -> Result<(), Error> {
         let (reply, answer): (Reply, _) = oneshot::channel();
-        let message = Message::Command { model: model.to_owned(), command, reply };
-        self.ask(message, answer).await.unwrap_or_else(|| Err(Error::unavailable(model)))
+        let question = Question::Command { model: model.to_owned(), command, reply };
+        self.ask(question, answer).await.unwrap_or_else(|| Err(Error::unavailable(model)))
     }
 
     /// `None` if there is no answer in time.
-    async fn ask<T>(&self, message: Message, answer: oneshot::Receiver<T>) -> Option<T> {
+    async fn ask<T>(&self, question: Question, answer: oneshot::Receiver<T>) -> Option<T> {
+        let message = Message { question, request: RequestId::current() };
         let ask = async {
             self.messages.send(message).await.ok()?;
             answer.await.ok()

@@ -250,7 +250,8 @@ pub fn compiler(config: &ServeConfig) -> anyhow::Result<Compiler> {
     // Beside those that are counted: instances of the threads that stand in for workers, for a while.
     let substitutes = u32::try_from(most_substitutes(config.workers.count)).unwrap_or(u32::MAX);
     let instances = config.pool.instances.saturating_add(substitutes.saturating_mul(SUBSTITUTE_STAGES));
-    let engine = WasmEngine::new(PoolSize { instances, ..config.pool }).map_err(|error| {
+    let make = if config.guest_backtraces { WasmEngine::with_backtraces } else { WasmEngine::new };
+    let engine = make(PoolSize { instances, ..config.pool }).map_err(|error| {
         anyhow::anyhow!(
             "the module pool cannot be reserved; it takes 4 GiB of address space for each of --max-instances, \
              so raise `ulimit -v` or lower the number: {error:#}"

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use tonic::{Code, Status};
 
-use crate::{error::Error, http::reply};
+use crate::{error::Error, http::reply, telemetry::failures};
 
 /// Bytes of a message: it goes into a header, and clients bound those.
 const MOST: usize = 2 << 10;
@@ -16,8 +16,9 @@ fn cut(mut text: String) -> String {
     text
 }
 
-/// The twin of the status that HTTP's callers get.
+/// The twin of the status that HTTP's callers get; a failure is logged.
 pub(super) fn status(error: &Error) -> Status {
+    failures::log(error);
     let code = match error.status() {
         _ if matches!(error, Error::TooManyRows(_)) => Code::InvalidArgument,
         StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::UNSUPPORTED_MEDIA_TYPE => {

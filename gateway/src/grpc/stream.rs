@@ -4,7 +4,7 @@
 //! time, and a client that takes no answers is asked for no more requests.
 
 use std::{
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -33,6 +33,7 @@ use crate::{
     config::HttpConfig,
     http::lasting::StreamPlace,
     memory::{Claim, Permit},
+    telemetry::request_id::{RequestId, scope},
 };
 
 pub(super) type Answers = Pin<Box<dyn Stream<Item = Result<ModelStreamInferResponse, Status>> + Send>>;
@@ -71,12 +72,18 @@ pub(super) fn answers(
         permit: Permit::new(&inference.app.memory),
         _place: place,
     };
-    Ok(Box::pin(stream::unfold(Some(open), |open| async {
-        let mut open = open?;
-        match open.next().await {
-            Ok(answer) => Some((Ok(answer?), Some(open))),
-            Err(status) => Some((Err(status), None)),
-        }
+    // The stream goes on after the answer to its request has begun.
+    let request = RequestId::current();
+    Ok(Box::pin(stream::unfold(Some(open), move |open| {
+        let next = async {
+            let mut open = open?;
+            match open.next().await {
+                Ok(answer) => Some((Ok(answer?), Some(open))),
+                Err(status) => Some((Err(status), None)),
+            }
+        };
+        let request = request.clone();
+        async move { scope(request, pin!(next)).await }
     })))
 }
 

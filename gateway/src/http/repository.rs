@@ -14,8 +14,9 @@ use crate::{
     catalog::State as ModelState,
     echo,
     error::Error,
-    http::{body, observe::REQUEST_ID, operate, origin::Origin, reply::json_response},
+    http::{body, operate, origin::Origin, reply::json_response},
     lifecycle::Command,
+    telemetry::request_id::REQUEST_ID,
     workers::NO_MODEL,
 };
 

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     mem,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,6 +16,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     task::AbortHandle,
 };
+use tracing::Instrument;
 
 use crate::{
     card::Known,
@@ -36,6 +38,7 @@ use crate::{
     release::Release,
     shadow::Target,
     source::Reports,
+    telemetry::request_id::{RequestId, scope},
 };
 
 /// A caller that waits for a generation.
@@ -64,6 +67,8 @@ pub(super) struct JobEnd {
     pub(super) id: VersionId,
     pub(super) job: u64,
     pub(super) result: Result<Outcome, Failure>,
+    /// The request for which it began.
+    pub(super) request: Option<RequestId>,
 }
 
 /// All models, with the jobs and generations that belong to their states.
@@ -327,11 +332,13 @@ impl Fleet {
             is_known_good: version.health == Health::KnownGood,
         };
         let reservation = self.reservations.of(name, id, job.id);
-        let bring = Arc::clone(&self.loader).bring(request, reservation);
+        let span = tracing::info_span!("load", model = name, version = request.release.version);
+        let bring = Arc::clone(&self.loader).bring(request, reservation).instrument(span);
         let (ended, model, id, job) = (self.ended.clone(), name.to_owned(), id.to_owned(), job.id);
+        let request = RequestId::current();
         let task = tokio::spawn(async move {
-            let result = bring.await;
-            _ = ended.send(JobEnd { model, id, job, result }).await;
+            let result = scope(request.clone(), pin!(bring)).await;
+            _ = ended.send(JobEnd { model, id, job, result, request }).await;
         });
         handle.task = Some(Task { abort: task.abort_handle(), since: Instant::now(), urgent });
     }

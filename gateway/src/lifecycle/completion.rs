@@ -24,11 +24,13 @@ use crate::{
     },
     metrics::lifecycle::count,
     release::Release,
+    telemetry::request_id::enter,
 };
 
 /// Takes in the end of a job. Gives the model and version that it loaded, if any: only now is it known what it takes.
 pub(super) fn ended(fleet: &mut Fleet, end: JobEnd) -> Option<(String, VersionId)> {
-    let JobEnd { model: name, id, job, result } = end;
+    let JobEnd { model: name, id, job, result, mut request } = end;
+    let _entered = enter(&mut request);
     let state = fleet.state_mut(&name)?;
     // Otherwise it was cancelled.
     let job = state.version(&id).and_then(Version::job).filter(|at| at.id == job)?;

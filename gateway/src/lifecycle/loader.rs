@@ -41,6 +41,7 @@ use crate::{
         Store,
         attempts::{Attempt, Attempts, NotBegun},
     },
+    telemetry::request_id::{RequestId, enter},
     verified::{self, Verified},
     workers,
 };
@@ -220,7 +221,9 @@ impl VersionLoader {
         let (this, of, urgent) = (Arc::clone(self), release.clone(), Arc::clone(urgent));
         let cancelled = Arc::new(AtomicBool::new(false));
         let _waiting = Cancel(Arc::clone(&cancelled));
+        let (span, mut by) = (tracing::Span::current(), RequestId::current());
         let spawned = thread::Builder::new().name("loader".into()).stack_size(workers::STACK).spawn(move || {
+            let (_span, _by) = (span.entered(), enter(&mut by));
             let is_background = urgency == Urgency::Background;
             if is_background {
                 // Of this thread and its child only, on Linux. Without the right to, it competes as an equal.

@@ -11,15 +11,18 @@ use std::{
 
 use tokio::{sync::mpsc, time::sleep_until};
 
-use crate::lifecycle::{
-    apply::{Fleet, FromJobs, Waiter},
-    commands::{self, Command, Reply},
-    completion,
-    offers::{self, write_down_changes},
-    residency::{Residency, next_idle},
-    rollout::Verdict,
-    version::{Need, VersionState},
-    watcher::Offer,
+use crate::{
+    lifecycle::{
+        apply::{Fleet, FromJobs, Waiter},
+        commands::{self, Command, Reply},
+        completion,
+        offers::{self, write_down_changes},
+        residency::{Residency, next_idle},
+        rollout::Verdict,
+        version::{Need, VersionState},
+        watcher::Offer,
+    },
+    telemetry::request_id::{RequestId, enter},
 };
 
 /// The interval at which rollouts are judged and the process's memory is looked at, while either may change.
@@ -31,9 +34,16 @@ const QUIET: Duration = Duration::from_secs(2);
 /// Between two times at which it is written down what answers.
 const WRITING: Duration = Duration::from_secs(1);
 
+/// A question of a request.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub(super) question: Question,
+    pub(super) request: Option<RequestId>,
+}
+
 /// A question, with where the answer goes.
 #[derive(Debug)]
-pub(super) enum Message {
+pub(super) enum Question {
     Activate { model: String, version: Option<String>, waiter: Waiter },
     Command { model: String, command: Command, reply: Reply },
 }
@@ -100,11 +110,13 @@ impl Reconciler {
     }
 
     fn asked(&mut self, message: Message) {
-        match message {
-            Message::Activate { model, version, waiter } => {
+        let Message { question, mut request } = message;
+        let _entered = enter(&mut request);
+        match question {
+            Question::Activate { model, version, waiter } => {
                 commands::activate(&mut self.fleet, &model, version.as_deref(), waiter);
             }
-            Message::Command { model, command, reply } => {
+            Question::Command { model, command, reply } => {
                 commands::command(&mut self.fleet, &model, command, reply);
             }
         }

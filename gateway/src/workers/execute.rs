@@ -35,6 +35,7 @@ use crate::{
     error::Error,
     generation::{Chain, Generation},
     metrics::{Metrics, Outcome},
+    telemetry::request_id::{RequestId, enter},
     tensor::{Batch, parts},
     wasm::{
         host::Until,
@@ -164,7 +165,9 @@ impl Workers {
         let queued = Instant::now();
         let passed = Error::Deadline(deadline.saturating_duration_since(queued).as_millis());
         let (reply, answer) = oneshot::channel();
+        let mut request = RequestId::current();
         let run = move |refused: Option<Error>| {
+            let _entered = enter(&mut request);
             if !reply.is_closed() {
                 _ = reply.send(refused.map_or_else(|| Ok(task()), Err));
             }
@@ -257,6 +260,9 @@ impl Executor<'_> {
         let (policy, patience) = (self.policy, |rows| patience(generation.cost(rows), generation.limits.deadline));
         let others_wait = jobs.len() > 1;
         if others_wait {
+            // What modules log is told of the first of them. A failure is not: each is attempted alone then.
+            let mut request = jobs.first().and_then(|job| job.request.clone());
+            let _entered = enter(&mut request);
             let answers = joined(&jobs).and_then(|(batch, first)| {
                 let until = policy.together(start, first, || patience(batch.rows));
                 split(&jobs, &self.attempt(&generation, batch, wanted(&jobs, until), jobs.len()).ok()?)
@@ -269,7 +275,8 @@ impl Executor<'_> {
         }
         let mut late = Vec::new();
         for job in jobs {
-            let rows = job.batch.rows;
+            let (rows, mut request) = (job.batch.rows, job.request.clone());
+            let _entered = enter(&mut request);
             match policy.alone(start, Instant::now(), job.deadline, others_wait, || patience(rows)) {
                 Some(until) => match self.attempt(&generation, job.batch.clone(), wanted_one(&job, until), 1) {
                     Err(ChainError::Trap { cause: TrapCause::Deadline, .. }) if until < job.deadline => {
@@ -286,6 +293,8 @@ impl Executor<'_> {
             return;
         }
         for job in late.into_iter().filter_map(|job| job.if_wanted(Instant::now())) {
+            let mut request = job.request.clone();
+            let _entered = enter(&mut request);
             let result = self.attempt(&generation, job.batch.clone(), wanted_one(&job, job.deadline), 1);
             answer(job, result);
         }

@@ -8,6 +8,7 @@ use super::caller::Caller;
 use crate::{
     error::Error,
     generation::Generation,
+    telemetry::request_id::RequestId,
     tensor::{Batch, parts},
 };
 
@@ -24,11 +25,13 @@ pub(super) struct Job {
     pub(super) queued: Instant,
     /// `None` for a job of a thread that reads sockets.
     pub(super) caller: Option<Caller>,
+    /// The request that it is for.
+    pub(super) request: Option<RequestId>,
     reply: oneshot::Sender<Result<Batch, Error>>,
 }
 
 impl Job {
-    /// A job, and the channel on which it is answered.
+    /// A job of the current request, and the channel on which it is answered.
     ///
     /// # Errors
     /// [`Error::Internal`] where the batch is not packed as the generation's columns are.
@@ -44,7 +47,8 @@ impl Job {
             Error::Internal
         })?;
         let generation = Arc::clone(generation);
-        let job = Self { generation, batch, dims, deadline, queued: Instant::now(), caller, reply };
+        let (queued, request) = (Instant::now(), RequestId::current());
+        let job = Self { generation, batch, dims, deadline, queued, caller, request, reply };
         Ok((job, answer))
     }
 

@@ -25,6 +25,7 @@ mod idle;
 mod lifecycle;
 mod limits;
 mod loading;
+mod logs;
 mod mlflow;
 mod multiplexed;
 mod naming;

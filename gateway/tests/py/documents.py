@@ -226,7 +226,7 @@ HEADINGS = {
     "Limits of connections": "max-connections max-connections-per-address max-connection-age",
     "Ceilings over bundles": "max-deadline max-rows max-module-memory isolation-floor",
     "Loading": "load-isolation load-memory load-timeout code-cache shipped-code precompiled-modules trust-cache",
-    "Logs": "log log-format access-log",
+    "Logs": "log log-format guest-backtraces access-log",
     "Start and end": "config drain-delay drain-timeout",
 }
 
