@@ -131,6 +131,8 @@ enum Command {
     Load(AdminArgs),
     /// Unload a model in a running gateway until it is loaded again
     Unload(AdminArgs),
+    /// Print the state of a running gateway as JSON: models, versions, since when and why, rollouts, memory, sources
+    State(WayArgs),
     /// Ask a running gateway whether it is ready; for images without curl
     Healthcheck {
         /// The gateway's address
@@ -142,12 +144,19 @@ enum Command {
     },
 }
 
-/// The way to a running gateway for calls that change what is served: at --address if it is given, else on its Unix
-/// socket, else with a token where it listens.
+/// A call that changes what a running gateway serves of a model.
 #[derive(Args, Debug)]
 struct AdminArgs {
     /// The model
     model: String,
+    #[command(flatten)]
+    way: WayArgs,
+}
+
+/// The way to a running gateway for calls of operators: at --address if it is given, else on its Unix socket, else with a
+/// token where it listens.
+#[derive(Args, Debug)]
+struct WayArgs {
     /// The gateway's Unix socket for such calls [default: `admin-HOST-PORT.sock` in the folder of --cache, with this
     /// machine's name and the port of --listen]
     #[arg(long, env = "MODELGATE_ADMIN_SOCKET", value_name = "PATH")]
@@ -172,16 +181,18 @@ struct AdminArgs {
 
 impl AdminArgs {
     fn call(self, call: &str) -> anyhow::Result<()> {
-        let token = admin_token(self.token.as_ref(), self.token_file.as_deref())?;
-        let way = remote::Way::find(
-            self.address.as_deref(),
-            self.socket.as_deref(),
-            self.cache.or_else(bundle_cache_folder).as_deref(),
-            &self.listen,
-            token.is_some(),
-        )?;
-        say(&remote::call(&self.model, call, &way, token.as_ref())?);
+        say(&remote::call(&self.model, call, &self.way.gateway()?)?);
         Ok(())
+    }
+}
+
+impl WayArgs {
+    fn gateway(self) -> anyhow::Result<remote::Gateway> {
+        let token = admin_token(self.token.as_ref(), self.token_file.as_deref())?;
+        let cache = self.cache.or_else(bundle_cache_folder);
+        let (address, socket) = (self.address.as_deref(), self.socket.as_deref());
+        let way = remote::Way::find(address, socket, cache.as_deref(), &self.listen, token.is_some())?;
+        Ok(remote::Gateway { way, token })
     }
 }
 
@@ -223,6 +234,7 @@ impl Cli {
             Command::Promote(args) => args.call("promote"),
             Command::Load(args) => args.call("load"),
             Command::Unload(args) => args.call("unload"),
+            Command::State(args) => state(args),
             Command::Healthcheck { address, live } => healthcheck(&address, live),
         };
         match done {
@@ -346,6 +358,11 @@ fn means(cache: CodeCache) -> Result<(Parts, Metrics), BundleError> {
     let engine = WasmEngine::new(PoolSize::default()).map_err(|error| BundleError::from(format!("{error:#}")))?;
     let metrics = Metrics::new().map_err(|error| BundleError::from(error.to_string()))?;
     Ok((Parts::new(Compiler::new(engine, cache)), metrics))
+}
+
+fn state(args: WayArgs) -> anyhow::Result<()> {
+    say(&remote::state(&args.gateway()?)?);
+    Ok(())
 }
 
 /// The demo's modules are those that come with the gateway.

@@ -75,6 +75,7 @@ pub fn admin_router(app: App, door: Door) -> Router {
 fn admin(door: Door) -> Router<App> {
     Router::new()
         .route("/v2/repository/sources", get(repository::sources))
+        .route("/v2/repository/state", get(repository::state))
         .route("/v2/repository/models/{model}/load", post(repository::load))
         .route("/v2/repository/models/{model}/unload", post(repository::unload))
         .route("/v2/repository/models/{model}/rollback", post(repository::rollback))

@@ -20,6 +20,7 @@ mod reconciler;
 mod reservation;
 mod residency;
 mod rollout;
+mod snapshot;
 mod state;
 mod version;
 mod watcher;
@@ -40,7 +41,6 @@ use tokio::{
 };
 use tracing::Instrument;
 
-pub use self::commands::Command;
 use self::{
     apply::{Fleet, Means, Waiter, gauge},
     budget::Budget,
@@ -51,6 +51,7 @@ use self::{
     residency::Residency,
     watcher::Watcher,
 };
+pub use self::{commands::Command, snapshot::Snapshot};
 use crate::{
     catalog::Catalog,
     config::LifecycleConfig,
@@ -237,6 +238,15 @@ impl Control {
         let (reply, answer): (Reply, _) = oneshot::channel();
         let question = Question::Command { model: model.to_owned(), command, reply };
         self.ask(question, answer).await.unwrap_or_else(|| Err(Error::unavailable(model)))
+    }
+
+    /// The state of all models and sources.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] if there is no answer in time.
+    pub async fn state(&self) -> Result<Snapshot, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Question::State { reply }, answer).await.ok_or(Error::NotReady)
     }
 
     /// `None` if there is no answer in time.

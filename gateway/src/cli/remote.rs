@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
-use reqwest::Url;
+use reqwest::{Method, Url};
 use serde_json::Value;
 
 use crate::{
@@ -63,38 +63,60 @@ impl Way {
     }
 }
 
+/// A running gateway, for an operator.
+#[derive(Debug)]
+pub(super) struct Gateway {
+    pub(super) way: Way,
+    pub(super) token: Option<Secret>,
+}
+
 /// Makes a call that changes what a gateway serves of a model. Gives what answers now.
-pub(super) fn call(model: &str, call: &str, way: &Way, token: Option<&Secret>) -> anyhow::Result<String> {
-    let (mut url, shown) = match way {
-        // The host says nothing on a socket.
-        Way::Socket(path) => (base("localhost")?, path.display().to_string()),
-        Way::Address(address) => (base(address)?, address.clone()),
-    };
-    if let Ok(mut segments) = url.path_segments_mut() {
-        segments.pop_if_empty().extend(["v2", "repository", "models", model, call]);
-    }
-    run(async {
-        let mut client = source::http_client().timeout(PATIENCE).no_proxy();
-        if let Way::Socket(path) = way {
-            client = client.unix_socket(path.clone());
-        }
-        let mut request = client.build()?.post(url);
-        if let (Way::Address(_), Some(token)) = (way, token) {
-            request = request.bearer_auth(token.expose());
-        }
-        let answer = request.send().await.with_context(|| format!("no answer at {shown}"))?;
-        let status = answer.status();
-        let body: Value = serde_json::from_slice(&answer.bytes().await?).unwrap_or_default();
-        anyhow::ensure!(
-            status.is_success(),
-            "{shown} answered {status}: {}",
-            body["error"].as_str().unwrap_or("nothing that is understood")
-        );
-        Ok(match body["version"].as_str() {
-            Some(version) => format!("{model} version {version} (generation {}) answers now", body["generation"]),
-            None => format!("no version of {model} answers now"),
-        })
+pub(super) fn call(model: &str, call: &str, gateway: &Gateway) -> anyhow::Result<String> {
+    let body = gateway.ask(Method::POST, &["models", model, call])?;
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    Ok(match body["version"].as_str() {
+        Some(version) => format!("{model} version {version} (generation {}) answers now", body["generation"]),
+        None => format!("no version of {model} answers now"),
     })
+}
+
+/// The state of a gateway, as JSON in lines.
+pub(super) fn state(gateway: &Gateway) -> anyhow::Result<String> {
+    let state: Value =
+        serde_json::from_slice(&gateway.ask(Method::GET, &["state"])?).context("the answer is not JSON")?;
+    Ok(serde_json::to_string_pretty(&state)?)
+}
+
+impl Gateway {
+    /// The answer to a call of the repository's.
+    fn ask(&self, method: Method, path: &[&str]) -> anyhow::Result<Vec<u8>> {
+        let (mut url, shown) = match &self.way {
+            // The host says nothing on a socket.
+            Way::Socket(path) => (base("localhost")?, path.display().to_string()),
+            Way::Address(address) => (base(address)?, address.clone()),
+        };
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(["v2", "repository"]).extend(path);
+        }
+        run(async {
+            let mut client = source::http_client().timeout(PATIENCE).no_proxy();
+            if let Way::Socket(path) = &self.way {
+                client = client.unix_socket(path.clone());
+            }
+            let mut request = client.build()?.request(method, url);
+            if let (Way::Address(_), Some(token)) = (&self.way, &self.token) {
+                request = request.bearer_auth(token.expose());
+            }
+            let answer = request.send().await.with_context(|| format!("no answer at {shown}"))?;
+            let (status, body) = (answer.status(), answer.bytes().await?);
+            let told = || {
+                let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+                body["error"].as_str().unwrap_or("nothing that is understood").to_owned()
+            };
+            anyhow::ensure!(status.is_success(), "{shown} answered {status}: {}", told());
+            Ok(body.into())
+        })
+    }
 }
 
 /// `HOST:PORT`, with or without `http://` before it. A gateway that listens on every address is reached at this machine's

@@ -58,6 +58,19 @@ pub(super) async fn sources(State(app): State<App>, request: Request) -> Result<
     Ok(json_response(StatusCode::OK, json!({ "sources": reports }).to_string().into_bytes()))
 }
 
+/// The whole state of models, versions, rollouts, memory and sources.
+pub(super) async fn state(State(app): State<App>, request: Request) -> Result<Response, Error> {
+    let (head, _) = request.into_parts();
+    operate::look(&app, &caller(&head)?, request_id(&head), "state")?;
+    let control = app.control.as_ref().ok_or_else(|| Error::Refused("what is served here never changes".into()))?;
+    let state = control.state().await?;
+    let body = serde_json::to_vec(&state).map_err(|error| {
+        tracing::error!(%error, "the state could not be written as JSON");
+        Error::Internal
+    })?;
+    Ok(json_response(StatusCode::OK, body))
+}
+
 /// Makes a model resident, and tries again what failed.
 pub(super) async fn load(app: State<App>, name: Path<String>, request: Request) -> Result<Response, Error> {
     command(app, name, request, Command::Load).await

@@ -37,7 +37,7 @@ use crate::{
     reaper::Reaper,
     release::Release,
     shadow::Target,
-    source::Reports,
+    source::{Reports, unix_now},
     telemetry::request_id::{RequestId, scope},
 };
 
@@ -110,6 +110,8 @@ struct Handle {
     task: Option<Task>,
     generation: Option<Arc<Generation>>,
     waiters: Vec<Waiter>,
+    /// The name of its state when that was last looked at, and since when, in seconds since 1970.
+    state: Option<(&'static str, u64)>,
 }
 
 /// A job that runs; it ends with this.
@@ -292,6 +294,7 @@ impl Fleet {
         for (id, job) in changes.started {
             self.start(name, &id, job);
         }
+        self.note_states(name);
         self.watch_rollout(name);
         // First out of the catalog, so that no request finds what is being retired.
         self.publish(name);
@@ -341,6 +344,22 @@ impl Fleet {
             _ = ended.send(JobEnd { model, id, job, result, request }).await;
         });
         handle.task = Some(Task { abort: task.abort_handle(), since: Instant::now(), urgent });
+    }
+
+    /// Notes since when each version is in its state.
+    pub(super) fn note_states(&mut self, name: &str) {
+        let Some(Model { state, handles, .. }) = self.models.get_mut(name) else { return };
+        for (id, version) in state.versions() {
+            let (handle, now) = (handles.entry(id.clone()).or_default(), version.state.name());
+            if handle.state.is_none_or(|(before, _)| before != now) {
+                handle.state = Some((now, unix_now()));
+            }
+        }
+    }
+
+    /// Since when a version is in its state, in seconds since 1970.
+    pub(super) fn since(&self, name: &str, id: &str) -> Option<u64> {
+        self.models.get(name)?.handles.get(id)?.state.map(|(_, since)| since)
     }
 
     /// Begins and ends the comparison of a canary with its baseline, as the state says.

@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::mpsc, time::sleep_until};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::sleep_until,
+};
 
 use crate::{
     lifecycle::{
@@ -19,6 +22,7 @@ use crate::{
         offers::{self, write_down_changes},
         residency::{Residency, next_idle},
         rollout::Verdict,
+        snapshot::{Snapshot, snapshot},
         version::{Need, VersionState},
         watcher::Offer,
     },
@@ -46,6 +50,7 @@ pub(super) struct Message {
 pub(super) enum Question {
     Activate { model: String, version: Option<String>, waiter: Waiter },
     Command { model: String, command: Command, reply: Reply },
+    State { reply: oneshot::Sender<Snapshot> },
 }
 
 /// The task.
@@ -118,6 +123,10 @@ impl Reconciler {
             }
             Question::Command { model, command, reply } => {
                 commands::command(&mut self.fleet, &model, command, reply);
+            }
+            Question::State { reply } => {
+                let is_settled = self.settled.load(Ordering::Relaxed);
+                _ = reply.send(snapshot(&self.fleet, &self.residency, is_settled));
             }
         }
     }

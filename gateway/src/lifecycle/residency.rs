@@ -48,7 +48,27 @@ impl Residency {
     }
 
     pub(super) fn is_limited(&self) -> bool {
-        self.budget.limit().is_some()
+        self.limit().is_some()
+    }
+
+    /// Bytes that the process may take.
+    pub(super) fn limit(&self) -> Option<usize> {
+        self.budget.limit()
+    }
+
+    /// Bytes that the process takes beyond what is accounted for.
+    pub(super) fn drift(&self) -> isize {
+        self.budget.drift()
+    }
+
+    /// Module instances that may be alive at once.
+    pub(super) fn pool(&self) -> usize {
+        self.pool
+    }
+
+    /// The models and versions whose jobs wait for memory, in their order.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (&String, &VersionId)> {
+        self.asking.iter().map(|request| (&request.model, &request.id))
     }
 
     /// A job asks for memory.
@@ -96,6 +116,7 @@ impl Residency {
             if let Some(state) = fleet.state_mut(&model) {
                 state.reserve(&id, need);
             }
+            fleet.note_states(&model);
             // Is the memory free only once what has just been unloaded is released?
             _ = granted.send(self.over(fleet, fleet.unreleased()) > 0);
         }
@@ -198,7 +219,7 @@ fn residents(fleet: &Fleet) -> Vec<Resident> {
 }
 
 /// The resident versions, and those that are being loaded.
-fn accounted(fleet: &Fleet) -> [Need; 2] {
+pub(super) fn accounted(fleet: &Fleet) -> [Need; 2] {
     let (mut resident, mut loading) = (Need::default(), Need::default());
     for (name, state) in fleet.models() {
         for (id, version) in state.versions() {

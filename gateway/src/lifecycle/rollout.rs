@@ -47,6 +47,13 @@ impl Judge {
         Self { rollout, since: Instant::now(), canary, baseline, canary_start, baseline_start }
     }
 
+    /// The requests of canary and baseline so far.
+    pub(super) fn requests(&self) -> [u64; 2] {
+        let canary = self.canary.tally.snapshot().since(&self.canary_start);
+        let baseline = self.baseline.tally.snapshot().since(&self.baseline_start);
+        [canary.requests(), baseline.requests()]
+    }
+
     pub(super) fn verdict(&self, gate: &Gate) -> Verdict {
         if gate.canary == 0 {
             // Copies decide nothing by themselves: an operator who reads the counts does.

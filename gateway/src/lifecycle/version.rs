@@ -105,6 +105,20 @@ impl Need {
     }
 }
 
+impl VersionState {
+    /// Its name, for people.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Unloaded { evicted: false } => "unloaded",
+            Self::Unloaded { evicted: true } => "evicted",
+            Self::Fetching(_) => "fetching",
+            Self::Loading(..) => "loading",
+            Self::Ready => "ready",
+            Self::Failed { .. } => "failed",
+        }
+    }
+}
+
 impl Version {
     pub(super) fn new(release: Release, fetched: bool) -> Self {
         let state = match &release.content {

@@ -40,6 +40,7 @@ mod residency;
 mod rules;
 mod scoring;
 mod sources;
+mod state;
 mod stores;
 mod support;
 mod swap;

@@ -83,6 +83,11 @@ impl Process {
         fs::read_to_string(self.folder.path().join("log")).expect("a log")
     }
 
+    /// Its Unix socket for operators.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("admin.sock")
+    }
+
     pub async fn post(&self, path: &str, body: String, headers: &[(&str, &str)]) -> Answer {
         let request =
             client().post(format!("http://{}{path}", self.address)).header("content-type", "application/json");

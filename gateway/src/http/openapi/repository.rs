@@ -36,9 +36,14 @@ pub(super) fn paths() -> Map<String, Value> {
         index["responses"][status] = error(what);
     }
     let sources = operation("repository_sources", "How each source of bundles is doing", reports(), true);
+    let mut state =
+        operation("repository_state", "The whole state of models, versions, memory and sources", state(), true);
+    state["responses"]["409"] = error("What is served here never changes");
+    state["responses"]["503"] = error("No answer in time");
     [
         ("/v2/repository/index".to_owned(), json!({ "post": index })),
         ("/v2/repository/sources".to_owned(), json!({ "get": sources })),
+        ("/v2/repository/state".to_owned(), json!({ "get": state })),
         wish("load", "Make a model resident, and try again what failed"),
         wish("unload", "Unload a model until it is loaded again"),
         wish("rollback", "Go back to the release that answered before, or withdraw the one on trial"),
@@ -96,6 +101,51 @@ fn states() -> Value {
             },
             "required": ["name", "version", "state", "reason"],
         },
+    })
+}
+
+/// The names that programs may rely on. There are more, for people.
+fn state() -> Value {
+    let text = || json!({ "type": "string" });
+    let maybe = || json!({ "type": ["string", "null"] });
+    let version = json!({
+        "type": "object",
+        "properties": {
+            "version": text(),
+            "id": { "description": "The digest of its content", "type": "string" },
+            "source": maybe(),
+            "state": { "type": "string", "enum": ["unloaded", "evicted", "fetching", "loading", "ready", "failed"] },
+            "since": { "description": "In seconds since 1970", "type": ["integer", "null"] },
+            "health": { "type": "string", "enum": ["unproven", "known_good", "rejected"] },
+            "reason": text(),
+        },
+        "required": ["version", "id", "state", "health"],
+    });
+    let model = json!({
+        "type": "object",
+        "properties": {
+            "name": text(),
+            "desired": { "type": "string", "enum": ["fetched", "loaded", "unloaded"] },
+            "serving": { "type": "array", "items": text() },
+            "last_known_good": maybe(),
+            "previous": maybe(),
+            "rolled_back": { "type": ["object", "null"] },
+            "rollout": { "type": ["object", "null"] },
+            "versions": { "type": "array", "items": version },
+        },
+        "required": ["name", "desired", "serving", "versions"],
+    });
+    json!({
+        "type": "object",
+        "properties": {
+            "gateway": { "description": "Its version", "type": "string" },
+            "now": { "description": "In seconds since 1970", "type": "integer" },
+            "is_settled": { "type": "boolean" },
+            "memory": { "type": "object" },
+            "models": { "type": "array", "items": model },
+            "sources": reports()["properties"]["sources"],
+        },
+        "required": ["now", "models", "sources"],
     })
 }
 
