@@ -62,7 +62,7 @@ pub struct Gate {
 ///
 /// # Errors
 /// Such a file that cannot be read, and a profile that is named and of no use.
-#[expect(clippy::disallowed_methods, reason = "this is part of config.rs; these names are the AWS SDK's and MLflow's")]
+#[expect(clippy::disallowed_methods, reason = "this is the configuration; these names are the AWS SDK's and MLflow's")]
 pub fn environment() -> anyhow::Result<Environment> {
     environment_from(&|name| std::env::var(name).ok())
 }

@@ -1,7 +1,8 @@
 //! A text that no log shows.
 
-use std::{convert::Infallible, fmt, str::FromStr};
+use std::{convert::Infallible, fmt, path::Path, str::FromStr};
 
+use anyhow::Context;
 use serde::Deserialize;
 
 /// A token or a password.
@@ -27,4 +28,17 @@ impl FromStr for Secret {
     fn from_str(text: &str) -> Result<Self, Infallible> {
         Ok(Self(text.to_owned()))
     }
+}
+
+/// The admin token, given as it is or in a file.
+///
+/// # Errors
+/// A file that cannot be read, an empty token.
+pub fn admin_token(given: Option<&Secret>, file: Option<&Path>) -> anyhow::Result<Option<Secret>> {
+    let file = file
+        .map(|path| std::fs::read_to_string(path).with_context(|| format!("admin token file {}", path.display())))
+        .transpose()?;
+    let Some(token) = given.map(Secret::expose).or(file.as_deref()).map(str::trim) else { return Ok(None) };
+    anyhow::ensure!(!token.is_empty(), "the admin token is empty");
+    Ok(Some(token.parse()?))
 }

@@ -239,6 +239,13 @@ fn help_is_the_documentation() {
     for words in ["--listen", "MODELGATE_LISTEN", "127.0.0.1:8080", "--drain-timeout", "cgroup"] {
         assert!(help.contains(words), "{words} is not in\n{help}");
     }
+    // Each setting stands under what it is about.
+    for heading in ["What is served", "Where it listens", "Limits of requests", "Logs", "Start and end"] {
+        assert!(help.contains(&format!("\n{heading}:\n")), "{heading} is no heading of\n{help}");
+    }
+    let options = help.split("\nOptions:\n").nth(1).and_then(|rest| rest.split("\n\n\n").next()).unwrap_or_default();
+    let loose = options.split(":\n").next().unwrap_or_default().matches("\n      --").count();
+    assert_eq!(loose, 0, "{options}");
 }
 
 /// The printed curl line works as printed; SIGTERM ends the process well.

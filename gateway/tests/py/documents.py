@@ -215,20 +215,20 @@ def check_command(where, command, known, ours, other):
 
 # ---- docs/settings.md -------------------------------------------------------------------------------------------------
 
-HEADINGS = {
-    "What is served": "bundle demo source versions version-policy default-model poll cache bundle-cache max-bundle",
-    "Where it listens": "listen admin-listen admin-socket admin-token admin-token-file cors-origin",
-    "Rollouts": "canary canary-requests canary-timeout shadow",
-    "Threads": "workers io-threads spread-io pin-io-threads",
-    "Memory and models on demand": "memory-budget on-demand lazy-load idle-unload activation-timeout max-instances",
-    "Limits of requests": "max-body body-memory queue queue-memory header-timeout body-timeout write-timeout extra-fields"
-    " request-priority model-weight",
-    "Limits of connections": "max-connections max-connections-per-address max-connection-age",
-    "Ceilings over bundles": "max-deadline max-rows max-module-memory isolation-floor",
-    "Loading": "load-isolation load-memory load-timeout code-cache shipped-code precompiled-modules trust-cache",
-    "Logs": "log log-format guest-backtraces access-log",
-    "Start and end": "config drain-delay drain-timeout",
-}
+# The order of the headings of `--help` in the document.
+HEADINGS = (
+    "What is served",
+    "Where it listens",
+    "Rollouts",
+    "Threads",
+    "Memory and models on demand",
+    "Limits of requests",
+    "Limits of connections",
+    "Ceilings over bundles",
+    "Loading",
+    "Logs",
+    "Start and end",
+)
 
 
 def options(gateway):
@@ -236,7 +236,7 @@ def options(gateway):
     text = help_text(gateway, "serve")
     heading = ""
     for block in re.split(r"\n(?=\S.*:\n)|\n(?= {2,6}(?:-\w, )?--)", text):
-        titled = re.match(r"(\S.*):\n", block)
+        titled = re.match(r"(\S.*):(?:\n|\Z)", block)
         if titled:
             heading, block = titled.group(1), block[titled.end() :]
         found = re.match(r"\s+(?:-\w, )?--([a-z0-9-]+)(?: (\[?<[^>]+>\]?(?:\.\.\.)?))?[ ]*\n(.*)", block, re.S)
@@ -260,13 +260,9 @@ def options(gateway):
 
 def settings(gateway):
     """The text of docs/settings.md."""
-    found = list(options(gateway))
-    own = {option["heading"] for option in found} - {"Options", "Arguments"}
     groups = {}
-    listed = {name: heading for heading, names in HEADINGS.items() for name in names.split()}
-    for option in found:
-        heading = option["heading"] if option["heading"] in own else listed.get(option["name"], "Others")
-        groups.setdefault(heading, []).append(option)
+    for option in options(gateway):
+        groups.setdefault(option["heading"], []).append(option)
     order = [*HEADINGS, *(heading for heading in groups if heading not in HEADINGS)]
     lines = [
         "# Settings",
