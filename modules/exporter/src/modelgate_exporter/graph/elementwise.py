@@ -387,9 +387,11 @@ def cast(graph: Graph, col: Col, dtype: Any) -> Col:
         return made(graph, graph.op("Floor", number) if unit == "s" else number, (col,))
     if col.kind == "date" and "datetime" in name:
         return col
-    if name in ("object", "category", "o") or "category" in name:
+    if "category" in name:
+        return replace(col, dtype="category")
+    if name in ("object", "o"):
         return col
-    if name in ("str", "string", "str_", "unicode"):
+    if name in ("str", "string", "str_", "unicode", "u", "<u"):
         if col.kind == "category":
             return col if name == "string" else _worded(graph, col)
         if col.kind == "bool":

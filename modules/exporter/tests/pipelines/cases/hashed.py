@@ -130,3 +130,10 @@ def texts_of_one_column_frame() -> Case:
     frame, y = opinions()
     pick = FunctionTransformer(lambda f: f["opinión"])
     return make_pipeline(pick, TfidfVectorizer(), LogisticRegression()), frame[["opinión", "estrellas"]], y
+
+
+@case
+def texts_of_numpy() -> Case:
+    frame, y = lossy(np.nan)
+    words = make_pipeline(FunctionTransformer(lambda X: X["opinión"].fillna("").values.astype("U")), CountVectorizer())
+    return make_pipeline(ColumnTransformer([("w", words, ["opinión"])]), LogisticRegression()), frame, y
