@@ -20,7 +20,7 @@ mod read;
 mod write;
 
 pub use batch::Batch;
-pub use read::{Reader, Strings, Values, View, validate};
+pub use read::{Reader, Strings, Values, View, is_hollow, validate};
 pub use write::Writer;
 
 use std::fmt;

@@ -2,6 +2,22 @@
 
 use crate::{Column, Datatype, LayoutError};
 
+/// Lists that a column without values may have: they take no words, and bytes of an answer in JSON.
+const MAX_EMPTY_LISTS: usize = 1 << 20;
+
+/// Whether a column of so many rows with these inner sizes is more lists than anybody means: `[1, 2^62, 0]` is no value in
+/// 2^62 lists.
+pub fn is_hollow(rows: usize, sizes: impl IntoIterator<Item = usize>) -> bool {
+    let mut lists = rows;
+    for size in sizes {
+        if size == 0 {
+            return lists > rows.max(MAX_EMPTY_LISTS);
+        }
+        lists = lists.saturating_mul(size);
+    }
+    false
+}
+
 /// Walks a packed batch column by column.
 #[derive(Debug)]
 pub struct Reader<'a> {
@@ -22,11 +38,18 @@ impl<'a> Reader<'a> {
         let mut row_size = 1usize;
         let varying = column.inner_shape().iter().filter(|&&dim| dim < 0).count();
         let dims = self.take(varying).ok_or_else(|| fault("ends within its dimensions".into()))?;
-        let mut told = dims.iter();
-        for &dim in column.inner_shape() {
-            let size = if dim < 0 { told.next().copied().unwrap_or(0) } else { dim as u64 };
+        let sizes = || {
+            let mut told = dims.iter();
+            column.inner_shape().iter().map(move |&dim| {
+                if dim < 0 { told.next().copied().unwrap_or(0) } else { dim as u64 }
+            })
+        };
+        for size in sizes() {
             let size = usize::try_from(size).map_err(|_| fault(format!("dimension {size} is too large")))?;
             row_size = row_size.checked_mul(size).ok_or_else(|| fault("dimensions overflow".into()))?;
+        }
+        if row_size == 0 && is_hollow(self.rows, sizes().map(|size| size as usize)) {
+            return Err(fault("too many lists without values".into()));
         }
         count = count.checked_mul(row_size).ok_or_else(|| fault("dimensions overflow".into()))?;
 

@@ -67,6 +67,11 @@ fn refuses_hostile_offsets_and_dimensions() {
     for dims in [[u64::MAX, 2], [1 << 40, 1 << 40], [1 << 62, 1]] {
         assert!(validate(&matrix, 3, &dims).is_err(), "took {dims:?}");
     }
+    // No value in very many lists takes no words, and would be written as very many brackets.
+    assert!(validate(&matrix, 3, &[1 << 40, 0]).is_err());
+    for dims in [[7, 0], [0, 1 << 40], [0, 0]] {
+        validate(&matrix, 3, &dims).expect("no values in few lists");
+    }
 }
 
 #[test]

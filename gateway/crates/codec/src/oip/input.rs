@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use modelgate_columns::{Batch, Column, Datatype, Writer};
+use modelgate_columns::{Batch, Column, Datatype, Writer, is_hollow};
 
 use crate::{
     bounds::Bounds,
@@ -179,6 +179,10 @@ impl Shape {
         if rows == 0 {
             return Err(Error::Invalid(format!("input '{}': expected at least one row, got none", column.name)));
         }
+        let told = sizes.iter().map(|&size| usize::try_from(size).unwrap_or(usize::MAX));
+        if is_hollow(rows as usize, told) {
+            return Err(unexpected());
+        }
         let mut count = rows as usize;
         let mut dims = Vec::new();
         for (&size, &expected) in sizes.iter().zip(inner) {
@@ -313,5 +317,29 @@ fn mark_missing(validity: &mut [u8], datatype: Datatype, bytes: &[u8]) {
             }
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::decode::{Inputs, NameIndex};
+
+    #[test]
+    fn no_value_in_very_many_lists_is_no_shape() {
+        let columns = [Column::new("c", Datatype::I16, [-1, -1, -1])];
+        let inputs = Inputs { columns: &columns, names: &NameIndex::of(&columns) };
+        let model = Interface { name: "m", version: "1", inputs, outputs: &columns, dropped: &[], tensors: false };
+        for (shape, is_taken) in
+            [([1, i64::MAX, 0], false), ([1, 1 << 40, 0], false), ([2, 7, 0], true), ([1, 0, i64::MAX], true)]
+        {
+            let data = Data::Cells(Cells::default());
+            let input = Input { name: "c".into(), datatype: Datatype::I16, shape: shape.to_vec(), data };
+            let packed = pack(&[input], &model, 10);
+            assert_eq!(packed.is_ok(), is_taken, "{shape:?}: {packed:?}");
+            if let Ok(packed) = packed {
+                packed.batch.views(&columns).expect("a batch is packed as its columns say");
+            }
+        }
     }
 }
