@@ -12,11 +12,11 @@ use super::proto::{
     model_infer_response::InferOutputTensor,
 };
 use crate::{
+    bounds::Bounds,
     error::Error,
-    generation::Generation,
     oip::{
-        datatype,
-        input::{Cells, Data, Input},
+        Interface, datatype,
+        input::{self, Cells, Data, Input, Packed},
         output::{self, Chosen},
         request::{OutputParameters, Parameters, Requested},
         shown,
@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// The inputs of a request. They are either all raw, in the inputs' order, or all typed.
-pub(super) fn inputs<'a>(tensors: &'a [InferInputTensor], raw: &[Bytes]) -> Result<Vec<Input<'a>>, Error> {
+fn inputs<'a>(tensors: &'a [InferInputTensor], raw: &[Bytes]) -> Result<Vec<Input<'a>>, Error> {
     if !raw.is_empty() && raw.len() != tensors.len() {
         let (raw, inputs) = (raw.len(), tensors.len());
         return Err(Error::BadRequest(format!("expected raw contents for each of {inputs} inputs, got {raw}")));
@@ -131,7 +131,7 @@ fn cells(contents: &InferTensorContents, datatype: Datatype) -> Result<Cells, St
 }
 
 /// The parameters of a request that mean something here.
-pub(super) fn parameters(given: &HashMap<String, InferParameter>) -> Result<Parameters, Error> {
+fn parameters(given: &HashMap<String, InferParameter>) -> Result<Parameters, Error> {
     let number = |name: &str| match given.get(name).and_then(|value| value.parameter_choice.as_ref()) {
         None => Ok(None),
         Some(&ParameterChoice::Uint64Param(value)) => Ok(Some(value)),
@@ -142,7 +142,7 @@ pub(super) fn parameters(given: &HashMap<String, InferParameter>) -> Result<Para
 }
 
 /// The outputs that a request names.
-pub(super) fn requested(outputs: &[InferRequestedOutputTensor]) -> Result<Vec<Requested<'_>>, Error> {
+fn requested(outputs: &[InferRequestedOutputTensor]) -> Result<Vec<Requested<'_>>, Error> {
     let mut requested = Vec::with_capacity(outputs.len());
     for output in outputs {
         if output.parameters.contains_key("classification") || output.parameters.contains_key("shared_memory_region") {
@@ -155,25 +155,43 @@ pub(super) fn requested(outputs: &[InferRequestedOutputTensor]) -> Result<Vec<Re
     Ok(requested)
 }
 
+/// The content of a request: its parameters, the outputs that it names, and its columns. `bounds` are those of a body of so many
+/// bytes.
+pub(super) fn read<'p>(
+    request: &ModelInferRequest,
+    model: &Interface<'_>,
+    bounds: impl FnOnce(usize) -> Bounds<'p>,
+) -> Result<(Parameters, Vec<Chosen>, Packed), Error> {
+    let parameters = parameters(&request.parameters)?;
+    let requested = requested(&request.outputs)?;
+    // Everything is sent the same way, so the form that JSON lacks is of no concern.
+    let binary = Parameters { binary_data_output: Some(true), ..parameters };
+    let chosen = output::choose(&requested, &binary, model)?;
+    let inputs = inputs(&request.inputs, &request.raw_input_contents)?;
+    let sent = inputs.iter().map(|input| input.data.size()).sum();
+    let packed = input::pack(&inputs, model, bounds(sent))?;
+    Ok((parameters, chosen, packed))
+}
+
 /// The answer: raw, or typed as the request was. What has no typed form is sent raw, and so are all outputs then.
 pub(super) fn response(
-    generation: &Generation,
+    model: &Interface<'_>,
     request: &ModelInferRequest,
     batch: &Batch,
     chosen: &[Chosen],
 ) -> Result<ModelInferResponse, LayoutError> {
-    let columns = &generation.signature.outputs;
+    let columns = model.outputs;
     let views = batch.views(columns)?;
     let sent = || chosen.iter().filter_map(|chosen| Some((columns.get(chosen.place)?, views.get(chosen.place)?)));
     let typed = request.raw_input_contents.is_empty() && sent().all(|(column, _)| column.datatype != Datatype::F16);
     let mut response = ModelInferResponse {
-        model_name: generation.name.clone(),
-        model_version: generation.version.clone(),
+        model_name: model.name.to_owned(),
+        model_version: model.version.to_owned(),
         id: request.id.clone(),
         ..ModelInferResponse::default()
     };
     for (column, view) in sent() {
-        response.outputs.push(tensor(column, view, typed, generation.tensors));
+        response.outputs.push(tensor(column, view, typed, model.tensors));
         if !typed {
             let mut bytes = Vec::new();
             output::binary_values(&mut bytes, view);

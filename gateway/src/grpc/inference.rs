@@ -23,7 +23,7 @@ use crate::{
         reply,
     },
     lifecycle::Command,
-    oip::{self, input, output, shown},
+    oip::shown,
     workers::{Priority, RequestOptions},
 };
 
@@ -65,18 +65,9 @@ impl Inference {
         let name = model_name(metadata, &request.model_name)?;
         let generation = self.app.resolve(Some(&name), version_of(&request.model_version)).await?;
         let started = Instant::now();
-        let read = || {
-            let parameters = convert::parameters(&request.parameters)?;
-            let requested = convert::requested(&request.outputs)?;
-            // Everything is sent the same way, so the form that JSON lacks is of no concern.
-            let binary = oip::request::Parameters { binary_data_output: Some(true), ..parameters };
-            let chosen = output::choose(&requested, &binary, &generation.interface())?;
-            let inputs = convert::inputs(&request.inputs, &request.raw_input_contents)?;
-            let sent = inputs.iter().map(|input| input.data.size()).sum();
-            let packed = input::pack(&inputs, &generation.interface(), generation.bounds(sent))?;
-            Ok((parameters, chosen, packed))
-        };
-        let (parameters, chosen, packed) = read().map_err(|error| generation.refused(error))?;
+        let model = generation.interface();
+        let read = convert::read(request, &model, |sent| generation.bounds(sent));
+        let (parameters, chosen, packed) = read.map_err(|error| generation.refused(error))?;
         self.app.metrics.copied_to_columns.inc_by(packed.copied as u64);
         generation.metrics.decode_us.inc_by(reply::micros(started));
 
@@ -91,7 +82,7 @@ impl Inference {
             })?;
 
         let started = Instant::now();
-        let response = convert::response(&generation, request, &answer, &chosen);
+        let response = convert::response(&model, request, &answer, &chosen);
         generation.metrics.encode_us.inc_by(reply::micros(started));
         response.map_err(|error| reply::unencodable(&generation, &error))
     }
