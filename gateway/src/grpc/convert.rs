@@ -71,7 +71,8 @@ fn cells(contents: &InferTensorContents, datatype: Datatype) -> Result<Cells, St
         fp64_contents,
         bytes_contents,
     } = contents;
-    let mut cells = Cells::default();
+    // As in raw contents, NaN is a missing value where one may be missing.
+    let mut cells = Cells { tokens: true, ..Cells::default() };
     macro_rules! put {
         ($list:ident) => {{
             cells.count = $list.len();

@@ -44,7 +44,8 @@ pub struct Cells {
     pub ends: Vec<u32>,
     /// 1 present, 0 missing; empty if none is missing.
     pub validity: Vec<u8>,
-    /// Whether strings may stand for `NaN` and the infinities: see [`tokens`](crate::json::decode::tokens).
+    /// Whether floats may be `NaN`, which is a missing value: of JSON, where strings stand for it (see
+    /// [`tokens`](crate::json::decode::tokens)); of gRPC, always.
     pub tokens: bool,
 }
 
