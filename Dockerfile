@@ -30,8 +30,9 @@ COPY gateway/crates/onnx/Cargo.toml gateway/crates/onnx/
 COPY gateway/crates/sandbox/Cargo.toml gateway/crates/sandbox/
 COPY gateway/crates/sources/Cargo.toml gateway/crates/sources/
 COPY gateway/crates/throttle/Cargo.toml gateway/crates/throttle/
-# A member of the workspace, so that the lock file fits; not built.
+# Members of the workspace, so that the lock file fits; not built.
 COPY gateway/fuzz/Cargo.toml gateway/fuzz/
+COPY gateway/fuzz/checks/Cargo.toml gateway/fuzz/checks/
 # Empty crates in the place of ours; their benchmarks are not here, and are not needed.
 RUN for crate in gateway gateway/crates/*; do mkdir -p $crate/src && touch $crate/src/lib.rs; done \
     && echo 'fn main() {}' | tee gateway/src/main.rs > gateway/build.rs \

@@ -42,15 +42,11 @@ PIPELINES ?= modules/exporter/tests/pipelines/kinds.py
 pipelines: test-venv ## Export every pipeline of PIPELINES and compare it (needs a built gateway)
 	$(TEST_PYTHON) modules/exporter/tests/pipelines/measure.py $(PIPELINES) --gateway target/debug/modelgate
 
-# With a stable compiler, and the dependencies that `make test` has built: the same features, since all of the workspace is
-# selected, and a wrapper for the workspace's crates alone, whose instrumented builds cargo keeps apart. `cargo +nightly fuzz run loader --features libfuzzer`
-# in gateway/ runs the same targets for as long as one likes.
+# Each target of FUZZ_TARGETS, by default all, as many at once as there are processors. gateway/fuzz/README.md tells more.
 FUZZ_SECONDS ?= 15
-fuzz: cargo ## Fuzz the loader and the operators, each for FUZZ_SECONDS (15)
-	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/gateway/fuzz/instrument.sh cargo build --locked --workspace --bin bounded
-	target/debug/bounded operators $(FUZZ_SECONDS)
-	target/debug/bounded loader $(FUZZ_SECONDS) gateway/tests/data/conformance gateway/tests/data/models \
-		gateway/crates/boosters/reference/sample
+FUZZ_TARGETS ?=
+fuzz: modules ## Fuzz every decoder, the loader and the operators, each for FUZZ_SECONDS (15)
+	gateway/fuzz/run.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 lint: modules lint-venv ## Check formats, lints, documents, licences and sources; advisories where their database can be reached
 	python3 gateway/tests/py/documents.py links

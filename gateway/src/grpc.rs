@@ -1,5 +1,6 @@
 //! The Open Inference Protocol over gRPC, on the same port as everything else: its service, health and reflection.
 
+mod check;
 pub(crate) mod codec;
 mod compression;
 mod convert;
@@ -21,6 +22,8 @@ use axum::{
 use tonic::{Status, codec::CompressionEncoding};
 use tonic_health::pb::health_server::HealthServer;
 
+#[doc(hidden)]
+pub use self::check::check;
 use self::{
     compression::PREFIX, health::Health, held::InTime, inference::Inference,
     proto::grpc_inference_service_server::GrpcInferenceServiceServer, status::status, wire::SMALL_MESSAGE,

@@ -1,7 +1,7 @@
-//! Files as they come: any bytes, loaded and run.
+//! An ONNX file, loaded and run.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(init: modelgate_fuzz::stop_at_our_panics(|| {}), |bytes: &[u8]| modelgate_fuzz::loader(bytes));
+fuzz_target!(init: modelgate_fuzz_checks::abort_where_ours_panics(), |input: &[u8]| modelgate_fuzz_checks::loader(input));

@@ -1,7 +1,7 @@
-//! Nodes of each operator of ours, with attributes, tensors and inputs of any kind, loaded and run.
+//! A graph of operators of ours, made of the input, loaded and run.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(init: modelgate_fuzz::stop_at_our_panics(|| {}), |bytes: &[u8]| modelgate_fuzz::operators(bytes));
+fuzz_target!(init: modelgate_fuzz_checks::abort_where_ours_panics(), |input: &[u8]| modelgate_fuzz_checks::operators(input));

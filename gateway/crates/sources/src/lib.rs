@@ -24,6 +24,8 @@ mod source;
 mod spec;
 pub mod store;
 mod tls;
+#[doc(hidden)]
+pub mod untrusted;
 mod watch;
 
 pub use self::{

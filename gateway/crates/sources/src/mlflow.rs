@@ -169,6 +169,11 @@ impl MlflowSource {
         })
     }
 
+    /// The next look knows nothing of the last one.
+    pub(super) fn forget(&self) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// `path` is taken as it is, segment by segment.
     fn url(&self, path: &str) -> Url {
         let mut url = self.server.clone();

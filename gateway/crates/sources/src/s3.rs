@@ -65,6 +65,10 @@ impl S3Source {
     pub(super) fn new(at: S3Place, place: usize, environment: &Environment) -> Self {
         let client =
             client(&at, environment, environment.endpoint.as_deref().or(environment.mlflow_endpoint.as_deref()));
+        Self::with_client(client, at, place)
+    }
+
+    pub(super) fn with_client(client: Client, at: S3Place, place: usize) -> Self {
         let prefix = if at.prefix.is_empty() { String::new() } else { at.prefix + "/" };
         Self {
             client,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_s3::{
     Client,
     config::{
-        BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+        BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
         StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig,
     },
     error::{ProvideErrorMetadata, SdkError},
@@ -32,14 +32,18 @@ const PIECE: Duration = Duration::from_secs(20);
 
 /// For this place, with what the environment says. Touches no network.
 pub(super) fn client(place: &S3Place, environment: &Environment, endpoint: Option<&str>) -> Client {
+    let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    Client::from_conf(config(place, environment, endpoint).http_client(http).build())
+}
+
+/// The configuration of the client, but for what sends its requests.
+pub(super) fn config(place: &S3Place, environment: &Environment, endpoint: Option<&str>) -> Builder {
     let endpoint = place.endpoint.as_deref().or(endpoint);
     let region = place.region.clone().or_else(|| environment.region.clone()).unwrap_or_else(|| "us-east-1".into());
-    let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(ANSWER).build();
     let mut config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(region))
-        .http_client(http)
         .timeout_config(timeouts)
         .interceptor(Bounded)
         // Bodies that stop coming are noticed below, and told as what they are.
@@ -52,7 +56,7 @@ pub(super) fn client(place: &S3Place, environment: &Environment, endpoint: Optio
         // Where the endpoint is no Amazon host, bucket names in host names would need a wildcard in the DNS.
         config = config.endpoint_url(endpoint).force_path_style(!endpoint.contains("amazonaws.com"));
     }
-    config = match (&environment.access_key, &environment.secret_key) {
+    match (&environment.access_key, &environment.secret_key) {
         (Some(key), Some(secret)) if !place.anonymous => config.credentials_provider(Credentials::new(
             key.clone(),
             secret.clone(),
@@ -61,8 +65,7 @@ pub(super) fn client(place: &S3Place, environment: &Environment, endpoint: Optio
             "environment",
         )),
         _ => config.allow_no_auth(),
-    };
-    Client::from_conf(config.build())
+    }
 }
 
 /// The kind of an error of the client, and its words.

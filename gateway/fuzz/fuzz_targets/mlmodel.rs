@@ -1,0 +1,7 @@
+//! An `MLmodel` file.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| modelgate_fuzz_checks::mlmodel(input));

@@ -1,0 +1,7 @@
+//! The packed columns that a module gives.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| modelgate_fuzz_checks::packed(input));
