@@ -40,9 +40,8 @@ impl<'a> Reader<'a> {
         let dims = self.take(varying).ok_or_else(|| fault("ends within its dimensions".into()))?;
         let sizes = || {
             let mut told = dims.iter();
-            column.inner_shape().iter().map(move |&dim| {
-                if dim < 0 { told.next().copied().unwrap_or(0) } else { dim as u64 }
-            })
+            let mut size = move |dim: i64| if dim < 0 { told.next().copied().unwrap_or(0) } else { dim as u64 };
+            column.inner_shape().iter().map(move |&dim| size(dim))
         };
         for size in sizes() {
             let size = usize::try_from(size).map_err(|_| fault(format!("dimension {size} is too large")))?;
