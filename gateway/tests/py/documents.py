@@ -49,7 +49,7 @@ MADE = re.compile(r"(?:^|/)(?:churn|out|mine|bundle|BUNDLE|OUT|DIR)/|^modules/(?
 # What other programs are told: flags of these are not looked up.
 FOREIGN = {
     "docker", "cargo", "rustup", "pip", "npm", "kubectl", "locust", "curl", "git", "ulimit", "sysctl", "pytest", "promtool",
-    "localedef", "uv", "gdb", "perf", "bounded", "strace", "python3", "python", "node", "apt-get", "jupyter", "wasm-tools", "make",
+    "localedef", "uv", "gdb", "perf", "strace", "python3", "python", "node", "apt-get", "jupyter", "wasm-tools", "make",
 }
 
 # Cargo's, where a document names them alone.
