@@ -88,16 +88,25 @@ enum Engine {
 impl Booster {
     /// Reads a model. The content decides which library's it is. Files are not trusted: a bad one is an error.
     pub fn read(bytes: &[u8]) -> Result<Self, BoosterError> {
-        match Format::of(bytes).ok_or(BoosterError::Unknown)? {
+        let (booster, reader) = match Format::of(bytes).ok_or(BoosterError::Unknown)? {
             Format::LightGbm => {
                 let lightgbm::Model { forest, objective, encodings, names, version } = lightgbm::read(bytes)?;
-                Ok(Self::new(Engine::LightGbm(forest, encodings), objective, names, version))
+                (Self::new(Engine::LightGbm(forest, encodings), objective, names, version), lightgbm::READER)
             }
-            Format::Json if bytes_have(bytes, b"\"learner\"") => Self::xgboost(bytes, true),
-            Format::Json => Ok(Self::catboost(catboost::from_json(bytes)?)),
-            Format::Ubjson => Self::xgboost(bytes, false),
-            Format::Cbm => Ok(Self::catboost(catboost::from_cbm(bytes)?)),
+            Format::Json if bytes_have(bytes, b"\"learner\"") => (Self::xgboost(bytes, true)?, xgboost::READER),
+            Format::Json => (Self::catboost(catboost::from_json(bytes)?), catboost::READER),
+            Format::Ubjson => (Self::xgboost(bytes, false)?, xgboost::READER),
+            Format::Cbm => (Self::catboost(catboost::from_cbm(bytes)?), catboost::READER),
+        };
+        let (task, scores) = (booster.objective.task(), booster.scores());
+        if task == Task::Binary && scores != 1 {
+            let problem = format!(
+                "the objective '{}' has one score a row, and the trees have {scores}",
+                booster.objective.name()
+            );
+            return Err(reader.corrupt(problem));
         }
+        Ok(booster)
     }
 
     /// Whether a file looks like a model of one of the libraries, by its first bytes.

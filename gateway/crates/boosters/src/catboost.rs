@@ -19,7 +19,7 @@ pub(crate) use self::model::Model;
 pub(crate) use self::text::from_json;
 use crate::error::Reader;
 
-const READER: Reader = Reader("CatBoost");
+pub(crate) const READER: Reader = Reader("CatBoost");
 
 /// The first bytes of a `.cbm` file.
 pub(crate) const MAGIC: &[u8] = b"CBM1";

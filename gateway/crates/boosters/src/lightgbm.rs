@@ -11,7 +11,7 @@ use crate::leaves::{Leaves, LinearLeaf};
 use crate::objective::{Objective, Task, Transform};
 use crate::trees::{MOST_FEATURES, MOST_NODES, MOST_SCORES, MOST_TREES, Node, Sets, Test, Tree};
 
-const READER: Reader = Reader("LightGBM");
+pub(crate) const READER: Reader = Reader("LightGBM");
 
 /// The first line of a model.
 pub(crate) const FIRST_LINE: &str = "tree";

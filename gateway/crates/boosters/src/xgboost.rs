@@ -9,7 +9,7 @@ use crate::leaves::Leaves;
 use crate::objective::{Objective, Task, Transform};
 use crate::trees::{MOST_FEATURES, MOST_NODES, MOST_SCORES, MOST_TREES, Node, Sets, Test, Tree};
 
-const READER: Reader = Reader("XGBoost");
+pub(crate) const READER: Reader = Reader("XGBoost");
 
 /// The bounds that XGBoost puts on a base score that is a probability.
 const LEAST_PROBABILITY: f32 = 1e-6;

@@ -108,3 +108,13 @@ fn rows_that_do_not_fit_are_refused() {
         );
     }
 }
+
+#[test]
+fn a_model_of_two_classes_has_one_score() {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("reference/sample/xgb-binary.json");
+    let text = std::fs::read_to_string(sample).expect("a sample");
+    let odd = text.replace("\"num_class\":\"0\"", "\"num_class\":\"5\"");
+    assert!(Booster::read(text.as_bytes()).is_ok() && odd != text);
+    let error = Booster::read(odd.as_bytes()).expect_err("five scores").to_string();
+    assert!(error.contains("'binary:logistic' has one score a row, and the trees have 5"), "{error}");
+}
