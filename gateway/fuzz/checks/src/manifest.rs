@@ -5,7 +5,7 @@ use modelgate_bundle::{MAX_MANIFEST, Manifest, is_inside, is_sha256};
 use crate::memory::{self, Allowance};
 
 /// Memory of a manifest: TOML as a tree, and what is made of it.
-const MANIFEST: Allowance = Allowance { factor: 256, floor: 64 << 10 };
+const MANIFEST: Allowance = Allowance { factor: 256, floor: 256 << 10 };
 
 /// A manifest: its files are inside the bundle and have digests, whatever else is wrong with it.
 pub fn manifest(text: &[u8]) {

@@ -234,6 +234,7 @@ impl Packer {
             return Err(format!("value {place} is null, which this input does not take"));
         }
         if column.datatype == Datatype::Bytes {
+            check_texts(column, &cells.bytes, &cells.ends)?;
             self.writer.fixed(&cells.ends);
         }
         self.writer.fixed(&cells.bytes);
@@ -264,15 +265,7 @@ impl Packer {
     fn raw_strings(&mut self, column: &Column, raw: &Rope, count: usize) -> Result<(), String> {
         let bytes = raw.joined();
         let strings::Packed { data, ends } = strings::read(&bytes, count)?;
-        // Columns whose values are known by name hold text; any other may hold whatever its module makes of it.
-        if !column.categories.is_empty() {
-            for (place, ends) in ends.windows(2).enumerate() {
-                let value = data.get(ends[0] as usize..ends[1] as usize).unwrap_or_default();
-                if str::from_utf8(value).is_err() {
-                    return Err(format!("string {place} is not valid UTF-8"));
-                }
-            }
-        }
+        check_texts(column, &data, &ends)?;
         if column.nullable {
             self.writer.fixed_with::<u8>(count).fill(1);
         }
@@ -291,6 +284,18 @@ impl Packer {
             Datatype::Bytes => self.writer.fixed_with::<u32>(rows + 1).fill(0),
             other => _ = self.writer.fixed_with::<u8>(rows * other.size().unwrap_or(0)),
         }
+    }
+}
+
+/// Columns whose values are known by name hold text; any other may hold whatever its module makes of it.
+fn check_texts(column: &Column, data: &[u8], ends: &[u32]) -> Result<(), String> {
+    if column.categories.is_empty() {
+        return Ok(());
+    }
+    let values = ends.windows(2).map(|ends| data.get(ends[0] as usize..ends[1] as usize).unwrap_or_default());
+    match values.enumerate().find(|(_, value)| str::from_utf8(value).is_err()) {
+        Some((place, _)) => Err(format!("string {place} is not valid UTF-8")),
+        None => Ok(()),
     }
 }
 
