@@ -198,15 +198,27 @@ def differences(ours, theirs):
             found.append(np.inf)
             continue
         scale = np.abs(other[np.isfinite(other)]).max(initial=1e-6)
+        if (np.isnan(one) != np.isnan(other)).any():
+            found.append(np.inf)
+            continue
         found.append(np.nan_to_num(np.abs(one - other) / scale, nan=0).max(initial=0))
     return found
+
+
+def nodes(graph):
+    """The nodes of a graph and of the graphs within them."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]:
+                yield from nodes(inner)
 
 
 def spread(case):
     """The distance by which ONNX Runtime's answers move with the last digits of weights and inputs: for each set, by output."""
     rng = np.random.default_rng(1)
     model = onnx.load(str(case / "model.onnx"))
-    sizes = {name for node in model.graph.node if node.op_type in SIZED for name in node.input}
+    sizes = {name for node in nodes(model.graph) if node.op_type in SIZED for name in node.input}
     names = [info.name for info in open_session(str(case / "model.onnx")).get_inputs()]
     sets = sorted(case.glob("set_*"))
     worst = [None] * len(sets)
