@@ -260,7 +260,7 @@ impl Executor<'_> {
         let (policy, patience) = (self.policy, |rows| patience(generation.cost(rows), generation.limits.deadline));
         let others_wait = jobs.len() > 1;
         if others_wait {
-            // What modules log is told of the first of them. A failure is not: each is attempted alone then.
+            // Modules' log lines carry the id of the first job. After a failure each job is attempted alone.
             let mut request = jobs.first().and_then(|job| job.request.clone());
             let _entered = enter(&mut request);
             let answers = joined(&jobs).and_then(|(batch, first)| {

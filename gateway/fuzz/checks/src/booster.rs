@@ -54,7 +54,7 @@ pub fn booster(bytes: &[u8]) {
 }
 
 fn bits(scores: &Scores) -> Vec<u64> {
-    // Which NaN it is depends on the order of an addition's operands.
+    // The bits of a NaN depend on the order of an addition's operands.
     match scores {
         Scores::Single(values) => {
             values.iter().map(|value| if value.is_nan() { 1 } else { u64::from(value.to_bits()) }).collect()

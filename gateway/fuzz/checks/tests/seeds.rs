@@ -9,7 +9,7 @@ use std::{
 
 use modelgate_fuzz_checks::{CHECKS, is_ours};
 
-/// Files larger than a fuzzer makes are of no use to it.
+/// The bytes of a seed at most: a fuzzer makes no larger inputs.
 const LARGEST: u64 = 8 << 10;
 
 /// The target that the gateway checks itself, since its messages are its own.
