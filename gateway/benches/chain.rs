@@ -31,7 +31,7 @@ fn main() -> Result<()> {
         ("request", support::demo(Isolation::Request, &metrics)?),
     ];
     let batches = rows(&chains[0].1)?;
-    let mut runners: Vec<_> = chains.iter().map(|(_, generation)| Runner::new(generation)).collect();
+    let mut runners: Vec<_> = chains.iter().map(|(_, generation)| generation.new_runner()).collect();
     let mut times = vec![Vec::new(); chains.len()];
     // By turns, so that a slow moment of the machine falls on all of them.
     for round in 0..=ROUNDS {
@@ -83,7 +83,7 @@ fn measure(generation: &Generation, runner: &mut Runner, batches: &[Batch]) -> R
     let deadline = Instant::now() + Duration::from_mins(1);
     let start = Instant::now();
     for batch in batches.iter().cycle().take(CALLS) {
-        runner.run(generation, batch.clone(), deadline).map_err(|error| anyhow::anyhow!("{error:?}"))?;
+        generation.run(runner, batch.clone(), deadline).map_err(|error| anyhow::anyhow!("{error:?}"))?;
     }
     Ok(start.elapsed().as_secs_f64() * 1e6 / CALLS as f64)
 }

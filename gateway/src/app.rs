@@ -118,7 +118,7 @@ impl Shared {
     /// [`Error::Unavailable`] where it cannot be loaded.
     pub async fn resolve(&self, name: Option<&str>, version: Option<&str>) -> Result<Arc<Generation>, Error> {
         let generation = self.resident(self.catalog.find(name, version), version).await?;
-        generation.tally.used();
+        generation.usage.stats.used();
         Ok(generation)
     }
 

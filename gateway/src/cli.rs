@@ -25,7 +25,7 @@ use crate::{
     audit,
     bundle::{Bundle, BundleError},
     config::{Secret, ServeArgs, ServeConfig, admin_token, bundle_cache_folder, cache_folder},
-    generation::{Generation, MODEL_COLUMN, Runner},
+    generation::{Generation, MODEL_COLUMN},
     golden, joining,
     json::{
         decode::{self, Keys},
@@ -384,8 +384,8 @@ fn predict(path: &Path, all: bool) -> anyhow::Result<()> {
     let decoded = decode::rows(&body, generation.inputs(), Keys::Given(&generation.name), generation.policy(false))
         .map_err(|error| anyhow::anyhow!(golden::told(&error)))?;
     let deadline = Instant::now() + generation.limits.deadline;
-    let answer = Runner::new(&generation)
-        .run(&generation, decoded.batch, deadline)
+    let answer = generation
+        .run(&mut generation.new_runner(), decoded.batch, deadline)
         .map_err(|error| anyhow::anyhow!(failed(error)))?;
     let text = encode::predictions(&answer, &generation.signature.outputs, decoded.list, all)?;
     say(&String::from_utf8_lossy(&text));

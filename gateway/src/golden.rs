@@ -84,8 +84,8 @@ fn run(generation: &Generation, runner: &mut Runner, group: &[Example]) -> Resul
     let decoded = decode::rows(&body, generation.inputs(), Keys::Given(&generation.name), generation.policy(false));
     let batch = decoded.map_err(|error| told(&error))?.batch;
     let (rows, start) = (batch.rows, Instant::now());
-    let answer = runner.run(generation, batch, start + generation.limits.deadline);
-    generation.took(1, rows, start.elapsed());
+    let answer = generation.run(runner, batch, start + generation.limits.deadline);
+    generation.usage.record_latency(1, rows, start.elapsed());
     answer.map_err(|error| match error {
         ChainError::Invalid(problems) => {
             let problems: Vec<_> = problems.into_iter().map(|problem| problem.message).collect();

@@ -273,7 +273,7 @@ fn live(
     threads: usize,
 ) -> Result<Generation, BundleError> {
     let parts = parts.and_code(Arc::clone(&vetted.code));
-    let Verified { generation, runner, .. } = verified::load(read, &parts, metrics, vetted.found())?;
+    let Verified { mut generation, runner, .. } = verified::load(read, &parts, metrics, vetted.found())?;
     loader.keep(vetted);
     generation.measure(&runner, threads);
     let model_bytes = generation.model.as_ref().map_or(0, |model| model.resident_bytes());

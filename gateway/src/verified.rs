@@ -52,7 +52,7 @@ pub fn load(
     }
     (generation.joining, generation.batching) = (joining, batching);
     tell(&generation);
-    let mut runner = Runner::new(&generation);
+    let mut runner = generation.new_runner();
     let problems = golden::check(&generation, &mut runner);
     if !problems.is_empty() {
         return Err(BundleError { problems });

@@ -59,7 +59,7 @@ pub fn decide(generation: &Generation, wanted: Batching, tolerance: f64, load: D
             let budget = BUDGET + load / 10;
             let trial = &mut Trial {
                 generation,
-                runner: Runner::new(generation),
+                runner: generation.new_runner(),
                 tolerance,
                 budget,
                 spent: Duration::ZERO,
@@ -194,7 +194,7 @@ impl Trial<'_> {
     fn again(&mut self, rows: &mut [Alone]) -> Result<(), Joining> {
         for repeat in 1..REPEATS {
             if repeat == 1 && self.keeps_instances {
-                self.runner = Runner::new(self.generation);
+                self.runner = self.generation.new_runner();
             }
             for place in (0..rows.len()).rev() {
                 if (repeat > 1 || !self.keeps_instances) && self.left() < self.budget / 2 {
@@ -304,7 +304,7 @@ impl Trial<'_> {
         if deadline <= start {
             return Err(NoAnswer::Late);
         }
-        let answer = self.runner.run(self.generation, batch, deadline);
+        let answer = self.generation.run(&mut self.runner, batch, deadline);
         let took = start.elapsed();
         // A thread that loses its core for a while has not spent the time.
         self.spent += took.min(self.expected(rows).saturating_mul(2)).min(self.budget);

@@ -322,7 +322,7 @@ impl Fleet {
             // As many as have run what it takes the place of.
             _ => {
                 let first = model.state.serving().first().and_then(|id| model.handles.get(id));
-                first.and_then(|handle| handle.generation.as_ref()).map_or(0, |generation| generation.given())
+                first.and_then(|handle| handle.generation.as_ref()).map_or(0, |generation| generation.usage.threads())
             }
         };
         let handle = model.handles.entry(id.to_owned()).or_default();

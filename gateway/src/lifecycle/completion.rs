@@ -115,7 +115,7 @@ fn loaded(
     }
     let waiters = fleet.waiters(name, id);
     fleet.reconcile(name);
-    generation.tally.used();
+    generation.usage.stats.used();
     for waiter in waiters {
         waiter.answer(Ok(Arc::clone(generation)));
     }

@@ -26,7 +26,7 @@ use tokio::{
 use crate::{
     allocator,
     bundle::{Bundle, BundleError, FileRef, Manifest, is_inside, plain},
-    generation::{Generation, Runner},
+    generation::Generation,
     golden,
     lifecycle::{
         reservation::Reservation,
@@ -494,7 +494,7 @@ impl VersionLoader {
             Failure { reason: self.with_remedy(release, reason), transient }
         };
         let parts = self.parts.and_code(Arc::clone(&vetted.code));
-        let Verified { generation, mut runner, load } =
+        let Verified { mut generation, mut runner, load } =
             verified::load(&read, &parts, &self.metrics, vetted.found()).map_err(fail)?;
         self.loader.keep(vetted);
         self.metrics.lifecycle.release_seconds.with_label_values(&["load"]).observe(load.as_secs_f64());
@@ -508,14 +508,14 @@ impl VersionLoader {
         }
         generation.measure(&runner, self.threads);
         // Threads that made theirs at the switch would do so while requests wait.
-        let mut spare = vec![runner];
-        spare.resize_with(threads.min(self.threads), || {
+        let mut ready = vec![runner];
+        ready.resize_with(threads.min(self.threads), || {
             modelgate_throttle::give_way();
-            let mut runner = Runner::new(&generation);
+            let mut runner = generation.new_runner();
             golden::warm(&generation, &mut runner);
             runner
         });
-        generation.keep(spare);
+        generation.usage.keep_ready(ready);
         self.took("check", checked);
         Ok(generation)
     }

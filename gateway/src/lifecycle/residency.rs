@@ -18,7 +18,7 @@ use crate::{
         version::{Need, VersionId},
     },
     metrics::lifecycle::count,
-    tally::now_ms,
+    request_stats::now_ms,
 };
 
 /// Grants reservations, and unloads what was unused for longest where they need it.
@@ -204,11 +204,11 @@ fn residents(fleet: &Fleet) -> Vec<Resident> {
                 continue;
             }
             let (mut takes_all, mut used_ms) =
-                (takes(generation, fleet.loader.threads), generation.tally.last_used_ms());
+                (takes(generation, fleet.loader.threads), generation.usage.stats.last_used_ms());
             let canary = rollout.filter(|rollout| rollout.baseline == *id).map(|rollout| rollout.canary.as_str());
             if let Some(canary) = canary.and_then(|canary| fleet.generation(name, canary)) {
                 takes_all = takes_all.and(takes(canary, fleet.loader.threads));
-                used_ms = used_ms.max(canary.tally.last_used_ms());
+                used_ms = used_ms.max(canary.usage.stats.last_used_ms());
             }
             let (model, id) = (name.clone(), id.clone());
             residents.push(Resident { model, id, takes: takes_all, used_ms, is_kept: false });

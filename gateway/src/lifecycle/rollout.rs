@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{config::Gate, generation::Generation, lifecycle::state::Rollout, tally::Snapshot};
+use crate::{config::Gate, generation::Generation, lifecycle::state::Rollout, request_stats::Snapshot};
 
 /// Compares the requests of a canary with those of its baseline, from the start of the rollout on.
 #[derive(Debug)]
@@ -43,14 +43,14 @@ const HOPELESS: u64 = 20;
 
 impl Judge {
     pub(super) fn new(rollout: Rollout, canary: Arc<Generation>, baseline: Arc<Generation>) -> Self {
-        let (canary_start, baseline_start) = (canary.tally.snapshot(), baseline.tally.snapshot());
+        let (canary_start, baseline_start) = (canary.usage.stats.snapshot(), baseline.usage.stats.snapshot());
         Self { rollout, since: Instant::now(), canary, baseline, canary_start, baseline_start }
     }
 
     /// The requests of canary and baseline so far.
     pub(super) fn requests(&self) -> [u64; 2] {
-        let canary = self.canary.tally.snapshot().since(&self.canary_start);
-        let baseline = self.baseline.tally.snapshot().since(&self.baseline_start);
+        let canary = self.canary.usage.stats.snapshot().since(&self.canary_start);
+        let baseline = self.baseline.usage.stats.snapshot().since(&self.baseline_start);
         [canary.requests(), baseline.requests()]
     }
 
@@ -59,8 +59,8 @@ impl Judge {
             // Copies decide nothing by themselves: an operator who reads the counts does.
             return Verdict::Open;
         }
-        let canary = self.canary.tally.snapshot().since(&self.canary_start);
-        let baseline = self.baseline.tally.snapshot().since(&self.baseline_start);
+        let canary = self.canary.usage.stats.snapshot().since(&self.canary_start);
+        let baseline = self.baseline.usage.stats.snapshot().since(&self.baseline_start);
         verdict(&canary, &baseline, gate, self.since.elapsed())
     }
 }
@@ -113,23 +113,23 @@ fn refuses_more(new: &Snapshot, old: &Snapshot) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tally::Tally;
+    use crate::request_stats::RequestStats;
 
     fn counts(runs: u64, failed: u64, time: Duration) -> Snapshot {
-        let tally = Tally::default();
-        (0..runs).for_each(|_| tally.ran(1, time));
-        (0..failed).for_each(|_| tally.failed());
-        tally.snapshot()
+        let stats = RequestStats::default();
+        (0..runs).for_each(|_| stats.ran(1, time));
+        (0..failed).for_each(|_| stats.failed());
+        stats.snapshot()
     }
 
     fn refusals(requests: u64, invalid: u64) -> Snapshot {
-        let tally = Tally::default();
-        (0..requests - invalid).for_each(|_| tally.ran(1, Duration::from_millis(1)));
+        let stats = RequestStats::default();
+        (0..requests - invalid).for_each(|_| stats.ran(1, Duration::from_millis(1)));
         (0..invalid).for_each(|_| {
-            tally.unrun();
-            tally.invalid();
+            stats.unrun();
+            stats.invalid();
         });
-        tally.snapshot()
+        stats.snapshot()
     }
 
     #[test]

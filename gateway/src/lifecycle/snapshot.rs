@@ -11,8 +11,8 @@ use crate::{
         state::{Desired, ModelState},
         version::{Goal, Health, Need, Urgency, Version, VersionState},
     },
+    request_stats::now_ms,
     source::{Report, unix_now},
-    tally::now_ms,
 };
 
 /// The state at one moment. Times are in seconds since 1970.
@@ -220,7 +220,7 @@ fn of_model(fleet: &Fleet, name: &str, id: &str, version: &Version, now: Instant
         is_fetched: version.fetched,
         generation: generation.map(|generation| generation.id),
         last_used: generation.map(|generation| {
-            let idle_ms = now_ms().saturating_sub(generation.tally.last_used_ms());
+            let idle_ms = now_ms().saturating_sub(generation.usage.stats.last_used_ms());
             unix_now().saturating_sub(idle_ms / 1000)
         }),
         job: version.job().map(|job| match job.goal {

@@ -190,7 +190,7 @@ fn load(task: &Task, files: &HashMap<String, File>) -> Result<(Report, Code), Pr
         })
     };
     let verified = verified::load(&read, &parts, &metrics, None);
-    let Verified { generation, runner, .. } =
+    let Verified { mut generation, runner, .. } =
         verified.map_err(|error: BundleError| (error.problems, is_unread.get()))?;
     generation.measure(&runner, task.threads);
     let plain_files = match &task.source {

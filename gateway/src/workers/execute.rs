@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    generation::{Chain, Generation},
+    generation::Generation,
     metrics::{Metrics, Outcome},
     telemetry::request_id::{RequestId, enter},
     tensor::{Batch, parts},
@@ -280,7 +280,7 @@ impl Executor<'_> {
             match policy.alone(start, Instant::now(), job.deadline, others_wait, || patience(rows)) {
                 Some(until) => match self.attempt(&generation, job.batch.clone(), wanted_one(&job, until), 1) {
                     Err(ChainError::Trap { cause: TrapCause::Deadline, .. }) if until < job.deadline => {
-                        generation.overran();
+                        generation.usage.record_timeout();
                         late.push(job);
                     }
                     result => answer(job, result),
@@ -315,24 +315,16 @@ impl Executor<'_> {
         let result = catch_unwind(AssertUnwindSafe(|| {
             let runner = held.of(generation);
             self.metrics.copied_to_modules.inc_by(batch.size() as u64);
-            let words = match generation.chain() {
-                Chain::Wasm(chain) => {
-                    let mut instances = runner.start(generation, chain)?;
-                    let words = instances.run(rows, batch.words, until, &mut runner.timing);
-                    runner.end(generation, chain, instances, &words);
-                    words?
-                }
-                Chain::Native(chain) => chain(runner.session.as_mut(), batch, deadline)?.into(),
-            };
+            let answer = generation.run(runner, batch, until)?;
             generation.metrics.batch_rows.observe(f64::from(rows));
             generation.metrics.timed(&runner.timing);
-            Ok(Batch { rows, words })
+            Ok(answer)
         }));
         let spent = start.elapsed();
         if start + spent >= deadline + OVERSTAYED {
-            generation.overstayed();
+            generation.usage.record_overstay();
         }
-        generation.took(requests, rows, spent);
+        generation.usage.record_latency(requests, rows, spent);
         result.unwrap_or_else(|_| {
             self.metrics.panics.inc();
             held.forget(generation);

@@ -18,8 +18,8 @@ impl<'a> InFlight<'a> {
     pub(super) fn end(mut self, outcome: Outcome) {
         self.is_ended = true;
         match outcome {
-            Outcome::Failed | Outcome::Deadline => self.generation.tally.failed(),
-            Outcome::Invalid => self.generation.tally.invalid(),
+            Outcome::Failed | Outcome::Deadline => self.generation.usage.stats.failed(),
+            Outcome::Invalid => self.generation.usage.stats.invalid(),
             Outcome::Success | Outcome::Shed | Outcome::Cancelled => {}
         }
         self.generation.metrics.ended(outcome);

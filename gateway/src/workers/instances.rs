@@ -83,7 +83,7 @@ impl Held {
             self.make_room();
         }
         let entry = self.by_id.entry(generation.id).or_insert_with(|| Entry {
-            runner: generation.runner(),
+            runner: generation.take_runner(),
             of: Arc::downgrade(generation),
             used: 0,
         });

@@ -21,7 +21,7 @@ pub fn now_ms() -> u64 {
 
 /// Counts of one generation. Updated without locks, so a reader may see one request half counted.
 #[derive(Debug)]
-pub struct Tally {
+pub struct RequestStats {
     used_ms: AtomicU64,
     failed: AtomicU64,
     invalid: AtomicU64,
@@ -29,7 +29,7 @@ pub struct Tally {
     times: [AtomicU64; BUCKETS],
 }
 
-impl Default for Tally {
+impl Default for RequestStats {
     fn default() -> Self {
         Self {
             used_ms: AtomicU64::new(now_ms()),
@@ -41,7 +41,7 @@ impl Default for Tally {
     }
 }
 
-impl Tally {
+impl RequestStats {
     /// Notes that a request came for it.
     pub fn used(&self) {
         self.used_ms.store(now_ms(), Ordering::Relaxed);
@@ -159,17 +159,17 @@ mod tests {
 
     #[test]
     fn quantiles_are_within_a_bucket() {
-        let tally = Tally::default();
-        let before = tally.snapshot();
-        (1..=1000).for_each(|us| tally.ran(1, Duration::from_micros(us)));
-        tally.failed();
-        let came = tally.snapshot().since(&before);
+        let stats = RequestStats::default();
+        let before = stats.snapshot();
+        (1..=1000).for_each(|us| stats.ran(1, Duration::from_micros(us)));
+        stats.failed();
+        let came = stats.snapshot().since(&before);
         assert_eq!(came.runs(), 1000);
         assert!((came.failure_rate() - 0.001).abs() < 1e-9);
         let p90 = came.quantile(0.9).as_secs_f64() / 900e-6;
         assert!((1.0..1.5).contains(&p90), "{p90}");
-        assert_eq!(tally.snapshot().since(&tally.snapshot()).runs(), 0);
-        tally.ran(1, Duration::ZERO);
-        tally.ran(1, Duration::from_secs(1_000_000));
+        assert_eq!(stats.snapshot().since(&stats.snapshot()).runs(), 0);
+        stats.ran(1, Duration::ZERO);
+        stats.ran(1, Duration::from_secs(1_000_000));
     }
 }
