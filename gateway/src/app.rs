@@ -9,7 +9,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use modelgate_columns::Signature;
 
 use crate::{
     admin::Admin,
@@ -20,8 +19,8 @@ use crate::{
     lifecycle::Control,
     memory::{Account, Claim},
     metrics::Metrics,
+    model_info::Metadata,
     oip::statistics::ModelStatistics,
-    wasm::module::Isolation,
     workers::Workers,
 };
 
@@ -49,23 +48,6 @@ pub struct Shared {
     /// The OpenAPI document, and the catalog's revision that it tells of.
     pub(crate) document: Mutex<Option<(u64, Bytes)>>,
     ready: AtomicBool,
-}
-
-/// A model's inputs and outputs.
-#[derive(Clone, Debug)]
-pub struct Metadata {
-    /// The model.
-    pub name: String,
-    /// Its columns.
-    pub signature: Signature,
-    /// Whether they have no rows: see [`Generation::tensors`].
-    pub tensors: bool,
-    /// Its versions that answer.
-    pub versions: Vec<String>,
-    /// Whether its module instances outlive a request.
-    pub isolation: Isolation,
-    /// Whether rows of different requests are run together, and why.
-    pub batching: String,
 }
 
 impl Deref for App {
@@ -154,28 +136,14 @@ impl Shared {
     /// # Errors
     /// As [`resolve`](Self::resolve).
     pub async fn metadata(&self, name: &str, version: Option<&str>) -> Result<Metadata, Error> {
-        if let Some((idle, known)) = self.catalog.idle(name)
+        if let Some((idle, info)) = self.catalog.idle(name)
             && version.is_none_or(|version| version == idle)
         {
-            return Ok(Metadata {
-                name: name.to_owned(),
-                signature: known.signature.clone(),
-                tensors: known.tensors,
-                versions: vec![idle],
-                isolation: known.isolation,
-                batching: known.batching.clone(),
-            });
+            return Ok(Metadata { name: name.to_owned(), versions: vec![idle], info });
         }
         let generation = self.look(name, version).await?;
         let versions = self.catalog.versions(name).iter().map(|of| of.version.clone()).collect();
-        Ok(Metadata {
-            name: generation.name.clone(),
-            signature: generation.signature.clone(),
-            tensors: generation.tensors,
-            versions,
-            isolation: generation.isolation,
-            batching: generation.joining.to_string(),
-        })
+        Ok(Metadata { name: generation.name.clone(), versions, info: Arc::new(generation.as_ref().into()) })
     }
 
     /// The facts about a version; where none is named, of the one that a request would get. Loads nothing.
@@ -209,7 +177,7 @@ impl Shared {
     async fn resident(&self, found: Found, version: Option<&str>) -> Result<Arc<Generation>, Error> {
         match found {
             Found::Live(generation) => Ok(generation),
-            Found::Known(name) => match &self.control {
+            Found::Idle(name) => match &self.control {
                 Some(control) => control.activate(&name, version).await,
                 None => Err(Error::unavailable(&name)),
             },

@@ -11,9 +11,9 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    card::{Card, Known},
     generation::Generation,
     json::decode::MODEL_KEY,
+    model_info::{ListedModel, ModelInfo},
 };
 
 /// The generation that answers for each model. Reading takes a short lock that is never held across an `.await`.
@@ -43,7 +43,7 @@ pub struct Entry {
     /// A generation that gets a share of the requests that name no version.
     pub canary: Option<Canary>,
     /// Where none is resident: the version that a request would make so, and what it told when it was last.
-    pub idle: Option<(String, Option<Arc<Known>>)>,
+    pub idle: Option<(String, Option<Arc<ModelInfo>>)>,
 }
 
 impl Entry {
@@ -102,8 +102,8 @@ pub struct Status {
 pub enum Found {
     /// A generation that answers now.
     Live(Arc<Generation>),
-    /// A model that is known, but not resident.
-    Known(String),
+    /// A model that is not resident.
+    Idle(String),
     /// Nothing of that name; `None` where there is no default model.
     NoModel(Option<String>),
     /// The model, but not that version.
@@ -171,11 +171,11 @@ impl Catalog {
                 return Found::Live(Arc::clone(&canary.generation));
             }
             let first = entry.generations.first().filter(|_| !entry.awaits_first);
-            return first.map_or_else(|| Found::Known(name.to_owned()), |first| Found::Live(Arc::clone(first)));
+            return first.map_or_else(|| Found::Idle(name.to_owned()), |first| Found::Live(Arc::clone(first)));
         };
         match entry.live().find(|generation| generation.version == version) {
             Some(generation) => Found::Live(Arc::clone(generation)),
-            None if entry.versions.iter().any(|known| known.version == version) => Found::Known(name.to_owned()),
+            None if entry.versions.iter().any(|known| known.version == version) => Found::Idle(name.to_owned()),
             None => Found::NoVersion(name.to_owned()),
         }
     }
@@ -226,11 +226,11 @@ impl Catalog {
     }
 
     /// The facts that a model which is not resident told when it was last, and its version.
-    pub fn idle(&self, name: &str) -> Option<(String, Arc<Known>)> {
+    pub fn idle(&self, name: &str) -> Option<(String, Arc<ModelInfo>)> {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         let entry = live.models.get(name).filter(|entry| entry.generations.is_empty())?;
-        let (version, known) = entry.idle.as_ref()?;
-        Some((version.clone(), Arc::clone(known.as_ref()?)))
+        let (version, info) = entry.idle.as_ref()?;
+        Some((version.clone(), Arc::clone(info.as_ref()?)))
     }
 
     /// A number that is another one after each change.
@@ -239,18 +239,18 @@ impl Catalog {
     }
 
     /// Every model that requests may name, resident or not.
-    pub fn cards(&self) -> Vec<Card> {
+    pub fn listed(&self) -> Vec<ListedModel> {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
-        let card = |(name, entry): (&String, &Entry)| match (entry.generations.first(), &entry.idle) {
-            (Some(generation), _) => Some(Card::resident(generation)),
-            (None, Some((version, known))) => {
+        let listed = |(name, entry): (&String, &Entry)| match (entry.generations.first(), &entry.idle) {
+            (Some(generation), _) => Some(ListedModel::resident(generation)),
+            (None, Some((version, info))) => {
                 let mut of = entry.versions.iter().filter(|status| status.version == *version);
                 let status = of.next().filter(|status| status.state == State::Unavailable && !status.in_reach);
-                Some(Card::idle(name, version, status.map(|status| status.reason.clone()), known.as_ref()))
+                Some(ListedModel::idle(name, version, status.map(|status| status.reason.clone()), info.as_ref()))
             }
             (None, None) => None,
         };
-        live.models.iter().filter_map(card).collect()
+        live.models.iter().filter_map(listed).collect()
     }
 
     /// Whether the default model has a column `model`, as far as that is known without loading it; false without a default
@@ -261,8 +261,8 @@ impl Catalog {
         if let Some(first) = entry.generations.first().filter(|_| !entry.awaits_first) {
             return Some(first.takes_model_key());
         }
-        let (_, known) = entry.idle.as_ref()?;
-        Some(known.as_ref()?.signature.inputs.iter().any(|column| column.name == MODEL_KEY))
+        let (_, info) = entry.idle.as_ref()?;
+        Some(info.as_ref()?.signature.inputs.iter().any(|column| column.name == MODEL_KEY))
     }
 
     /// The name of the model that answers where none is named.
@@ -320,11 +320,11 @@ mod tests {
             Entry { versions: vec![status("2"), status("1")], idle: Some(("2".into(), None)), ..Entry::default() },
         );
         assert!(matches!(catalog.find(Some("x"), None), Found::NoModel(Some(name)) if name == "x"));
-        assert!(matches!(catalog.find(Some("m"), None), Found::Known(_)));
-        assert!(matches!(catalog.find(Some("m"), Some("1")), Found::Known(_)));
+        assert!(matches!(catalog.find(Some("m"), None), Found::Idle(_)));
+        assert!(matches!(catalog.find(Some("m"), Some("1")), Found::Idle(_)));
         assert!(matches!(catalog.find(Some("m"), Some("3")), Found::NoVersion(_)));
         catalog.set_default(Some("m".into()));
-        assert!(matches!(catalog.find(None, Some("2")), Found::Known(name) if name == "m"));
+        assert!(matches!(catalog.find(None, Some("2")), Found::Idle(name) if name == "m"));
         assert_eq!(catalog.names(), ["m"]);
         // A request that names no version gets whichever can be had.
         let status = |version| catalog.status("m", version).map(|status| (status.version, status.in_reach));

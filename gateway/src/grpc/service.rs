@@ -19,10 +19,10 @@ use super::{
     stream,
 };
 use crate::{
-    app::Metadata,
     catalog::State,
     generation::Generation,
     lifecycle::Command,
+    model_info::Metadata,
     oip::{
         self,
         describe::{EXTENSIONS, PLATFORM, TritonType},
@@ -141,10 +141,11 @@ impl GrpcInferenceService for Inference {
         request: Request<ModelMetadataRequest>,
     ) -> Result<Response<ModelMetadataResponse>, Status> {
         let ModelMetadataRequest { name, version } = request.into_inner();
-        let Metadata { name, signature, tensors: whole, versions, isolation, batching } =
+        let Metadata { name, versions, info } =
             self.app.metadata(&name, version_of(&version)).await.map_err(|error| status(&error))?;
-        let (inputs, outputs) = (tensors(&signature.inputs, whole), tensors(&signature.outputs, whole));
-        let properties = [("isolation", isolation.name().to_owned()), ("batching", batching)]
+        let (inputs, outputs) =
+            (tensors(&info.signature.inputs, info.tensors), tensors(&info.signature.outputs, info.tensors));
+        let properties = [("isolation", info.isolation.name().to_owned()), ("batching", info.batching.clone())]
             .map(|(name, value)| (name.to_owned(), value))
             .into();
         let platform = PLATFORM.into();

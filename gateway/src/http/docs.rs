@@ -39,7 +39,7 @@ fn current(app: &App) -> Bytes {
         return document.clone();
     }
     let default = app.catalog.default_name();
-    let document = openapi::document(&app.catalog.cards(), default.as_deref(), app.http.ignore_extra_fields);
+    let document = openapi::document(&app.catalog.listed(), default.as_deref(), app.http.ignore_extra_fields);
     let document = Bytes::from(document.to_string());
     *kept = Some((revision, document.clone()));
     document

@@ -11,21 +11,21 @@ mod routes;
 
 use serde_json::{Map, Value, json};
 
-use crate::{card::Card, http::openapi::model::ModelDoc};
+use crate::{http::openapi::model::ModelDoc, model_info::ListedModel};
 
 /// OpenAPI 3.1 for these models; `default` answers where none is named. Rows may have other fields where those are passed
 /// over.
-pub fn document(cards: &[Card], default: Option<&str>, ignores_extra: bool) -> Value {
-    let models: Vec<_> = cards
+pub fn document(listed: &[ListedModel], default: Option<&str>, ignores_extra: bool) -> Value {
+    let models: Vec<_> = listed
         .iter()
-        .map(|card| ModelDoc {
-            name: &card.name,
-            version: &card.version,
-            is_default: default == Some(card.name.as_str()),
-            is_resident: card.resident,
+        .map(|model| ModelDoc {
+            name: &model.name,
+            version: &model.version,
+            is_default: default == Some(model.name.as_str()),
+            is_resident: model.resident,
             ignores_extra,
-            reason: card.reason.as_deref(),
-            known: card.known.as_ref(),
+            reason: model.reason.as_deref(),
+            info: model.info.as_ref(),
         })
         .collect();
     describe(&models)
@@ -65,7 +65,7 @@ fn describe(models: &[ModelDoc<'_>]) -> Value {
             "parameters": response::parameters(),
         },
         // What the page at /docs shows and a schema has no place for: an object's keys have no order.
-        "x-modelgate-models": models.iter().map(ModelDoc::card).collect::<Vec<_>>(),
+        "x-modelgate-models": models.iter().map(ModelDoc::summary).collect::<Vec<_>>(),
     })
 }
 

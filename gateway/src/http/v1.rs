@@ -69,9 +69,9 @@ async fn status(State(app): State<App>, target: Target) -> Result<Response, Erro
 /// The model's signature, as TensorFlow Serving tells it.
 async fn metadata(State(app): State<App>, target: Target) -> Result<Response, Error> {
     let version = target.version.as_deref();
-    let known = app.metadata(&target.model, version).await?;
+    let metadata = app.metadata(&target.model, version).await?;
     let version = app.status(&target.model, version)?.version;
-    Ok(json_response(StatusCode::OK, signature::metadata(&known, &version).to_string().into_bytes()))
+    Ok(json_response(StatusCode::OK, signature::metadata(&metadata, &version).to_string().into_bytes()))
 }
 
 /// The last part of the path ends in `:predict`; there is no other verb.

@@ -19,7 +19,6 @@ use tokio::{
 use tracing::Instrument;
 
 use crate::{
-    card::Known,
     catalog::Catalog,
     error::Error,
     generation::Generation,
@@ -34,6 +33,7 @@ use crate::{
         version::{Goal, Health, Job, Urgency, VersionId},
     },
     metrics::{Metrics, lifecycle::count},
+    model_info::ModelInfo,
     reaper::Reaper,
     release::Release,
     shadow::Target,
@@ -186,7 +186,7 @@ impl Fleet {
     pub(super) fn given(&mut self, release: Release, generation: Arc<Generation>) {
         let (name, id) = (release.model.clone(), release.id.clone());
         self.first_given.get_or_insert_with(|| name.clone());
-        let info = Some(Arc::new(Known::of(&generation)));
+        let info = Some(Arc::new(ModelInfo::from(generation.as_ref())));
         let facts = Facts { cost: generation.footprint(), info, note: String::new() };
         let model = self.model(&name);
         model.state.given(release, facts);

@@ -10,7 +10,6 @@ use modelgate_columns::Column;
 
 use crate::{
     audit::{self, Change},
-    card::Known,
     error::Error,
     generation::Generation,
     lifecycle::{
@@ -23,6 +22,7 @@ use crate::{
         version::{Goal, Job, Urgency, Version, VersionId},
     },
     metrics::lifecycle::count,
+    model_info::ModelInfo,
     release::Release,
     telemetry::request_id::enter,
 };
@@ -80,7 +80,7 @@ fn loaded(
     let note = old.as_ref().and_then(|old| changed_signature(old, generation));
     let facts = Facts {
         cost: generation.footprint(),
-        info: Some(Arc::new(Known::of(generation))),
+        info: Some(Arc::new(ModelInfo::from(generation.as_ref()))),
         note: note.clone().unwrap_or_default(),
     };
     if let Some(state) = fleet.state_mut(name) {

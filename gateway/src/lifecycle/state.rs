@@ -12,8 +12,8 @@ use std::{
 };
 
 use crate::{
-    card::Known,
     lifecycle::version::{Goal, Health, Job, Need, Version, VersionId, VersionState},
+    model_info::ModelInfo,
     release::{Content, Release, by_version},
     source::Clash,
     store::Remembered,
@@ -140,7 +140,7 @@ pub(super) enum Requested {
 pub(super) struct Facts {
     /// Bytes that it takes.
     pub(super) cost: usize,
-    pub(super) info: Option<Arc<Known>>,
+    pub(super) info: Option<Arc<ModelInfo>>,
     pub(super) note: String,
 }
 

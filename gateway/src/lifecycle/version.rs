@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use crate::{
-    card::Known,
+    model_info::ModelInfo,
     release::{Content, Release},
 };
 
@@ -27,7 +27,7 @@ pub(super) struct Version {
     /// Bytes that it took when it was last resident.
     pub(super) cost: usize,
     /// The facts that it reported when it was last resident.
-    pub(super) info: Option<Arc<Known>>,
+    pub(super) info: Option<Arc<ModelInfo>>,
 }
 
 /// Where a version is on its way to serve.

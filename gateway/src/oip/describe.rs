@@ -4,8 +4,8 @@ use modelgate_columns::{Column, Datatype};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    app::Metadata,
     generation::Generation,
+    model_info::Metadata,
     oip::{self, input},
 };
 
@@ -47,21 +47,22 @@ impl From<Datatype> for TritonType {
 }
 
 /// The model's metadata.
-pub fn metadata(of: &Metadata) -> Value {
+pub fn metadata(model: &Metadata) -> Value {
+    let Metadata { name, versions, info } = model;
     let tensors = |columns: &[Column]| {
         let tensor = |column: &Column| {
-            let (datatype, shape) = (column.datatype.protocol_name(), oip::shape(column, of.tensors));
+            let (datatype, shape) = (column.datatype.protocol_name(), oip::shape(column, info.tensors));
             json!({ "name": column.name, "datatype": datatype, "shape": shape })
         };
         columns.iter().map(tensor).collect::<Vec<_>>()
     };
     json!({
-        "name": of.name,
-        "versions": of.versions,
+        "name": name,
+        "versions": versions,
         "platform": PLATFORM,
-        "inputs": tensors(&of.signature.inputs),
-        "outputs": tensors(&of.signature.outputs),
-        "properties": { "isolation": of.isolation.name(), "batching": of.batching },
+        "inputs": tensors(&info.signature.inputs),
+        "outputs": tensors(&info.signature.outputs),
+        "properties": { "isolation": info.isolation.name(), "batching": info.batching },
     })
 }
 

@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     bundle::{Example, is_label},
-    card::Known,
     http::openapi::column,
+    model_info::ModelInfo,
     wasm::host::Limits,
 };
 
@@ -33,29 +33,29 @@ pub(super) struct ModelDoc<'a> {
     /// Why no request can have it, where that is so.
     pub(super) reason: Option<&'a str>,
     /// `None` until it was resident once.
-    pub(super) known: Option<&'a Known>,
+    pub(super) info: Option<&'a ModelInfo>,
 }
 
 impl<'a> ModelDoc<'a> {
     pub(super) fn inputs(&self) -> &'a [Column] {
-        self.known.map_or(&[], |known| &known.signature.inputs)
+        self.info.map_or(&[], |info| &info.signature.inputs)
     }
 
     /// The first is the prediction.
     fn outputs(&self) -> &'a [Column] {
-        self.known.map_or(&[], |known| &known.signature.outputs)
+        self.info.map_or(&[], |info| &info.signature.outputs)
     }
 
     pub(super) fn example(&self) -> Option<&'a Example> {
-        self.known?.example.as_ref()
+        self.info?.example.as_ref()
     }
 
     fn max_rows(&self) -> u32 {
-        self.known.map_or(Limits::default().rows, |known| known.max_rows)
+        self.info.map_or(Limits::default().rows, |info| info.max_rows)
     }
 
     fn description(&self) -> &'a str {
-        self.known.map_or("", |known| known.description.as_str())
+        self.info.map_or("", |info| info.description.as_str())
     }
 
     /// Its schemas under their names in `components`.
@@ -101,9 +101,9 @@ impl<'a> ModelDoc<'a> {
     }
 
     /// The facts that people want to know of it, in the order that its author chose.
-    pub(super) fn card(&self) -> Value {
+    pub(super) fn summary(&self) -> Value {
         let names = |columns: &[Column]| columns.iter().map(|column| column.name.clone()).collect::<Vec<_>>();
-        let deadline = self.known.map_or(Limits::default().deadline, |known| known.deadline);
+        let deadline = self.info.map_or(Limits::default().deadline, |info| info.deadline);
         json!({
             "name": self.name,
             "version": self.version,
@@ -111,7 +111,7 @@ impl<'a> ModelDoc<'a> {
             "default": self.is_default,
             "resident": self.is_resident,
             "reason": self.reason,
-            "known": self.known.is_some(),
+            "known": self.info.is_some(),
             "inputs": names(self.inputs()),
             "outputs": names(self.outputs()),
             "rows": self.max_rows(),
@@ -147,7 +147,7 @@ impl<'a> ModelDoc<'a> {
                 required.push(&column.name);
             }
         }
-        for column in self.known.map_or(&[][..], |known| &known.ignored) {
+        for column in self.info.map_or(&[][..], |info| &info.ignored) {
             let ignored = json!({ "description": "May be there; the model passes over it." });
             properties.entry(column.clone()).or_insert(ignored);
         }
@@ -169,7 +169,7 @@ impl<'a> ModelDoc<'a> {
             "properties": properties,
             "required": required,
             // Whatever it takes, until that is known.
-            "additionalProperties": self.known.is_none() || self.ignores_extra,
+            "additionalProperties": self.info.is_none() || self.ignores_extra,
         })
     }
 
@@ -191,7 +191,7 @@ impl<'a> ModelDoc<'a> {
                 "type": "object",
                 "properties": outputs,
                 "required": names,
-                "additionalProperties": self.known.is_none(),
+                "additionalProperties": self.info.is_none(),
             }),
         );
         json!({
@@ -205,7 +205,7 @@ impl<'a> ModelDoc<'a> {
 
     fn about(&self) -> String {
         let version = format!("Version {}.", self.version);
-        match (self.known, self.description()) {
+        match (self.info, self.description()) {
             (None, _) => format!("{version} {UNSEEN}"),
             (_, "") => version,
             (_, text) => format!("{}. {version}", text.trim_end_matches('.')),

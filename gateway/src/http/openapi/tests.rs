@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::{describe, model::ModelDoc};
 use crate::{
     bundle::Example,
-    card::Known,
     error::Error,
+    model_info::ModelInfo,
     wasm::{instance::TrapCause, module::Isolation},
 };
 
@@ -63,9 +63,9 @@ fn house() -> Fixture {
 }
 
 fn document(fixtures: &[Fixture]) -> Value {
-    let known: Vec<_> = fixtures
+    let infos: Vec<_> = fixtures
         .iter()
-        .map(|fixture| Known {
+        .map(|fixture| ModelInfo {
             description: "For a test".into(),
             signature: Signature { inputs: fixture.inputs.clone(), outputs: fixture.outputs.clone() },
             ignored: Vec::new(),
@@ -79,16 +79,16 @@ fn document(fixtures: &[Fixture]) -> Value {
         .collect();
     let models: Vec<_> = fixtures
         .iter()
-        .zip(&known)
+        .zip(&infos)
         .enumerate()
-        .map(|(place, (fixture, known))| ModelDoc {
+        .map(|(place, (fixture, info))| ModelDoc {
             name: fixture.name,
             version: "1",
             is_default: place == 0,
             is_resident: true,
             ignores_extra: false,
             reason: None,
-            known: Some(known),
+            info: Some(info),
         })
         .collect();
     describe(&models)
@@ -189,15 +189,15 @@ fn a_model_that_was_never_resident_takes_any_row_that_names_it() {
         is_resident: false,
         ignores_extra: false,
         reason: None,
-        known: None,
+        info: None,
     };
     let document = describe(&[unseen("first", true), unseen("second", false)]);
     let row = &document["components"]["schemas"]["second.row"];
     assert_eq!((&row["required"], &row["additionalProperties"]), (&json!(["model"]), &json!(true)));
     assert_eq!(document["components"]["schemas"]["first.row"]["required"], json!([]));
-    let card = &document["x-modelgate-models"][1];
-    assert_eq!((&card["name"], &card["version"]), (&json!("second"), &json!("3")));
-    assert_eq!((&card["resident"], &card["known"]), (&json!(false), &json!(false)));
+    let model = &document["x-modelgate-models"][1];
+    assert_eq!((&model["name"], &model["version"]), (&json!("second"), &json!("3")));
+    assert_eq!((&model["resident"], &model["known"]), (&json!(false), &json!(false)));
 }
 
 #[test]

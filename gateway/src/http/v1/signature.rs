@@ -3,7 +3,7 @@
 use modelgate_columns::{Column, Datatype};
 use serde_json::{Map, Value, json};
 
-use crate::app::Metadata;
+use crate::model_info::Metadata;
 
 /// `GetModelMetadataResponse` in JSON; the numbers of a shape are text there.
 pub(super) fn metadata(model: &Metadata, version: &str) -> Value {
@@ -13,8 +13,8 @@ pub(super) fn metadata(model: &Metadata, version: &str) -> Value {
             "signature_def": {
                 "signature_def": {
                     "serving_default": {
-                        "inputs": tensors(&model.signature.inputs),
-                        "outputs": tensors(&model.signature.outputs),
+                        "inputs": tensors(&model.info.signature.inputs),
+                        "outputs": tensors(&model.info.signature.outputs),
                         "method_name": "tensorflow/serving/predict",
                     },
                 },

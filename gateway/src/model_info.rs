@@ -6,24 +6,9 @@ use modelgate_columns::Signature;
 
 use crate::{bundle::Example, generation::Generation, wasm::module::Isolation};
 
-/// A model in a list of models.
+/// Facts that only a loaded model shows.
 #[derive(Clone, Debug)]
-pub struct Card {
-    /// The name that requests use.
-    pub name: String,
-    /// The version that answers, or would.
-    pub version: String,
-    /// Whether it answers without being loaded first.
-    pub resident: bool,
-    /// Why no request can have it, where that is so.
-    pub reason: Option<String>,
-    /// The rest; `None` until it was resident once.
-    pub known: Option<Known>,
-}
-
-/// Facts that only a loaded model tells.
-#[derive(Clone, Debug)]
-pub struct Known {
+pub struct ModelInfo {
     /// One line for people.
     pub description: String,
     /// The chain's inputs and outputs; the first output is the prediction.
@@ -36,7 +21,7 @@ pub struct Known {
     pub example: Option<Example>,
     /// Rows in one request.
     pub max_rows: u32,
-    /// Of one request.
+    /// The time that one request may take.
     pub deadline: Duration,
     /// Whether its instances outlive a request.
     pub isolation: Isolation,
@@ -44,9 +29,8 @@ pub struct Known {
     pub batching: String,
 }
 
-impl Known {
-    /// The facts about this generation.
-    pub fn of(generation: &Generation) -> Self {
+impl From<&Generation> for ModelInfo {
+    fn from(generation: &Generation) -> Self {
         Self {
             description: generation.description.clone(),
             signature: generation.signature.clone(),
@@ -61,26 +45,52 @@ impl Known {
     }
 }
 
-impl Card {
-    /// Of a model that is resident.
+/// A model in a list of models.
+#[derive(Clone, Debug)]
+pub struct ListedModel {
+    /// The name that requests use.
+    pub name: String,
+    /// The version that answers, or would.
+    pub version: String,
+    /// Whether it answers without being loaded first.
+    pub resident: bool,
+    /// Why no request can have it, where that is so.
+    pub reason: Option<String>,
+    /// The rest; `None` until it was resident once.
+    pub info: Option<ModelInfo>,
+}
+
+impl ListedModel {
+    /// A model that is resident.
     pub fn resident(generation: &Generation) -> Self {
         Self {
             name: generation.name.clone(),
             version: generation.version.clone(),
             resident: true,
             reason: None,
-            known: Some(Known::of(generation)),
+            info: Some(generation.into()),
         }
     }
 
-    /// Of one that is not.
-    pub fn idle(name: &str, version: &str, reason: Option<String>, known: Option<&Arc<Known>>) -> Self {
+    /// A model that is not resident.
+    pub fn idle(name: &str, version: &str, reason: Option<String>, info: Option<&Arc<ModelInfo>>) -> Self {
         Self {
             name: name.to_owned(),
             version: version.to_owned(),
             resident: false,
             reason,
-            known: known.map(|known| known.as_ref().clone()),
+            info: info.map(|info| info.as_ref().clone()),
         }
     }
+}
+
+/// A model, as the protocols' metadata calls describe it.
+#[derive(Clone, Debug)]
+pub struct Metadata {
+    /// The name that requests use.
+    pub name: String,
+    /// The versions that answer.
+    pub versions: Vec<String>,
+    /// The rest.
+    pub info: Arc<ModelInfo>,
 }
