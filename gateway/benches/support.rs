@@ -6,10 +6,10 @@ use std::{collections::HashMap, fs, sync::Arc, time::Instant};
 
 use anyhow::{Context, Result};
 use modelgate::{
+    artifact_cache::ArtifactCache,
     bundle::Bundle,
     generation::{Generation, NativeChain},
     metrics::Metrics,
-    parts::Parts,
     tensor::Batch,
     verified,
     wasm::{
@@ -137,7 +137,7 @@ pub fn demo(isolation: Isolation, metrics: &Metrics) -> Result<Generation> {
         .map_err(|error| anyhow::anyhow!("{error:#}"))?;
     let compiler = Compiler::new(engine, CodeCache::off());
     let read = || Ok(Bundle { isolation, ..Bundle::demo()? });
-    Ok(verified::load(&read, &Parts::new(compiler), metrics, None)?.generation)
+    Ok(verified::load(&read, &ArtifactCache::new(compiler), metrics, None)?.generation)
 }
 
 /// The demo with its chain hard-coded.

@@ -22,6 +22,7 @@ use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    artifact_cache::ArtifactCache,
     audit,
     bundle::{Bundle, BundleError},
     config::{Secret, ServeArgs, ServeConfig, admin_token, bundle_cache_folder, cache_folder},
@@ -33,7 +34,6 @@ use crate::{
     },
     loading::{Loader, LoadingConfig, Vetted},
     metrics::Metrics,
-    parts::Parts,
     server::{self, Server},
     telemetry::{
         format::{self, LogFormat},
@@ -331,33 +331,36 @@ fn code_cache() -> CodeCache {
 }
 
 fn load_with(cache: CodeCache, bundle: Bundle) -> Result<Generation, BundleError> {
-    let (parts, metrics) = means(cache)?;
-    Generation::load(bundle, &parts, &metrics)
+    let (artifacts, metrics) = means(cache)?;
+    Generation::load(bundle, &artifacts, &metrics)
 }
 
 /// Loads one bundle as `serve` would, with all that is tried before it serves.
 fn load_verified(path: &Path) -> Result<Generation, BundleError> {
-    let (parts, metrics) = means(code_cache())?;
-    let vetted = vet(path, &parts)?;
-    let parts = parts.and_code(Arc::clone(&vetted.code));
-    Ok(verified::load(&|| read(path), &parts, &metrics, vetted.found())?.generation)
+    let (artifacts, metrics) = means(code_cache())?;
+    let vetted = vet(path, &artifacts)?;
+    let artifacts = artifacts.and_code(Arc::clone(&vetted.code));
+    Ok(verified::load(&|| read(path), &artifacts, &metrics, vetted.found())?.generation)
 }
 
 /// Lets one bundle be loaded by a child, as `serve` would.
-fn vet(path: &Path, parts: &Parts) -> Result<Vetted, BundleError> {
+fn vet(path: &Path, artifacts: &ArtifactCache) -> Result<Vetted, BundleError> {
     if path == Path::new("demo") && !path.exists() {
         return Ok(Vetted::default());
     }
-    let loader =
-        Loader::new(LoadingConfig::of_commands(OWN_BINARY.into()), parts.compiler.cache().folder(), Trust::Verified);
-    Ok(loader.given(path, parts, 1, true)?)
+    let loader = Loader::new(
+        LoadingConfig::of_commands(OWN_BINARY.into()),
+        artifacts.compiler.cache().folder(),
+        Trust::Verified,
+    );
+    Ok(loader.given(path, artifacts, 1, true)?)
 }
 
-/// The parts that bundles are loaded with.
-fn means(cache: CodeCache) -> Result<(Parts, Metrics), BundleError> {
+/// An empty cache and metrics for one command, to load bundles with.
+fn means(cache: CodeCache) -> Result<(ArtifactCache, Metrics), BundleError> {
     let engine = WasmEngine::new(PoolSize::default()).map_err(|error| BundleError::from(format!("{error:#}")))?;
     let metrics = Metrics::new().map_err(|error| BundleError::from(error.to_string()))?;
-    Ok((Parts::new(Compiler::new(engine, cache)), metrics))
+    Ok((ArtifactCache::new(Compiler::new(engine, cache)), metrics))
 }
 
 fn state(args: WayArgs) -> anyhow::Result<()> {
@@ -412,7 +415,7 @@ fn failed(error: ChainError) -> String {
 }
 
 fn check(path: &Path) -> ExitCode {
-    let checked = means(code_cache()).and_then(|(parts, metrics)| match vet(path, &parts)?.report {
+    let checked = means(code_cache()).and_then(|(artifacts, metrics)| match vet(path, &artifacts)?.report {
         Some(report) => Ok(Checked {
             rows: joining::told(&report.joining),
             proof: proof(report.golden_examples),
@@ -422,7 +425,9 @@ fn check(path: &Path) -> ExitCode {
             version: report.version,
         }),
         // Nothing was loaded elsewhere.
-        None => verified::load(&|| read(path), &parts, &metrics, None).map(|verified| Checked::of(verified.generation)),
+        None => {
+            verified::load(&|| read(path), &artifacts, &metrics, None).map(|verified| Checked::of(verified.generation))
+        }
     });
     let problems = match checked {
         Ok(checked) => {

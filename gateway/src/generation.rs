@@ -21,6 +21,7 @@ use modelgate_onnx::Model;
 use self::chain::{Chain, WasmChain};
 pub use self::{chain::NativeChain, runner::Runner, usage::Usage};
 use crate::{
+    artifact_cache::ArtifactCache,
     batching::Batching,
     bounds::Bounds,
     bundle::{Bundle, BundleError, Golden},
@@ -29,7 +30,6 @@ use crate::{
     json::decode::{Inputs, NameIndex, Policy},
     metrics::{Metrics, ModelMetrics, Outcome},
     oip::Interface,
-    parts::Parts,
     shadow::Shadow,
     tensor::Batch,
     wasm::{
@@ -108,12 +108,12 @@ impl Generation {
     ///
     /// # Errors
     /// Everything that is wrong with it, as far as one thing does not hide another.
-    pub fn load(mut bundle: Bundle, parts: &Parts, metrics: &Metrics) -> Result<Self, BundleError> {
+    pub fn load(mut bundle: Bundle, artifacts: &ArtifactCache, metrics: &Metrics) -> Result<Self, BundleError> {
         // Before anything of it is loaded.
-        parts.ceilings.settle(&mut bundle)?;
+        artifacts.ceilings.settle(&mut bundle)?;
         let mut problems = Vec::new();
-        let compiler = &parts.compiler;
-        let model = match bundle.model.take().map(|file| parts.model(file)).transpose() {
+        let compiler = &artifacts.compiler;
+        let model = match bundle.model.take().map(|file| artifacts.model(file)).transpose() {
             Ok(model) => model,
             Err(error) => {
                 problems.push(format!("model: {error}"));

@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod allocator;
 pub mod app;
+pub mod artifact_cache;
 pub mod audit;
 pub mod catalog;
 pub mod cli;
@@ -23,7 +24,6 @@ pub mod memory;
 pub mod metrics;
 pub mod model_info;
 pub mod oip;
-pub mod parts;
 pub mod reaper;
 pub mod request_stats;
 pub mod server;

@@ -53,13 +53,13 @@ use self::{
 };
 pub use self::{commands::Command, snapshot::Snapshot};
 use crate::{
+    artifact_cache::ArtifactCache,
     catalog::Catalog,
     config::LifecycleConfig,
     error::Error,
     generation::Generation,
     loading::Loader,
     metrics::Metrics,
-    parts::Parts,
     release::Release,
     source::{Report, Reports, Source},
     store::{Store, attempts::Attempts},
@@ -110,8 +110,8 @@ pub struct Place {
     pub catalog: Arc<Catalog>,
     /// The metrics that it counts in.
     pub metrics: Arc<Metrics>,
-    /// The parts that generations share.
-    pub parts: Arc<Parts>,
+    /// The models and modules that generations share.
+    pub artifacts: Arc<ArtifactCache>,
     /// Lets releases be loaded elsewhere first.
     pub loader: Arc<Loader>,
     /// Threads that run inference.
@@ -167,7 +167,7 @@ pub fn start(
     let attempts = store.as_ref().map(|store| store.attempts.clone());
     let limits = Limits { bundle: config.max_bundle, load: config.load_timeout };
     let metrics = Arc::clone(&place.metrics);
-    let loader = VersionLoader::new(sources, store, place.parts, metrics, limits, place.loader, place.threads);
+    let loader = VersionLoader::new(sources, store, place.artifacts, metrics, limits, place.loader, place.threads);
     let settled = Arc::new(AtomicBool::new(false));
     let budget = Budget::new(config.memory_budget, place.own_memory);
     place.metrics.lifecycle.budget_bytes.set(gauge(budget.limit().unwrap_or(0)));

@@ -10,6 +10,7 @@ use crate::{
     admin::Door,
     allocator,
     app::App,
+    artifact_cache::ArtifactCache,
     audit::{self, Change},
     bundle::{Bundle, BundleError},
     catalog::Catalog,
@@ -19,7 +20,6 @@ use crate::{
     lifecycle::{self, Place, Running},
     loading::{Loader, Vetted},
     metrics::Metrics,
-    parts::Parts,
     release::{Content, Release},
     trust::Trust,
     verified::{self, Verified},
@@ -66,8 +66,8 @@ impl Server {
         };
         let socket = admin_socket(&config.admin_socket, listener.local_addr()?.port(), config.trust)?;
         let metrics = Arc::new(Metrics::new()?);
-        let parts = Arc::new(Parts::new(compiler(config)?).under(config.ceilings));
-        let loader = Arc::new(Loader::new(config.loading.clone(), parts.compiler.cache().folder(), config.trust));
+        let artifacts = Arc::new(ArtifactCache::new(compiler(config)?).under(config.ceilings));
+        let loader = Arc::new(Loader::new(config.loading.clone(), artifacts.compiler.cache().folder(), config.trust));
         let threads = config.workers.count + config.io_threads;
         let own_memory = allocator::resident_memory().unwrap_or(0);
         let mut given: Vec<(Release, Arc<Generation>)> = Vec::new();
@@ -82,13 +82,13 @@ impl Server {
                 _ => "the demo".to_owned(),
             };
             let vetted = match &content {
-                Content::Folder(path) => loader.given(path, &parts, threads, false),
+                Content::Folder(path) => loader.given(path, &artifacts, threads, false),
                 // It comes with the gateway.
                 _ => Ok(Vetted::default()),
             };
             let generation = vetted
                 .map_err(BundleError::from)
-                .and_then(|vetted| live(&read, &parts, &metrics, &loader, &vetted, threads))
+                .and_then(|vetted| live(&read, &artifacts, &metrics, &loader, &vetted, threads))
                 .with_context(|| format!("{what} cannot be served"))?;
             anyhow::ensure!(
                 given.iter().all(|(release, _)| release.model != generation.name),
@@ -108,7 +108,7 @@ impl Server {
         let place = Place {
             catalog: Arc::clone(&catalog),
             metrics: Arc::clone(&metrics),
-            parts,
+            artifacts,
             loader,
             threads,
             pool: (config.pool.instances as usize).saturating_sub(POOL_RESERVE).max(1),
@@ -266,14 +266,14 @@ pub fn compiler(config: &ServeConfig) -> anyhow::Result<Compiler> {
 /// Everything that is wrong with it.
 fn live(
     read: &dyn Fn() -> Result<Bundle, BundleError>,
-    parts: &Parts,
+    artifacts: &ArtifactCache,
     metrics: &Metrics,
     loader: &Loader,
     vetted: &Vetted,
     threads: usize,
 ) -> Result<Generation, BundleError> {
-    let parts = parts.and_code(Arc::clone(&vetted.code));
-    let Verified { mut generation, runner, .. } = verified::load(read, &parts, metrics, vetted.found())?;
+    let artifacts = artifacts.and_code(Arc::clone(&vetted.code));
+    let Verified { mut generation, runner, .. } = verified::load(read, &artifacts, metrics, vetted.found())?;
     loader.keep(vetted);
     generation.measure(&runner, threads);
     let model_bytes = generation.model.as_ref().map_or(0, |model| model.resident_bytes());

@@ -4,12 +4,12 @@
 use std::time::{Duration, Instant};
 
 use crate::{
+    artifact_cache::ArtifactCache,
     bundle::{Bundle, BundleError},
     generation::{Generation, Runner},
     golden,
     joining::{self, Cause, Found},
     metrics::Metrics,
-    parts::Parts,
     wasm::module::Isolation,
 };
 
@@ -32,23 +32,23 @@ pub struct Verified {
 /// Everything that is wrong with the bundle, golden examples that are answered otherwise included.
 pub fn load(
     read: &dyn Fn() -> Result<Bundle, BundleError>,
-    parts: &Parts,
+    artifacts: &ArtifactCache,
     metrics: &Metrics,
     found: Option<&Found>,
 ) -> Result<Verified, BundleError> {
     let start = Instant::now();
-    let parts = &parts.and_plan(found.map(|found| found.plan.as_str()));
+    let artifacts = &artifacts.and_plan(found.map(|found| found.plan.as_str()));
     let mut bundle = read()?;
     if found.is_some_and(Found::is_stateful) {
         bundle.isolation = Isolation::Request;
     }
     let (wanted, tolerance) = (bundle.batching, bundle.batching_tolerance);
-    let mut generation = Generation::load(bundle, parts, metrics)?;
+    let mut generation = Generation::load(bundle, artifacts, metrics)?;
     let load = start.elapsed();
     let again = found.and_then(|found| found.again(&generation, wanted));
     let (joining, batching) = again.unwrap_or_else(|| joining::decide(&generation, wanted, tolerance, load));
     if joining.cause == Cause::Stateful && generation.isolation != Isolation::Request {
-        generation = Generation::load(Bundle { isolation: Isolation::Request, ..read()? }, parts, metrics)?;
+        generation = Generation::load(Bundle { isolation: Isolation::Request, ..read()? }, artifacts, metrics)?;
     }
     (generation.joining, generation.batching) = (joining, batching);
     tell(&generation);

@@ -25,6 +25,7 @@ use tokio::{
 
 use crate::{
     allocator,
+    artifact_cache::ArtifactCache,
     bundle::{Bundle, BundleError, FileRef, Manifest, is_inside, plain},
     generation::Generation,
     golden,
@@ -34,7 +35,6 @@ use crate::{
     },
     loading::{Loader, Pace, Refusal, Subject, Vetted},
     metrics::Metrics,
-    parts::Parts,
     release::{Content, Release},
     source::{Kind, Source, SourceError},
     store::{
@@ -76,7 +76,7 @@ const WARM_TIME: Duration = Duration::from_millis(20);
 pub(super) struct VersionLoader {
     pub(super) sources: Vec<Arc<Source>>,
     pub(super) store: Option<Store>,
-    pub(super) parts: Arc<Parts>,
+    pub(super) artifacts: Arc<ArtifactCache>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) limits: Limits,
     /// Lets releases be loaded elsewhere first.
@@ -145,7 +145,7 @@ impl VersionLoader {
     pub(super) fn new(
         sources: Vec<Arc<Source>>,
         store: Option<Store>,
-        parts: Arc<Parts>,
+        artifacts: Arc<ArtifactCache>,
         metrics: Arc<Metrics>,
         limits: Limits,
         loader: Arc<Loader>,
@@ -157,7 +157,7 @@ impl VersionLoader {
         Self {
             sources,
             store,
-            parts,
+            artifacts,
             metrics,
             limits,
             loader,
@@ -307,7 +307,7 @@ impl VersionLoader {
             is_cancelled: &|| cancelled.load(Ordering::Relaxed),
         };
         let named = Some((release.model.as_str(), release.version.as_str()));
-        let vetted = self.loader.vet(subject, named, &self.parts, threads.max(self.threads), &pace);
+        let vetted = self.loader.vet(subject, named, &self.artifacts, threads.max(self.threads), &pace);
         // A report takes no time.
         if vetted.as_ref().map_or(true, Vetted::is_new) {
             self.took("child", start);
@@ -346,7 +346,7 @@ impl VersionLoader {
 
     /// Whether its model is in memory already, for another release.
     pub(super) fn has_model(&self, manifest: &Manifest) -> bool {
-        manifest.model_identity().is_some_and(|identity| self.parts.live_model(&identity).is_some())
+        manifest.model_identity().is_some_and(|identity| self.artifacts.live_model(&identity).is_some())
     }
 
     /// Brings every file that is not there yet into the local cache.
@@ -478,7 +478,7 @@ impl VersionLoader {
                         Some(store) => store.read(sha256),
                         None => Err("there is no local cache".into()),
                     };
-                    Bundle::stored(manifest, &read, &|sha256| self.parts.live_model(sha256))
+                    Bundle::stored(manifest, &read, &|sha256| self.artifacts.live_model(sha256))
                 }
             };
             unread.set(bundle.is_err());
@@ -493,9 +493,9 @@ impl VersionLoader {
             let Failure { reason, .. } = error.into();
             Failure { reason: self.with_remedy(release, reason), transient }
         };
-        let parts = self.parts.and_code(Arc::clone(&vetted.code));
+        let artifacts = self.artifacts.and_code(Arc::clone(&vetted.code));
         let Verified { mut generation, mut runner, load } =
-            verified::load(&read, &parts, &self.metrics, vetted.found()).map_err(fail)?;
+            verified::load(&read, &artifacts, &self.metrics, vetted.found()).map_err(fail)?;
         self.loader.keep(vetted);
         self.metrics.lifecycle.release_seconds.with_label_values(&["load"]).observe(load.as_secs_f64());
         let checked = start + load;

@@ -31,9 +31,9 @@ use super::{
     report::Report,
 };
 use crate::{
+    artifact_cache::ArtifactCache,
     joining::Found,
     metrics::Metrics,
-    parts::Parts,
     verified::{self, Verified},
     workers,
 };
@@ -169,7 +169,7 @@ fn load(task: &Task, files: &HashMap<String, File>) -> Result<(Report, Code), Pr
     let engine = WasmEngine::with_one_compiler_thread(PoolSize { instances: INSTANCES, ..PoolSize::default() });
     let engine = engine.map_err(|error| broken(format!("the module pool cannot be reserved: {error:#}")))?;
     let cache = CodeCache::gathering(task.code.clone(), Arc::clone(&gathered));
-    let parts = Parts::new(Compiler::new(engine, cache)).under(task.ceilings);
+    let artifacts = ArtifactCache::new(Compiler::new(engine, cache)).under(task.ceilings);
     let metrics = Metrics::new().map_err(|error| broken(error.to_string()))?;
     let is_unread = Cell::new(false);
     let read = || {
@@ -189,7 +189,7 @@ fn load(task: &Task, files: &HashMap<String, File>) -> Result<(Report, Code), Pr
             None => bundle,
         })
     };
-    let verified = verified::load(&read, &parts, &metrics, None);
+    let verified = verified::load(&read, &artifacts, &metrics, None);
     let Verified { mut generation, runner, .. } =
         verified.map_err(|error: BundleError| (error.problems, is_unread.get()))?;
     generation.measure(&runner, task.threads);
@@ -215,7 +215,7 @@ fn load(task: &Task, files: &HashMap<String, File>) -> Result<(Report, Code), Pr
         ..Report::default()
     };
     // The process is about to end: its memory goes with it, sooner than piece by piece.
-    std::mem::forget((generation, runner, parts));
+    std::mem::forget((generation, runner, artifacts));
     Ok((report, code))
 }
 

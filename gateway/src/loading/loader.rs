@@ -28,7 +28,7 @@ use super::{
     parent::{self, NoAnswer},
     report::{Report, Reports, processor},
 };
-use crate::{allocator::resident_memory, joining::Found, parts::Parts};
+use crate::{allocator::resident_memory, artifact_cache::ArtifactCache, joining::Found};
 
 type Sha256Digest = sha2::digest::Output<Sha256>;
 
@@ -164,22 +164,22 @@ impl Loader {
         &self,
         subject: Subject<'_>,
         named: Option<(&str, &str)>,
-        parts: &Parts,
+        artifacts: &ArtifactCache,
         threads: usize,
         pace: &Pace<'_>,
     ) -> Result<Vetted, Refusal> {
         let Some(binary) = self.config.binary.as_deref().filter(|_| self.is_isolating()) else {
             return Ok(Vetted::default());
         };
-        let key = self.key(subject, named, parts, binary);
+        let key = self.key(subject, named, artifacts, binary);
         if !pace.is_by_hand
             && let Some(report) = key.as_deref().and_then(|key| self.reports.as_ref()?.get(key))
-            && holds(&report, subject, parts)
+            && holds(&report, subject, artifacts)
         {
             return Ok(Vetted { report: Some(report), ..Vetted::default() });
         }
-        let own_code = builtin_code(subject, parts);
-        let task = self.task(subject, named, parts, threads, pace)?;
+        let own_code = builtin_code(subject, artifacts);
+        let task = self.task(subject, named, artifacts, threads, pace)?;
         let wanted = |name: &str| !own_code.iter().any(|own| own == name);
         match parent::run(binary, &task, pace, self.config.timeout, wanted) {
             Ok(Answer::Loaded(report, code)) => {
@@ -215,7 +215,13 @@ impl Loader {
     ///
     /// # Errors
     /// As [`vet`](Self::vet), and that processes died of it.
-    pub fn given(&self, path: &Path, parts: &Parts, threads: usize, by_hand: bool) -> Result<Vetted, Refusal> {
+    pub fn given(
+        &self,
+        path: &Path,
+        artifacts: &ArtifactCache,
+        threads: usize,
+        by_hand: bool,
+    ) -> Result<Vetted, Refusal> {
         let id = if path.is_file() { digest_of(path) } else { manifest_in(path).map(Sha256::digest) };
         let deaths = self.deaths.as_ref().zip(id.map(|id| format!("{id:x}")));
         if let Some((attempts, id)) = &deaths
@@ -228,7 +234,7 @@ impl Loader {
             )));
         }
         let pace = Pace { is_by_hand: by_hand, ..Pace::PLAIN };
-        let vetted = self.vet(Subject::Path(path), None, parts, threads, &pace);
+        let vetted = self.vet(Subject::Path(path), None, artifacts, threads, &pace);
         if let Some((attempts, id)) = &deaths {
             match &vetted {
                 Ok(_) => attempts.forget(id),
@@ -268,7 +274,7 @@ impl Loader {
         &self,
         subject: Subject<'_>,
         named: Option<(&str, &str)>,
-        parts: &Parts,
+        artifacts: &ArtifactCache,
         threads: usize,
         pace: &Pace<'_>,
     ) -> Result<Task, Refusal> {
@@ -287,8 +293,8 @@ impl Loader {
         Ok(Task {
             source,
             named: named.map(|(name, version)| (name.to_owned(), version.to_owned())),
-            ceilings: parts.ceilings,
-            code: parts.compiler.cache().folders().cloned().collect(),
+            ceilings: artifacts.ceilings,
+            code: artifacts.compiler.cache().folders().cloned().collect(),
             threads,
             memory: self.memory() as u64,
             seconds,
@@ -298,17 +304,23 @@ impl Loader {
     }
 
     /// Where the report of a bundle is; `None` where none can be.
-    fn key(&self, subject: Subject<'_>, named: Option<(&str, &str)>, parts: &Parts, binary: &Path) -> Option<String> {
+    fn key(
+        &self,
+        subject: Subject<'_>,
+        named: Option<(&str, &str)>,
+        artifacts: &ArtifactCache,
+        binary: &Path,
+    ) -> Option<String> {
         let reports = self.reports.as_ref()?;
         let identity = match subject {
             Subject::Stored { manifest, .. } => Sha256::digest(manifest).to_vec(),
             Subject::Path(path) if path.is_file() => digest_of(path)?.to_vec(),
             Subject::Path(path) => Sha256::digest(manifest_in(path)?).to_vec(),
         };
-        let ceilings = serde_json::to_vec(&parts.ceilings).ok()?;
+        let ceilings = serde_json::to_vec(&artifacts.ceilings).ok()?;
         let (name, version) = named.unwrap_or_default();
         // The engine's own hash is of the processor's features as the compiler sees them.
-        let engine = parts.compiler.entry(&[0; 32]);
+        let engine = artifacts.compiler.entry(&[0; 32]);
         let mut hash = Sha256::new();
         for part in [
             identity.as_slice(),
@@ -339,9 +351,9 @@ impl Loader {
 }
 
 /// Whether a report that was found is still true: the code is there, and so are the files beside a plain ONNX file.
-fn holds(report: &Report, subject: Subject<'_>, parts: &Parts) -> bool {
+fn holds(report: &Report, subject: Subject<'_>, artifacts: &ArtifactCache) -> bool {
     let is_name = |name: &String| !name.contains('/');
-    let has_code = report.code.iter().all(|name| is_name(name) && parts.compiler.cache().has(name));
+    let has_code = report.code.iter().all(|name| is_name(name) && artifacts.compiler.cache().has(name));
     let has_files = match subject {
         Subject::Path(path) if path.is_file() => {
             let folder = super::confine::folder_of(path);
@@ -358,7 +370,7 @@ fn holds(report: &Report, subject: Subject<'_>, parts: &Parts) -> bool {
 
 /// Compiles the modules of the gateway's own that a bundle uses, unless they are in the cache, and names their code: none
 /// of it is taken from a child.
-fn builtin_code(subject: Subject<'_>, parts: &Parts) -> Vec<String> {
+fn builtin_code(subject: Subject<'_>, artifacts: &ArtifactCache) -> Vec<String> {
     let manifest = match subject {
         Subject::Stored { manifest, .. } => Manifest::parse(manifest).ok(),
         Subject::Path(path) if path.is_file() => None,
@@ -366,12 +378,12 @@ fn builtin_code(subject: Subject<'_>, parts: &Parts) -> Vec<String> {
     };
     if let Some(manifest) = manifest {
         for module in manifest.builtin_modules() {
-            if let Err(error) = parts.compiler.precompile(&module.digest, || module.wasm()) {
+            if let Err(error) = artifacts.compiler.precompile(&module.digest, || module.wasm()) {
                 tracing::warn!(%error, "a module of the gateway's own cannot be compiled");
             }
         }
     }
-    Builtin::all().iter().map(|module| parts.compiler.entry(&module.digest)).collect()
+    Builtin::all().iter().map(|module| artifacts.compiler.entry(&module.digest)).collect()
 }
 
 /// Of a plain ONNX file and its name, from which its bundle has its own.

@@ -11,12 +11,12 @@ use std::{
 };
 
 use modelgate::{
+    artifact_cache::ArtifactCache,
     bundle::Bundle,
     catalog::Catalog,
     config::ServeArgs,
     generation::Generation,
     metrics::Metrics,
-    parts::Parts,
     server::Server,
     tensor::Batch,
     verified,
@@ -220,8 +220,8 @@ impl Native {
         let folder = unruly("native", manifest);
         let metrics = Arc::new(Metrics::new().expect("series"));
         let engine = WasmEngine::new(PoolSize { instances: 8, ..PoolSize::default() }).expect("an engine");
-        let parts = Parts::new(Compiler::new(engine, CodeCache::off()));
-        let loaded = verified::load(&|| Bundle::read(folder.path()), &parts, &metrics, None).expect("a generation");
+        let artifacts = ArtifactCache::new(Compiler::new(engine, CodeCache::off()));
+        let loaded = verified::load(&|| Bundle::read(folder.path()), &artifacts, &metrics, None).expect("a generation");
         let columns = loaded.generation.signature.inputs.clone();
         let chain = move |_: Option<&mut Session>, batch: Batch, deadline: Instant| {
             let mut reader = Reader::new(batch.rows, &batch.words);

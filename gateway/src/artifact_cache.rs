@@ -1,5 +1,5 @@
-//! The parts that generations share: a model file that is loaded already is not loaded again, nor is a module compiled
-//! again.
+//! The models and modules that generations share: a file that one of them has loaded or compiled already is not loaded or
+//! compiled again.
 
 use std::{
     collections::HashMap,
@@ -13,10 +13,10 @@ use crate::{
     wasm::{cache::Code, module::Compiler},
 };
 
-/// The parts that are alive. They go with the last generation that uses them.
+/// The models and modules that are in use. Each is freed with the last generation that uses it.
 #[derive(Clone, Debug)]
-pub struct Parts {
-    /// Compiles modules, and knows those that are alive.
+pub struct ArtifactCache {
+    /// Compiles modules, and knows those that are in use.
     pub compiler: Compiler,
     /// The most that bundles may ask for.
     pub ceilings: Ceilings,
@@ -25,8 +25,8 @@ pub struct Parts {
     plan: Option<String>,
 }
 
-impl Parts {
-    /// None yet.
+impl ArtifactCache {
+    /// An empty cache.
     pub fn new(compiler: Compiler) -> Self {
         Self { compiler, ceilings: Ceilings::default(), models: Arc::default(), plan: None }
     }
@@ -37,14 +37,14 @@ impl Parts {
         Self { ceilings, ..self }
     }
 
-    /// The same parts, with machine code that another process of this gateway compiled.
+    /// The same cache, with machine code that another process of this gateway compiled.
     #[must_use]
     pub fn and_code(&self, code: Arc<Code>) -> Self {
         let cache = self.compiler.cache().and_offered(code);
         Self { compiler: self.compiler.with_cache(cache), ..self.clone() }
     }
 
-    /// The same parts for a bundle whose model had this plan: see [`Model::plan`].
+    /// The same cache for a bundle whose model had this plan: see [`Model::plan`].
     #[must_use]
     pub fn and_plan(&self, plan: Option<&str>) -> Self {
         Self { plan: plan.map(str::to_owned), ..self.clone() }
