@@ -27,7 +27,7 @@ use crate::{
     bundle::{Bundle, BundleError},
     config::{Secret, ServeArgs, ServeConfig, admin_token, bundle_cache_folder, cache_folder},
     generation::{Generation, MODEL_COLUMN},
-    golden, joining,
+    golden,
     json::{
         decode::{self, Keys},
         encode,
@@ -385,7 +385,7 @@ fn predict(path: &Path, all: bool) -> anyhow::Result<()> {
     let mut body = Vec::new();
     io::stdin().take(1 << 30).read_to_end(&mut body).context("standard input")?;
     let decoded = decode::rows(&body, generation.inputs(), Keys::Given(&generation.name), generation.policy(false))
-        .map_err(|error| anyhow::anyhow!(golden::told(&error)))?;
+        .map_err(|error| anyhow::anyhow!(golden::message(&error)))?;
     let deadline = Instant::now() + generation.limits.deadline;
     let answer = generation
         .run(&mut generation.new_runner(), decoded.batch, deadline)
@@ -417,7 +417,7 @@ fn failed(error: ChainError) -> String {
 fn check(path: &Path) -> ExitCode {
     let checked = means(code_cache()).and_then(|(artifacts, metrics)| match vet(path, &artifacts)?.report {
         Some(report) => Ok(Checked {
-            rows: joining::told(&report.joining),
+            rows: report.batching_decision.to_string(),
             proof: proof(report.golden_examples),
             custom: if report.isolation == Isolation::Worker { report.custom_modules } else { Vec::new() },
             takes_model_key: report.takes_model_key,
@@ -470,7 +470,7 @@ struct Checked {
 impl Checked {
     fn of(generation: Generation) -> Self {
         Self {
-            rows: generation.joining.to_string(),
+            rows: generation.batching_decision.to_string(),
             proof: proof(generation.golden.examples.len()),
             takes_model_key: generation.takes_model_key(),
             custom: if generation.isolation == Isolation::Worker { generation.custom_modules } else { Vec::new() },
@@ -535,10 +535,10 @@ fn inspect(path: &Path) -> anyhow::Result<()> {
             ),
         })),
         "batching": {
-            "enabled": generation.joining.is_on(),
+            "enabled": generation.batching_decision.is_on(),
             "max_rows": generation.batching.max_rows,
-            "cause": generation.joining.cause.label(),
-            "detail": generation.joining.detail,
+            "cause": generation.batching_decision.cause.label(),
+            "detail": generation.batching_decision.detail,
         },
         "stages": stages,
         "golden_examples": generation.golden.examples.len(),

@@ -23,10 +23,10 @@ pub use self::{chain::NativeChain, runner::Runner, usage::Usage};
 use crate::{
     artifact_cache::ArtifactCache,
     batching::Batching,
+    batching_decision::BatchingDecision,
     bounds::Bounds,
     bundle::{Bundle, BundleError, Golden},
     error::Error,
-    joining::Joining,
     json::decode::{Inputs, NameIndex, Policy},
     metrics::{Metrics, ModelMetrics, Outcome},
     oip::Interface,
@@ -72,11 +72,11 @@ pub struct Generation {
     pub limits: Limits,
     /// Whether instances outlive a request.
     pub isolation: Isolation,
-    /// The extent to which requests are run together: not at all until [`joining::decide`](crate::joining::decide) has
+    /// The extent to which requests are run together: not at all until [`batching_decision::decide`](crate::batching_decision::decide) has
     /// been asked.
     pub batching: Batching,
     /// Whether they are, and why.
-    pub joining: Joining,
+    pub batching_decision: BatchingDecision,
     /// The stages whose modules came with the bundle.
     pub custom_modules: Vec<String>,
     /// Known answers.
@@ -180,7 +180,7 @@ impl Generation {
             limits,
             isolation: bundle.isolation,
             batching: Batching::OFF,
-            joining: Joining::undecided(),
+            batching_decision: BatchingDecision::undecided(),
             custom_modules,
             golden: bundle.golden,
             shadow: Shadow::default(),

@@ -18,15 +18,15 @@ use crate::{
 /// Examples that are run alone besides.
 const ALONE: usize = 16;
 
-/// Differences told for one bundle.
-const MAX_TOLD: usize = 20;
+/// Differences reported for one bundle.
+const MAX_REPORTED: usize = 20;
 
 /// Runs every example, all in batches and the first ones alone too; where a row's answer may depend on those beside it, all
 /// of them alone. Gives what differs, one sentence each.
 pub fn check(generation: &Generation, runner: &mut Runner) -> Vec<String> {
     let examples = &generation.golden.examples;
     let mut problems = Vec::new();
-    let alone = if generation.joining.rows_may_meet() {
+    let alone = if generation.batching_decision.rows_may_meet() {
         examples.len()
     } else {
         let batch = (generation.limits.rows as usize).min(1_000);
@@ -35,11 +35,11 @@ pub fn check(generation: &Generation, runner: &mut Runner) -> Vec<String> {
         }
         ALONE
     };
-    for (place, example) in examples.iter().enumerate().take(alone) {
-        compare(generation, runner, std::slice::from_ref(example), place, &mut problems);
+    for (index, example) in examples.iter().enumerate().take(alone) {
+        compare(generation, runner, std::slice::from_ref(example), index, &mut problems);
     }
     problems.dedup();
-    problems.truncate(MAX_TOLD);
+    problems.truncate(MAX_REPORTED);
     problems
 }
 
@@ -63,15 +63,15 @@ fn compare(generation: &Generation, runner: &mut Runner, group: &[Example], star
     };
     for (row, example) in group.iter().enumerate() {
         for (name, expected) in &example.output {
-            let place = start + row;
+            let index = start + row;
             let Some(column) = outputs.iter().position(|column| column.name == *name) else {
                 let names: Vec<_> = outputs.iter().map(|column| column.name.as_str()).collect();
-                problems.push(format!("golden example {place}: no output '{name}'; there is {}", names.join(", ")));
+                problems.push(format!("golden example {index}: no output '{name}'; there is {}", names.join(", ")));
                 continue;
             };
             let actual = encode::to_value(&outputs[column], &views[column], row);
             if !close(expected, &actual, generation.golden.tolerance) {
-                problems.push(format!("golden example {place}: '{name}': expected {expected}, got {actual}"));
+                problems.push(format!("golden example {index}: '{name}': expected {expected}, got {actual}"));
             }
         }
     }
@@ -82,7 +82,7 @@ fn run(generation: &Generation, runner: &mut Runner, group: &[Example]) -> Resul
     let rows: Vec<_> = group.iter().map(|example| &example.input).collect();
     let body = serde_json::to_vec(&rows).map_err(|error| error.to_string())?;
     let decoded = decode::rows(&body, generation.inputs(), Keys::Given(&generation.name), generation.policy(false));
-    let batch = decoded.map_err(|error| told(&error))?.batch;
+    let batch = decoded.map_err(|error| message(&error))?.batch;
     let (rows, start) = (batch.rows, Instant::now());
     let answer = generation.run(runner, batch, start + generation.limits.deadline);
     generation.usage.record_latency(1, rows, start.elapsed());
@@ -97,7 +97,7 @@ fn run(generation: &Generation, runner: &mut Runner, group: &[Example]) -> Resul
 }
 
 /// A decoding error in one line, for people at a terminal.
-pub fn told(error: &DecodeError) -> String {
+pub fn message(error: &DecodeError) -> String {
     match error {
         DecodeError::Malformed { line, column, message } => format!("not JSON: {message} at {line}:{column}"),
         DecodeError::NotRows(what) => format!("expected an object of features or a list of them, got {what}"),

@@ -40,7 +40,7 @@ impl From<&Generation> for ModelInfo {
             max_rows: generation.limits.rows,
             deadline: generation.limits.deadline,
             isolation: generation.isolation,
-            batching: generation.joining.to_string(),
+            batching: generation.batching_decision.to_string(),
         }
     }
 }

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use crate::{
     artifact_cache::ArtifactCache,
+    batching_decision::{self, Cause, EarlierDecision},
     bundle::{Bundle, BundleError},
     generation::{Generation, Runner},
     golden,
-    joining::{self, Cause, Found},
     metrics::Metrics,
     wasm::module::Isolation,
 };
@@ -34,24 +34,24 @@ pub fn load(
     read: &dyn Fn() -> Result<Bundle, BundleError>,
     artifacts: &ArtifactCache,
     metrics: &Metrics,
-    found: Option<&Found>,
+    found: Option<&EarlierDecision>,
 ) -> Result<Verified, BundleError> {
     let start = Instant::now();
     let artifacts = &artifacts.and_plan(found.map(|found| found.plan.as_str()));
     let mut bundle = read()?;
-    if found.is_some_and(Found::is_stateful) {
+    if found.is_some_and(EarlierDecision::is_stateful) {
         bundle.isolation = Isolation::Request;
     }
     let (wanted, tolerance) = (bundle.batching, bundle.batching_tolerance);
     let mut generation = Generation::load(bundle, artifacts, metrics)?;
     let load = start.elapsed();
     let again = found.and_then(|found| found.again(&generation, wanted));
-    let (joining, batching) = again.unwrap_or_else(|| joining::decide(&generation, wanted, tolerance, load));
-    if joining.cause == Cause::Stateful && generation.isolation != Isolation::Request {
+    let (decision, batching) = again.unwrap_or_else(|| batching_decision::decide(&generation, wanted, tolerance, load));
+    if decision.cause == Cause::Stateful && generation.isolation != Isolation::Request {
         generation = Generation::load(Bundle { isolation: Isolation::Request, ..read()? }, artifacts, metrics)?;
     }
-    (generation.joining, generation.batching) = (joining, batching);
-    tell(&generation);
+    (generation.batching_decision, generation.batching) = (decision, batching);
+    log_decision(&generation);
     let mut runner = generation.new_runner();
     let problems = golden::check(&generation, &mut runner);
     if !problems.is_empty() {
@@ -61,10 +61,10 @@ pub fn load(
 }
 
 /// Logs the decision, once for each load.
-fn tell(generation: &Generation) {
-    let (model, version, joining) = (&generation.name, &generation.version, &generation.joining);
-    let (cause, detail) = (joining.cause.label(), &joining.detail);
-    match joining.cause {
+fn log_decision(generation: &Generation) {
+    let (model, version, decision) = (&generation.name, &generation.version, &generation.batching_decision);
+    let (cause, detail) = (decision.cause.label(), &decision.detail);
+    match decision.cause {
         Cause::Tried | Cause::Analysed => {
             tracing::info!(model, version, cause, detail, "rows of different requests are run together");
         }

@@ -66,7 +66,7 @@ fn config(generation: &Generation) -> ModelConfig {
         let data_type = TritonType::from(column.datatype).number;
         ModelOutput { name: column.name.clone(), data_type, dims, reshape }
     };
-    let cause = generation.joining.cause.label().to_owned();
+    let cause = generation.batching_decision.cause.label().to_owned();
     ModelConfig {
         name: generation.name.clone(),
         platform: PLATFORM.into(),
@@ -78,7 +78,7 @@ fn config(generation: &Generation) -> ModelConfig {
             max_queue_delay_microseconds: u64::try_from(generation.batching.max_delay.as_micros()).unwrap_or(u64::MAX),
         }),
         backend: "modelgate".into(),
-        parameters: [("batching", generation.joining.to_string()), ("batching_cause", cause)]
+        parameters: [("batching", generation.batching_decision.to_string()), ("batching_cause", cause)]
             .map(|(name, string_value)| (name.to_owned(), ModelParameter { string_value }))
             .into(),
         model_transaction_policy: Some(ModelTransactionPolicy { decoupled: false }),

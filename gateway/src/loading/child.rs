@@ -20,7 +20,7 @@ use std::{
 use modelgate_bundle::{Bundle, BundleError, FileRef, MAX_FILE, Manifest, plain::PlainModel};
 use modelgate_onnx::Mode;
 use modelgate_sandbox::{
-    cache::{Code, CodeCache, Gathered},
+    cache::{Code, CodeCache, Collected},
     engine::{PoolSize, WasmEngine},
     module::Compiler,
 };
@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     artifact_cache::ArtifactCache,
-    joining::Found,
+    batching_decision::EarlierDecision,
     metrics::Metrics,
     verified::{self, Verified},
     workers,
@@ -165,10 +165,10 @@ type Problems = (Vec<String>, bool);
 fn load(task: &Task, files: &HashMap<String, File>) -> Result<(Report, Code), Problems> {
     let broken = |problem: String| (vec![problem], false);
     let start = Instant::now();
-    let gathered = Arc::new(Mutex::new(Gathered::default()));
+    let collected = Arc::new(Mutex::new(Collected::default()));
     let engine = WasmEngine::with_one_compiler_thread(PoolSize { instances: INSTANCES, ..PoolSize::default() });
     let engine = engine.map_err(|error| broken(format!("the module pool cannot be reserved: {error:#}")))?;
-    let cache = CodeCache::gathering(task.code.clone(), Arc::clone(&gathered));
+    let cache = CodeCache::collecting(task.code.clone(), Arc::clone(&collected));
     let artifacts = ArtifactCache::new(Compiler::new(engine, cache)).under(task.ceilings);
     let metrics = Metrics::new().map_err(|error| broken(error.to_string()))?;
     let is_unread = Cell::new(false);
@@ -197,14 +197,14 @@ fn load(task: &Task, files: &HashMap<String, File>) -> Result<(Report, Code), Pr
         TaskSource::Path(path) if path.is_file() => plain_files(path).map_err(broken)?,
         _ => Vec::new(),
     };
-    let Gathered { names, code } = std::mem::take(&mut *gathered.lock().unwrap_or_else(PoisonError::into_inner));
+    let Collected { names, code } = std::mem::take(&mut *collected.lock().unwrap_or_else(PoisonError::into_inner));
     let report = Report {
         name: generation.name.clone(),
         version: generation.version.clone(),
         digest: generation.digest.clone(),
         seconds: start.elapsed().as_secs_f64(),
         footprint: generation.footprint() as u64,
-        joining: Found::of(&generation),
+        batching_decision: EarlierDecision::from(&generation),
         rows_meet: generation.model.as_ref().and_then(|model| model.rows().reason()).map(str::to_owned),
         isolation: generation.isolation,
         custom_modules: generation.custom_modules.clone(),

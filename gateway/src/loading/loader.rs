@@ -28,7 +28,7 @@ use super::{
     parent::{self, NoAnswer},
     report::{Report, Reports, processor},
 };
-use crate::{allocator::resident_memory, artifact_cache::ArtifactCache, joining::Found};
+use crate::{allocator::resident_memory, artifact_cache::ArtifactCache, batching_decision::EarlierDecision};
 
 type Sha256Digest = sha2::digest::Output<Sha256>;
 
@@ -95,8 +95,8 @@ impl Vetted {
     }
 
     /// The facts that the gateway's own load need not find out again.
-    pub fn found(&self) -> Option<&Found> {
-        self.report.as_ref().map(|report| &report.joining)
+    pub fn found(&self) -> Option<&EarlierDecision> {
+        self.report.as_ref().map(|report| &report.batching_decision)
     }
 }
 

@@ -13,7 +13,7 @@ use modelgate_sandbox::module::Isolation;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::joining::{Cause, Found};
+use crate::batching_decision::{Cause, EarlierDecision};
 
 /// Reports kept; the oldest go first.
 const MAX_REPORTS: usize = 512;
@@ -38,7 +38,8 @@ pub struct Report {
     /// Bytes that it takes while it is resident, estimated.
     pub footprint: u64,
     /// Whether rows of different requests run together, why, and the kinds of plans that the model has.
-    pub joining: Found,
+    #[serde(rename = "joining")]
+    pub batching_decision: EarlierDecision,
     /// Why a row's answer may depend on the rows beside it, as far as the graph goes; `None` if it may not.
     pub rows_meet: Option<String>,
     /// Whether instances outlive a request.
@@ -59,7 +60,8 @@ pub struct Report {
 
 impl Default for Report {
     fn default() -> Self {
-        let joining = Found { cause: Cause::Untried, detail: String::new(), max_rows: 1, plan: String::new() };
+        let decision =
+            EarlierDecision { cause: Cause::Untried, detail: String::new(), max_rows: 1, plan: String::new() };
         Self {
             name: String::new(),
             version: String::new(),
@@ -67,7 +69,7 @@ impl Default for Report {
             seconds: 0.0,
             peak_bytes: 0,
             footprint: 0,
-            joining,
+            batching_decision: decision,
             rows_meet: None,
             isolation: Isolation::Worker,
             custom_modules: Vec::new(),

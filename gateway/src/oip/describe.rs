@@ -105,8 +105,8 @@ pub fn config(generation: &Generation) -> Value {
         "model_transaction_policy": { "decoupled": false },
         "parameters": {
             "isolation": { "string_value": generation.isolation.name() },
-            "batching": { "string_value": generation.joining.to_string() },
-            "batching_cause": { "string_value": generation.joining.cause.label() },
+            "batching": { "string_value": generation.batching_decision.to_string() },
+            "batching_cause": { "string_value": generation.batching_decision.cause.label() },
         },
     });
     if generation.batching.is_on() {

@@ -263,8 +263,8 @@ impl Executor<'_> {
             // Modules' log lines carry the id of the first job. After a failure each job is attempted alone.
             let mut request = jobs.first().and_then(|job| job.request.clone());
             let _entered = enter(&mut request);
-            let answers = joined(&jobs).and_then(|(batch, first)| {
-                let until = policy.together(start, first, || patience(batch.rows));
+            let answers = one_batch(&jobs).and_then(|(batch, first)| {
+                let until = policy.for_batch(start, first, || patience(batch.rows));
                 split(&jobs, &self.attempt(&generation, batch, wanted(&jobs, until), jobs.len()).ok()?)
             });
             if let Some(answers) = answers {
@@ -277,7 +277,7 @@ impl Executor<'_> {
         for job in jobs {
             let (rows, mut request) = (job.batch.rows, job.request.clone());
             let _entered = enter(&mut request);
-            match policy.alone(start, Instant::now(), job.deadline, others_wait, || patience(rows)) {
+            match policy.for_one(start, Instant::now(), job.deadline, others_wait, || patience(rows)) {
                 Some(until) => match self.attempt(&generation, job.batch.clone(), wanted_one(&job, until), 1) {
                     Err(ChainError::Trap { cause: TrapCause::Deadline, .. }) if until < job.deadline => {
                         generation.usage.record_timeout();
@@ -334,7 +334,7 @@ impl Executor<'_> {
 }
 
 /// The rows of all jobs as one batch, and the deadline of the first to expire.
-fn joined(jobs: &[Job]) -> Option<(Batch, Instant)> {
+fn one_batch(jobs: &[Job]) -> Option<(Batch, Instant)> {
     let first = jobs.iter().map(|job| job.deadline).min()?;
     let batches: Vec<_> = jobs.iter().map(|job| &job.batch).collect();
     let batch = parts::join(&batches, &jobs.first()?.generation.signature.inputs).ok()?;

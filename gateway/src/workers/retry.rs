@@ -28,7 +28,7 @@ pub(super) enum RetryPolicy {
 impl RetryPolicy {
     /// When an attempt at several requests together ends. It may take half of the time that is left to the `first` to expire,
     /// so that the other half is left to run alone.
-    pub(super) fn together(self, start: Instant, first: Instant, patience: impl FnOnce() -> Duration) -> Instant {
+    pub(super) fn for_batch(self, start: Instant, first: Instant, patience: impl FnOnce() -> Duration) -> Instant {
         let most = match self {
             Self::HandOver(budget) => budget,
             Self::TryLast => patience(),
@@ -38,7 +38,7 @@ impl RetryPolicy {
 
     /// When an attempt at one request that begins now ends; `None` where the request is left to the last attempt. `start` is
     /// when the first attempt at any of the requests beside it began, `others_wait` whether one at all of them has failed.
-    pub(super) fn alone(
+    pub(super) fn for_one(
         self,
         start: Instant,
         now: Instant,
@@ -83,10 +83,10 @@ mod tests {
         let start = Instant::now();
         for (policy, deadline) in POLICIES.into_iter().flat_map(|policy| times().map(move |time| (policy, time))) {
             for (patience, begun) in times().flat_map(|patience| times().map(move |begun| (patience, begun))) {
-                let until = policy.together(start, start + deadline, || patience);
+                let until = policy.for_batch(start, start + deadline, || patience);
                 assert!(until <= start + deadline / 2, "{policy:?} {deadline:?}");
                 for others_wait in [false, true] {
-                    let until = policy.alone(start, start + begun, start + deadline, others_wait, || patience);
+                    let until = policy.for_one(start, start + begun, start + deadline, others_wait, || patience);
                     assert!(until.is_none_or(|until| until <= start + deadline), "{policy:?} {deadline:?}");
                 }
             }
@@ -98,8 +98,8 @@ mod tests {
         let (start, long) = (Instant::now(), Duration::from_hours(1));
         let policy = RetryPolicy::HandOver(BUDGET);
         // Every attempt takes all that it may.
-        let mut now = policy.together(start, start + long, || long);
-        while let Some(until) = policy.alone(start, now, start + long, true, || long) {
+        let mut now = policy.for_batch(start, start + long, || long);
+        while let Some(until) = policy.for_one(start, now, start + long, true, || long) {
             assert!(until <= now + BUDGET);
             now = until;
         }
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn a_request_alone_on_a_worker_has_all_its_time() {
         let (start, deadline) = (Instant::now(), Duration::from_secs(10));
-        let of = |others_wait| RetryPolicy::TryLast.alone(start, start, start + deadline, others_wait, || BUDGET);
+        let of = |others_wait| RetryPolicy::TryLast.for_one(start, start, start + deadline, others_wait, || BUDGET);
         assert_eq!((of(false), of(true)), (Some(start + deadline), Some(start + BUDGET)));
     }
 

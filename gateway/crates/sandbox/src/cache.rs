@@ -35,7 +35,7 @@ pub type Code = HashMap<String, Vec<u8>>;
 
 /// The code that a process which keeps nothing has used.
 #[derive(Debug, Default)]
-pub struct Gathered {
+pub struct Collected {
     /// The names of all entries.
     pub names: Vec<String>,
     /// The entries that were in no folder.
@@ -51,7 +51,7 @@ pub struct CodeCache {
     /// Compiled by another process of this gateway.
     offered: Arc<Code>,
     /// The code in use, reported to another process instead of being kept.
-    gathered: Option<Arc<Mutex<Gathered>>>,
+    collected: Option<Arc<Mutex<Collected>>>,
 }
 
 impl CodeCache {
@@ -61,8 +61,8 @@ impl CodeCache {
     }
 
     /// Only reads, from these folders, and gathers what is used.
-    pub fn gathering(folders: Vec<PathBuf>, gathered: Arc<Mutex<Gathered>>) -> Self {
-        Self { shipped: folders, gathered: Some(gathered), ..Self::default() }
+    pub fn collecting(folders: Vec<PathBuf>, collected: Arc<Mutex<Collected>>) -> Self {
+        Self { shipped: folders, collected: Some(collected), ..Self::default() }
     }
 
     /// The same, with code for entries that are in no folder. An entry that is used is kept.
@@ -110,12 +110,12 @@ impl CodeCache {
         make: impl FnOnce() -> wasmtime::Result<Vec<u8>>,
     ) -> wasmtime::Result<Component> {
         let name = entry_name(engine, key);
-        let gather = |with: &dyn Fn(&mut Gathered)| {
-            if let Some(gathered) = &self.gathered {
-                with(&mut gathered.lock().unwrap_or_else(PoisonError::into_inner));
+        let collect = |with: &dyn Fn(&mut Collected)| {
+            if let Some(collected) = &self.collected {
+                with(&mut collected.lock().unwrap_or_else(PoisonError::into_inner));
             }
         };
-        gather(&|gathered| gathered.names.push(name.clone()));
+        collect(&|collected| collected.names.push(name.clone()));
         if let Some(component) = self.folders().find_map(|folder| load(engine, &folder.join(&name))) {
             return Ok(component);
         }
@@ -125,9 +125,9 @@ impl CodeCache {
             return Ok(self.keep(engine, &name, code).unwrap_or(component));
         }
         let component = Component::new(engine.inner(), make()?)?;
-        if self.gathered.is_some() {
+        if self.collected.is_some() {
             let code = component.serialize()?;
-            gather(&|gathered| _ = gathered.code.insert(name.clone(), code.clone()));
+            collect(&|collected| _ = collected.code.insert(name.clone(), code.clone()));
         } else if self.folder.is_some() {
             match component.serialize() {
                 Ok(code) => return Ok(self.keep(engine, &name, &code).unwrap_or(component)),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The decision about one generation.
 #[derive(Clone, Debug)]
-pub struct Joining {
+pub struct BatchingDecision {
     /// The cause of the decision.
     pub cause: Cause,
     /// The same for people: a sentence without subject and full stop.
@@ -54,13 +54,13 @@ impl Cause {
     }
 }
 
-impl fmt::Display for Joining {
+impl fmt::Display for BatchingDecision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", if self.is_on() { "on" } else { "off" }, self.detail)
     }
 }
 
-impl Joining {
+impl BatchingDecision {
     /// Before anything is known.
     pub fn undecided() -> Self {
         Self::new(Cause::Untried, "not tried")

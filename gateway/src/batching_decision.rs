@@ -9,20 +9,20 @@ mod decision;
 mod sample;
 mod trial;
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use modelgate_columns::{Column, Signature};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    decision::{Cause, Joining},
+    decision::{BatchingDecision, Cause},
     trial::decide,
 };
 use crate::{batching::Batching, generation::Generation, wasm::module::Isolation};
 
 /// The decision of an earlier load of the same bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Found {
+pub struct EarlierDecision {
     /// The cause of the decision.
     pub cause: Cause,
     /// The same for people.
@@ -33,22 +33,26 @@ pub struct Found {
     pub plan: String,
 }
 
-/// An earlier decision, for people.
-pub fn told(found: &Found) -> String {
-    Joining::new(found.cause, found.detail.as_str()).to_string()
+/// For people.
+impl fmt::Display for EarlierDecision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&BatchingDecision::new(self.cause, self.detail.as_str()), f)
+    }
 }
 
-impl Found {
-    /// The decision about a generation.
-    pub fn of(generation: &Generation) -> Self {
+/// The decision about a generation, kept for the next load of its bundle.
+impl From<&Generation> for EarlierDecision {
+    fn from(generation: &Generation) -> Self {
         Self {
-            cause: generation.joining.cause,
-            detail: generation.joining.detail.clone(),
+            cause: generation.batching_decision.cause,
+            detail: generation.batching_decision.detail.clone(),
             max_rows: generation.batching.max_rows,
             plan: plan(generation),
         }
     }
+}
 
+impl EarlierDecision {
     /// Whether each request needs instances of its own.
     pub fn is_stateful(&self) -> bool {
         self.cause == Cause::Stateful
@@ -56,17 +60,17 @@ impl Found {
 
     /// The same decision for another load, without a trial; `None` where the model has other plans than it had, since
     /// those may add up in another order. Nothing is joined that the analysis of this load forbids.
-    pub fn again(&self, generation: &Generation, wanted: Batching) -> Option<(Joining, Batching)> {
+    pub fn again(&self, generation: &Generation, wanted: Batching) -> Option<(BatchingDecision, Batching)> {
         if self.plan != plan(generation) {
             return None;
         }
-        let joining = Joining::new(self.cause, self.detail.clone());
-        if !joining.is_on() {
-            return Some((joining, Batching::OFF));
+        let decision = BatchingDecision::new(self.cause, self.detail.clone());
+        if !decision.is_on() {
+            return Some((decision, Batching::OFF));
         }
-        Some(match Joining::before_trial(generation, wanted) {
+        Some(match BatchingDecision::before_trial(generation, wanted) {
             Some(before) => (before, Batching::OFF),
-            None => (joining, Batching { max_rows: self.max_rows.min(wanted.max_rows), ..wanted }),
+            None => (decision, Batching { max_rows: self.max_rows.min(wanted.max_rows), ..wanted }),
         })
     }
 }
@@ -75,7 +79,7 @@ fn plan(generation: &Generation) -> String {
     generation.model.as_ref().map(|model| model.plan()).unwrap_or_default()
 }
 
-impl Joining {
+impl BatchingDecision {
     /// The decision that needs no run; `None` if rows may be joined as far as that goes.
     fn before_trial(generation: &Generation, wanted: Batching) -> Option<Self> {
         if let Some(reason) = generation.model.as_ref().and_then(|model| model.rows().reason()) {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use modelgate_throttle::give_way;
 
-use super::{Cause, Joining, compare::difference, milliseconds, sample};
+use super::{BatchingDecision, Cause, compare::difference, milliseconds, sample};
 use crate::{
     batching::Batching,
     generation::{Generation, Runner},
@@ -50,8 +50,13 @@ const MOST_BYTES: usize = 64 << 20;
 
 /// Decides whether rows are joined. `wanted` is what the manifest allows, `tolerance` how far numbers may differ beside
 /// other rows, `load` the time that the load took so far.
-pub fn decide(generation: &Generation, wanted: Batching, tolerance: f64, load: Duration) -> (Joining, Batching) {
-    let before = Joining::before_trial(generation, wanted);
+pub fn decide(
+    generation: &Generation,
+    wanted: Batching,
+    tolerance: f64,
+    load: Duration,
+) -> (BatchingDecision, Batching) {
+    let before = BatchingDecision::before_trial(generation, wanted);
     let keeps_instances = !generation.custom_modules.is_empty() && generation.isolation == Isolation::Worker;
     let found = match before {
         Some(before) if !keeps_instances => Err(before),
@@ -72,8 +77,8 @@ pub fn decide(generation: &Generation, wanted: Batching, tolerance: f64, load: D
         }
     };
     match found {
-        Ok((joining, max_rows)) => (joining, Batching { max_rows, ..wanted }),
-        Err(joining) => (joining, Batching::OFF),
+        Ok((decision, max_rows)) => (decision, Batching { max_rows, ..wanted }),
+        Err(decision) => (decision, Batching::OFF),
     }
 }
 
@@ -114,7 +119,11 @@ struct Trial<'a> {
 
 impl Trial<'_> {
     /// The most rows that are joined, or why none are; `before` if that is decided already.
-    fn verdict(&mut self, before: Option<Joining>, max_rows: u32) -> Result<(Joining, u32), Joining> {
+    fn verdict(
+        &mut self,
+        before: Option<BatchingDecision>,
+        max_rows: u32,
+    ) -> Result<(BatchingDecision, u32), BatchingDecision> {
         let mut rows = match (self.alone(), &before) {
             (Ok(rows), _) => rows,
             (Err(_), Some(before)) => return Err(before.clone()),
@@ -133,16 +142,16 @@ impl Trial<'_> {
             let refusal = self.refusal.as_deref().unwrap_or("there are none");
             let detail = format!("no row of the trial could be run: {refusal}");
             if !self.generation.custom_modules.is_empty() {
-                return Err(Joining::new(Cause::Untried, detail));
+                return Err(BatchingDecision::new(Cause::Untried, detail));
             }
             let detail = format!("up to {max_rows} rows at once, by analysis of the graph alone; {detail}");
-            return Ok((Joining::new(Cause::Analysed, detail), max_rows));
+            return Ok((BatchingDecision::new(Cause::Analysed, detail), max_rows));
         }
-        self.together(&rows, max_rows)
+        self.compare_batches(&rows, max_rows)
     }
 
     /// Runs rows alone; none where the chain refuses all.
-    fn alone(&mut self) -> Result<Vec<Alone>, Joining> {
+    fn alone(&mut self) -> Result<Vec<Alone>, BatchingDecision> {
         let generation = self.generation;
         let columns = &generation.signature.inputs;
         let examples = generation.golden.examples.iter().take(EXAMPLES);
@@ -191,7 +200,7 @@ impl Trial<'_> {
     }
 
     /// Runs the rows again in another order, and some by an instance that has seen no other.
-    fn again(&mut self, rows: &mut [Alone]) -> Result<(), Joining> {
+    fn again(&mut self, rows: &mut [Alone]) -> Result<(), BatchingDecision> {
         for repeat in 1..REPEATS {
             if repeat == 1 && self.keeps_instances {
                 self.runner = self.generation.new_runner();
@@ -208,7 +217,7 @@ impl Trial<'_> {
                         difference(&self.generation.signature.outputs, &row.answer, &answer, 0.0)
                     }
                     Err(NoAnswer::Late) => return Ok(()),
-                    Err(NoAnswer::Ended(cause)) => return Err(Joining::new(Cause::Untried, ended(cause))),
+                    Err(NoAnswer::Ended(cause)) => return Err(BatchingDecision::new(Cause::Untried, ended(cause))),
                     Err(NoAnswer::Refused(why)) => Some(format!("a row is answered at first and refused later: {why}")),
                 };
                 if let Some(difference) = found {
@@ -217,10 +226,10 @@ impl Trial<'_> {
                             "a module keeps something of earlier requests, so each gets instances of its own \
                              ({difference} after other rows)"
                         );
-                        Joining::new(Cause::Stateful, detail)
+                        BatchingDecision::new(Cause::Stateful, detail)
                     } else {
                         let detail = format!("the same row is not answered alike each time: {difference} later");
-                        Joining::new(Cause::Differs, detail)
+                        BatchingDecision::new(Cause::Differs, detail)
                     });
                 }
             }
@@ -229,7 +238,7 @@ impl Trial<'_> {
     }
 
     /// Runs the rows in batches, and compares answers and time.
-    fn together(&mut self, rows: &[Alone], max_rows: u32) -> Result<(Joining, u32), Joining> {
+    fn compare_batches(&mut self, rows: &[Alone], max_rows: u32) -> Result<(BatchingDecision, u32), BatchingDecision> {
         let sizes = SIZES.into_iter().filter(|&size| size < max_rows).chain([max_rows]);
         // The largest batch, the largest that is timed, and its time.
         let (mut largest, mut timed) = (0, None);
@@ -242,10 +251,13 @@ impl Trial<'_> {
                 Ok(_) => {}
                 Err(Ok(differs)) => return Err(differs),
                 Err(Err(NoAnswer::Ended(cause))) if largest < 2 => {
-                    return Err(Joining::new(Cause::Untried, ended(cause)));
+                    return Err(BatchingDecision::new(Cause::Untried, ended(cause)));
                 }
                 Err(Err(NoAnswer::Refused(why))) if largest < 2 => {
-                    return Err(Joining::new(Cause::Differs, format!("{size} rows are refused together: {why}")));
+                    return Err(BatchingDecision::new(
+                        Cause::Differs,
+                        format!("{size} rows are refused together: {why}"),
+                    ));
                 }
                 Err(Err(_)) => break,
             }
@@ -264,7 +276,7 @@ impl Trial<'_> {
         let ratio = best.as_secs_f64() / alone.as_secs_f64().max(1e-9);
         if best > alone {
             let detail = format!("{size} rows together take {ratio:.2} times as long as one after another");
-            return Err(Joining::new(Cause::Slower, detail));
+            return Err(BatchingDecision::new(Cause::Slower, detail));
         }
         let same = if self.tolerance > 0.0 {
             format!("the same numbers within {}", self.tolerance)
@@ -276,22 +288,22 @@ impl Trial<'_> {
              at once took {ratio:.2} of the time",
             rows.len()
         );
-        Ok((Joining::new(Cause::Tried, detail), largest))
+        Ok((BatchingDecision::new(Cause::Tried, detail), largest))
     }
 
     /// So many rows at once, each compared with its answer alone; the time they took. An inner error is a verdict.
-    fn batch(&mut self, rows: &[Alone], size: u32) -> Result<Duration, Result<Joining, NoAnswer>> {
+    fn batch(&mut self, rows: &[Alone], size: u32) -> Result<Duration, Result<BatchingDecision, NoAnswer>> {
         let signature = &self.generation.signature;
         let failed = |error: modelgate_columns::LayoutError| Err(NoAnswer::Refused(error.to_string()));
         let batches: Vec<_> = picked(rows, size).map(|row| &row.row).collect();
-        let joined = parts::join(&batches, &signature.inputs).map_err(failed)?;
-        let (answer, took) = self.run(&joined).map_err(Err)?;
+        let rows_of_all = parts::join(&batches, &signature.inputs).map_err(failed)?;
+        let (answer, took) = self.run(&rows_of_all).map_err(Err)?;
         let counts = vec![1; batches.len()];
         let answers = parts::split(&answer, &signature.outputs, &counts).map_err(failed)?;
         for (row, answer) in picked(rows, size).zip(&answers) {
             if let Some(difference) = difference(&signature.outputs, &row.answer, answer, self.tolerance) {
                 let detail = format!("{difference} among {size} rows");
-                return Err(Ok(Joining::new(Cause::Differs, detail)));
+                return Err(Ok(BatchingDecision::new(Cause::Differs, detail)));
             }
         }
         Ok(took)
@@ -336,13 +348,13 @@ impl Trial<'_> {
         if Instant::now() < self.until { self.budget.saturating_sub(self.spent) } else { Duration::ZERO }
     }
 
-    fn too_slow(&self) -> Joining {
+    fn too_slow(&self) -> BatchingDecision {
         let budget = milliseconds(self.budget);
         let detail = match self.row {
             Some(row) => format!("a row takes {}, too much for a trial of {budget}", milliseconds(row)),
             None => format!("a row takes longer than the {budget} of a trial"),
         };
-        Joining::new(Cause::Untried, detail)
+        BatchingDecision::new(Cause::Untried, detail)
     }
 }
 
