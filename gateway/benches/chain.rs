@@ -35,10 +35,10 @@ fn main() -> Result<()> {
     let mut times = vec![Vec::new(); chains.len()];
     // By turns, so that a slow moment of the machine falls on all of them.
     for round in 0..=ROUNDS {
-        for (place, ((_, generation), runner)) in chains.iter().zip(&mut runners).enumerate() {
+        for (index, ((_, generation), runner)) in chains.iter().zip(&mut runners).enumerate() {
             let time = measure(generation, runner, &batches)?;
             if round > 0 {
-                times[place].push(time);
+                times[index].push(time);
             }
         }
     }

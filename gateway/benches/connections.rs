@@ -42,7 +42,7 @@ fn main() -> Result<()> {
         );
         return Ok(());
     };
-    let number = |place: usize, default: f64| args.get(place).map_or(Ok(default), |text| text.parse());
+    let number = |index: usize, default: f64| args.get(index).map_or(Ok(default), |text| text.parse());
     let (connections, seconds) = (number(2, 10_000.0)? as u64, number(3, 60.0)?);
     let pause = Pause::parse(args.get(4).map_or("1.75", String::as_str))?;
     let ramp = number(5, 0.0).map(|each| if each > 0.0 { connections as f64 / each } else { pause.longest })?;
@@ -79,8 +79,8 @@ fn main() -> Result<()> {
         }
         latencies.sort_unstable();
         let at = |share: f64| {
-            let place = ((latencies.len() as f64 * share) as usize).min(latencies.len().saturating_sub(1));
-            latencies.get(place).map(|&micros| f64::from(micros) / 1e3)
+            let index = ((latencies.len() as f64 * share) as usize).min(latencies.len().saturating_sub(1));
+            latencies.get(index).map(|&micros| f64::from(micros) / 1e3)
         };
         let answered = counts.answered.load(Ordering::Relaxed);
         println!(

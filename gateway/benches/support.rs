@@ -58,13 +58,13 @@ impl Preprocess {
             list(first)?.iter().zip(list(second)?).map(|both| pair(both).context("numbers")).collect()
         };
         let one_hot = step(0, "one_hot")?;
-        let places = |column: usize| -> Result<HashMap<Vec<u8>, usize>> {
+        let indices = |column: usize| -> Result<HashMap<Vec<u8>, usize>> {
             let names = one_hot["categories"][column].as_array().context("categories")?;
-            Ok(names.iter().enumerate().filter_map(|(place, name)| Some((name.as_str()?.into(), place))).collect())
+            Ok(names.iter().enumerate().filter_map(|(index, name)| Some((name.as_str()?.into(), index))).collect())
         };
         Ok(Self {
-            areas: places(0)?,
-            soils: places(1)?,
+            areas: indices(0)?,
+            soils: indices(1)?,
             min_max: pairs(&step(1, "min_max")?, "scale", "min")?,
             standard: pairs(&step(2, "standard")?, "mean", "scale")?,
         })
@@ -72,19 +72,19 @@ impl Preprocess {
 
     /// Fills one row of the matrix, which must be zeros.
     pub fn fill(&self, row: &Row<'_>, out: &mut [f32]) {
-        if let Some(&place) = self.areas.get(row.area) {
-            out[place] = 1.0;
+        if let Some(&index) = self.areas.get(row.area) {
+            out[index] = 1.0;
         }
-        if let Some(&place) = self.soils.get(row.soil) {
-            out[4 + place] = 1.0;
+        if let Some(&index) = self.soils.get(row.soil) {
+            out[4 + index] = 1.0;
         }
         // Hydrology, roadways, fire points, then the three shades: the fitted order.
-        for (place, number) in [3, 4, 5, 9, 6, 7, 8].into_iter().enumerate() {
-            let (scale, min) = self.min_max[place];
-            out[44 + place] = (row.numbers[number].trunc() * scale + min) as f32;
+        for (index, number) in [3, 4, 5, 9, 6, 7, 8].into_iter().enumerate() {
+            let (scale, min) = self.min_max[index];
+            out[44 + index] = (row.numbers[number].trunc() * scale + min) as f32;
         }
-        for (place, &(mean, scale)) in self.standard.iter().enumerate() {
-            out[51 + place] = ((row.numbers[place].trunc() - mean) / scale) as f32;
+        for (index, &(mean, scale)) in self.standard.iter().enumerate() {
+            out[51 + index] = ((row.numbers[index].trunc() - mean) / scale) as f32;
         }
     }
 
@@ -107,11 +107,11 @@ impl Preprocess {
         let [Some(areas), Some(soils)] = categories else { return Err(ChainError::Failed("columns".into())) };
         let rows = batch.rows as usize;
         let mut writer = Writer::with_capacity(rows * WIDTH / 2);
-        for (place, out) in writer.fixed_with::<f32>(rows * WIDTH).chunks_exact_mut(WIDTH).enumerate() {
+        for (index, out) in writer.fixed_with::<f32>(rows * WIDTH).chunks_exact_mut(WIDTH).enumerate() {
             let row = Row {
-                numbers: numbers.map(|values| values[place]),
-                area: areas.get(place).unwrap_or_default(),
-                soil: soils.get(place).unwrap_or_default(),
+                numbers: numbers.map(|values| values[index]),
+                area: areas.get(index).unwrap_or_default(),
+                soil: soils.get(index).unwrap_or_default(),
             };
             self.fill(&row, out);
         }

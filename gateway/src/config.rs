@@ -14,5 +14,5 @@ pub use self::{
     defaults::{bundle_cache_folder, cache_folder},
     lifecycle::{Gate, LifecycleConfig, environment},
     secret::{Secret, admin_token},
-    serve::{HttpConfig, ServeConfig, SocketPlace, socket_name},
+    serve::{HttpConfig, ServeConfig, SocketLocation, socket_name},
 };

@@ -105,7 +105,7 @@ impl Drop for Running {
 
 /// The parts that the lifecycle works with.
 #[derive(Debug)]
-pub struct Place {
+pub struct Dependencies {
     /// The catalog that it fills.
     pub catalog: Arc<Catalog>,
     /// The metrics that it counts in.
@@ -128,7 +128,7 @@ pub struct Place {
 /// A source that cannot be understood, a cache that cannot be written to, a thread that cannot be started.
 pub fn start(
     config: &LifecycleConfig,
-    place: Place,
+    dependencies: Dependencies,
     given: Vec<(Release, Arc<Generation>)>,
 ) -> anyhow::Result<(Control, Running)> {
     let store = match (&config.store, config.sources.is_empty()) {
@@ -156,7 +156,7 @@ pub fn start(
                 every: config.poll,
                 policy: config.versions.clone(),
                 store: store.clone()?,
-                metrics: Arc::clone(&place.metrics),
+                metrics: Arc::clone(&dependencies.metrics),
                 reports: Arc::clone(&reports),
             })
         })
@@ -166,26 +166,34 @@ pub fn start(
     }
     let attempts = store.as_ref().map(|store| store.attempts.clone());
     let limits = Limits { bundle: config.max_bundle, load: config.load_timeout };
-    let metrics = Arc::clone(&place.metrics);
-    let loader = VersionLoader::new(sources, store, place.artifacts, metrics, limits, place.loader, place.threads);
+    let metrics = Arc::clone(&dependencies.metrics);
+    let loader = VersionLoader::new(
+        sources,
+        store,
+        dependencies.artifacts,
+        metrics,
+        limits,
+        dependencies.loader,
+        dependencies.threads,
+    );
     let settled = Arc::new(AtomicBool::new(false));
-    let budget = Budget::new(config.memory_budget, place.own_memory);
-    place.metrics.lifecycle.budget_bytes.set(gauge(budget.limit().unwrap_or(0)));
+    let budget = Budget::new(config.memory_budget, dependencies.own_memory);
+    dependencies.metrics.lifecycle.budget_bytes.set(gauge(budget.limit().unwrap_or(0)));
     let (mut fleet, from_jobs) = Fleet::new(Means {
         policy: Policy { gate: config.gate, on_demand: config.on_demand, retry: config.poll },
         default_model: config.default_model.clone(),
         sources: watchers.len(),
         loader,
-        catalog: place.catalog,
+        catalog: dependencies.catalog,
         reports: Arc::clone(&reports),
-        metrics: place.metrics,
+        metrics: dependencies.metrics,
     })?;
     for (release, generation) in given {
         fleet.given(release, generation);
     }
     let reconciler = Reconciler {
         fleet,
-        residency: Residency::new(budget, place.pool),
+        residency: Residency::new(budget, dependencies.pool),
         idle: config.idle_unload,
         settled: Arc::clone(&settled),
         timers: Timers::new(),

@@ -131,11 +131,11 @@ impl Snapshot {
     pub fn quantile(&self, share: f64) -> Duration {
         let wanted = (self.runs() as f64 * share).ceil() as u64;
         let mut seen = 0;
-        let place = self.times.iter().position(|count| {
+        let index = self.times.iter().position(|count| {
             seen += count;
             seen >= wanted
         });
-        bound(place.unwrap_or(BUCKETS - 1))
+        bound(index.unwrap_or(BUCKETS - 1))
     }
 }
 

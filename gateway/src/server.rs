@@ -14,10 +14,10 @@ use crate::{
     audit::{self, Change},
     bundle::{Bundle, BundleError},
     catalog::Catalog,
-    config::{ServeConfig, SocketPlace, socket_name},
+    config::{ServeConfig, SocketLocation, socket_name},
     generation::Generation,
     http::{self, routes::Routes, serve::IoConfig, socket::AdminSocket},
-    lifecycle::{self, Place, Running},
+    lifecycle::{self, Dependencies, Running},
     loading::{Loader, Vetted},
     metrics::Metrics,
     release::{Content, Release},
@@ -105,7 +105,7 @@ impl Server {
             given.push((release, Arc::new(generation)));
         }
         let catalog = Arc::new(Catalog::default());
-        let place = Place {
+        let dependencies = Dependencies {
             catalog: Arc::clone(&catalog),
             metrics: Arc::clone(&metrics),
             artifacts,
@@ -114,7 +114,7 @@ impl Server {
             pool: (config.pool.instances as usize).saturating_sub(POOL_RESERVE).max(1),
             own_memory,
         };
-        let (control, models) = lifecycle::start(&config.lifecycle, place, given)?;
+        let (control, models) = lifecycle::start(&config.lifecycle, dependencies, given)?;
         let workers = Workers::start(config.workers.clone(), &metrics).context("worker threads cannot be started")?;
         let app = App::new(catalog, Some(control), config.admin.clone(), workers, metrics, config.http);
         Ok(Self {
@@ -206,13 +206,13 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// The socket for calls that change what is served, and a line in the log that says where it is.
-fn admin_socket(place: &SocketPlace, port: u16, trust: Trust) -> anyhow::Result<Option<AdminSocket>> {
-    let socket = match place {
-        SocketPlace::Off => None,
-        SocketPlace::At(path) => {
+fn admin_socket(location: &SocketLocation, port: u16, trust: Trust) -> anyhow::Result<Option<AdminSocket>> {
+    let socket = match location {
+        SocketLocation::Off => None,
+        SocketLocation::At(path) => {
             Some(AdminSocket::bind(path, trust).with_context(|| format!("admin_socket: {}", path.display()))?)
         }
-        SocketPlace::In(folder) => {
+        SocketLocation::In(folder) => {
             let path = folder.join(socket_name(port));
             AdminSocket::bind(&path, trust)
                 .inspect_err(|error| {

@@ -16,11 +16,11 @@ pub(super) fn difference(columns: &[Column], alone: &Batch, beside: &Batch, tole
         return Some("the answers are packed differently".into());
     };
     for ((column, one), other) in columns.iter().zip(&ones).zip(&others) {
-        let missing = |place| !one.is_valid(place) && !other.is_valid(place);
+        let missing = |index| !one.is_valid(index) && !other.is_valid(index);
         let alike = one.dims == other.dims
-            && (0..one.row_size * one.rows).all(|place| {
-                missing(place)
-                    || one.is_valid(place) == other.is_valid(place) && same(one.values, other.values, place, tolerance)
+            && (0..one.row_size * one.rows).all(|index| {
+                missing(index)
+                    || one.is_valid(index) == other.is_valid(index) && same(one.values, other.values, index, tolerance)
             });
         if !alike {
             let value = |view| shortened(&encode::to_value(column, view, 0).to_string());
@@ -38,23 +38,23 @@ fn shortened(text: &str) -> String {
 }
 
 /// Equal values at a place. A NaN is one whatever its bits: no client is told more of it.
-fn same(one: Values<'_>, other: Values<'_>, place: usize, tolerance: f64) -> bool {
+fn same(one: Values<'_>, other: Values<'_>, index: usize, tolerance: f64) -> bool {
     let near =
         |one: f64, other: f64| one.is_nan() && other.is_nan() || (one - other).abs() <= tolerance * one.abs().max(1.0);
     macro_rules! equal {
         ($one:ident, $other:ident) => {
-            $one.get(place) == $other.get(place)
+            $one.get(index) == $other.get(index)
         };
     }
     match (one, other) {
-        (Values::F32(one), Values::F32(other)) => match (one.get(place), other.get(place)) {
+        (Values::F32(one), Values::F32(other)) => match (one.get(index), other.get(index)) {
             (Some(one), Some(other)) => {
                 one.to_bits() == other.to_bits()
                     || (tolerance > 0.0 || one.is_nan()) && near((*one).into(), (*other).into())
             }
             _ => false,
         },
-        (Values::F64(one), Values::F64(other)) => match (one.get(place), other.get(place)) {
+        (Values::F64(one), Values::F64(other)) => match (one.get(index), other.get(index)) {
             (Some(one), Some(other)) => {
                 one.to_bits() == other.to_bits() || (tolerance > 0.0 || one.is_nan()) && near(*one, *other)
             }
@@ -68,7 +68,7 @@ fn same(one: Values<'_>, other: Values<'_>, place: usize, tolerance: f64) -> boo
         (Values::I16(one), Values::I16(other)) => equal!(one, other),
         (Values::I32(one), Values::I32(other)) => equal!(one, other),
         (Values::I64(one), Values::I64(other)) => equal!(one, other),
-        (Values::Bytes(one), Values::Bytes(other)) => one.get(place) == other.get(place),
+        (Values::Bytes(one), Values::Bytes(other)) => one.get(index) == other.get(index),
         _ => false,
     }
 }

@@ -161,6 +161,6 @@ mod tests {
             let views = row.views(&columns).expect("well packed");
             assert_eq!(views[Datatype::ALL.len()].shape(&columns[Datatype::ALL.len()]), [1, 5, 2]);
         }
-        assert!(rows.iter().enumerate().all(|(place, row)| !rows[..place].contains(row)), "rows differ");
+        assert!(rows.iter().enumerate().all(|(index, row)| !rows[..index].contains(row)), "rows differ");
     }
 }

@@ -205,11 +205,11 @@ impl Trial<'_> {
             if repeat == 1 && self.keeps_instances {
                 self.runner = self.generation.new_runner();
             }
-            for place in (0..rows.len()).rev() {
+            for index in (0..rows.len()).rev() {
                 if (repeat > 1 || !self.keeps_instances) && self.left() < self.budget / 2 {
                     return Ok(());
                 }
-                let row = &mut rows[place];
+                let row = &mut rows[index];
                 let run = self.run(&row.row);
                 let found = match run {
                     Ok((answer, took)) => {

@@ -22,11 +22,11 @@ pub(super) fn profile(variable: &dyn Fn(&str) -> Option<String>) -> anyhow::Resu
     let named = set("AWS_PROFILE");
     let name = named.as_deref().unwrap_or("default");
     let home = set("HOME").map(PathBuf::from);
-    let place = |name: &str, file: &str| {
+    let path = |name: &str, file: &str| {
         set(name).map(PathBuf::from).or_else(|| home.as_ref().map(|home| home.join(".aws").join(file)))
     };
     // Of what stands in both, the file of keys has the last word.
-    let files = [place("AWS_CONFIG_FILE", "config"), place("AWS_SHARED_CREDENTIALS_FILE", "credentials")];
+    let files = [path("AWS_CONFIG_FILE", "config"), path("AWS_SHARED_CREDENTIALS_FILE", "credentials")];
     let mut profile = None::<Profile>;
     for path in files.iter().flatten().filter(|path| path.exists()) {
         let text = match fs::read_to_string(path) {
@@ -40,8 +40,8 @@ pub(super) fn profile(variable: &dyn Fn(&str) -> Option<String>) -> anyhow::Resu
         }
     }
     let Some(profile) = profile else {
-        let places: Vec<_> = files.iter().flatten().map(|path| path.display().to_string()).collect();
-        ensure!(named.is_none(), "AWS_PROFILE: there is no profile {name:?} in {}", places.join(" or "));
+        let paths: Vec<_> = files.iter().flatten().map(|path| path.display().to_string()).collect();
+        ensure!(named.is_none(), "AWS_PROFILE: there is no profile {name:?} in {}", paths.join(" or "));
         return Ok(Profile::default());
     };
     let unread = UNREAD.iter().find(|key| profile.contains_key(**key));

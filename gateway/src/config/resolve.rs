@@ -19,7 +19,7 @@ use crate::{
         lifecycle::{Gate, LifecycleConfig, environment},
         memory,
         secret::{Secret, admin_token},
-        serve::{HttpConfig, ServeConfig, SocketPlace},
+        serve::{HttpConfig, ServeConfig, SocketLocation},
     },
     http::cors::origin,
     loading::LoadingConfig,
@@ -139,8 +139,8 @@ impl ServeArgs {
             Ok((share * 1000.0).round() as u32)
         };
         let sources = self.source.iter().map(|text| Spec::parse(text)).collect::<anyhow::Result<Vec<_>>>()?;
-        for (place, spec) in sources.iter().enumerate() {
-            let is_double = sources[..place].iter().any(|other| other.name == spec.name);
+        for (index, spec) in sources.iter().enumerate() {
+            let is_double = sources[..index].iter().any(|other| other.name == spec.name);
             anyhow::ensure!(!is_double, "source: two are named {:?}", spec.name);
         }
         let poll = seconds("poll", self.poll, 5.0)?;
@@ -177,11 +177,11 @@ impl ServeArgs {
         Ok(Admin::new(token.as_ref().map(Secret::expose)))
     }
 
-    fn admin_socket(&self, cache: Option<&Path>) -> SocketPlace {
+    fn admin_socket(&self, cache: Option<&Path>) -> SocketLocation {
         match (self.admin_socket.as_deref(), cache) {
-            (Some("off"), _) | (None, None) => SocketPlace::Off,
-            (Some(path), _) => SocketPlace::At(path.into()),
-            (None, Some(folder)) => SocketPlace::In(folder.to_owned()),
+            (Some("off"), _) | (None, None) => SocketLocation::Off,
+            (Some(path), _) => SocketLocation::At(path.into()),
+            (None, Some(folder)) => SocketLocation::In(folder.to_owned()),
         }
     }
 

@@ -76,7 +76,7 @@ pub struct ServeConfig {
     /// Origins of web pages that may call the gateway.
     pub cors_origins: Vec<String>,
     /// Where those calls are answered without a token.
-    pub admin_socket: SocketPlace,
+    pub admin_socket: SocketLocation,
     /// The most that bundles may ask for.
     pub ceilings: Ceilings,
     /// The first load of a bundle.
@@ -87,7 +87,7 @@ pub struct ServeConfig {
 
 /// Where the Unix socket for calls that change what is served is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SocketPlace {
+pub enum SocketLocation {
     /// Nowhere.
     Off,
     /// At this path, or the gateway does not start.

@@ -79,7 +79,7 @@ fn decoded(request: &ModelInferRequest, model: &Interface<'_>) -> Result<Batch, 
 
 /// The answer of a model that gives what it takes.
 fn answered(request: &ModelInferRequest, model: &Interface<'_>, batch: &Batch, raw: bool) -> ModelInferResponse {
-    let chosen: Vec<_> = (0..model.outputs.len()).map(|place| Chosen { place, binary: true }).collect();
+    let chosen: Vec<_> = (0..model.outputs.len()).map(|index| Chosen { index, binary: true }).collect();
     let raw_input_contents = if raw { vec![Bytes::new()] } else { Vec::new() };
     let request = ModelInferRequest { id: request.id.clone(), raw_input_contents, ..ModelInferRequest::default() };
     convert::response(model, &request, batch, &chosen).expect("a batch of the model's own columns")

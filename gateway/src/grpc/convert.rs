@@ -80,9 +80,9 @@ fn cells(contents: &InferTensorContents, datatype: Datatype) -> Result<Cells, St
         }};
         ($list:ident as $type:ty) => {{
             cells.count = $list.len();
-            for (place, &value) in $list.iter().enumerate() {
+            for (index, &value) in $list.iter().enumerate() {
                 let value = <$type>::try_from(value).map_err(|_| {
-                    format!("value {place}: expected an integer from {} to {}, got {value}", <$type>::MIN, <$type>::MAX)
+                    format!("value {index}: expected an integer from {} to {}, got {value}", <$type>::MIN, <$type>::MAX)
                 })?;
                 cells.bytes.extend_from_slice(&value.to_le_bytes());
             }
@@ -183,7 +183,7 @@ pub(super) fn response(
 ) -> Result<ModelInferResponse, LayoutError> {
     let columns = model.outputs;
     let views = batch.views(columns)?;
-    let sent = || chosen.iter().filter_map(|chosen| Some((columns.get(chosen.place)?, views.get(chosen.place)?)));
+    let sent = || chosen.iter().filter_map(|chosen| Some((columns.get(chosen.index)?, views.get(chosen.index)?)));
     let typed = request.raw_input_contents.is_empty() && sent().all(|(column, _)| column.datatype != Datatype::F16);
     let mut response = ModelInferResponse {
         model_name: model.name.to_owned(),

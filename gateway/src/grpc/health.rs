@@ -53,15 +53,15 @@ impl health_server::Health for Health {
 
     /// The status now, and each time it changes.
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let place = self.watches.take(request.extensions());
-        let place = place.ok_or_else(|| Status::resource_exhausted("too many watches are open"))?;
-        let start = (self.app.clone(), request.into_inner().service, None, place);
-        let changes = stream::unfold(start, |(app, service, last, place)| async move {
+        let slot = self.watches.take(request.extensions());
+        let slot = slot.ok_or_else(|| Status::resource_exhausted("too many watches are open"))?;
+        let start = (self.app.clone(), request.into_inner().service, None, slot);
+        let changes = stream::unfold(start, |(app, service, last, slot)| async move {
             loop {
                 let now = serving(&app, &service);
                 if last != Some(now) {
                     let answer = HealthCheckResponse { status: now.into() };
-                    return Some((Ok(answer), (app, service, Some(now), place)));
+                    return Some((Ok(answer), (app, service, Some(now), slot)));
                 }
                 tokio::time::sleep(PERIOD).await;
             }

@@ -165,9 +165,9 @@ impl GrpcInferenceService for Inference {
         request: Request<Streaming<ModelInferRequest>>,
     ) -> Result<Response<stream::Answers>, Status> {
         let (metadata, extensions, requests) = request.into_parts();
-        let place = self.streams.take(&extensions);
-        let place = place.ok_or_else(|| Status::resource_exhausted("too many streams are open"))?;
-        stream::answers(self, metadata, requests, place).map(Response::new)
+        let slot = self.streams.take(&extensions);
+        let slot = slot.ok_or_else(|| Status::resource_exhausted("too many streams are open"))?;
+        stream::answers(self, metadata, requests, slot).map(Response::new)
     }
 
     async fn model_config(

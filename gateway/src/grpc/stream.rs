@@ -31,7 +31,7 @@ use super::{
 use crate::{
     app::App,
     config::HttpConfig,
-    http::lasting::StreamPlace,
+    http::lasting::StreamSlot,
     memory::{Claim, Permit},
     telemetry::request_id::{RequestId, scope},
 };
@@ -49,7 +49,7 @@ struct Open {
     ends_with_error: bool,
     /// Covers the request that is answered, decoded, and then its answer.
     permit: Permit,
-    _place: StreamPlace,
+    _slot: StreamSlot,
 }
 
 /// The answers to a stream of requests. An error is told in the answer, as Triton tells it, and the stream goes on.
@@ -60,7 +60,7 @@ pub(super) fn answers(
     inference: &Inference,
     metadata: MetadataMap,
     requests: Streaming<ModelInferRequest>,
-    place: StreamPlace,
+    slot: StreamSlot,
 ) -> Result<Answers, Status> {
     let timeout = inference::timeout(&metadata).map_err(|error| status(&error))?;
     let open = Open {
@@ -70,7 +70,7 @@ pub(super) fn answers(
         requests,
         until: timeout.map(|timeout| Instant::now() + timeout),
         permit: Permit::new(&inference.app.memory),
-        _place: place,
+        _slot: slot,
     };
     // The stream goes on after the answer to its request has begun.
     let request = RequestId::current();

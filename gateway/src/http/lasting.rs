@@ -1,6 +1,6 @@
 //! Places for streams that last, shared out between connections.
 //!
-//! A connection gets another place while it has less than a quarter of those that are free. So a single connection may
+//! A connection gets another slot while it has less than a quarter of those that are free. So a single connection may
 //! have many, and however many a few connections take, others find some.
 
 use std::sync::{
@@ -10,7 +10,7 @@ use std::sync::{
 
 use axum::http::Extensions;
 
-/// The part of the free places that one connection may have.
+/// The part of the free slots that one connection may have.
 const SHARE: usize = 4;
 
 /// The streams that have a limit of their own.
@@ -37,7 +37,7 @@ impl Kind {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lasting(Arc<[AtomicUsize; 2]>);
 
-/// The places of one kind, over all connections.
+/// The slots of one kind, over all connections.
 #[derive(Debug)]
 pub(crate) struct Pool {
     kind: Kind,
@@ -45,31 +45,31 @@ pub(crate) struct Pool {
     taken: AtomicUsize,
 }
 
-/// The place of one stream. Dropping it frees the place.
+/// The slot of one stream. Dropping it frees the slot.
 #[derive(Debug)]
-pub(crate) struct StreamPlace {
+pub(crate) struct StreamSlot {
     pool: Arc<Pool>,
     connection: Lasting,
 }
 
 impl Pool {
-    /// So many places.
+    /// So many slots.
     pub(crate) fn new(kind: Kind, most: usize) -> Arc<Self> {
         Arc::new(Self { kind, most, taken: AtomicUsize::new(0) })
     }
 
-    /// A place for a stream of the connection that these extensions of a request name; `None` where it has its share.
-    pub(crate) fn take(self: &Arc<Self>, extensions: &Extensions) -> Option<StreamPlace> {
+    /// A slot for a stream of the connection that these extensions of a request name; `None` where it has its share.
+    pub(crate) fn take(self: &Arc<Self>, extensions: &Extensions) -> Option<StreamSlot> {
         let connection = extensions.get::<Lasting>().cloned().unwrap_or_default();
         // Counts only: nothing is read or written on their strength.
         let free = self.most.saturating_sub(self.taken.fetch_add(1, Ordering::Relaxed));
         let held = connection.0[self.kind as usize].fetch_add(1, Ordering::Relaxed);
-        let place = StreamPlace { pool: Arc::clone(self), connection };
-        (free > 0 && held < (free / SHARE).max(1)).then_some(place)
+        let slot = StreamSlot { pool: Arc::clone(self), connection };
+        (free > 0 && held < (free / SHARE).max(1)).then_some(slot)
     }
 }
 
-impl Drop for StreamPlace {
+impl Drop for StreamSlot {
     fn drop(&mut self) {
         self.connection.0[self.pool.kind as usize].fetch_sub(1, Ordering::Relaxed);
         self.pool.taken.fetch_sub(1, Ordering::Relaxed);
@@ -86,12 +86,12 @@ mod tests {
         extensions
     }
 
-    fn fill(pool: &Arc<Pool>, connection: &Extensions, most: usize) -> Vec<StreamPlace> {
+    fn fill(pool: &Arc<Pool>, connection: &Extensions, most: usize) -> Vec<StreamSlot> {
         std::iter::from_fn(|| pool.take(connection)).take(most).collect()
     }
 
     #[test]
-    fn a_few_connections_leave_places_to_others() {
+    fn a_few_connections_leave_slots_to_others() {
         let pool = Pool::new(Kind::Watch, 1_000);
         let greedy: Vec<_> = (0..16).map(|_| fill(&pool, &connection(), 256)).collect();
         assert_eq!(greedy[0].len(), 200, "a quarter of what it leaves");
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_places_are_given_one_by_one_and_no_more_than_there_are() {
+    fn the_last_slots_are_given_one_by_one_and_no_more_than_there_are() {
         let pool = Pool::new(Kind::Inference, 3);
         let held: Vec<_> = (0..5).filter_map(|_| pool.take(&connection())).collect();
         assert_eq!(held.len(), 3);

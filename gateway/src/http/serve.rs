@@ -25,8 +25,8 @@ use crate::{
     http::{
         connection::{self, Accepted},
         cores,
-        places::{Place, Places},
         routes::Routes,
+        slots::{Slot, Slots},
         time_slice,
     },
     memory::Account,
@@ -64,8 +64,8 @@ pub async fn serve(
     let threads = (0..io.threads)
         .map(|number| IoThread::start(number, io, routes.clone(), &app))
         .collect::<io::Result<Vec<_>>>()?;
-    let mut places =
-        Places::new(config.max_connections, config.max_connections_per_address, app.metrics.connections.clone());
+    let mut slots =
+        Slots::new(config.max_connections, config.max_connections_per_address, app.metrics.connections.clone());
     let stop = async {
         stop.await;
         app.set_ready(false);
@@ -75,13 +75,13 @@ pub async fn serve(
     tokio::pin!(stop);
     let accept = async {
         for thread in threads.iter().cycle() {
-            let (stream, place) = loop {
+            let (stream, slot) = loop {
                 let (stream, peer) = accept(&listener, &config).await;
-                if let (Ok(stream), Some(place)) = (stream.into_std(), places.take(peer)) {
-                    break (stream, place);
+                if let (Ok(stream), Some(slot)) = (stream.into_std(), slots.take(peer)) {
+                    break (stream, slot);
                 }
             };
-            if thread.connections.send((stream, place)).await.is_err() {
+            if thread.connections.send((stream, slot)).await.is_err() {
                 tracing::error!("an I/O thread is gone");
             }
         }
@@ -136,7 +136,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 /// A thread with an event loop. Dropping `connections` makes it drain.
 struct IoThread {
-    connections: mpsc::Sender<(StdTcpStream, Place)>,
+    connections: mpsc::Sender<(StdTcpStream, Slot)>,
     /// The number of connections that were cut at the end.
     drained: oneshot::Receiver<usize>,
     thread: JoinHandle<()>,
@@ -171,7 +171,7 @@ impl IoThread {
 
 /// Serves connections until no more will come, then drains them. Gives how many it had to cut.
 async fn run(
-    mut incoming: mpsc::Receiver<(StdTcpStream, Place)>,
+    mut incoming: mpsc::Receiver<(StdTcpStream, Slot)>,
     routes: Routes,
     config: HttpConfig,
     memory: Arc<Account>,
@@ -180,10 +180,10 @@ async fn run(
     // Each connection holds one until it ends.
     let open = Arc::new(());
     let (last, mut ended) = mpsc::channel::<()>(1);
-    while let Some((stream, mut place)) = incoming.recv().await {
+    while let Some((stream, mut slot)) = incoming.recv().await {
         let Ok(stream) = TcpStream::from_std(stream) else { continue };
-        let accepted = Accepted { stream, reserved: place.reserved.take(), ending: ending.clone() };
-        let held = (place, Arc::clone(&open), last.clone());
+        let accepted = Accepted { stream, reserved: slot.reserved.take(), ending: ending.clone() };
+        let held = (slot, Arc::clone(&open), last.clone());
         let served = connection::serve(accepted, routes.clone(), config, Arc::clone(&memory));
         tokio::spawn(async move {
             served.await;

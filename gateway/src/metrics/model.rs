@@ -77,14 +77,14 @@ impl ModelMetrics {
 
     /// Counts a module's early end.
     pub fn trapped(&self, cause: TrapCause) {
-        if let Some(place) = TrapCause::ALL.iter().position(|&other| other == cause) {
-            self.traps[place].inc();
+        if let Some(index) = TrapCause::ALL.iter().position(|&other| other == cause) {
+            self.traps[index].inc();
         }
     }
 
     /// The number of modules that ended so.
     pub fn traps(&self, cause: TrapCause) -> u64 {
-        TrapCause::ALL.iter().position(|&other| other == cause).map_or(0, |place| self.traps[place].get())
+        TrapCause::ALL.iter().position(|&other| other == cause).map_or(0, |index| self.traps[index].get())
     }
 
     /// Notes the time in each stage and in the model.

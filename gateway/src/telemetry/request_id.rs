@@ -67,7 +67,7 @@ impl RequestId {
             Id::Given(id) => id.clone(),
             Id::Made(id) => {
                 let digits = *id;
-                let digit = |place: usize| b"0123456789abcdef"[(digits >> (60 - 4 * place) & 15) as usize];
+                let digit = |index: usize| b"0123456789abcdef"[(digits >> (60 - 4 * index) & 15) as usize];
                 let digits: [u8; 16] = std::array::from_fn(digit);
                 HeaderValue::from_bytes(&digits).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
             }

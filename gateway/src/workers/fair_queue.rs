@@ -5,7 +5,7 @@
 //! of a model without work does not fall behind, so that nobody saves up turns. The time of a piece of work is known only
 //! after it: a model is charged its mean in advance, what it takes beyond that while it runs, and the difference at the end.
 //!
-//! The queues share places and bytes. One model may fill all of them where no other has work. Where another comes, the
+//! The queues share slots and bytes. One model may fill all of them where no other has work. Where another comes, the
 //! model that is most above its share loses what it queued last, so that a flood of requests costs its own model alone.
 //!
 //! Pure decisions: no clock, no lock, no effects.
@@ -56,7 +56,7 @@ impl Virtual {
 /// The work that may wait, of all models together.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Capacity {
-    pub(super) places: usize,
+    pub(super) slots: usize,
     pub(super) bytes: usize,
 }
 
@@ -177,7 +177,7 @@ impl<T> FairQueue<T> {
         self.count > 0 && self.flows.iter().any(|(model, flow)| flow.count > 0 && may(model))
     }
 
-    /// Queues work of a model of this weight. Gives what lost its place to it.
+    /// Queues work of a model of this weight. Gives what lost its slot to it.
     ///
     /// # Errors
     /// The work itself where the model has no share left for it.
@@ -278,7 +278,7 @@ impl<T> FairQueue<T> {
 
     fn fits(&self, size: usize) -> bool {
         // One large piece is let in where nothing else waits.
-        self.count < self.capacity.places && (self.bytes == 0 || self.bytes.saturating_add(size) <= self.capacity.bytes)
+        self.count < self.capacity.slots && (self.bytes == 0 || self.bytes.saturating_add(size) <= self.capacity.bytes)
     }
 
     fn admit(&mut self, model: &str, weight: u32) -> &mut Flow<T> {
@@ -303,23 +303,23 @@ impl<T> FairQueue<T> {
             let share = of as u128 * u128::from(weight) / u128::from(weights.max(1));
             usize::try_from(share).unwrap_or(usize::MAX).max(1)
         };
-        let within = count < share(capacity.places, weight)
+        let within = count < share(capacity.slots, weight)
             && (count == 0 || bytes.saturating_add(size) <= share(capacity.bytes, weight));
         if !within {
             return None;
         }
-        let places_over = |flow: &Flow<T>| flow.count.saturating_sub(share(capacity.places, flow.weight));
+        let slots_over = |flow: &Flow<T>| flow.count.saturating_sub(share(capacity.slots, flow.weight));
         let bytes_over = |flow: &Flow<T>| flow.bytes.saturating_sub(share(capacity.bytes, flow.weight));
-        let places_short = (self.count + 1).saturating_sub(capacity.places);
+        let slots_short = (self.count + 1).saturating_sub(capacity.slots);
         let bytes_short = self.bytes.saturating_add(size).saturating_sub(capacity.bytes);
         let over = |of: &dyn Fn(&Flow<T>) -> usize| others.clone().map(|(_, flow)| of(flow)).sum::<usize>();
-        if over(&places_over) < places_short || over(&bytes_over) < bytes_short {
+        if over(&slots_over) < slots_short || over(&bytes_over) < bytes_short {
             return None;
         }
         let mut displaced = Vec::new();
         while !self.fits(size) {
-            let by_places = self.count >= capacity.places;
-            let over = |flow: &Flow<T>| if by_places { places_over(flow) } else { bytes_over(flow) };
+            let by_slots = self.count >= capacity.slots;
+            let over = |flow: &Flow<T>| if by_slots { slots_over(flow) } else { bytes_over(flow) };
             let others = self.flows.iter_mut().filter(|(name, flow)| flow.count > 0 && &***name != model);
             let (_, victim) = others.max_by_key(|(_, flow)| over(flow))?;
             let level = victim.last()?;

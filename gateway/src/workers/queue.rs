@@ -173,7 +173,7 @@ impl Queue {
     /// With places for so many substitutes.
     pub(super) fn new(config: WorkersConfig, substitutes: usize, metrics: Arc<Metrics>) -> Self {
         let state = State {
-            waiting: FairQueue::new(Capacity { places: config.queue, bytes: config.queue_bytes }),
+            waiting: FairQueue::new(Capacity { slots: config.queue, bytes: config.queue_bytes }),
             threads: Threads::new(config.count + substitutes),
             idle: 0,
             substitutes: 0,

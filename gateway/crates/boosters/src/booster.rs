@@ -244,8 +244,8 @@ impl Booster {
                 Scores::Double(sums(forest, rows.count, &encoded, encodings.len()))
             }
             Engine::CatBoost(model) => {
-                let present = rows.texts.iter().enumerate().map(|(place, text)| {
-                    let (row, column) = (place / texts, self.category(place % texts));
+                let present = rows.texts.iter().enumerate().map(|(index, text)| {
+                    let (row, column) = (index / texts, self.category(index % texts));
                     let message = "a category may not be missing".to_owned();
                     text.ok_or(BoosterError::Value { row, column, message })
                 });
@@ -256,8 +256,8 @@ impl Booster {
 
     /// The place among all features of a category's.
     fn category(&self, number: usize) -> usize {
-        let places = self.kinds.iter().enumerate().filter(|(_, kind)| **kind == Kind::Category);
-        places.map(|(place, _)| place).nth(number).unwrap_or(0)
+        let indices = self.kinds.iter().enumerate().filter(|(_, kind)| **kind == Kind::Category);
+        indices.map(|(index, _)| index).nth(number).unwrap_or(0)
     }
 
     /// Rows of all features, with the codes of categories in their places. A category that XGBoost never saw is an error, as

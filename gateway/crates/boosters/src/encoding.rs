@@ -21,7 +21,7 @@ impl Encoding {
     /// The code of a text.
     pub(crate) fn text(&self, text: &[u8]) -> Option<f64> {
         match self {
-            Self::Texts(places) => places.get(text).map(|&place| f64::from(place)),
+            Self::Texts(indices) => indices.get(text).map(|&index| f64::from(index)),
             _ => None,
         }
     }
@@ -31,7 +31,7 @@ impl Encoding {
         match self {
             Self::Numbers(_) if number.is_nan() => Some(number),
             // Plus 0.0, for a zero has two signs.
-            Self::Numbers(places) => places.get(&(number + 0.0).to_bits()).map(|&place| f64::from(place)),
+            Self::Numbers(indices) => indices.get(&(number + 0.0).to_bits()).map(|&index| f64::from(index)),
             Self::None => Some(number),
             Self::Texts(_) => None,
         }
@@ -41,8 +41,8 @@ impl Encoding {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::None => 0,
-            Self::Texts(places) => places.keys().map(|text| text.len() + 48).sum(),
-            Self::Numbers(places) => places.len() * 16,
+            Self::Texts(indices) => indices.keys().map(|text| text.len() + 48).sum(),
+            Self::Numbers(indices) => indices.len() * 16,
         }
     }
 }
@@ -68,19 +68,19 @@ fn one(reader: Reader, column: &Document) -> Read<Encoding> {
         return texts(reader, column);
     }
     let values = column.numbers_of(reader, "values")?;
-    let mut places = HashMap::new();
-    for (place, value) in values.iter().enumerate() {
+    let mut indices = HashMap::new();
+    for (index, value) in values.iter().enumerate() {
         let single = *value as f32;
         // A request's single names no category that singles cannot tell apart.
         if f64::from(single).to_bits() != (value + 0.0).to_bits() {
             return Err(reader.unsupported(format!("the category {value}, which is no single")));
         }
-        places.insert((value + 0.0).to_bits(), place as u32);
+        indices.insert((value + 0.0).to_bits(), index as u32);
     }
-    if places.len() != values.len() {
+    if indices.len() != values.len() {
         return Err(reader.corrupt("a category comes twice"));
     }
-    Ok(if places.is_empty() { Encoding::None } else { Encoding::Numbers(places) })
+    Ok(if indices.is_empty() { Encoding::None } else { Encoding::Numbers(indices) })
 }
 
 fn texts(reader: Reader, column: &Document) -> Read<Encoding> {
@@ -92,15 +92,15 @@ fn texts(reader: Reader, column: &Document) -> Read<Encoding> {
         // XGBoost counts characters where it means bytes: names run into one another.
         return Err(reader.unsupported("names of categories that are not ASCII"));
     }
-    let mut places = HashMap::new();
-    for (place, pair) in offsets.windows(2).enumerate() {
+    let mut indices = HashMap::new();
+    for (index, pair) in offsets.windows(2).enumerate() {
         let (start, end) = (usize::try_from(pair[0]).ok(), usize::try_from(pair[1]).ok());
         let text = start.zip(end).and_then(|(start, end)| bytes.get(start..end)).ok_or_else(wrong)?;
-        if places.insert(text.to_vec(), u32::try_from(place).map_err(|_| wrong())?).is_some() {
+        if indices.insert(text.to_vec(), u32::try_from(index).map_err(|_| wrong())?).is_some() {
             return Err(reader.corrupt("a category comes twice"));
         }
     }
-    Ok(if places.is_empty() { Encoding::None } else { Encoding::Texts(places) })
+    Ok(if indices.is_empty() { Encoding::None } else { Encoding::Texts(indices) })
 }
 
 /// The encodings of LightGBM's features: those of the columns that were categories, one after another.
@@ -123,19 +123,19 @@ pub(crate) fn of_pandas(reader: Reader, columns: &[Document], is_category: &[boo
 /// Categories that are listed: texts, numbers, or no and yes, which count as 0 and 1.
 fn values(reader: Reader, column: &Document) -> Read<Encoding> {
     let (encoding, count) = if let Some(numbers) = column.numbers().or_else(|| flags(column)) {
-        let places = numbers.iter().enumerate().map(|(place, number)| ((number + 0.0).to_bits(), place as u32));
-        (Encoding::Numbers(places.collect()), numbers.len())
+        let indices = numbers.iter().enumerate().map(|(index, number)| ((number + 0.0).to_bits(), index as u32));
+        (Encoding::Numbers(indices.collect()), numbers.len())
     } else {
         let texts =
             column.texts().ok_or_else(|| reader.unsupported("categories that are neither texts nor numbers"))?;
         let count = texts.len();
-        let places = texts.into_iter().enumerate().map(|(place, text)| (text.into_bytes(), place as u32));
-        (Encoding::Texts(places.collect()), count)
+        let indices = texts.into_iter().enumerate().map(|(index, text)| (text.into_bytes(), index as u32));
+        (Encoding::Texts(indices.collect()), count)
     };
     let held = match &encoding {
         Encoding::None => 0,
-        Encoding::Texts(places) => places.len(),
-        Encoding::Numbers(places) => places.len(),
+        Encoding::Texts(indices) => indices.len(),
+        Encoding::Numbers(indices) => indices.len(),
     };
     if held == count { Ok(encoding) } else { Err(reader.corrupt("a category comes twice")) }
 }

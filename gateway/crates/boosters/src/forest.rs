@@ -42,11 +42,11 @@ impl<T: Value, V: Sum> Forest<T, V> {
         if base.is_empty() || base.len() > MOST_SCORES {
             return Err(reader.corrupt(format!("it has {} scores; 1 to {MOST_SCORES} are taken", base.len())));
         }
-        let depths = trees.iter().enumerate().map(|(place, tree)| {
+        let depths = trees.iter().enumerate().map(|(index, tree)| {
             if tree.score as usize >= base.len() {
-                return Err(reader.corrupt(format!("tree {place} adds to score {}", tree.score)));
+                return Err(reader.corrupt(format!("tree {index} adds to score {}", tree.score)));
             }
-            tree.check(reader, place, features)
+            tree.check(reader, index, features)
         });
         let depths = depths.collect::<Read<Vec<_>>>()?;
         let count = match &leaves {

@@ -227,17 +227,17 @@ impl<N: Packed> Packer<N> {
         let at = self.room(2) + 1;
         // Pairs of children still to be placed: (place of the parent, its node).
         let mut pending = vec![(at, 0)];
-        while let Some((place, node)) = pending.pop() {
-            let Some([left, right]) = self.place(place, tree.nodes[node as usize])? else { continue };
+        while let Some((index, node)) = pending.pop() {
+            let Some([left, right]) = self.put(index, tree.nodes[node as usize])? else { continue };
             // A block: this pair and the pairs below it.
             let is_leaf = |child: u32| matches!(tree.nodes[child as usize], Plain::Leaf(_));
             let pairs = 1 + [left, right].into_iter().filter(|&child| !is_leaf(child)).count();
             let pair = self.room(2 * pairs);
-            self.link(place, pair)?;
+            self.link(index, pair)?;
             let mut below = pair + 2;
-            for (child, child_place) in [(left, pair), (right, pair + 1)] {
-                let Some([left, right]) = self.place(child_place, tree.nodes[child as usize])? else { continue };
-                self.link(child_place, below)?;
+            for (child, child_index) in [(left, pair), (right, pair + 1)] {
+                let Some([left, right]) = self.put(child_index, tree.nodes[child as usize])? else { continue };
+                self.link(child_index, below)?;
                 pending.push((below + 1, right));
                 pending.push((below, left));
                 below += 2;
@@ -260,10 +260,10 @@ impl<N: Packed> Packer<N> {
 
     /// Writes a node, not yet linked to its children; gives these, or `None` for a leaf.
     #[expect(clippy::option_option, reason = "the outer one is a number that does not fit")]
-    fn place(&mut self, place: usize, node: Plain) -> Option<Option<[u32; 2]>> {
+    fn put(&mut self, index: usize, node: Plain) -> Option<Option<[u32; 2]>> {
         match node {
             Plain::Leaf(number) => {
-                self.nodes[place] = N::new(N::Value::leaf(number), 0, -1)?;
+                self.nodes[index] = N::new(N::Value::leaf(number), 0, -1)?;
                 Some(None)
             }
             Plain::Branch { feature, test, children, missing, zero } => {
@@ -271,16 +271,16 @@ impl<N: Packed> Packer<N> {
                     Test::AtMost(threshold) => (N::Value::at_most(threshold), None),
                     Test::Member(set) => (N::Value::default(), Some(set)),
                 };
-                self.nodes[place] = N::new(threshold, feature, 0)?;
-                self.rules[place] = Rule::new(missing, zero, set);
+                self.nodes[index] = N::new(threshold, feature, 0)?;
+                self.rules[index] = Rule::new(missing, zero, set);
                 Some(Some(children))
             }
         }
     }
 
-    fn link(&mut self, place: usize, pair: usize) -> Option<()> {
-        let node = self.nodes[place];
-        self.nodes[place] = N::new(node.threshold(), node.feature() as u32, pair.checked_signed_diff(place)?)?;
+    fn link(&mut self, index: usize, pair: usize) -> Option<()> {
+        let node = self.nodes[index];
+        self.nodes[index] = N::new(node.threshold(), node.feature() as u32, pair.checked_signed_diff(index)?)?;
         Some(())
     }
 }

@@ -111,7 +111,7 @@ pub(crate) fn read(bytes: &[u8]) -> Read<Model> {
     if names.len() != features {
         return Err(READER.corrupt(format!("{} names of {features} features", names.len())));
     }
-    let is_numbered = names.iter().enumerate().all(|(place, name)| *name == format!("Column_{place}"));
+    let is_numbered = names.iter().enumerate().all(|(index, name)| *name == format!("Column_{index}"));
     let names = if is_numbered { Vec::new() } else { names };
     let encodings = match lines.find_map(|line| line.strip_prefix(CATEGORIES)) {
         Some(text) => encodings(text, header.get("feature_infos").unwrap_or_default(), features)?,
@@ -217,8 +217,8 @@ impl Builder {
     }
 
     fn tree(&mut self, section: &Section<'_>, score: usize) -> Read<()> {
-        let place = self.trees.len();
-        let wrong = |what: &str| READER.corrupt(format!("tree {place}: {what}"));
+        let index = self.trees.len();
+        let wrong = |what: &str| READER.corrupt(format!("tree {index}: {what}"));
         let count = section.count("num_leaves", MOST_NODES)?;
         let branches = count.checked_sub(1).ok_or_else(|| wrong("it has no leaves"))?;
         let is_linear = section.get("is_linear").is_some_and(|flag| flag.trim() != "0");
@@ -242,21 +242,21 @@ impl Builder {
             Some(text) => list("decision_type", text, branches)?,
             None => vec![0; branches],
         };
-        let sets = self.categories(section, place)?;
+        let sets = self.categories(section, index)?;
         let mut nodes = Vec::with_capacity(branches + count);
         for at in 0..branches {
             // The leaves follow the branches.
             let child = |child: i64| {
-                let place =
+                let index =
                     if child < 0 { child.checked_neg().map(|child| child - 1 + branches as i64) } else { Some(child) };
-                place.and_then(|place| u32::try_from(place).ok()).unwrap_or(u32::MAX)
+                index.and_then(|index| u32::try_from(index).ok()).unwrap_or(u32::MAX)
             };
             let children = [child(left[at]), child(right[at])];
             let decision = Decision(decisions[at]);
             let threshold = thresholds[at];
             let is_left = decision.is_default_left();
             let (test, missing, zero) = if decision.is_category() {
-                let set = (threshold >= 0.0).then_some(threshold as usize).and_then(|place| sets.get(place));
+                let set = (threshold >= 0.0).then_some(threshold as usize).and_then(|index| sets.get(index));
                 let set = set.ok_or_else(|| wrong("it has no such set of categories"))?;
                 (Test::Member(*set), false, None)
             } else {
@@ -275,12 +275,12 @@ impl Builder {
         Ok(())
     }
 
-    fn categories(&mut self, section: &Section<'_>, place: usize) -> Read<Vec<u32>> {
+    fn categories(&mut self, section: &Section<'_>, index: usize) -> Read<Vec<u32>> {
         let count = section.get("num_cat").map_or(Ok(0), |_| section.count("num_cat", MOST_NODES))?;
         if count == 0 {
             return Ok(Vec::new());
         }
-        let wrong = || READER.corrupt(format!("tree {place}: its sets of categories are not in order"));
+        let wrong = || READER.corrupt(format!("tree {index}: its sets of categories are not in order"));
         let bounds: Vec<usize> = section.list("cat_boundaries", count + 1)?;
         let words: Vec<u32> = section.list("cat_threshold", *bounds.last().ok_or_else(wrong)?)?;
         let sets = bounds.windows(2).map(|pair| {

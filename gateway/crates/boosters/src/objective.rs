@@ -216,9 +216,9 @@ fn single_sigmoid(score: f32) -> f32 {
 /// The place of the first that no other is above.
 pub(crate) fn greatest<T: PartialOrd>(row: &[T]) -> usize {
     let mut best = 0;
-    for (place, score) in row.iter().enumerate() {
+    for (index, score) in row.iter().enumerate() {
         if *score > row[best] {
-            best = place;
+            best = index;
         }
     }
     best

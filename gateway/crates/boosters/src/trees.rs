@@ -79,8 +79,8 @@ impl Sets {
     /// Whether a number is in a set.
     pub(crate) fn has(&self, set: u32, member: u32) -> bool {
         let Some(&(first, words)) = self.runs.get(set as usize) else { return false };
-        let place = member / 32;
-        place < words && self.words[(first + place) as usize] >> (member % 32) & 1 == 1
+        let index = member / 32;
+        index < words && self.words[(first + index) as usize] >> (member % 32) & 1 == 1
     }
 
     /// Bytes held.

@@ -145,10 +145,10 @@ impl Builder {
             return Err(READER.corrupt(format!("{} trees, and weights of {}", list.len(), weights.len())));
         }
         let count = self.count(model, iterations, list.len())?;
-        for (place, (tree, &group)) in list.iter().zip(&groups).enumerate().take(count) {
+        for (index, (tree, &group)) in list.iter().zip(&groups).enumerate().take(count) {
             let group = usize::try_from(group).ok().filter(|&group| group < self.scores);
-            let group = group.ok_or_else(|| READER.corrupt(format!("tree {place} adds to no score")))?;
-            self.tree(place, tree, group)?;
+            let group = group.ok_or_else(|| READER.corrupt(format!("tree {index} adds to no score")))?;
+            self.tree(index, tree, group)?;
         }
         let Self { features, trees, scalars, vectors, sets, .. } = self;
         let leaves = match (scalars.is_empty(), vectors.is_empty()) {
@@ -177,8 +177,8 @@ impl Builder {
         end.ok().filter(|&end| end <= trees).ok_or_else(|| READER.corrupt("'iteration_indptr' goes beyond the trees"))
     }
 
-    fn tree(&mut self, place: usize, tree: &Document, group: usize) -> Read<()> {
-        let wrong = |what: &str| READER.corrupt(format!("tree {place}: {what}"));
+    fn tree(&mut self, index: usize, tree: &Document, group: usize) -> Read<()> {
+        let wrong = |what: &str| READER.corrupt(format!("tree {index}: {what}"));
         let left = tree.integers_of(READER, "left_children")?;
         let right = tree.integers_of(READER, "right_children")?;
         let features = tree.integers_of(READER, "split_indices")?;
@@ -191,11 +191,11 @@ impl Builder {
         {
             return Err(wrong("its lists differ in length"));
         }
-        let sets = self.categories(place, tree, nodes)?;
+        let sets = self.categories(index, tree, nodes)?;
         let params = tree.need(READER, "tree_param")?;
         let size = params.count_of(READER, "size_leaf_vector", MOST_SCORES)?;
         let vectors = if size > 1 { Some(Vectors::read(tree, nodes, size, self.scores)?) } else { None };
-        let weight = self.weights.as_ref().and_then(|weights| weights.get(place)).map_or(1.0, |&weight| weight as f32);
+        let weight = self.weights.as_ref().and_then(|weights| weights.get(index)).map_or(1.0, |&weight| weight as f32);
         let mut list = Vec::with_capacity(nodes);
         for at in 0..nodes {
             if left[at] == -1 {
@@ -242,8 +242,8 @@ impl Builder {
     }
 
     /// The set of each node that asks for a category; `None` where no node does.
-    fn categories(&mut self, place: usize, tree: &Document, nodes: usize) -> Read<Option<Vec<Option<u32>>>> {
-        let wrong = |what: &str| READER.corrupt(format!("tree {place}: {what}"));
+    fn categories(&mut self, index: usize, tree: &Document, nodes: usize) -> Read<Option<Vec<Option<u32>>>> {
+        let wrong = |what: &str| READER.corrupt(format!("tree {index}: {what}"));
         let Some(types) = tree.get("split_type").and_then(Document::integers) else { return Ok(None) };
         if types.iter().all(|&kind| kind == 0) {
             return Ok(None);
@@ -309,8 +309,8 @@ impl Vectors {
 
     /// The values of the leaf at a node whose right child is said to be `right`.
     fn leaf(&self, node: usize, right: i64) -> Option<&[f64]> {
-        let place = if self.by_leaf { usize::try_from(right).ok()? } else { node };
-        let start = place.checked_mul(self.size)?;
+        let index = if self.by_leaf { usize::try_from(right).ok()? } else { node };
+        let start = index.checked_mul(self.size)?;
         self.values.get(start..start.checked_add(self.size)?)
     }
 }

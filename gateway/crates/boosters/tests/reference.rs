@@ -50,8 +50,8 @@ fn damaged_files_are_errors() {
                 state ^= state << 13;
                 state ^= state >> 7;
                 state ^= state << 17;
-                let place = (state >> 16) as usize % damaged.len();
-                damaged[place] = state as u8;
+                let index = (state >> 16) as usize % damaged.len();
+                damaged[index] = state as u8;
             }
             if let Ok(booster) = Booster::read(&damaged) {
                 score_something(&booster);

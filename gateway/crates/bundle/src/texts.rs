@@ -68,9 +68,9 @@ impl TextChain {
             "[limits]\nmemory = \"{memory}MiB\"\ndeadline_ms = {DEADLINE}\nrows = {ROWS}\nhost_call_bytes = \"{HOST_CALLS}\"\n"
         );
         let stages = ["text", if self.pooling.is_some() { "pool" } else { "predict" }];
-        for (place, stage) in stages.into_iter().enumerate() {
+        for (index, stage) in stages.into_iter().enumerate() {
             _ = write!(text, "\n[[stage]]\nname = \"{stage}\"\nmodule = \"builtin:{stage}\"\n");
-            if let Some((name, bytes)) = files.get(place) {
+            if let Some((name, bytes)) = files.get(index) {
                 _ = write!(text, "config = \"{name}\"\nconfig_sha256 = \"{:x}\"\n", Sha256::digest(bytes));
             }
         }

@@ -44,14 +44,14 @@ pub fn rows<'p>(text: &str, inputs: Inputs<'_>, bounds: impl Into<Bounds<'p>>) -
     let mut builders: Vec<_> = columns.iter().map(Builder::new).collect();
     let width = fields.len();
     let frame = Frame::of(fields.iter().map(String::as_str), inputs).map_err(DecodeError::Table)?;
-    let places = match frame {
-        Frame::Columns(places) => {
+    let indices = match frame {
+        Frame::Columns(indices) => {
             let is_list = |column: &&Column| column.inner_shape().iter().any(|&size| size != 1);
             if let Some(column) = columns.iter().find(is_list) {
                 let problem = format!("column '{}' has more than one value a row, which CSV cannot tell", column.name);
                 return wrong(problem);
             }
-            places
+            indices
         }
         Frame::Matrix => {
             for builder in &mut builders {
@@ -62,9 +62,9 @@ pub fn rows<'p>(text: &str, inputs: Inputs<'_>, bounds: impl Into<Bounds<'p>>) -
         }
     };
     let mut is_named = vec![false; columns.len()];
-    places.iter().flatten().for_each(|&place| is_named[place] = true);
-    let absent: Vec<_> = (0..columns.len()).filter(|&place| !is_named[place]).collect();
-    if let Some(column) = absent.iter().map(|&place| &columns[place]).find(|column| !column.nullable) {
+    indices.iter().flatten().for_each(|&index| is_named[index] = true);
+    let absent: Vec<_> = (0..columns.len()).filter(|&index| !is_named[index]).collect();
+    if let Some(column) = absent.iter().map(|&index| &columns[index]).find(|column| !column.nullable) {
         return wrong(format!("column '{}' is missing", column.name));
     }
     let mut rows = 0u32;
@@ -79,15 +79,15 @@ pub fn rows<'p>(text: &str, inputs: Inputs<'_>, bounds: impl Into<Bounds<'p>>) -
         if rows > 0 && rows.is_multiple_of(look) {
             bounds.reach(bytes_of(&builders)).map_err(DecodeError::Excess)?;
         }
-        for (place, field) in places.iter().zip(fields.iter().map(String::as_str).chain(std::iter::repeat(""))) {
-            let Some(place) = *place else { continue };
-            put(&columns[place], &mut builders[place], field).map_err(|problem| {
-                DecodeError::Table(format!("line {line}, column '{}': {problem}", columns[place].name))
+        for (index, field) in indices.iter().zip(fields.iter().map(String::as_str).chain(std::iter::repeat(""))) {
+            let Some(index) = *index else { continue };
+            put(&columns[index], &mut builders[index], field).map_err(|problem| {
+                DecodeError::Table(format!("line {line}, column '{}': {problem}", columns[index].name))
             })?;
         }
         rows += 1;
-        for &place in &absent {
-            builders[place].push_missing(&columns[place]);
+        for &index in &absent {
+            builders[index].push_missing(&columns[index]);
         }
     }
     if rows == 0 {

@@ -28,10 +28,10 @@ impl Shape {
         if input.datatype != Datatype::Bytes || input.shape.len() != 1 || input.nullable {
             return None;
         }
-        let (embedding, width) = outputs.iter().enumerate().find_map(|(place, column)| {
+        let (embedding, width) = outputs.iter().enumerate().find_map(|(index, column)| {
             let is_float = matches!(column.datatype, Datatype::F32 | Datatype::F64) && !column.nullable;
             match column.inner_shape() {
-                [width] if is_float => usize::try_from(*width).ok().filter(|width| *width > 0).map(|n| (place, n)),
+                [width] if is_float => usize::try_from(*width).ok().filter(|width| *width > 0).map(|n| (index, n)),
                 _ => None,
             }
         })?;
@@ -54,8 +54,8 @@ pub fn write(
     encoding: Encoding,
 ) -> Result<Vec<u8>, LayoutError> {
     let views = batch.views(outputs)?;
-    let view = |place: usize| {
-        views.get(place).ok_or_else(|| LayoutError { column: String::new(), message: "an output is missing".into() })
+    let view = |index: usize| {
+        views.get(index).ok_or_else(|| LayoutError { column: String::new(), message: "an output is missing".into() })
     };
     let embeddings = view(shape.embedding)?;
     let mut out = Vec::with_capacity(batch.size().saturating_mul(2));
@@ -92,21 +92,21 @@ fn floats(out: &mut Vec<u8>, view: &View<'_>, row: usize) {
     fn list<T: serde::Serialize>(out: &mut Vec<u8>, values: Option<&[T]>) {
         _ = serde_json::to_writer(out, values.unwrap_or_default());
     }
-    let places = row * view.row_size..(row + 1) * view.row_size;
+    let indices = row * view.row_size..(row + 1) * view.row_size;
     match view.values {
-        Values::F32(values) => list(out, values.get(places)),
-        Values::F64(values) => list(out, values.get(places)),
+        Values::F32(values) => list(out, values.get(indices)),
+        Values::F64(values) => list(out, values.get(indices)),
         _ => out.extend_from_slice(b"[]"),
     }
 }
 
 /// As single floats, little-endian.
 fn base64(out: &mut Vec<u8>, view: &View<'_>, row: usize) {
-    let places = row * view.row_size..(row + 1) * view.row_size;
+    let indices = row * view.row_size..(row + 1) * view.row_size;
     let bytes: Vec<u8> = match view.values {
-        Values::F32(values) => values.get(places).unwrap_or_default().iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Values::F32(values) => values.get(indices).unwrap_or_default().iter().flat_map(|v| v.to_le_bytes()).collect(),
         Values::F64(values) => {
-            values.get(places).unwrap_or_default().iter().flat_map(|v| (*v as f32).to_le_bytes()).collect()
+            values.get(indices).unwrap_or_default().iter().flat_map(|v| (*v as f32).to_le_bytes()).collect()
         }
         _ => Vec::new(),
     };

@@ -125,8 +125,8 @@ mod tests {
     fn of(pieces: &[usize]) -> (Rope, Vec<u8>) {
         let mut rope = Rope::default();
         let mut whole = Vec::new();
-        for (place, &size) in pieces.iter().enumerate() {
-            let piece: Vec<u8> = (0..size).map(|byte| (byte + place) as u8).collect();
+        for (index, &size) in pieces.iter().enumerate() {
+            let piece: Vec<u8> = (0..size).map(|byte| (byte + index) as u8).collect();
             whole.extend_from_slice(&piece);
             rope.push(piece.into());
         }

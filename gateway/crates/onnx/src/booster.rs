@@ -125,9 +125,9 @@ fn inputs(booster: &Booster) -> Vec<Column> {
         let column = Column::new("input", number, [-1, size]);
         return vec![Column { nullable: true, ..column }];
     }
-    let column = |(place, &kind): (usize, &Kind)| {
-        let name = names.get(place).filter(|name| !name.is_empty()).cloned();
-        let name = name.unwrap_or_else(|| format!("f{place}"));
+    let column = |(index, &kind): (usize, &Kind)| {
+        let name = names.get(index).filter(|name| !name.is_empty()).cloned();
+        let name = name.unwrap_or_else(|| format!("f{index}"));
         match kind {
             Kind::Number => Column { nullable: true, ..Column::scalar(name, number) },
             // CatBoost takes no missing category.

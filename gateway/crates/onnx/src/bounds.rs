@@ -318,12 +318,12 @@ impl Bounded {
             made = made.saturating_add(count);
             bytes = bytes.saturating_add(count.saturating_mul(each(fact)));
         }
-        let shape = |place: usize| -> Vec<u64> {
-            let dims = inputs.get(place).into_iter().flat_map(|fact| fact.shape.dims());
+        let shape = |index: usize| -> Vec<u64> {
+            let dims = inputs.get(index).into_iter().flat_map(|fact| fact.shape.dims());
             dims.map(|dim| dim.concretize().map_or(1, |dim| least(&dim))).collect()
         };
-        let longest = |place: usize| shape(place).into_iter().max().unwrap_or(1);
-        let volume = |place: usize| shape(place).into_iter().fold(1, u64::saturating_mul);
+        let longest = |index: usize| shape(index).into_iter().max().unwrap_or(1);
+        let volume = |index: usize| shape(index).into_iter().fold(1, u64::saturating_mul);
         // Of each element that is made.
         let steps = match self.named.operator.as_str() {
             "MatMul" | "Gemm" | "MatMulInteger" | "QLinearMatMul" | "MatMulNBits" => longest(0),
@@ -387,7 +387,7 @@ fn spread(inputs: &[InferenceFact]) -> u64 {
 /// The count of a range's numbers, by its start, its end and its step; the engine's own rules count in whole steps
 /// upwards.
 fn steps_of(inputs: &[InferenceFact]) -> u64 {
-    let number = |place: usize| inputs.get(place)?.value.concretize()?.cast_to_scalar::<f64>().ok();
+    let number = |index: usize| inputs.get(index)?.value.concretize()?.cast_to_scalar::<f64>().ok();
     match (number(0), number(1), number(2)) {
         (Some(start), Some(end), Some(step)) => ((end - start) / step).ceil() as u64,
         _ => 0,
@@ -415,8 +415,8 @@ fn least(dim: &TDim) -> u64 {
 /// The first node that is beyond the allowance.
 pub(super) fn check(model: &TypedModel) -> TractResult<()> {
     let mut constant = vec![false; model.nodes().len()];
-    for place in model.eval_order()? {
-        let node = model.node(place);
+    for index in model.eval_order()? {
+        let node = model.node(index);
         let named = Named { operator: node.op.name().into_owned(), node: node.name.clone() };
         let (mut bytes, mut made) = (0u64, 0u64);
         for output in &node.outputs {
@@ -426,14 +426,14 @@ pub(super) fn check(model: &TypedModel) -> TractResult<()> {
             bytes = bytes.saturating_add(elements.saturating_mul(output.fact.datum_type.size_of() as u64));
         }
         if node.op_is::<Const>() {
-            constant[place] = true;
+            constant[index] = true;
             continue;
         }
         if node.op_is::<TypedSource>() || !node.inputs.iter().all(|input| constant[input.node]) {
             continue;
         }
-        constant[place] = true;
-        let facts = model.node_input_facts(place)?;
+        constant[index] = true;
+        let facts = model.node_input_facts(index)?;
         let costs = node.op.cost(&facts).unwrap_or_default();
         let work = costs.iter().map(|(_, count)| least(count)).fold(made, u64::saturating_add);
         spend(&named, bytes, work)?;

@@ -106,9 +106,9 @@ fn tensor(column: &Column, layout: Layout, view: &View<'_>) -> Result<Tensor, Co
         Values::F32(values) => Tensor::from_shape(shape, values),
         Values::F64(values) => Tensor::from_shape(shape, values),
         Values::Bytes(values) => {
-            let strings = values.iter().enumerate().map(|(place, bytes)| {
+            let strings = values.iter().enumerate().map(|(index, bytes)| {
                 let text = str::from_utf8(bytes).map_err(|_| {
-                    let row = place / view.row_size.max(1);
+                    let row = index / view.row_size.max(1);
                     LayoutError { column: column.name.clone(), message: format!("row {row} is not UTF-8") }
                 })?;
                 Ok(text.to_owned())

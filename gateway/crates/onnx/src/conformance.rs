@@ -121,7 +121,7 @@ fn difference(ours: &[Value], theirs: &[Value], allowed: f64) -> Option<String> 
         return Some(format!("{} values for {}", ours.len(), theirs.len()));
     }
     let whole = |value: &Value| value.is_i64() || value.is_boolean();
-    let place = ours.iter().zip(theirs).position(|(ours, theirs)| match (ours, theirs) {
+    let index = ours.iter().zip(theirs).position(|(ours, theirs)| match (ours, theirs) {
         (Value::String(_), Value::String(_)) => ours != theirs,
         (ours, theirs) if whole(ours) && whole(theirs) => (number(ours) - number(theirs)).abs() > 0.0,
         (Value::String(text), _) | (_, Value::String(text)) if text.parse::<f64>().is_err() => true,
@@ -131,7 +131,7 @@ fn difference(ours: &[Value], theirs: &[Value], allowed: f64) -> Option<String> 
             !(same || (ours - theirs).abs() <= allowed)
         }
     })?;
-    Some(format!("value {place} is {} for {}", ours[place], theirs[place]))
+    Some(format!("value {index} is {} for {}", ours[index], theirs[index]))
 }
 
 /// The cases that do not pass, and why.

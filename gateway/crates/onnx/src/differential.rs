@@ -63,10 +63,10 @@ fn every_operator_answers_as_onnx_runtime_does() {
     let mut failing = Vec::new();
     for (graph, outcomes) in graphs.iter().zip(&outcomes) {
         let totals = totals.entry(&graph.operator).or_default();
-        for (place, outcome) in outcomes.iter().enumerate() {
+        for (index, outcome) in outcomes.iter().enumerate() {
             totals.count(outcome);
             if let Some(fault) = outcome.fault() {
-                failing.push(format!("{}: {}, set {place}: {fault}", graph.operator, graph.note));
+                failing.push(format!("{}: {}, set {index}: {fault}", graph.operator, graph.note));
             }
         }
     }

@@ -80,7 +80,7 @@ impl Work {
         let tensors: Vec<_> = std::mem::take(&mut graph.initializer).into_iter().map(Some).collect();
         let nodes: Vec<_> = std::mem::take(&mut graph.node).into_iter().map(Some).collect();
         let named = tensors.iter().flatten().enumerate();
-        let named = named.map(|(place, tensor)| (tensor.name.clone(), Constant::Tensor(place)));
+        let named = named.map(|(index, tensor)| (tensor.name.clone(), Constant::Tensor(index)));
         let written = nodes.iter().flatten().enumerate().filter(|(_, node)| value_of(node).is_some());
         let written = written.map(|(at, node)| (node.output[0].clone(), Constant::Node(at)));
         let constants = named.chain(written).collect();
@@ -100,7 +100,7 @@ impl Work {
     /// A constant.
     fn tensor(&self, name: &str) -> Option<&TensorProto> {
         match *self.constants.get(name)? {
-            Constant::Tensor(place) => self.tensors.get(place)?.as_ref(),
+            Constant::Tensor(index) => self.tensors.get(index)?.as_ref(),
             Constant::Node(at) => value_of(self.nodes.get(at)?.as_ref()?),
         }
     }
@@ -112,7 +112,7 @@ impl Work {
         }
         self.taken.insert(name.to_owned());
         match *self.constants.get(name)? {
-            Constant::Tensor(place) => self.tensors.get_mut(place)?.take(),
+            Constant::Tensor(index) => self.tensors.get_mut(index)?.take(),
             Constant::Node(at) => self.nodes.get_mut(at)?.take()?.attribute.pop()?.t,
         }
     }

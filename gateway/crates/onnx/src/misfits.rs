@@ -98,7 +98,7 @@ fn what_the_sizes_rule_out_is_told_to_the_caller() {
         let refused = compute(&load(pool(op)), &[ones(&[1, 1, 3, 3])], None);
         assert!(matches!(refused, Err(ComputeError::Invalid { .. })), "{op}: {refused:?}");
     }
-    let places = graph(
+    let indices = graph(
         vec![value("x", SINGLE, &["batch", "n"])],
         vec![
             node("ArgMax", &["x"], "i", vec![int("axis", 1), int("keepdims", 0)]),
@@ -106,7 +106,7 @@ fn what_the_sizes_rule_out_is_told_to_the_caller() {
         ],
         value("y", SINGLE, &["batch"]),
     );
-    let model = load(places);
+    let model = load(indices);
     let of_nothing = compute(&model, &[ones(&[2, 0])], None);
     assert!(of_nothing.is_err(), "{of_nothing:?}");
 }

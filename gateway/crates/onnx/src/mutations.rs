@@ -30,14 +30,14 @@ impl Random {
     }
 
     fn change_list<T: Clone>(&mut self, list: &mut Vec<T>, fresh: T) {
-        let place = self.below(list.len());
+        let index = self.below(list.len());
         match self.below(5) {
             0 => drop(list.pop()),
             1 => list.push(fresh),
-            2 => list.truncate(place),
+            2 => list.truncate(index),
             3 => list.extend(list.clone()),
             _ if list.is_empty() => {}
-            _ => list[place] = fresh,
+            _ => list[index] = fresh,
         }
     }
 
@@ -105,8 +105,8 @@ impl Random {
             3 => node.op_type.clone_from(&names[self.below(names.len())]),
             _ if node.attribute.is_empty() => {}
             _ => {
-                let place = self.below(node.attribute.len());
-                self.change_attribute(&mut node.attribute[place]);
+                let index = self.below(node.attribute.len());
+                self.change_attribute(&mut node.attribute[index]);
             }
         }
     }
@@ -114,11 +114,11 @@ impl Random {
     fn change(&mut self, model: &mut ModelProto, names: &[String]) {
         let Some(graph) = &mut model.graph else { return };
         if !graph.initializer.is_empty() && self.below(6) == 0 {
-            let place = self.below(graph.initializer.len());
-            return self.change_tensor(&mut graph.initializer[place]);
+            let index = self.below(graph.initializer.len());
+            return self.change_tensor(&mut graph.initializer[index]);
         }
-        let place = self.below(graph.node.len());
-        if let Some(node) = graph.node.get_mut(place) {
+        let index = self.below(graph.node.len());
+        if let Some(node) = graph.node.get_mut(index) {
             self.change_node(node, names);
         }
     }
@@ -164,8 +164,8 @@ fn changed_graphs_never_panic_in_our_operators() {
             return others(info);
         }
         // tract's own asserts are caught by `Model::load`.
-        if let Some(place) = info.location().filter(|place| place.file().contains("src/model")) {
-            PANICS.lock().unwrap().insert(format!("{place}: {info}"));
+        if let Some(location) = info.location().filter(|location| location.file().contains("src/model")) {
+            PANICS.lock().unwrap().insert(format!("{location}: {info}"));
         }
     }));
     WATCHED.set(true);

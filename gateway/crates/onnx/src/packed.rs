@@ -187,10 +187,10 @@ impl<'a> Fields<'a> {
 pub(super) fn take(bytes: &mut &[u8]) -> Option<u64> {
     const LONGEST: usize = 10;
     let mut value = 0;
-    for (place, &byte) in bytes.iter().enumerate().take(LONGEST) {
-        value |= u64::from(byte & 0x7f) << (7 * place);
+    for (index, &byte) in bytes.iter().enumerate().take(LONGEST) {
+        value |= u64::from(byte & 0x7f) << (7 * index);
         if byte < 0x80 {
-            *bytes = &bytes[place + 1..];
+            *bytes = &bytes[index + 1..];
             return Some(value);
         }
     }

@@ -149,8 +149,8 @@ impl Resident {
         self.0.values().sum()
     }
 
-    fn add(&mut self, (place, bytes): (usize, usize)) -> usize {
-        if self.0.insert(place, bytes).is_some() { 0 } else { bytes }
+    fn add(&mut self, (index, bytes): (usize, usize)) -> usize {
+        if self.0.insert(index, bytes).is_some() { 0 } else { bytes }
     }
 }
 

@@ -50,7 +50,7 @@ fn name(test: &Path) -> String {
 /// The tensors `input_0.pb`, `input_1.pb`, …
 fn tensors(folder: &Path, kind: &str) -> TractResult<Vec<Tensor>> {
     (0..)
-        .map(|place| folder.join(format!("{kind}_{place}.pb")))
+        .map(|index| folder.join(format!("{kind}_{index}.pb")))
         .take_while(|path| path.exists())
         .map(|path| load_tensor(&FopenDataResolver, &proto_from_reader(fs::File::open(path)?)?, None))
         .collect()
@@ -64,8 +64,8 @@ fn run(test: &Path) -> TractResult<()> {
         let expected = tensors(&set, "output")?;
         let mut model = model.clone();
         ensure!(model.inputs.len() == inputs.len(), "{} inputs for {}", model.inputs.len(), inputs.len());
-        for (place, input) in inputs.iter().enumerate() {
-            model.set_input_fact(place, InferenceFact::dt_shape(input.datum_type(), input.shape()))?;
+        for (index, input) in inputs.iter().enumerate() {
+            model.set_input_fact(index, InferenceFact::dt_shape(input.datum_type(), input.shape()))?;
         }
         let plan = into_typed(model)?.into_optimized()?.into_runnable()?;
         let outputs = plan.run(inputs.into_iter().map(Into::into).collect())?;

@@ -115,11 +115,11 @@ fn answers_as_onnx_runtime_does() {
                 for (ours, theirs) in ours.iter().zip(&case.outputs) {
                     let per_row = theirs.values.len() / theirs.shape[0];
                     let theirs = &theirs.values[block * size * per_row..];
-                    if let Some(place) = (0..ours.len()).find(|&at| !agree(&ours[at], theirs[at].as_ref(), tolerance)) {
-                        let row = block * size + place / per_row;
+                    if let Some(index) = (0..ours.len()).find(|&at| !agree(&ours[at], theirs[at].as_ref(), tolerance)) {
+                        let row = block * size + index / per_row;
                         wrong.push(format!(
                             "{name}, {size} at a time, row {row}: {} for {:?}",
-                            ours[place], theirs[place]
+                            ours[index], theirs[index]
                         ));
                     }
                 }
@@ -272,8 +272,8 @@ fn graph_of(ops: &[&str]) -> Vec<u8> {
     };
     let mut graph = Vec::new();
     let mut last = "x".to_owned();
-    for (place, op) in ops.iter().enumerate() {
-        let (name, output) = (format!("n{place}"), format!("y{place}"));
+    for (index, op) in ops.iter().enumerate() {
+        let (name, output) = (format!("n{index}"), format!("y{index}"));
         let node = [(1, &last), (2, &output), (3, &name)].map(|(number, text)| field(number, text.as_bytes()));
         graph.extend(field(1, &[node.concat(), field(4, op.as_bytes())].concat()));
         last = output;

@@ -71,9 +71,9 @@ impl Sample {
         for input in inputs {
             let mut size = open.first;
             let mut shape = Vec::with_capacity(input.dims.len());
-            for (place, dim) in input.dims.iter().enumerate() {
+            for (index, dim) in input.dims.iter().enumerate() {
                 shape.push(match (rows, dim.to_i64()) {
-                    (Some(rows), _) if place == 0 => rows,
+                    (Some(rows), _) if index == 0 => rows,
                     (_, Ok(fixed)) => usize::try_from(fixed).ok()?,
                     _ => *named.entry(dim.clone()).or_insert(std::mem::replace(&mut size, open.other)),
                 });

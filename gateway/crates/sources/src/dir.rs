@@ -61,7 +61,7 @@ pub(super) struct DirSource {
 #[derive(Debug)]
 struct Folder {
     root: PathBuf,
-    place: usize,
+    index: usize,
     seen: Mutex<HashMap<PathBuf, Seen>>,
     watch: Watch,
 }
@@ -86,8 +86,8 @@ struct Stamp {
 }
 
 impl DirSource {
-    pub(super) fn new(root: PathBuf, place: usize) -> Self {
-        let folder = Folder { root, place, seen: Mutex::default(), watch: Watch::default() };
+    pub(super) fn new(root: PathBuf, index: usize) -> Self {
+        let folder = Folder { root, index, seen: Mutex::default(), watch: Watch::default() };
         Self { folder: Arc::new(folder), look: AsyncMutex::default(), copies: Arc::new(Semaphore::new(COPIES)) }
     }
 
@@ -222,10 +222,10 @@ impl Folder {
             match self.manifest(&folder, &open) {
                 // A bundle's own folders are not looked into for others.
                 Ok(Some(mut seen)) => {
-                    if listing.add(self.place, &seen.manifest, at) {
+                    if listing.add(self.index, &seen.manifest, at) {
                         seen.good = Some(Arc::clone(&seen.manifest));
                     } else if let Some(good) = &seen.good {
-                        listing.add(self.place, good, at);
+                        listing.add(self.index, good, at);
                     }
                     manifests.insert(folder, seen);
                     continue;
@@ -235,7 +235,7 @@ impl Folder {
                     listing.tell(format!("{}: {problem}", folder.display()));
                     if let Some(seen) = self.seen(&folder) {
                         if let Some(good) = &seen.good {
-                            listing.add(self.place, good, at);
+                            listing.add(self.index, good, at);
                         }
                         manifests.insert(folder, seen);
                         continue;

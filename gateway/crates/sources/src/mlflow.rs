@@ -28,7 +28,7 @@ use crate::{
     listing::Listing,
     mlmodel::{Native, native},
     s3_client,
-    spec::{Environment, ModelPlace, VersionRef},
+    spec::{Environment, ModelLocation, VersionRef},
     store::Incoming,
     tls::http_client,
 };
@@ -54,7 +54,7 @@ pub(super) struct MlflowSource {
     model: String,
     version: VersionRef,
     converted: Converted,
-    place: usize,
+    index: usize,
     seen: Mutex<Option<Seen>>,
 }
 
@@ -136,7 +136,7 @@ struct DownloadUri {
 }
 
 impl MlflowSource {
-    pub(super) fn new(at: ModelPlace, place: usize, environment: &Environment) -> anyhow::Result<Self> {
+    pub(super) fn new(at: ModelLocation, index: usize, environment: &Environment) -> anyhow::Result<Self> {
         anyhow::ensure!(
             is_name(&at.model),
             "models:/{}: expected a model's name of at most {MAX_NAME} bytes without control characters",
@@ -164,7 +164,7 @@ impl MlflowSource {
             model: at.model,
             version: at.version,
             converted: at.converted.or_else(|| environment.converted.clone()).unwrap_or_default(),
-            place,
+            index,
             seen: Mutex::default(),
         })
     }
@@ -271,17 +271,17 @@ impl MlflowSource {
             model: self.model.clone(),
             version: version.to_owned(),
             id,
-            source: self.place,
+            source: self.index,
             content,
         };
-        for place in BUNDLES {
+        for folder_name in BUNDLES {
             // The proxy answers a file that is not there like a store that is down, so it is asked what there is.
-            if let Folder::Proxy { path } = &folder.join(place)
+            if let Folder::Proxy { path } = &folder.join(folder_name)
                 && !self.has(path.trim_end_matches('/'), MANIFEST).await?
             {
                 continue;
             }
-            let bytes = match self.read(&folder.join(&format!("{place}{MANIFEST}"))).await {
+            let bytes = match self.read(&folder.join(&format!("{folder_name}{MANIFEST}"))).await {
                 Ok(bytes) => bytes,
                 Err(error) if error.kind == Kind::Missing => continue,
                 Err(error) => return Err(error),
@@ -291,8 +291,11 @@ impl MlflowSource {
             if let Some(problem) = manifest.problems().into_iter().next() {
                 return Err(garbage(problem));
             }
-            let at =
-                if place.is_empty() { folder.address() } else { folder.join(place.trim_end_matches('/')).address() };
+            let at = if folder_name.is_empty() {
+                folder.address()
+            } else {
+                folder.join(folder_name.trim_end_matches('/')).address()
+            };
             let id = format!("{:x}", Sha256::digest([&bytes[..], version.as_bytes()].concat()));
             return Ok((release(id, Content::Bundle { manifest: bytes.into(), at }), None));
         }

@@ -33,15 +33,15 @@ pub async fn push(
     tell: &mut dyn FnMut(String),
 ) -> anyhow::Result<()> {
     let spec = Spec::parse(to)?;
-    let Kind::S3(place) = spec.kind()? else { anyhow::bail!("expected s3://bucket/prefix, got {to}") };
-    place.check(environment)?;
+    let Kind::S3(location) = spec.kind()? else { anyhow::bail!("expected s3://bucket/prefix, got {to}") };
+    location.check(environment)?;
     let manifest_bytes = read_inside(folder, MANIFEST).map_err(anyhow::Error::msg).context(MANIFEST)?;
     let manifest = Manifest::parse(&manifest_bytes).map_err(anyhow::Error::msg)?;
     let problems = manifest.problems();
     ensure!(problems.is_empty(), "{}", problems.join("\n"));
     let endpoint = environment.endpoint.as_deref().or(environment.mlflow_endpoint.as_deref());
-    let client = client(&place, environment, endpoint);
-    let prefix = if place.prefix.is_empty() { String::new() } else { place.prefix.clone() + "/" };
+    let client = client(&location, environment, endpoint);
+    let prefix = if location.prefix.is_empty() { String::new() } else { location.prefix.clone() + "/" };
     let mut seen = HashSet::new();
     for file in manifest.files().map_err(anyhow::Error::msg)? {
         if !seen.insert(file.sha256.clone()) {
@@ -56,12 +56,12 @@ pub async fn push(
             file.file,
             file.sha256
         );
-        if is_there(&client, &place.bucket, &key, bytes.len()).await {
+        if is_there(&client, &location.bucket, &key, bytes.len()).await {
             tell(format!("{}: there already", file.file));
             continue;
         }
         let size = bytes.len();
-        upload(&client, &place.bucket, &key, bytes, &mut |sent, is_new| {
+        upload(&client, &location.bucket, &key, bytes, &mut |sent, is_new| {
             let words = if is_new { "" } else { " are there already" };
             tell(format!("{}: {sent} of {size} bytes{words}", file.file));
         })
@@ -69,8 +69,8 @@ pub async fn push(
     }
     // Last: a gateway that sees it finds everything it names.
     let key = format!("{prefix}{}/{}/{MANIFEST}", manifest.name, manifest.version);
-    upload(&client, &place.bucket, &key, manifest_bytes, &mut |_, _| {}).await?;
-    tell(format!("{} version {} is at s3://{}/{key}", manifest.name, manifest.version, place.bucket));
+    upload(&client, &location.bucket, &key, manifest_bytes, &mut |_, _| {}).await?;
+    tell(format!("{} version {} is at s3://{}/{key}", manifest.name, manifest.version, location.bucket));
     Ok(())
 }
 

@@ -54,8 +54,8 @@ pub struct Reports {
 
 impl Reports {
     /// Puts a source's state in place.
-    pub fn set(&self, place: usize, report: Report) {
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner).insert(place, report);
+    pub fn set(&self, index: usize, report: Report) {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).insert(index, report);
     }
 
     /// Puts the clashes of a model in place, and gives those that are new.
@@ -67,9 +67,9 @@ impl Reports {
     }
 
     /// The name of a source; a bundle of the command line belongs to none.
-    pub fn name(&self, place: usize) -> String {
+    pub fn name(&self, index: usize) -> String {
         let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        sources.get(&place).map_or_else(|| "--bundle".to_owned(), |report| report.name.clone())
+        sources.get(&index).map_or_else(|| "--bundle".to_owned(), |report| report.name.clone())
     }
 
     /// All of them, in the configuration's order.

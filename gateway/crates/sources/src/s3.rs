@@ -19,7 +19,7 @@ use crate::{
     error::{Kind, SourceError},
     listing::Listing,
     s3_client::{BLOBS, client, download, explain},
-    spec::{Environment, S3Place},
+    spec::{Environment, S3Location},
     store::Incoming,
 };
 
@@ -50,7 +50,7 @@ pub(super) struct S3Source {
     bucket: String,
     /// Empty, or with a slash at its end.
     prefix: String,
-    place: usize,
+    index: usize,
     /// Manifests by key and ETag.
     seen: Mutex<HashMap<Key, Arc<[u8]>>>,
     /// By key, the last one there that named a release: what it was goes on being offered while something else is there.
@@ -62,19 +62,19 @@ pub(super) struct S3Source {
 }
 
 impl S3Source {
-    pub(super) fn new(at: S3Place, place: usize, environment: &Environment) -> Self {
+    pub(super) fn new(at: S3Location, index: usize, environment: &Environment) -> Self {
         let client =
             client(&at, environment, environment.endpoint.as_deref().or(environment.mlflow_endpoint.as_deref()));
-        Self::with_client(client, at, place)
+        Self::with_client(client, at, index)
     }
 
-    pub(super) fn with_client(client: Client, at: S3Place, place: usize) -> Self {
+    pub(super) fn with_client(client: Client, at: S3Location, index: usize) -> Self {
         let prefix = if at.prefix.is_empty() { String::new() } else { at.prefix + "/" };
         Self {
             client,
             bucket: at.bucket,
             prefix,
-            place,
+            index,
             seen: Mutex::default(),
             good: Mutex::default(),
             blobs: Mutex::default(),
@@ -126,7 +126,7 @@ impl S3Source {
         {
             match manifest {
                 Ok(bytes) => {
-                    if listing.add(self.place, &bytes, &at(&key.0)) {
+                    if listing.add(self.index, &bytes, &at(&key.0)) {
                         good.insert(key.0.clone(), Arc::clone(&bytes));
                     } else {
                         bad.push(key.0.clone());
@@ -144,7 +144,7 @@ impl S3Source {
         let mut last = self.good.lock().unwrap_or_else(PoisonError::into_inner);
         for key in bad {
             if let Some(manifest) = last.remove(&key) {
-                listing.add(self.place, &manifest, &at(&key));
+                listing.add(self.index, &manifest, &at(&key));
                 good.insert(key, manifest);
             }
         }
@@ -179,15 +179,15 @@ impl S3Source {
         into: Incoming,
         limit: u64,
     ) -> Result<Incoming, SourceError> {
-        let mut places = self.places(at, file);
+        let mut locations = self.locations(at, file);
         // What was handed over and is asked for again was damaged, or lost since: other places have their turn before it.
         let again = |key: &String| self.given.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-        if let Some(place) = places.iter().position(again) {
-            let given = places.remove(place);
-            places.push(given);
+        if let Some(index) = locations.iter().position(again) {
+            let given = locations.remove(index);
+            locations.push(given);
         }
         let mut missing = SourceError::new(Kind::Missing, "it is in no place");
-        for key in places {
+        for key in locations {
             let object = match self.object(&key).await {
                 // A client that may not list a bucket is denied an object that is not there.
                 Err(error) if matches!(error.kind, Kind::Missing | Kind::Denied) => {
@@ -210,16 +210,16 @@ impl S3Source {
 
     /// Where a file of the bundle at `at` may be. In a folder of blobs above the manifest, the nearest first: in the one
     /// that the listing has, else in those that it tells nothing of. Then beside the manifest.
-    fn places(&self, at: &str, file: &FileRef) -> Vec<String> {
-        let mut places: Vec<_> = above(at).map(|folder| format!("{folder}{BLOBS}{}", file.sha256)).collect();
+    fn locations(&self, at: &str, file: &FileRef) -> Vec<String> {
+        let mut locations: Vec<_> = above(at).map(|folder| format!("{folder}{BLOBS}{}", file.sha256)).collect();
         if let Some(blobs) = &*self.blobs.lock().unwrap_or_else(PoisonError::into_inner) {
-            match places.iter().position(|key| blobs.contains(key)) {
-                Some(listed) => places = vec![places.swap_remove(listed)],
-                None => places.retain(|key| !key.starts_with(&self.prefix)),
+            match locations.iter().position(|key| blobs.contains(key)) {
+                Some(listed) => locations = vec![locations.swap_remove(listed)],
+                None => locations.retain(|key| !key.starts_with(&self.prefix)),
             }
         }
-        places.push(format!("{at}{}", file.file));
-        places
+        locations.push(format!("{at}{}", file.file));
+        locations
     }
 
     async fn object(&self, key: &str) -> Result<GetObjectOutput, SourceError> {
@@ -265,7 +265,7 @@ mod tests {
         assert_eq!(above("").collect::<Vec<_>>(), [""]);
         let sha256 = "0".repeat(64);
         let source = S3Source::new(
-            S3Place { bucket: "models".into(), prefix: "a/live".into(), ..S3Place::default() },
+            S3Location { bucket: "models".into(), prefix: "a/live".into(), ..S3Location::default() },
             0,
             &Environment::default(),
         );
@@ -274,7 +274,7 @@ mod tests {
         let looked_for_in = |folders: &[&str]| {
             let beside = "a/live/iris/1/model.onnx".to_owned();
             let keys: Vec<_> = folders.iter().map(|folder| key(folder)).chain([beside]).collect();
-            assert_eq!(source.places("a/live/iris/1/", &file), keys);
+            assert_eq!(source.locations("a/live/iris/1/", &file), keys);
         };
         // Nothing was listed yet.
         looked_for_in(&["a/live/iris/1/", "a/live/iris/", "a/live/", "a/", ""]);

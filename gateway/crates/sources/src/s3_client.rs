@@ -16,7 +16,7 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use crate::{
     error::{Kind, SourceError},
     s3_bound::Bounded,
-    spec::{Environment, S3Place},
+    spec::{Environment, S3Location},
     store::Incoming,
 };
 
@@ -31,15 +31,15 @@ const ANSWER: Duration = Duration::from_secs(20);
 const PIECE: Duration = Duration::from_secs(20);
 
 /// For this place, with what the environment says. Touches no network.
-pub(super) fn client(place: &S3Place, environment: &Environment, endpoint: Option<&str>) -> Client {
+pub(super) fn client(location: &S3Location, environment: &Environment, endpoint: Option<&str>) -> Client {
     let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-    Client::from_conf(config(place, environment, endpoint).http_client(http).build())
+    Client::from_conf(config(location, environment, endpoint).http_client(http).build())
 }
 
 /// The configuration of the client, but for what sends its requests.
-pub(super) fn config(place: &S3Place, environment: &Environment, endpoint: Option<&str>) -> Builder {
-    let endpoint = place.endpoint.as_deref().or(endpoint);
-    let region = place.region.clone().or_else(|| environment.region.clone()).unwrap_or_else(|| "us-east-1".into());
+pub(super) fn config(location: &S3Location, environment: &Environment, endpoint: Option<&str>) -> Builder {
+    let endpoint = location.endpoint.as_deref().or(endpoint);
+    let region = location.region.clone().or_else(|| environment.region.clone()).unwrap_or_else(|| "us-east-1".into());
     let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(ANSWER).build();
     let mut config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
@@ -57,7 +57,7 @@ pub(super) fn config(place: &S3Place, environment: &Environment, endpoint: Optio
         config = config.endpoint_url(endpoint).force_path_style(!endpoint.contains("amazonaws.com"));
     }
     match (&environment.access_key, &environment.secret_key) {
-        (Some(key), Some(secret)) if !place.anonymous => config.credentials_provider(Credentials::new(
+        (Some(key), Some(secret)) if !location.anonymous => config.credentials_provider(Credentials::new(
             key.clone(),
             secret.clone(),
             environment.session_token.clone(),

@@ -41,17 +41,17 @@ impl Source {
     ///
     /// # Errors
     /// An address that cannot be understood, or an environment that does not go with it.
-    pub fn new(spec: &Spec, place: usize, environment: &Environment) -> anyhow::Result<Self> {
+    pub fn new(spec: &Spec, index: usize, environment: &Environment) -> anyhow::Result<Self> {
         let of_source = || format!("source {}", spec.name);
         let kind = match spec.kind()? {
-            spec::Kind::Dir(folder) => SourceKind::Dir(DirSource::new(folder, place)),
+            spec::Kind::Dir(folder) => SourceKind::Dir(DirSource::new(folder, index)),
             spec::Kind::S3(bucket) => {
                 bucket.check(environment).with_context(of_source)?;
-                SourceKind::S3(Box::new(S3Source::new(bucket, place, environment)))
+                SourceKind::S3(Box::new(S3Source::new(bucket, index, environment)))
             }
             spec::Kind::Mlflow(model) => {
                 model.artifacts.check(environment).with_context(of_source)?;
-                SourceKind::Mlflow(Box::new(MlflowSource::new(model, place, environment)?))
+                SourceKind::Mlflow(Box::new(MlflowSource::new(model, index, environment)?))
             }
         };
         let host = match &kind {

@@ -22,13 +22,13 @@ pub struct Spec {
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
     Dir(PathBuf),
-    S3(S3Place),
-    Mlflow(ModelPlace),
+    S3(S3Location),
+    Mlflow(ModelLocation),
 }
 
 /// A bucket, or a part of it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct S3Place {
+pub(super) struct S3Location {
     pub(super) bucket: String,
     /// Without a slash at either end; may be empty.
     pub(super) prefix: String,
@@ -37,7 +37,7 @@ pub(super) struct S3Place {
     pub(super) anonymous: bool,
 }
 
-impl S3Place {
+impl S3Location {
     /// Whether it can be asked with what the environment says, as far as that can be told without asking.
     ///
     /// # Errors
@@ -60,12 +60,12 @@ impl S3Place {
 
 /// A model in a registry.
 #[derive(Clone, Debug)]
-pub(super) struct ModelPlace {
+pub(super) struct ModelLocation {
     pub(super) model: String,
     pub(super) version: VersionRef,
     pub(super) tracking: Option<String>,
     /// The way to its artifacts where they are in S3; the bucket comes with each version.
-    pub(super) artifacts: S3Place,
+    pub(super) artifacts: S3Location,
     /// Where bundles are that were made of its versions, if it is said here.
     pub(super) converted: Option<Converted>,
 }
@@ -174,12 +174,12 @@ impl Spec {
         Ok(())
     }
 
-    fn s3_options(&self) -> S3Place {
-        S3Place {
+    fn s3_options(&self) -> S3Location {
+        S3Location {
             endpoint: self.option("endpoint"),
             region: self.option("region"),
             anonymous: self.option("anonymous").is_some_and(|value| value != "false"),
-            ..S3Place::default()
+            ..S3Location::default()
         }
     }
 
@@ -194,7 +194,7 @@ impl Spec {
                 without_user(&self.name),
                 without_user(&self.address)
             );
-            return Ok(Kind::S3(S3Place {
+            return Ok(Kind::S3(S3Location {
                 bucket: decoded(bucket)?,
                 prefix: decoded(prefix.trim_matches('/'))?,
                 ..self.s3_options()
@@ -224,7 +224,7 @@ impl Spec {
             };
             let empty = VersionRef::Alias(String::new());
             ensure!(!model.is_empty() && version != empty && version != VersionRef::Number(String::new()), expected());
-            return Ok(Kind::Mlflow(ModelPlace {
+            return Ok(Kind::Mlflow(ModelLocation {
                 model: decoded(model)?,
                 version,
                 tracking: self.option("tracking"),
@@ -256,17 +256,17 @@ mod tests {
     fn addresses_are_understood() {
         let spec = Spec::parse("prod=s3://models/live/?endpoint=http://minio:9000&anonymous=true").expect("a bucket");
         assert_eq!(spec.name, "prod");
-        let Ok(Kind::S3(place)) = spec.kind() else { panic!("{spec:?}") };
-        assert_eq!((place.bucket.as_str(), place.prefix.as_str(), place.anonymous), ("models", "live", true));
-        assert_eq!(place.endpoint.as_deref(), Some("http://minio:9000"));
+        let Ok(Kind::S3(location)) = spec.kind() else { panic!("{spec:?}") };
+        assert_eq!((location.bucket.as_str(), location.prefix.as_str(), location.anonymous), ("models", "live", true));
+        assert_eq!(location.endpoint.as_deref(), Some("http://minio:9000"));
         for (text, version) in [
             ("models:/churn@champion", VersionRef::Alias("champion".into())),
             ("models:/churn/3", VersionRef::Number("3".into())),
             ("models:/churn/latest", VersionRef::Latest),
             ("models:/churn/Production", VersionRef::Stage("Production".into())),
         ] {
-            let Ok(Kind::Mlflow(place)) = Spec::parse(text).expect("a model").kind() else { panic!("{text}") };
-            assert_eq!((place.model.as_str(), place.version), ("churn", version));
+            let Ok(Kind::Mlflow(location)) = Spec::parse(text).expect("a model").kind() else { panic!("{text}") };
+            assert_eq!((location.model.as_str(), location.version), ("churn", version));
         }
         for (text, model, version) in [
             ("models:/user@corp/1", "user@corp", VersionRef::Number("1".into())),
@@ -276,11 +276,11 @@ mod tests {
             ("models:/my%20model%40home%25@best", "my model@home%", VersionRef::Alias("best".into())),
             ("models:/my model/1", "my model", VersionRef::Number("1".into())),
         ] {
-            let Ok(Kind::Mlflow(place)) = Spec::parse(text).expect("a model").kind() else { panic!("{text}") };
-            assert_eq!((place.model.as_str(), place.version), (model, version), "{text}");
+            let Ok(Kind::Mlflow(location)) = Spec::parse(text).expect("a model").kind() else { panic!("{text}") };
+            assert_eq!((location.model.as_str(), location.version), (model, version), "{text}");
         }
-        let Ok(Kind::S3(place)) = Spec::parse("s3://models/a%20b/c").expect("a bucket").kind() else { panic!() };
-        assert_eq!(place.prefix, "a b/c");
+        let Ok(Kind::S3(location)) = Spec::parse("s3://models/a%20b/c").expect("a bucket").kind() else { panic!() };
+        assert_eq!(location.prefix, "a b/c");
         assert!(matches!(Spec::parse("/srv/a=b").expect("a folder").kind(), Ok(Kind::Dir(_))));
         for bad in
             ["", "x=", "s3://", "models:/churn", "models:/churn@", "ftp://x", "s3://b/p?nonsense=1", "models:/churn/"]
@@ -304,9 +304,9 @@ mod tests {
     #[test]
     fn endpoints_have_a_scheme() {
         let given = |option: Option<&str>, variable: &str| {
-            let place = S3Place { endpoint: option.map(str::to_owned), ..S3Place::default() };
+            let location = S3Location { endpoint: option.map(str::to_owned), ..S3Location::default() };
             let environment = Environment { endpoint: Some(variable.to_owned()), ..Environment::default() };
-            place.check(&environment).map_err(|error| error.to_string())
+            location.check(&environment).map_err(|error| error.to_string())
         };
         assert_eq!(given(None, "http://127.0.0.1:9000"), Ok(()));
         assert_eq!(given(Some("https://u:secret@minio"), "127.0.0.1:9000"), Ok(()));
@@ -327,9 +327,9 @@ mod tests {
     #[test]
     fn half_a_pair_of_keys_is_told() {
         let given = |access_key: Option<&str>, secret_key: Option<&str>, anonymous: bool| {
-            let place = S3Place { anonymous, ..S3Place::default() };
+            let location = S3Location { anonymous, ..S3Location::default() };
             let (access_key, secret_key) = (access_key.map(str::to_owned), secret_key.map(str::to_owned));
-            place.check(&Environment { access_key, secret_key, ..Environment::default() })
+            location.check(&Environment { access_key, secret_key, ..Environment::default() })
         };
         for (access_key, secret_key, missing) in
             [(Some("key"), None, "AWS_SECRET_ACCESS_KEY is missing"), (None, Some("s"), "AWS_ACCESS_KEY_ID is missing")]

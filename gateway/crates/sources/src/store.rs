@@ -161,14 +161,14 @@ impl Store {
     }
 
     /// The last offer of a source; nothing if that is not known.
-    pub fn remembered(&self, source: &str, place: usize) -> Vec<Remembered> {
+    pub fn remembered(&self, source: &str, index: usize) -> Vec<Remembered> {
         let lines = lines(&self.source_path(source)).into_iter();
         let remembered = lines.map(|line| Remembered {
             release: Release {
                 model: line.model,
                 version: line.version,
                 id: line.id,
-                source: place,
+                source: index,
                 content: Content::Bundle { manifest: line.manifest.into_bytes().into(), at: line.at },
             },
             is_good: line.is_good,

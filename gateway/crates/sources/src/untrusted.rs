@@ -23,7 +23,7 @@ use crate::{
     mlmodel::{Native, native},
     s3::S3Source,
     s3_client,
-    spec::{Environment, Kind, S3Place, Spec},
+    spec::{Environment, Kind, S3Location, Spec},
 };
 
 /// The path of the file that a version with this `MLmodel` is served from.
@@ -78,7 +78,7 @@ pub struct Bucket(Client);
 impl Bucket {
     /// A bucket that answers so.
     pub fn new(answer: Answer) -> Self {
-        let config = s3_client::config(&S3Place::default(), &Environment::default(), Some("http://bucket.test"));
+        let config = s3_client::config(&S3Location::default(), &Environment::default(), Some("http://bucket.test"));
         Self(Client::from_conf(config.http_client(Canned(answer)).retry_config(RetryConfig::disabled()).build()))
     }
 
@@ -87,7 +87,7 @@ impl Bucket {
     /// # Errors
     /// An answer that is no listing.
     pub async fn list(&self) -> Result<Listing, SourceError> {
-        let at = S3Place { bucket: "models".into(), prefix: "live".into(), ..S3Place::default() };
+        let at = S3Location { bucket: "models".into(), prefix: "live".into(), ..S3Location::default() };
         S3Source::with_client(self.0.clone(), at, 0).list().await
     }
 }

@@ -31,8 +31,8 @@ pub fn booster(bytes: &[u8]) {
     }
     let seed = bytes.len();
     let numbers: Vec<f64> =
-        (0..COUNT * width).map(|place| NUMBERS[(place + place / 7 + seed) % NUMBERS.len()]).collect();
-    let texts_of = |place: usize| Some(TEXTS[(place + seed) % TEXTS.len()].as_bytes()).filter(|_| place % 11 != 3);
+        (0..COUNT * width).map(|index| NUMBERS[(index + index / 7 + seed) % NUMBERS.len()]).collect();
+    let texts_of = |index: usize| Some(TEXTS[(index + seed) % TEXTS.len()].as_bytes()).filter(|_| index % 11 != 3);
     let words: Vec<Option<&[u8]>> = (0..COUNT * texts).map(texts_of).collect();
     let score = |from: usize, to: usize| {
         let (numbers, texts) = (&numbers[from * width..to * width], &words[from * texts..to * texts]);

@@ -41,7 +41,7 @@ fn written(rows: &Batch, columns: &[Column]) -> String {
     let width = |view: &View<'_>| view.row_size;
     let names = columns.iter().zip(&views).flat_map(|(column, view)| match column.inner_shape() {
         [] => vec![column.name.clone()],
-        _ => (0..width(view)).map(|place| format!("{} {place}", column.name)).collect(),
+        _ => (0..width(view)).map(|index| format!("{} {index}", column.name)).collect(),
     });
     let mut text = names.map(|name| quoted(&name)).collect::<Vec<_>>().join(",");
     for row in 0..views.first().map_or(0, |view| view.rows) {

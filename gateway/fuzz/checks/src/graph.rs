@@ -136,8 +136,8 @@ pub(crate) fn model(bytes: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     let mut graph = GraphProto::default();
     let count = bytes.int_in_range(1..=4)?;
     let mut last = Vec::new();
-    for place in 0..count {
-        last = node(bytes, &mut graph, place, &last)?;
+    for index in 0..count {
+        last = node(bytes, &mut graph, index, &last)?;
     }
     graph.output = last.into_iter().map(|name| ValueInfoProto { name, ..ValueInfoProto::default() }).collect();
     let opset = |domain: &str, version| OperatorSetIdProto { domain: domain.to_owned(), version };
@@ -147,7 +147,7 @@ pub(crate) fn model(bytes: &mut Unstructured<'_>) -> Result<Vec<u8>> {
 }
 
 /// Adds a node that may read what the one before gave; tells what it gives itself.
-fn node(bytes: &mut Unstructured<'_>, graph: &mut GraphProto, place: usize, before: &[String]) -> Result<Vec<String>> {
+fn node(bytes: &mut Unstructured<'_>, graph: &mut GraphProto, index: usize, before: &[String]) -> Result<Vec<String>> {
     let &(op, domain, attributes) = bytes.choose(OPERATORS)?;
     // Lists of one node mostly have one length. Of trees: an odd one.
     let len = bytes.int_in_range(0..=3)? * 2 + 1;
@@ -173,7 +173,7 @@ fn node(bytes: &mut Unstructured<'_>, graph: &mut GraphProto, place: usize, befo
     };
     let inputs = if bytes.ratio(7, 8)? { usual } else { bytes.int_in_range(0..=3)? };
     for input in 0..inputs {
-        let name = format!("x{place}_{input}");
+        let name = format!("x{index}_{input}");
         if input == 0
             && let Some(before) = before.first()
         {
@@ -189,7 +189,7 @@ fn node(bytes: &mut Unstructured<'_>, graph: &mut GraphProto, place: usize, befo
         node.input.push(name);
     }
     for output in 0..bytes.int_in_range(1..=2)? {
-        node.output.push(format!("y{place}_{output}"));
+        node.output.push(format!("y{index}_{output}"));
     }
     let outputs = node.output.clone();
     graph.node.push(node);
@@ -260,8 +260,8 @@ fn attribute(bytes: &mut Unstructured<'_>, name: &str, kind: &str, len: i64) -> 
         }
         "I" => {
             let sane = bytes.ratio(7, 8)?;
-            for place in 0..count {
-                let usual = sane.then(|| usual_int(name, place, len)).flatten();
+            for index in 0..count {
+                let usual = sane.then(|| usual_int(name, index, len)).flatten();
                 attribute.ints.push(match usual {
                     Some(usual) if bytes.ratio(31, 32)? => usual,
                     _ => whole(bytes)?,
@@ -276,9 +276,9 @@ fn attribute(bytes: &mut Unstructured<'_>, name: &str, kind: &str, len: i64) -> 
             AttributeType::Floats
         }
         "S" => {
-            for place in 0..count {
+            for index in 0..count {
                 let text = match name {
-                    "nodes_modes" if place >= len / 2 && bytes.ratio(31, 32)? => "LEAF",
+                    "nodes_modes" if index >= len / 2 && bytes.ratio(31, 32)? => "LEAF",
                     "nodes_modes" => bytes.choose(&BRANCHES)?,
                     _ => word(bytes)?,
                 };
@@ -290,7 +290,7 @@ fn attribute(bytes: &mut Unstructured<'_>, name: &str, kind: &str, len: i64) -> 
             let mut tensor = tensor(bytes, "", vec![count])?;
             // The modes of version 5 are bytes.
             if name == "nodes_modes" && bytes.ratio(15, 16)? {
-                (tensor.data_type, tensor.raw_data) = (2, (0..count).map(|place| place as u8 % 7).collect());
+                (tensor.data_type, tensor.raw_data) = (2, (0..count).map(|index| index as u8 % 7).collect());
             }
             attribute.t = Some(tensor);
             AttributeType::Tensor
@@ -305,15 +305,15 @@ fn word(bytes: &mut Unstructured<'_>) -> Result<&'static str> {
 }
 
 /// The parts of a tree: nodes in the order of a heap, the later half leaves.
-fn usual_int(name: &str, place: i64, len: i64) -> Option<i64> {
+fn usual_int(name: &str, index: i64, len: i64) -> Option<i64> {
     Some(match name {
         "nodes_treeids" | "class_treeids" | "target_treeids" | "tree_roots" => 0,
-        "nodes_nodeids" => place,
-        "nodes_truenodeids" => 2 * place + 1,
-        "nodes_falsenodeids" => 2 * place + 2,
-        "class_nodeids" | "target_nodeids" => len / 2 + place,
-        "nodes_featureids" | "class_ids" | "target_ids" | "leaf_targetids" => place % 2,
-        "nodes_trueleafs" | "nodes_falseleafs" => i64::from(place > 0),
+        "nodes_nodeids" => index,
+        "nodes_truenodeids" => 2 * index + 1,
+        "nodes_falsenodeids" => 2 * index + 2,
+        "class_nodeids" | "target_nodeids" => len / 2 + index,
+        "nodes_featureids" | "class_ids" | "target_ids" | "leaf_targetids" => index % 2,
+        "nodes_trueleafs" | "nodes_falseleafs" => i64::from(index > 0),
         _ => return None,
     })
 }

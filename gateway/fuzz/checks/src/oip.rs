@@ -75,7 +75,7 @@ fn come_back(batch: &Batch, schema: &Schema, model: &Interface<'_>) {
         if !says_all {
             continue;
         }
-        let chosen: Vec<_> = (0..schema.columns.len()).map(|place| Chosen { place, binary }).collect();
+        let chosen: Vec<_> = (0..schema.columns.len()).map(|index| Chosen { index, binary }).collect();
         let Body { bytes, json } = output::write(model, batch, &chosen, Some("id")).expect("packed");
         let (json, binary) = bytes.split_at(json.unwrap_or(bytes.len()));
         let json = String::from_utf8(json.to_vec()).expect("JSON is UTF-8");

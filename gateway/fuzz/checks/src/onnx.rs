@@ -38,7 +38,7 @@ const OURS: &str = "gateway/";
 /// Whether a crate of this repository panicked. tract asserts things that a file may contradict; the operators' crate catches
 /// that.
 pub fn is_ours(panic: &PanicHookInfo<'_>) -> bool {
-    panic.location().is_some_and(|place| place.file().contains(OURS))
+    panic.location().is_some_and(|index| index.file().contains(OURS))
 }
 
 /// Aborts where a crate of this repository panics.

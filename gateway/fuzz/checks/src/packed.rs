@@ -60,7 +60,7 @@ fn answers(batch: &Batch, schema: &Schema) {
         is_json(&encode::keyed_predictions(batch, columns, "k", outputs, style).expect("packed"));
     }
     for (tensors, binary) in [(false, false), (false, true), (true, true)] {
-        let chosen: Vec<_> = (0..columns.len()).map(|place| Chosen { place, binary }).collect();
+        let chosen: Vec<_> = (0..columns.len()).map(|index| Chosen { index, binary }).collect();
         let body = output::write(&schema.interface(tensors), batch, &chosen, None).expect("packed");
         is_json(&body.bytes[..body.json.unwrap_or(body.bytes.len())]);
     }

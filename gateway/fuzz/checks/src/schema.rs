@@ -113,10 +113,10 @@ pub(crate) struct Content {
 
 pub(crate) fn content(views: &[View<'_>]) -> Content {
     let has_missing = views.iter().any(|view| view.validity.is_some_and(|flags| flags.contains(&0)));
-    let is_finite = |view: &View<'_>, place: usize, value: f64| !view.is_valid(place) || value.is_finite();
+    let is_finite = |view: &View<'_>, index: usize, value: f64| !view.is_valid(index) || value.is_finite();
     let is_json = |view: &View<'_>| match view.values {
-        Values::F32(values) => (0..).zip(values).all(|(place, &value)| is_finite(view, place, value.into())),
-        Values::F64(values) => (0..).zip(values).all(|(place, &value)| is_finite(view, place, value)),
+        Values::F32(values) => (0..).zip(values).all(|(index, &value)| is_finite(view, index, value.into())),
+        Values::F64(values) => (0..).zip(values).all(|(index, &value)| is_finite(view, index, value)),
         Values::F16(_) => false,
         Values::Bytes(strings) => strings.iter().all(|text| str::from_utf8(text).is_ok()),
         _ => true,

@@ -81,10 +81,10 @@ fn document(fixtures: &[Fixture]) -> Value {
         .iter()
         .zip(&infos)
         .enumerate()
-        .map(|(place, (fixture, info))| ModelDoc {
+        .map(|(index, (fixture, info))| ModelDoc {
             name: fixture.name,
             version: "1",
-            is_default: place == 0,
+            is_default: index == 0,
             is_resident: true,
             ignores_extra: false,
             reason: None,

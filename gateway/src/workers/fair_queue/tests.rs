@@ -69,7 +69,7 @@ impl Pool {
     }
 }
 
-const CAPACITY: Capacity = Capacity { places: 1 << 20, bytes: 1 << 30 };
+const CAPACITY: Capacity = Capacity { slots: 1 << 20, bytes: 1 << 30 };
 
 #[test]
 fn models_with_work_get_time_by_their_weights_whatever_their_work_costs() {
@@ -172,8 +172,7 @@ fn a_turn_is_charged_while_it_runs() {
 fn places_and_bytes_are_bounded_and_a_flood_costs_its_own_model() {
     for seed in 1..100 {
         let mut random = Random(seed * 15_485_863);
-        let capacity =
-            Capacity { places: 20 + random.below(80) as usize, bytes: 2_000 + random.below(20_000) as usize };
+        let capacity = Capacity { slots: 20 + random.below(80) as usize, bytes: 2_000 + random.below(20_000) as usize };
         let models = 2 + random.below(5) as usize;
         let mut queue = FairQueue::new(capacity);
         for number in 0..2_000 {
@@ -188,18 +187,18 @@ fn places_and_bytes_are_bounded_and_a_flood_costs_its_own_model() {
                     for (victim, _) in displaced {
                         let (count, bytes) = before[&name(victim)];
                         assert_ne!(victim, model, "what comes does not displace its own model's");
-                        let is_above = count > capacity.places / models || bytes > capacity.bytes / models;
+                        let is_above = count > capacity.slots / models || bytes > capacity.bytes / models;
                         assert!(is_above, "seed {seed}: a model within its share lost its place");
                     }
                 }
                 Err(_) => {
-                    let is_above = count >= capacity.places / models || bytes + size > capacity.bytes / models;
+                    let is_above = count >= capacity.slots / models || bytes + size > capacity.bytes / models;
                     assert!(is_above, "seed {seed}: a model within its share was refused");
                 }
             }
             let sums = queue.flows.values().fold((0, 0), |sum, flow| (sum.0 + flow.count, sum.1 + flow.bytes));
             assert_eq!(sums, (queue.count(), queue.bytes()));
-            assert!(queue.count() <= capacity.places && queue.bytes() <= capacity.bytes, "seed {seed}");
+            assert!(queue.count() <= capacity.slots && queue.bytes() <= capacity.bytes, "seed {seed}");
             if random.below(3) == 0
                 && let Some((turn, _)) = queue.pop(ALL)
             {
@@ -211,7 +210,7 @@ fn places_and_bytes_are_bounded_and_a_flood_costs_its_own_model() {
 
 #[test]
 fn one_model_alone_may_fill_the_queue() {
-    let mut queue = FairQueue::new(Capacity { places: 10, bytes: 100 });
+    let mut queue = FairQueue::new(Capacity { slots: 10, bytes: 100 });
     for number in 0..10 {
         queue.push("one", 1, new(number, 1, Duration::ZERO)).expect("a place");
     }
@@ -230,7 +229,7 @@ fn one_model_alone_may_fill_the_queue() {
 
 #[test]
 fn one_large_piece_is_let_in_where_nothing_else_waits() {
-    let mut queue = FairQueue::new(Capacity { places: 10, bytes: 100 });
+    let mut queue = FairQueue::new(Capacity { slots: 10, bytes: 100 });
     queue.push("one", 1, new(0, 1_000, Duration::ZERO)).expect("alone");
     assert!(queue.push("other", 1, new(1, 1_000, Duration::ZERO)).is_err());
     let (turn, _) = queue.pop(ALL).expect("the first");

@@ -101,10 +101,10 @@ fn parts(trees: &flat::Table<'_>, tables: BTreeMap<Key, Table>) -> Read<Parts> {
     let mut one_hot = Vec::new();
     for feature in trees.tables(6)? {
         let index = count(feature.integer(0, -1)?)?;
-        let place = categories.iter().position(|category| category.index == index);
-        let place = place.ok_or_else(|| READER.corrupt("values of no feature"))?;
-        categories[place].values = feature.integers(1)?;
-        one_hot.push(place);
+        let at = categories.iter().position(|category| category.index == index);
+        let at = at.ok_or_else(|| READER.corrupt("values of no feature"))?;
+        categories[at].values = feature.integers(1)?;
+        one_hot.push(at);
     }
     let ctrs = trees.tables(7)?.iter().map(ctr_feature).collect::<Read<Vec<_>>>()?;
     let bias = trees.doubles(16)?;
@@ -218,10 +218,10 @@ fn table(source: &flat::Table<'_>) -> Read<(Key, Table)> {
         Table { denominator: source.integer(3, 0)?, classes: count(source.integer(4, 0)?)?, ..Table::default() };
     // A hash of eight bytes, then a place of four.
     for bucket in source.items::<1>(1)?.as_flattened().as_chunks::<12>().0 {
-        let (Some(hash), Some(place)) = (bucket.first_chunk(), bucket.last_chunk()) else { continue };
-        let place = u32::from_le_bytes(*place);
-        if place != u32::MAX {
-            table.put(u64::from_le_bytes(*hash), place);
+        let (Some(hash), Some(index)) = (bucket.first_chunk(), bucket.last_chunk()) else { continue };
+        let index = u32::from_le_bytes(*index);
+        if index != u32::MAX {
+            table.put(u64::from_le_bytes(*hash), index);
         }
     }
     if key.1.is_mean() {

@@ -78,20 +78,20 @@ impl Feature {
 
     /// The statistic of a row whose features have this hash.
     pub(super) fn of(&self, table: &Table, hash: u64) -> f32 {
-        let place = table.places.get(&hash).map(|&place| place as usize);
+        let index = table.indices.get(&hash).map(|&index| index as usize);
         let kind = self.key.1;
         if kind.is_counter() {
-            let count = place.and_then(|place| table.counts.get(place)).copied().unwrap_or(0);
+            let count = index.and_then(|index| table.counts.get(index)).copied().unwrap_or(0);
             return self.value(count as f32, table.denominator as f32);
         }
-        let Some(place) = place else { return self.value(0.0, 0.0) };
+        let Some(index) = index else { return self.value(0.0, 0.0) };
         if kind.is_mean() {
-            let (sum, count) = table.means.get(place).copied().unwrap_or_default();
+            let (sum, count) = table.means.get(index).copied().unwrap_or_default();
             return self.value(sum, count as f32);
         }
         let size = table.classes;
         let counts =
-            place.checked_mul(size).and_then(|start| table.counts.get(start..start + size)).unwrap_or_default();
+            index.checked_mul(size).and_then(|start| table.counts.get(start..start + size)).unwrap_or_default();
         let total: i32 = counts.iter().fold(0, |sum, &count| sum.wrapping_add(count));
         let counted = match kind {
             Type::Buckets => counts.get(self.target_border).copied().unwrap_or(0),
@@ -108,7 +108,7 @@ impl Feature {
 /// Counts by the hash of the features' values.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
-    pub(super) places: HashMap<u64, u32, BuildHasherDefault<Mixed>>,
+    pub(super) indices: HashMap<u64, u32, BuildHasherDefault<Mixed>>,
     /// `classes` for each place, or one of a counter.
     pub(super) counts: Vec<i32>,
     /// (sum, count) for each place.
@@ -119,9 +119,9 @@ pub(super) struct Table {
 
 impl Table {
     /// Notes where the counts of a hash are; the first one counts. The hash of all ones stands for none.
-    pub(super) fn put(&mut self, hash: u64, place: u32) {
+    pub(super) fn put(&mut self, hash: u64, index: u32) {
         if hash != u64::MAX {
-            self.places.entry(hash).or_insert(place);
+            self.indices.entry(hash).or_insert(index);
         }
     }
 
@@ -134,13 +134,13 @@ impl Table {
         } else {
             self.counts.len().checked_div(self.classes).unwrap_or(0)
         };
-        let fits = self.places.values().all(|&place| (place as usize) < held);
+        let fits = self.indices.values().all(|&index| (index as usize) < held);
         if fits { Ok(()) } else { Err(READER.corrupt("a CTR has fewer counts than categories")) }
     }
 
     /// Bytes held, an estimate.
     pub(super) fn bytes(&self) -> usize {
-        self.places.len() * 16 + size_of_val(self.counts.as_slice()) + size_of_val(self.means.as_slice())
+        self.indices.len() * 16 + size_of_val(self.counts.as_slice()) + size_of_val(self.means.as_slice())
     }
 }
 

@@ -53,11 +53,11 @@ impl<'a> Table<'a> {
         let vtable = i64::try_from(self.at).ok().and_then(|at| usize::try_from(at - i64::from(back)).ok());
         let vtable = vtable.ok_or_else(wrong)?;
         let size = bytes(self.buffer, vtable).map(u16::from_le_bytes).ok_or_else(wrong)?;
-        let place = 4 + 2 * number;
-        if place + 2 > size as usize {
+        let index = 4 + 2 * number;
+        if index + 2 > size as usize {
             return Ok(None);
         }
-        let offset = bytes(self.buffer, vtable + place).map(u16::from_le_bytes).ok_or_else(wrong)?;
+        let offset = bytes(self.buffer, vtable + index).map(u16::from_le_bytes).ok_or_else(wrong)?;
         Ok((offset != 0).then_some(self.at + offset as usize))
     }
 
@@ -124,7 +124,7 @@ impl<'a> Table<'a> {
 
     fn offsets(&self, number: usize) -> Read<Vec<usize>> {
         let (start, list) = self.list(number, 4)?;
-        (0..list.len() / 4).map(|place| self.follow(start + 4 * place)).collect()
+        (0..list.len() / 4).map(|index| self.follow(start + 4 * index)).collect()
     }
 
     pub(super) fn tables(&self, number: usize) -> Read<Vec<Self>> {

@@ -120,10 +120,10 @@ impl Model {
             Plan::Symmetric(trees) => Trees::Symmetric(Symmetric::new(&trees, &splits, parts.leaves, dimension)?),
             Plan::Other(steps, roots) => other(splits, steps, roots, parts.leaves, dimension)?,
         };
-        let places: HashMap<&Key, usize> = parts.tables.keys().enumerate().map(|(place, key)| (key, place)).collect();
+        let indices: HashMap<&Key, usize> = parts.tables.keys().enumerate().map(|(index, key)| (key, index)).collect();
         let mut ctrs = Vec::with_capacity(parts.ctrs.len());
         for feature in &parts.ctrs {
-            let table = *places.get(&feature.key).ok_or_else(|| READER.corrupt("a CTR has no table"))?;
+            let table = *indices.get(&feature.key).ok_or_else(|| READER.corrupt("a CTR has no table"))?;
             check(&feature.key, &parts.floats, &parts.categories)?;
             ctrs.push((feature.clone(), table));
         }
@@ -142,7 +142,7 @@ impl Model {
 
     /// The names of features, in their order; none where they are but numbered.
     pub(crate) fn names(&self) -> Vec<String> {
-        let numbered = |(place, name): (usize, &String)| name.is_empty() || *name == place.to_string();
+        let numbered = |(index, name): (usize, &String)| name.is_empty() || *name == index.to_string();
         if self.names.iter().enumerate().all(numbered) { Vec::new() } else { self.names.clone() }
     }
 
@@ -203,22 +203,22 @@ impl Model {
         let rows = block.rows;
         let mut planes = bins.chunks_mut(rows);
         let mut column = [0.0; BLOCK];
-        for (place, float) in self.floats.iter().enumerate() {
+        for (index, float) in self.floats.iter().enumerate() {
             if float.borders.is_empty() {
                 continue;
             }
             let column = &mut column[..rows];
             for (row, value) in column.iter_mut().enumerate() {
-                *value = float.seen(block.numbers[row * self.floats.len() + place]);
+                *value = float.seen(block.numbers[row * self.floats.len() + index]);
             }
             above(column, &float.borders, &mut planes);
         }
-        for &place in &self.one_hot {
-            for values in self.categories[place].values.chunks(PER_BYTE) {
+        for &index in &self.one_hot {
+            for values in self.categories[index].values.chunks(PER_BYTE) {
                 let Some(plane) = planes.next() else { return };
                 for (row, bin) in plane.iter_mut().enumerate() {
-                    let hash = block.hashes[row * self.categories.len() + place].cast_signed();
-                    *bin = values.iter().position(|&value| value == hash).map_or(0, |place| place as u8 + 1);
+                    let hash = block.hashes[row * self.categories.len() + index].cast_signed();
+                    *bin = values.iter().position(|&value| value == hash).map_or(0, |index| index as u8 + 1);
                 }
             }
         }
@@ -329,9 +329,9 @@ fn features(parts: &Parts) -> Read<(Vec<Kind>, Vec<String>)> {
     let mut all: Vec<_> = floats.chain(categories).collect();
     all.sort_by_key(|&(flat, ..)| flat);
     let mut next = [0, 0];
-    for (place, &(flat, kind, _, index)) in all.iter().enumerate() {
+    for (position, &(flat, kind, _, index)) in all.iter().enumerate() {
         let next = &mut next[usize::from(kind == Kind::Category)];
-        if flat != place || index != *next {
+        if flat != position || index != *next {
             return Err(READER.unsupported("features that are neither numbers nor categories, or are not told"));
         }
         *next += 1;
@@ -348,9 +348,9 @@ fn splits(parts: &Parts) -> Read<(Vec<Split>, usize)> {
     let mut splits = Vec::new();
     let mut planes = 0u32;
     let mut put = |count: usize, is_equal: bool| {
-        for place in 0..count {
-            let value = (place % PER_BYTE) as u8 + 1;
-            let plane = planes + (place / PER_BYTE) as u32;
+        for index in 0..count {
+            let value = (index % PER_BYTE) as u8 + 1;
+            let plane = planes + (index / PER_BYTE) as u32;
             splits.push(if is_equal {
                 Split { plane, xor: !value, least: u8::MAX }
             } else {
@@ -362,8 +362,8 @@ fn splits(parts: &Parts) -> Read<(Vec<Split>, usize)> {
     for float in &parts.floats {
         put(float.borders.len(), false);
     }
-    for &place in &parts.one_hot {
-        let category = parts.categories.get(place).ok_or_else(|| READER.corrupt("values of no feature"))?;
+    for &index in &parts.one_hot {
+        let category = parts.categories.get(index).ok_or_else(|| READER.corrupt("values of no feature"))?;
         put(category.values.len(), true);
     }
     for ctr in &parts.ctrs {

@@ -47,13 +47,13 @@ impl Symmetric {
         let mut splits = Vec::new();
         let mut depths = Vec::with_capacity(trees.len());
         let mut needed = 0usize;
-        for (place, tree) in trees.iter().enumerate() {
+        for (index, tree) in trees.iter().enumerate() {
             if tree.len() > DEEPEST {
-                return Err(READER.corrupt(format!("tree {place} has {} levels", tree.len())));
+                return Err(READER.corrupt(format!("tree {index} has {} levels", tree.len())));
             }
             for &number in tree {
                 let split =
-                    all.get(number).ok_or_else(|| READER.corrupt(format!("tree {place} has no split {number}")))?;
+                    all.get(number).ok_or_else(|| READER.corrupt(format!("tree {index} has no split {number}")))?;
                 splits.push(*split);
             }
             depths.push(tree.len() as u8);
@@ -103,27 +103,27 @@ impl Symmetric {
             if rows < MANY {
                 self.few(tree, values, bins, rows, sums);
             } else if depth <= 8 {
-                let mut places = [0; BLOCK];
-                shallow(tree, bins, &mut places);
-                self.add(values, places.iter().map(|&place| place as usize), sums);
+                let mut indices = [0; BLOCK];
+                shallow(tree, bins, &mut indices);
+                self.add(values, indices.iter().map(|&index| index as usize), sums);
             } else {
-                let mut places = [0; BLOCK];
-                deep(tree, bins, &mut places);
-                self.add(values, places.iter().map(|&place| place as usize), sums);
+                let mut indices = [0; BLOCK];
+                deep(tree, bins, &mut indices);
+                self.add(values, indices.iter().map(|&index| index as usize), sums);
             }
         }
     }
 
     #[inline]
-    fn add(&self, values: &[f64], places: impl Iterator<Item = usize>, sums: &mut [f64]) {
+    fn add(&self, values: &[f64], indices: impl Iterator<Item = usize>, sums: &mut [f64]) {
         if self.dimension == 1 {
-            for (sum, place) in sums.iter_mut().zip(places) {
-                *sum += values[place];
+            for (sum, index) in sums.iter_mut().zip(indices) {
+                *sum += values[index];
             }
             return;
         }
-        for (sums, place) in sums.chunks_exact_mut(self.dimension).zip(places) {
-            for (sum, value) in sums.iter_mut().zip(&values[place * self.dimension..]) {
+        for (sums, index) in sums.chunks_exact_mut(self.dimension).zip(indices) {
+            for (sum, value) in sums.iter_mut().zip(&values[index * self.dimension..]) {
                 *sum += value;
             }
         }
@@ -131,11 +131,11 @@ impl Symmetric {
 
     fn few(&self, tree: &[Split], values: &[f64], bins: &[u8], rows: usize, sums: &mut [f64]) {
         for (row, sums) in sums.chunks_exact_mut(self.dimension).enumerate() {
-            let mut place = 0;
+            let mut index = 0;
             for (level, split) in tree.iter().enumerate() {
-                place |= usize::from(split.holds(bins, rows, row)) << level;
+                index |= usize::from(split.holds(bins, rows, row)) << level;
             }
-            for (sum, value) in sums.iter_mut().zip(&values[place * self.dimension..]) {
+            for (sum, value) in sums.iter_mut().zip(&values[index * self.dimension..]) {
                 *sum += value;
             }
         }
@@ -144,15 +144,15 @@ impl Symmetric {
 
 /// Adds the leaves of a group of trees of six levels, in their order, to the sums of up to a block of rows.
 fn sum_group(splits: &[Split], leaves: &[[f64; 1 << SIX]], bins: &[u8], sums: &mut [f64]) {
-    let mut places = [[0u8; BLOCK]; GROUP];
-    for (tree, places) in splits.chunks_exact(SIX as usize).zip(&mut places) {
-        shallow(tree, bins, places);
+    let mut indices = [[0u8; BLOCK]; GROUP];
+    for (tree, indices) in splits.chunks_exact(SIX as usize).zip(&mut indices) {
+        shallow(tree, bins, indices);
     }
     let Ok(leaves) = <&[[f64; 1 << SIX]; GROUP]>::try_from(leaves) else { return };
     for (row, sum) in sums.iter_mut().enumerate().take(BLOCK) {
         let mut all = *sum;
-        for (places, leaves) in places.iter().zip(leaves) {
-            all += leaves[places[row] as usize % (1 << SIX)];
+        for (indices, leaves) in indices.iter().zip(leaves) {
+            all += leaves[indices[row] as usize % (1 << SIX)];
         }
         *sum = all;
     }
@@ -162,13 +162,13 @@ fn sum_group(splits: &[Split], leaves: &[[f64; 1 << SIX]], bins: &[u8], sums: &m
     "x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+avx2+fma",
     "x86_64+avx2+fma"
 ))]
-fn shallow(tree: &[Split], bins: &[u8], places: &mut [u8; BLOCK]) {
+fn shallow(tree: &[Split], bins: &[u8], indices: &mut [u8; BLOCK]) {
     for (level, split) in tree.iter().enumerate() {
         let start = split.plane as usize * BLOCK;
         let Some(plane) = bins.get(start..).and_then(<[u8]>::first_chunk::<BLOCK>) else { return };
         let bit = 1u8 << level;
-        for (place, &bin) in places.iter_mut().zip(plane) {
-            *place |= if (bin ^ split.xor) >= split.least { bit } else { 0 };
+        for (index, &bin) in indices.iter_mut().zip(plane) {
+            *index |= if (bin ^ split.xor) >= split.least { bit } else { 0 };
         }
     }
 }
@@ -177,13 +177,13 @@ fn shallow(tree: &[Split], bins: &[u8], places: &mut [u8; BLOCK]) {
     "x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+avx2+fma",
     "x86_64+avx2+fma"
 ))]
-fn deep(tree: &[Split], bins: &[u8], places: &mut [u16; BLOCK]) {
+fn deep(tree: &[Split], bins: &[u8], indices: &mut [u16; BLOCK]) {
     for (level, split) in tree.iter().enumerate() {
         let start = split.plane as usize * BLOCK;
         let Some(plane) = bins.get(start..).and_then(<[u8]>::first_chunk::<BLOCK>) else { return };
         let bit = 1u16 << level;
-        for (place, &bin) in places.iter_mut().zip(plane) {
-            *place |= if (bin ^ split.xor) >= split.least { bit } else { 0 };
+        for (index, &bin) in indices.iter_mut().zip(plane) {
+            *index |= if (bin ^ split.xor) >= split.least { bit } else { 0 };
         }
     }
 }

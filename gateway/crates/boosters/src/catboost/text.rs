@@ -23,7 +23,7 @@ pub(crate) fn from_json(bytes: &[u8]) -> Read<(Model, About)> {
     let floats = list("float_features").iter().map(float).collect::<Read<Vec<_>>>()?;
     let mut categories = list("categorical_features").iter().map(category).collect::<Read<Vec<_>>>()?;
     categories.sort_by_key(|category| category.index);
-    let one_hot = (0..categories.len()).filter(|&place| !categories[place].values.is_empty()).collect();
+    let one_hot = (0..categories.len()).filter(|&index| !categories[index].values.is_empty()).collect();
     let ctrs = list("ctrs").iter().map(ctr_feature).collect::<Read<Vec<_>>>()?;
     let mut trees = TreesOf::default();
     let plan = trees.plan(&document)?;
@@ -152,11 +152,11 @@ fn table((key, document): (&String, &Document)) -> Read<(Key, Table)> {
         let count = item.integer().or_else(|| item.number().map(|number| number as i64));
         count.and_then(|count| i32::try_from(count).ok()).ok_or_else(|| READER.corrupt("a count is no whole number"))
     };
-    for (place, run) in items.chunks(stride).enumerate() {
+    for (index, run) in items.chunks(stride).enumerate() {
         let hash = run[0].text().and_then(|hash| hash.parse().ok());
         let hash = hash.ok_or_else(|| READER.corrupt("a hash is no whole number"))?;
-        let place = u32::try_from(place).map_err(|_| READER.corrupt("a CTR has too many categories"))?;
-        table.put(hash, place);
+        let index = u32::try_from(index).map_err(|_| READER.corrupt("a CTR has too many categories"))?;
+        table.put(hash, index);
         if kind.is_mean() {
             table.means.push((count(&run[1])? as f32, count(&run[2])?));
         } else {

@@ -80,7 +80,7 @@ impl Case {
             furthest(&found, &self.array(expected))
         });
         let labels = self.labels.as_ref().zip(booster.classify(&raw)).map(|(expected, (_, found))| {
-            let name = |place: usize| booster.classes().get(place).cloned().unwrap_or_else(|| place.to_string());
+            let name = |index: usize| booster.classes().get(index).cloned().unwrap_or_else(|| index.to_string());
             expected.iter().zip(found).filter(|(expected, found)| **expected != name(*found)).count()
         });
         Outcome { rows: count, raw: furthest(&raw, &self.array(&self.raw)), outputs, labels }
@@ -136,20 +136,20 @@ fn furthest(found: &Scores, expected: &Scores) -> u64 {
     match (found, expected) {
         (Scores::Single(found), Scores::Single(expected)) => {
             assert_eq!(found.len(), expected.len(), "as many scores");
-            let place = |value: f32| {
+            let ordinal = |value: f32| {
                 let bits = i64::from(value.to_bits().cast_signed());
                 if bits < 0 { i64::from(i32::MIN) - bits } else { bits }
             };
-            found.iter().zip(expected).map(|(&one, &other)| place(one).abs_diff(place(other))).max().unwrap_or(0)
+            found.iter().zip(expected).map(|(&one, &other)| ordinal(one).abs_diff(ordinal(other))).max().unwrap_or(0)
         }
         (Scores::Double(found), Scores::Double(expected)) => {
             assert_eq!(found.len(), expected.len(), "as many scores");
-            let place = |value: f64| {
+            let ordinal = |value: f64| {
                 let bits = i128::from(value.to_bits().cast_signed());
                 if bits < 0 { i128::from(i64::MIN) - bits } else { bits }
             };
             let apart =
-                |(&one, &other): (&f64, &f64)| u64::try_from((place(one) - place(other)).abs()).unwrap_or(u64::MAX);
+                |(&one, &other): (&f64, &f64)| u64::try_from((ordinal(one) - ordinal(other)).abs()).unwrap_or(u64::MAX);
             found.iter().zip(expected).map(apart).max().unwrap_or(0)
         }
         _ => panic!("scores of the same type"),

@@ -28,57 +28,57 @@ fn nested(out: &mut Vec<u8>, view: &View<'_>, shape: &[usize], start: usize, sty
     };
     let step: usize = inner.iter().product();
     out.push(b'[');
-    for place in 0..count {
-        if place > 0 {
+    for index in 0..count {
+        if index > 0 {
             out.push(b',');
         }
-        nested(out, view, inner, start + place * step, style);
+        nested(out, view, inner, start + index * step, style);
     }
     out.push(b']');
 }
 
-fn scalar(out: &mut Vec<u8>, view: &View<'_>, place: usize, style: Style) {
-    fn number<T: Copy + serde::Serialize>(out: &mut Vec<u8>, values: &[T], place: usize) {
-        match values.get(place) {
+fn scalar(out: &mut Vec<u8>, view: &View<'_>, index: usize, style: Style) {
+    fn number<T: Copy + serde::Serialize>(out: &mut Vec<u8>, values: &[T], index: usize) {
+        match values.get(index) {
             // Writing a number into memory cannot fail.
             Some(value) => _ = serde_json::to_writer(out, value),
             None => out.extend_from_slice(b"null"),
         }
     }
-    fn float<T: Copy + serde::Serialize + Into<f64>>(out: &mut Vec<u8>, values: &[T], place: usize, style: Style) {
-        match values.get(place).map(|&value| value.into()) {
+    fn float<T: Copy + serde::Serialize + Into<f64>>(out: &mut Vec<u8>, values: &[T], index: usize, style: Style) {
+        match values.get(index).map(|&value| value.into()) {
             Some(value) if style.tokens && !value.is_finite() => {
                 out.extend_from_slice(tokens::name(value).as_bytes());
             }
-            _ => number(out, values, place),
+            _ => number(out, values, index),
         }
     }
-    if !view.is_valid(place) {
+    if !view.is_valid(index) {
         out.extend_from_slice(b"null");
         return;
     }
     match view.values {
-        Values::Bool(values) => out.extend_from_slice(match values.get(place) {
+        Values::Bool(values) => out.extend_from_slice(match values.get(index) {
             Some(0) => b"false",
             Some(_) => b"true",
             None => b"null",
         }),
-        Values::U8(values) => number(out, values, place),
-        Values::U16(values) => number(out, values, place),
-        Values::U32(values) => number(out, values, place),
-        Values::U64(values) => number(out, values, place),
-        Values::I8(values) => number(out, values, place),
-        Values::I16(values) => number(out, values, place),
-        Values::I32(values) => number(out, values, place),
-        Values::I64(values) => number(out, values, place),
-        Values::F32(values) => float(out, values, place, style),
-        Values::F64(values) => float(out, values, place, style),
+        Values::U8(values) => number(out, values, index),
+        Values::U16(values) => number(out, values, index),
+        Values::U32(values) => number(out, values, index),
+        Values::U64(values) => number(out, values, index),
+        Values::I8(values) => number(out, values, index),
+        Values::I16(values) => number(out, values, index),
+        Values::I32(values) => number(out, values, index),
+        Values::I64(values) => number(out, values, index),
+        Values::F32(values) => float(out, values, index, style),
+        Values::F64(values) => float(out, values, index, style),
         Values::F16(values) => {
             let wide: Vec<f32> =
-                values.get(place).map(|&bits| half::f16::from_bits(bits).to_f32()).into_iter().collect();
+                values.get(index).map(|&bits| half::f16::from_bits(bits).to_f32()).into_iter().collect();
             float(out, &wide, 0, style);
         }
-        Values::Bytes(values) => string(out, values.get(place).unwrap_or_default(), style),
+        Values::Bytes(values) => string(out, values.get(index).unwrap_or_default(), style),
     }
 }
 
@@ -96,11 +96,11 @@ fn string(out: &mut Vec<u8>, bytes: &[u8], style: Style) {
 /// Appends all values as one flat list, row-major.
 pub fn flat_values(out: &mut Vec<u8>, view: &View<'_>) {
     out.push(b'[');
-    for place in 0..view.values.len() {
-        if place > 0 {
+    for index in 0..view.values.len() {
+        if index > 0 {
             out.push(b',');
         }
-        scalar(out, view, place, Style::default());
+        scalar(out, view, index, Style::default());
     }
     out.push(b']');
 }
@@ -190,8 +190,8 @@ pub fn keyed_predictions(
 /// An object with each output by its name.
 fn object(out: &mut Vec<u8>, columns: &[Column], views: &[View<'_>], value: impl Fn(&mut Vec<u8>, &Column, &View<'_>)) {
     out.push(b'{');
-    for (place, (column, view)) in columns.iter().zip(views).enumerate() {
-        if place > 0 {
+    for (index, (column, view)) in columns.iter().zip(views).enumerate() {
+        if index > 0 {
             out.push(b',');
         }
         _ = serde_json::to_writer(&mut *out, &column.name);

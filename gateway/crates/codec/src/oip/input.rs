@@ -66,8 +66,9 @@ pub struct Packed {
 pub fn pack<'p>(inputs: &[Input<'_>], model: &Interface<'_>, bounds: impl Into<Bounds<'p>>) -> Result<Packed, Error> {
     let mut bounds = bounds.into();
     let (columns, name) = (model.inputs.columns, model.name);
-    let places = places(inputs, model)?;
-    let Some((first, column)) = places.iter().zip(columns).find_map(|(&place, column)| Some((&inputs[place?], column)))
+    let indices = indices(inputs, model)?;
+    let Some((first, column)) =
+        indices.iter().zip(columns).find_map(|(&index, column)| Some((&inputs[index?], column)))
     else {
         return Err(Error::Invalid(format!("expected at least one input for model '{name}', got none")));
     };
@@ -76,12 +77,12 @@ pub fn pack<'p>(inputs: &[Input<'_>], model: &Interface<'_>, bounds: impl Into<B
         return Err(Error::TooManyRows(bounds.rows));
     }
     let bytes: usize = inputs.iter().map(|input| input.data.size()).sum();
-    let absent = columns.iter().zip(&places).filter(|(_, place)| place.is_none()).map(|(column, _)| column);
+    let absent = columns.iter().zip(&indices).filter(|(_, index)| index.is_none()).map(|(column, _)| column);
     let a_row: usize = absent.map(Builder::missing_bytes).sum();
     bounds.reach(bytes.saturating_add(a_row.saturating_mul(rows as usize)))?;
     let mut packer = Packer { writer: Writer::with_capacity(bytes / 8 + 4 * columns.len()), copied: 0 };
-    for (column, &place) in columns.iter().zip(&places) {
-        let Some(input) = place.map(|place| &inputs[place]) else {
+    for (column, &index) in columns.iter().zip(&indices) {
+        let Some(input) = index.map(|index| &inputs[index]) else {
             packer.missing(column, rows as usize);
             continue;
         };
@@ -100,13 +101,13 @@ pub fn pack<'p>(inputs: &[Input<'_>], model: &Interface<'_>, bounds: impl Into<B
 }
 
 /// Where each column's input is.
-fn places(inputs: &[Input<'_>], model: &Interface<'_>) -> Result<Vec<Option<usize>>, Error> {
+fn indices(inputs: &[Input<'_>], model: &Interface<'_>) -> Result<Vec<Option<usize>>, Error> {
     let columns = model.inputs.columns;
-    let mut places = vec![None; columns.len()];
-    for (place, input) in inputs.iter().enumerate() {
+    let mut indices = vec![None; columns.len()];
+    for (index, input) in inputs.iter().enumerate() {
         // Clients keep the model's order, as a rule.
         let name = || shown(&input.name);
-        match model.inputs.find(&input.name, place) {
+        match model.inputs.find(&input.name, index) {
             None if model.drops(&input.name) => {}
             None => {
                 let known: Vec<_> = columns.iter().take(100).map(|column| column.name.as_str()).collect();
@@ -117,18 +118,18 @@ fn places(inputs: &[Input<'_>], model: &Interface<'_>) -> Result<Vec<Option<usiz
                     known.join(", ")
                 )));
             }
-            Some(column) if places[column].is_some() => {
+            Some(column) if indices[column].is_some() => {
                 return Err(Error::Invalid(format!("input '{}' is given twice", name())));
             }
-            Some(column) => places[column] = Some(place),
+            Some(column) => indices[column] = Some(index),
         }
     }
-    for (column, place) in columns.iter().zip(&places) {
-        if place.is_none() && !is_optional(column) {
+    for (column, index) in columns.iter().zip(&indices) {
+        if index.is_none() && !is_optional(column) {
             return Err(Error::Invalid(format!("missing input '{}' for model '{}'", column.name, model.name)));
         }
     }
-    Ok(places)
+    Ok(indices)
 }
 
 /// Whether a request may leave it out.
@@ -230,8 +231,8 @@ impl Packer {
             if cells.tokens {
                 mark_missing(validity, column.datatype, &cells.bytes);
             }
-        } else if let Some(place) = cells.validity.iter().position(|&valid| valid == 0) {
-            return Err(format!("value {place} is null, which this input does not take"));
+        } else if let Some(index) = cells.validity.iter().position(|&valid| valid == 0) {
+            return Err(format!("value {index} is null, which this input does not take"));
         }
         if column.datatype == Datatype::Bytes {
             check_texts(column, &cells.bytes, &cells.ends)?;
@@ -294,7 +295,7 @@ fn check_texts(column: &Column, data: &[u8], ends: &[u32]) -> Result<(), String>
     }
     let values = ends.windows(2).map(|ends| data.get(ends[0] as usize..ends[1] as usize).unwrap_or_default());
     match values.enumerate().find(|(_, value)| str::from_utf8(value).is_err()) {
-        Some((place, _)) => Err(format!("string {place} is not valid UTF-8")),
+        Some((index, _)) => Err(format!("string {index} is not valid UTF-8")),
         None => Ok(()),
     }
 }

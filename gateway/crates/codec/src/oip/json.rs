@@ -200,8 +200,8 @@ impl<'de> Visitor<'de> for Element<'_> {
                 if narrow.is_finite() || !value.is_finite() {
                     self.push(&narrow.to_le_bytes())
                 } else {
-                    let place = self.cells.count;
-                    Err(E::custom(format_args!("value {place}: {value} is too large for single precision")))
+                    let index = self.cells.count;
+                    Err(E::custom(format_args!("value {index}: {value} is too large for single precision")))
                 }
             }
             Datatype::Bool | Datatype::Bytes | Datatype::F16 => Err(self.wrong(value)),

@@ -15,7 +15,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chosen {
     /// Its place among the model's outputs.
-    pub place: usize,
+    pub index: usize,
     /// Whether its values are sent as bytes.
     pub binary: bool,
 }
@@ -29,10 +29,10 @@ pub fn choose(outputs: &[Requested<'_>], parameters: &Parameters, model: &Interf
     let by_default = parameters.binary_data_output.unwrap_or(false);
     let mut chosen: Vec<Chosen> = Vec::with_capacity(columns.len());
     if outputs.is_empty() {
-        chosen.extend((0..columns.len()).map(|place| Chosen { place, binary: by_default }));
+        chosen.extend((0..columns.len()).map(|index| Chosen { index, binary: by_default }));
     }
     for output in outputs {
-        let place = columns.iter().position(|column| column.name == output.name).ok_or_else(|| {
+        let index = columns.iter().position(|column| column.name == output.name).ok_or_else(|| {
             let known: Vec<_> = columns.iter().take(100).map(|column| column.name.as_str()).collect();
             Error::Invalid(format!(
                 "unexpected output '{}' for model '{name}', which gives {}",
@@ -40,16 +40,16 @@ pub fn choose(outputs: &[Requested<'_>], parameters: &Parameters, model: &Interf
                 known.join(", ")
             ))
         })?;
-        if chosen.iter().any(|other| other.place == place) {
+        if chosen.iter().any(|other| other.index == index) {
             return Err(Error::Invalid(format!("output '{}' is asked for twice", shown(&output.name))));
         }
-        chosen.push(Chosen { place, binary: output.parameters.binary_data.unwrap_or(by_default) });
+        chosen.push(Chosen { index, binary: output.parameters.binary_data.unwrap_or(by_default) });
     }
-    let half = chosen.iter().find(|chosen| !chosen.binary && columns[chosen.place].datatype == Datatype::F16);
+    let half = chosen.iter().find(|chosen| !chosen.binary && columns[chosen.index].datatype == Datatype::F16);
     match half {
         Some(chosen) => Err(Error::Invalid(format!(
             "output '{}' is FP16, which can be sent in binary only: set its parameter \"binary_data\"",
-            columns[chosen.place].name
+            columns[chosen.index].name
         ))),
         None => Ok(chosen),
     }
@@ -81,8 +81,8 @@ pub fn write(model: &Interface<'_>, batch: &Batch, chosen: &[Chosen], id: Option
         text(&mut out, id);
     }
     out.extend_from_slice(b",\"outputs\":[");
-    for (number, &Chosen { place, binary }) in chosen.iter().enumerate() {
-        let (Some(column), Some(view)) = (columns.get(place), views.get(place)) else { continue };
+    for (number, &Chosen { index, binary }) in chosen.iter().enumerate() {
+        let (Some(column), Some(view)) = (columns.get(index), views.get(index)) else { continue };
         if number > 0 {
             out.push(b',');
         }
@@ -100,7 +100,7 @@ pub fn write(model: &Interface<'_>, batch: &Batch, chosen: &[Chosen], id: Option
     out.extend_from_slice(b"]}");
     let json = chosen.iter().any(|chosen| chosen.binary).then_some(out.len());
     for chosen in chosen.iter().filter(|chosen| chosen.binary) {
-        if let Some(view) = views.get(chosen.place) {
+        if let Some(view) = views.get(chosen.index) {
             binary_values(&mut out, view);
         }
     }
@@ -114,8 +114,8 @@ fn head(out: &mut Vec<u8>, column: &Column, view: &View<'_>, tensors: bool) {
     out.extend_from_slice(b",\"datatype\":\"");
     out.extend_from_slice(column.datatype.protocol_name().as_bytes());
     out.extend_from_slice(b"\",\"shape\":[");
-    for (place, dim) in view.shape(column).into_iter().skip(usize::from(tensors)).enumerate() {
-        if place > 0 {
+    for (index, dim) in view.shape(column).into_iter().skip(usize::from(tensors)).enumerate() {
+        if index > 0 {
             out.push(b',');
         }
         number_of(out, dim);

@@ -273,8 +273,8 @@ impl<'de> Visitor<'de> for RequestVisitor<'_> {
     }
 }
 
-fn once<T, E: de::Error>(place: &mut Option<T>, name: &'static str, value: T) -> Result<(), E> {
-    match place.replace(value) {
+fn once<T, E: de::Error>(slot: &mut Option<T>, name: &'static str, value: T) -> Result<(), E> {
+    match slot.replace(value) {
         None => Ok(()),
         Some(_) => Err(E::duplicate_field(name)),
     }

@@ -23,13 +23,13 @@ pub fn read(mut bytes: &[u8], count: usize) -> Result<Packed, String> {
     };
     let mut packed = Packed { data: Vec::with_capacity(bytes.len() - lengths), ends: Vec::with_capacity(count + 1) };
     packed.ends.push(0);
-    for place in 0..count {
+    for index in 0..count {
         let Some((length, rest)) = bytes.split_first_chunk::<4>() else {
-            return Err(format!("expected {count} strings, got {place}"));
+            return Err(format!("expected {count} strings, got {index}"));
         };
         let length = u32::from_le_bytes(*length) as usize;
         let Some((value, rest)) = rest.split_at_checked(length) else {
-            return Err(format!("string {place} is said to have {length} bytes, but {} are left", rest.len()));
+            return Err(format!("string {index} is said to have {length} bytes, but {} are left", rest.len()));
         };
         packed.data.extend_from_slice(value);
         let end = u32::try_from(packed.data.len()).map_err(|_| "the strings exceed 4 GiB".to_owned())?;

@@ -125,10 +125,10 @@ struct Fields<'w>(&'w [u8]);
 impl<'w> Fields<'w> {
     fn varint(&mut self) -> Result<u64, Refused> {
         let mut value = 0;
-        for place in 0..10 {
+        for index in 0..10 {
             let (&byte, rest) = self.0.split_first().ok_or(Refused::Malformed)?;
             self.0 = rest;
-            value |= u64::from(byte & 0x7f) << (7 * place);
+            value |= u64::from(byte & 0x7f) << (7 * index);
             if byte < 0x80 {
                 return Ok(value);
             }

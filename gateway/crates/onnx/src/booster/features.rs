@@ -46,13 +46,13 @@ impl<'a> Unpacked<'a> {
         let mut words_of = vec![None; count * texts];
         let mut reader = Reader::new(rows, words);
         let (mut number, mut text) = (0, 0);
-        for (place, column) in columns.iter().enumerate() {
+        for (index, column) in columns.iter().enumerate() {
             let view = reader.next(column)?;
-            if column.datatype == Datatype::Bytes || kinds.get(place) == Some(&Kind::Category) {
+            if column.datatype == Datatype::Bytes || kinds.get(index) == Some(&Kind::Category) {
                 categories(&mut words_of, &view, text, texts);
                 text += 1;
             } else {
-                numbers.place(&view, number, width);
+                numbers.put(&view, number, width);
                 number += view.row_size;
             }
         }
@@ -67,10 +67,10 @@ impl<'a> Unpacked<'a> {
 }
 
 /// Puts a column's categories into each row. Whole numbers are categories by their digits, as CatBoost writes them.
-fn categories<'a>(texts: &mut [Option<Cow<'a, [u8]>>], view: &View<'a>, place: usize, width: usize) {
+fn categories<'a>(texts: &mut [Option<Cow<'a, [u8]>>], view: &View<'a>, index: usize, width: usize) {
     let digits = |number: i64| Cow::Owned(number.to_string().into_bytes());
     for (row, texts) in texts.chunks_exact_mut(width).enumerate().filter(|(row, _)| view.is_valid(*row)) {
-        texts[place] = match view.values {
+        texts[index] = match view.values {
             Values::Bytes(strings) => strings.get(row).map(Cow::Borrowed),
             Values::Bool(flags) => flags.get(row).map(|&flag| digits(i64::from(flag != 0))),
             Values::I32(numbers) => numbers.get(row).map(|&number| digits(i64::from(number))),
@@ -82,10 +82,10 @@ fn categories<'a>(texts: &mut [Option<Cow<'a, [u8]>>], view: &View<'a>, place: u
 
 impl Features {
     /// Puts a column's values into each row, from place `first` of `width` on. A value that is missing is a NaN.
-    fn place(&mut self, view: &View<'_>, first: usize, width: usize) {
+    fn put(&mut self, view: &View<'_>, first: usize, width: usize) {
         match self {
-            Self::Single(features) => place(features, view, first, width, f32::NAN),
-            Self::Double(features) => place(features, view, first, width, f64::NAN),
+            Self::Single(features) => put(features, view, first, width, f32::NAN),
+            Self::Double(features) => put(features, view, first, width, f64::NAN),
         }
     }
 }
@@ -125,7 +125,7 @@ impl Computed for f64 {
     }
 }
 
-fn place<T: Computed>(features: &mut [T], view: &View<'_>, first: usize, width: usize, missing: T) {
+fn put<T: Computed>(features: &mut [T], view: &View<'_>, first: usize, width: usize, missing: T) {
     match view.values {
         Values::Bool(values) => fill(features, view, first, width, values, |flag| T::whole(i64::from(flag != 0))),
         Values::I32(values) => fill(features, view, first, width, values, |value| T::whole(i64::from(value))),
@@ -138,8 +138,8 @@ fn place<T: Computed>(features: &mut [T], view: &View<'_>, first: usize, width: 
     let size = view.row_size;
     if view.validity.is_some() && size > 0 {
         for (row, target) in features.chunks_exact_mut(width).enumerate() {
-            for (place, value) in target[first..first + size].iter_mut().enumerate() {
-                if !view.is_valid(row * size + place) {
+            for (index, value) in target[first..first + size].iter_mut().enumerate() {
+                if !view.is_valid(row * size + index) {
                     *value = missing;
                 }
             }

@@ -9,7 +9,7 @@ use super::form::Answers;
 #[derive(Debug)]
 enum Labels {
     /// Their places.
-    Places,
+    Indices,
     Integers(Vec<i64>),
     Numbers(Vec<f64>),
     Flags(Vec<bool>),
@@ -43,7 +43,7 @@ impl Labels {
         }
         let names = booster.classes();
         if names.is_empty() {
-            return Self::Places;
+            return Self::Indices;
         }
         let typed = match booster.class_kind() {
             ClassKind::Integer => parsed(names).map(Self::Integers),
@@ -56,27 +56,27 @@ impl Labels {
 
     fn datatype(&self) -> Datatype {
         match self {
-            Self::Places | Self::Integers(_) => Datatype::I64,
+            Self::Indices | Self::Integers(_) => Datatype::I64,
             Self::Numbers(_) => Datatype::F64,
             Self::Flags(_) => Datatype::Bool,
             Self::Texts => Datatype::Bytes,
         }
     }
 
-    fn pack(&self, booster: &Booster, places: &[usize], writer: &mut Writer) -> Result<(), LayoutError> {
-        fn of<T: Copy + Default>(classes: &[T], places: &[usize]) -> Vec<T> {
-            places.iter().map(|&place| classes.get(place).copied().unwrap_or_default()).collect()
+    fn pack(&self, booster: &Booster, indices: &[usize], writer: &mut Writer) -> Result<(), LayoutError> {
+        fn of<T: Copy + Default>(classes: &[T], indices: &[usize]) -> Vec<T> {
+            indices.iter().map(|&index| classes.get(index).copied().unwrap_or_default()).collect()
         }
         match self {
-            Self::Places => writer.fixed(&places.iter().map(|&place| place as i64).collect::<Vec<_>>()),
-            Self::Integers(classes) => writer.fixed(&of(classes, places)),
-            Self::Numbers(classes) => writer.fixed(&of(classes, places)),
+            Self::Indices => writer.fixed(&indices.iter().map(|&index| index as i64).collect::<Vec<_>>()),
+            Self::Integers(classes) => writer.fixed(&of(classes, indices)),
+            Self::Numbers(classes) => writer.fixed(&of(classes, indices)),
             Self::Flags(classes) => {
-                writer.fixed(&of(classes, places).into_iter().map(u8::from).collect::<Vec<_>>());
+                writer.fixed(&of(classes, indices).into_iter().map(u8::from).collect::<Vec<_>>());
             }
             Self::Texts => {
-                let name = |&place: &usize| booster.classes().get(place).map_or(&[][..], |name| name.as_bytes());
-                writer.strings(places.iter().map(name))?;
+                let name = |&index: &usize| booster.classes().get(index).map_or(&[][..], |name| name.as_bytes());
+                writer.strings(indices.iter().map(name))?;
             }
         }
         Ok(())
@@ -120,8 +120,8 @@ impl Outputs {
         let mut writer = Writer::default();
         match &self.first {
             First::Classes(labels) => {
-                if let Some((probabilities, places)) = booster.classify(raw) {
-                    labels.pack(booster, &places, &mut writer)?;
+                if let Some((probabilities, indices)) = booster.classify(raw) {
+                    labels.pack(booster, &indices, &mut writer)?;
                     put(&mut writer, &probabilities);
                 }
             }

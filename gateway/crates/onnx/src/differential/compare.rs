@@ -25,10 +25,10 @@ pub(super) fn difference(ours: &Tensor, expected: &Expected) -> Option<String> {
     if ours.shape() != theirs.shape() {
         return Some(format!("the shape {:?} for {:?}", ours.shape(), theirs.shape()));
     }
-    let counts = |place: usize| match &expected.scale {
+    let counts = |index: usize| match &expected.scale {
         Scale::Values => true,
         Scale::One(scale) => !scale.is_nan(),
-        Scale::Each(scales) => !scales[place].is_nan(),
+        Scale::Each(scales) => !scales[index].is_nan(),
     };
     if !theirs.datum_type().is_float() {
         return whole(&ours, theirs, counts);
@@ -39,19 +39,19 @@ pub(super) fn difference(ours: &Tensor, expected: &Expected) -> Option<String> {
     let (ours, theirs) = (ours.cast_to::<f64>().unwrap(), theirs.cast_to::<f64>().unwrap());
     let (ours, theirs) = (ours.try_as_plain_ram().unwrap(), theirs.try_as_plain_ram().unwrap());
     let pairs = ours.as_slice::<f64>().unwrap().iter().zip(theirs.as_slice::<f64>().unwrap());
-    let differs = |place: usize, ours: f64, theirs: f64| {
+    let differs = |index: usize, ours: f64, theirs: f64| {
         let scale = match &expected.scale {
             Scale::Values => theirs.abs(),
             Scale::One(scale) => *scale,
-            Scale::Each(scales) => scales[place],
+            Scale::Each(scales) => scales[index],
         };
         let same = ours.to_bits() == theirs.to_bits() || ours.is_nan() && theirs.is_nan();
         let finite = ours.is_finite() && theirs.is_finite();
         let allowed = (tolerance * scale).max(if half { tolerance * smallest } else { smallest });
         !(same || finite && (ours - theirs).abs() <= allowed)
     };
-    let found = pairs.enumerate().find(|&(place, (&ours, &theirs))| counts(place) && differs(place, ours, theirs));
-    found.map(|(place, (ours, theirs))| format!("value {place} is {ours:e} for {theirs:e}"))
+    let found = pairs.enumerate().find(|&(index, (&ours, &theirs))| counts(index) && differs(index, ours, theirs));
+    found.map(|(index, (ours, theirs))| format!("value {index} is {ours:e} for {theirs:e}"))
 }
 
 fn whole(ours: &Tensor, theirs: &Tensor, counts: impl Fn(usize) -> bool) -> Option<String> {
@@ -65,8 +65,8 @@ fn whole(ours: &Tensor, theirs: &Tensor, counts: impl Fn(usize) -> bool) -> Opti
         }
     };
     let (ours, theirs) = (texts(ours), texts(theirs));
-    let place = (0..ours.len()).find(|&place| counts(place) && ours[place] != theirs[place])?;
-    Some(format!("value {place} is {:?} for {:?}", ours[place], theirs[place]))
+    let index = (0..ours.len()).find(|&index| counts(index) && ours[index] != theirs[index])?;
+    Some(format!("value {index} is {:?} for {:?}", ours[index], theirs[index]))
 }
 
 fn list<T: Datum + ToString>(tensor: &Tensor) -> Vec<String> {

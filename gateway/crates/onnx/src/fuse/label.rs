@@ -11,16 +11,16 @@ impl Work {
         let attribute = |node: &NodeProto, name: &str, default| {
             node.attribute.iter().find(|attribute| attribute.name == name).map_or(default, |attribute| attribute.i)
         };
-        let ([scores], [places]) = (&node.input[..], &node.output[..]) else { return None };
+        let ([scores], [indices]) = (&node.input[..], &node.output[..]) else { return None };
         if attribute(node, "axis", 0) != 1 || attribute(node, "select_last_index", 0) != 0 {
             return None;
         }
         let scores = scores.clone();
-        let readers = self.readers.get(places).filter(|readers| readers.count == 1)?;
+        let readers = self.readers.get(indices).filter(|readers| readers.count == 1)?;
         let pick_at = readers.last?;
         let pick = self.nodes.get(pick_at)?.as_ref()?;
         let ([classes, of], [picked]) = (&pick.input[..], &pick.output[..]) else { return None };
-        if pick.op_type != "ArrayFeatureExtractor" || of != places {
+        if pick.op_type != "ArrayFeatureExtractor" || of != indices {
             return None;
         }
         let (reshape_at, reshape) = self.next(picked, "Reshape")?;

@@ -80,8 +80,8 @@ pub(super) const CLIP: Operator = Operator {
     attributes: &["max", "min"],
     build: |_, node| {
         let mut inputs = optional_inputs(node).skip(1);
-        let places = [inputs.next().flatten(), inputs.next().flatten()];
-        clip([Attributes(node).float("min"), Attributes(node).float("max")], places, true)
+        let indices = [inputs.next().flatten(), inputs.next().flatten()];
+        clip([Attributes(node).float("min"), Attributes(node).float("max")], indices, true)
     },
 };
 
@@ -208,9 +208,9 @@ impl Expansion for Chain {
         let inputs = wire_cast(prefix, model, inputs, wide)?;
         let inputs = wire_rank_broadcast(prefix, model, &inputs)?;
         let mut wire = inputs[0];
-        for (place, &input) in inputs.iter().enumerate().skip(1) {
+        for (index, &input) in inputs.iter().enumerate().skip(1) {
             let name =
-                if place == 1 && !self.mean && wide == datum { prefix.to_owned() } else { format!("{prefix}.{place}") };
+                if index == 1 && !self.mean && wide == datum { prefix.to_owned() } else { format!("{prefix}.{index}") };
             let op = self.step.op(model, &[wire, input], wide)?;
             wire = model.wire_node(name, op, &[wire, input])?[0];
         }
@@ -265,15 +265,15 @@ impl Expansion for Clip {
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let fact = model.outlet_fact(inputs[0])?.clone();
         let mut wire = inputs[0];
-        for (place, function) in [Function::AtLeast, Function::AtMost].into_iter().enumerate() {
-            let name = format!("{prefix}.{}", ["least", "most"][place]);
-            let bound = match (self.inputs[place], self.bounds[place]) {
+        for (index, function) in [Function::AtLeast, Function::AtMost].into_iter().enumerate() {
+            let name = format!("{prefix}.{}", ["least", "most"][index]);
+            let bound = match (self.inputs[index], self.bounds[index]) {
                 (Some(input), _) => inputs[input],
                 (None, Some(bound)) => {
                     let bound = tensor0(bound).cast_to_dt(fact.datum_type)?.into_owned();
                     model.add_const(format!("{name}.bound"), bound)?
                 }
-                (None, None) => match extreme(fact.datum_type, place == 1).filter(|_| self.finite) {
+                (None, None) => match extreme(fact.datum_type, index == 1).filter(|_| self.finite) {
                     Some(bound) => model.add_const(format!("{name}.bound"), bound)?,
                     None => continue,
                 },

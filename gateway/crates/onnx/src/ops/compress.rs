@@ -34,7 +34,7 @@ impl Settle for Unsized {
     fn settle(&self, inputs: &[Option<Argument>]) -> TractResult<Arc<dyn Kernel>> {
         let condition = required(inputs, 1)?.value.as_ref().context("the condition is not known")?;
         let condition = condition.try_as_plain_ram()?.as_slice::<bool>()?.to_vec();
-        let kept = condition.iter().enumerate().filter(|&(_, &kept)| kept).map(|(place, _)| place).collect();
+        let kept = condition.iter().enumerate().filter(|&(_, &kept)| kept).map(|(index, _)| index).collect();
         Ok(Arc::new(Compress { axis: self.axis, kept, length: condition.len() }))
     }
 }

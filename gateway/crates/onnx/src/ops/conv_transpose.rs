@@ -141,7 +141,7 @@ impl ConvTranspose {
             // Where it is odd, more is cut off at the end for SAME_UPPER, else at the beginning.
             return Ok((wanted, if self.auto == Auto::Upper { cut / 2 } else { cut.div_ceil(2) }));
         }
-        let pads = |place| if self.auto == Auto::Valid { 0 } else { at(&self.pads, place, 0) };
+        let pads = |index| if self.auto == Auto::Valid { 0 } else { at(&self.pads, index, 0) };
         let (before, after) = (pads(axis), pads(axis + rank));
         Ok((full.checked_sub(before + after).context("more is cut off than there is")?, before))
     }

@@ -92,9 +92,9 @@ mod tests {
     #[test]
     #[expect(clippy::float_cmp, reason = "small whole numbers")]
     fn few_and_many_outputs_agree() {
-        let weights: Vec<f32> = (0..20 * 11).map(|place| (place % 7) as f32 - 3.0).collect();
-        let row: Vec<f32> = (0..11).map(|place| (place % 5) as f32).collect();
-        let bias: Vec<f32> = (0..20).map(|place| place as f32).collect();
+        let weights: Vec<f32> = (0..20 * 11).map(|index| (index % 7) as f32 - 3.0).collect();
+        let row: Vec<f32> = (0..11).map(|index| (index % 5) as f32).collect();
+        let bias: Vec<f32> = (0..20).map(|index| index as f32).collect();
         let mut many = vec![0.0; 20];
         Dense::new(&weights, &bias, 20).unwrap().row(&row, &mut many);
         for (output, sum) in many.into_iter().enumerate() {

@@ -76,10 +76,10 @@ fn is_plain(letters: &Letters, facts: &[TypedFact]) -> bool {
     if facts.len() != 2 {
         return false;
     }
-    let once = |letters: &[char]| letters.iter().enumerate().all(|(place, letter)| !letters[..place].contains(letter));
-    let agree = letters.inputs[0].iter().enumerate().all(|(place, letter)| {
+    let once = |letters: &[char]| letters.iter().enumerate().all(|(index, letter)| !letters[..index].contains(letter));
+    let agree = letters.inputs[0].iter().enumerate().all(|(index, letter)| {
         let other = letters.inputs[1].iter().position(|other| other == letter);
-        other.is_none_or(|other| facts[0].shape[place] == facts[1].shape[other])
+        other.is_none_or(|other| facts[0].shape[index] == facts[1].shape[other])
     });
     let known = |letter: &char| letters.inputs.iter().any(|input| input.contains(letter));
     once(&letters.inputs[0]) && once(&letters.inputs[1]) && once(&letters.output) && agree
@@ -159,8 +159,8 @@ impl Kernel for Sums {
             found = Some((letter, along));
         }
         let (letter, along) = found.ok_or(MIXES)?;
-        let place = self.letters.output.iter().position(|&other| other == letter);
-        Ok(tvec!(along.on(place.ok_or("multiplies and sums over the rows")?)))
+        let index = self.letters.output.iter().position(|&other| other == letter);
+        Ok(tvec!(along.on(index.ok_or("multiplies and sums over the rows")?)))
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {

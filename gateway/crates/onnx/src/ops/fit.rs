@@ -183,18 +183,18 @@ impl Kernel for LargeEnough {
     }
 }
 
-/// Hands on places in pictures, each of them a number that a place can be.
-pub(super) fn places(prefix: &str, model: &mut TypedModel, grid: OutletId) -> TractResult<OutletId> {
-    Ok(model.wire_node(format!("{prefix}.places"), KernelOp::new(Arc::new(Places)), &[grid])?[0])
+/// Hands on coordinates in pictures, each of them a number that a coordinate can be.
+pub(super) fn coordinates(prefix: &str, model: &mut TypedModel, grid: OutletId) -> TractResult<OutletId> {
+    Ok(model.wire_node(format!("{prefix}.places"), KernelOp::new(Arc::new(Coordinates)), &[grid])?[0])
 }
 
 #[derive(Debug)]
-struct Places;
+struct Coordinates;
 
-/// Places beyond this are no whole numbers any more.
+/// Coordinates beyond this are no whole numbers any more.
 const FARTHEST: f64 = 1e6;
 
-impl Kernel for Places {
+impl Kernel for Coordinates {
     fn name(&self) -> &'static str {
         "Places"
     }
@@ -211,7 +211,7 @@ impl Kernel for Places {
         let [grid] = inputs else { bail!("expected 1 input, got {}", inputs.len()) };
         let numbers = grid.cast_to::<f64>()?;
         let numbers = numbers.try_as_plain_ram()?;
-        let bad = numbers.as_slice::<f64>()?.iter().position(|place| place.is_nan() || place.abs() > FARTHEST);
+        let bad = numbers.as_slice::<f64>()?.iter().position(|at| at.is_nan() || at.abs() > FARTHEST);
         match bad {
             Some(position) => Err(invalid(0, Some(position), "it is no place in a picture".to_owned())),
             None => Ok(tvec!(grid.clone())),

@@ -161,8 +161,8 @@ impl Kernel for Elements {
 /// Where in a tensor of this shape each index points: its own place but for one axis.
 pub(super) fn element_positions(shape: &[usize], indices: &Tensor, axis: usize) -> TractResult<Vec<usize>> {
     ensure!(shape.len() == indices.rank(), "indices of rank {} for {}", indices.rank(), shape.len());
-    for (place, (&size, &own)) in shape.iter().zip(indices.shape()).enumerate() {
-        ensure!(place == axis || own <= size, "indices of the shape {:?} for {shape:?}", indices.shape());
+    for (dim, (&size, &own)) in shape.iter().zip(indices.shape()).enumerate() {
+        ensure!(dim == axis || own <= size, "indices of the shape {:?} for {shape:?}", indices.shape());
     }
     let (strides, found) = (strides(shape), values::<i64>(indices)?);
     let mut positions = Vec::with_capacity(found.len());
@@ -170,7 +170,7 @@ pub(super) fn element_positions(shape: &[usize], indices: &Tensor, axis: usize) 
         let position = positions.len();
         let own = index(found[position], shape[axis], 1, position)?;
         let steps = at.iter().zip(&strides).enumerate();
-        positions.push(steps.map(|(place, (&at, &stride))| stride * if place == axis { own } else { at }).sum());
+        positions.push(steps.map(|(dim, (&at, &stride))| stride * if dim == axis { own } else { at }).sum());
         Ok(())
     })?;
     Ok(positions)
@@ -228,8 +228,8 @@ pub(super) fn nd_positions(shape: &[usize], indices: &Tensor, batch: usize) -> T
     let mut positions = Vec::with_capacity(lists);
     for list in 0..lists {
         let mut position = list / each;
-        for (place, &size) in sizes.iter().enumerate() {
-            let at = list * depth + place;
+        for (dim, &size) in sizes.iter().enumerate() {
+            let at = list * depth + dim;
             position = position * size + index(found[at], size, 1, at)?;
         }
         positions.push(position);

@@ -154,8 +154,8 @@ impl IntegerConv {
         let is_signed = zero.datum_type() == DatumType::I8;
         let (least, most) = if is_signed { (-128.0, 127.0) } else { (0.0, 255.0) };
         let mut bytes = Vec::with_capacity(sums.len());
-        for (place, sums) in sums.chunks_exact_mut(pixels.max(1)).enumerate() {
-            let output = place % outputs;
+        for (index, sums) in sums.chunks_exact_mut(pixels.max(1)).enumerate() {
+            let output = index % outputs;
             let scale = x_scale * w_scales[if w_scales.len() == 1 { 0 } else { output }] / y_scale;
             let bias = bias.as_ref().map_or(0, |bias| bias[output]);
             bytes.extend(sums.iter().map(|&sum| {

@@ -121,7 +121,7 @@ pub(in super::super) const OWN: &str = "modelgate";
 pub(super) fn built(node: &NodeProto, kernel: Arc<dyn Kernel>) -> Built {
     // An optional output that nobody wants has no name and no outlet.
     let kept = optional_outputs(node).take(node.output.len()).enumerate();
-    let kept = kept.filter_map(|(place, wanted)| wanted.map(|_| place)).collect();
+    let kept = kept.filter_map(|(index, wanted)| wanted.map(|_| index)).collect();
     Ok((expand(Parsed(KernelOp { kernel, kept, columns: Arc::new([]) })), vec![]))
 }
 
@@ -173,7 +173,7 @@ fn columns(kernel: &dyn Kernel, model: &TypedModel, inputs: &[OutletId]) -> Arc<
     if checked.is_empty() {
         return Arc::new([]);
     }
-    let column = |(place, &input)| checked.contains(&place).then(|| column_of(model, input)).flatten();
+    let column = |(index, &input)| checked.contains(&index).then(|| column_of(model, input)).flatten();
     inputs.iter().enumerate().map(column).collect()
 }
 
@@ -248,9 +248,9 @@ impl KernelOp {
             return Ok(all);
         }
         let (name, count) = (self.kernel.name(), all.len());
-        ensure!(self.kept.iter().all(|&place| place < count), "{name} has {count} outputs");
+        ensure!(self.kept.iter().all(|&index| index < count), "{name} has {count} outputs");
         let all = all.into_iter().enumerate();
-        Ok(all.filter(|(place, _)| self.kept.contains(place)).map(|(_, output)| output).collect())
+        Ok(all.filter(|(index, _)| self.kept.contains(index)).map(|(_, output)| output).collect())
     }
 }
 
@@ -296,7 +296,7 @@ impl TypedOp for KernelOp {
         let facts = model.node_input_facts(node.id)?;
         let values: TVec<_> = facts.iter().map(|fact| fact.konst.clone()).collect();
         let Some((kernel, taken)) = self.kernel.absorb(&values)? else { return Ok(None) };
-        let inputs: TVec<_> = taken.iter().filter_map(|&place| node.inputs.get(place).copied()).collect();
+        let inputs: TVec<_> = taken.iter().filter_map(|&index| node.inputs.get(index).copied()).collect();
         let columns = columns(&*kernel, model, &inputs);
         TypedModelPatch::replace_single_op(model, node, &inputs, Self { kernel, kept: self.kept.clone(), columns })
             .map(Some)

@@ -48,12 +48,12 @@ impl Kernel for Label {
         let scores = &inputs[0];
         let &[_, classes, ref rest @ ..] = scores.shape() else { bail!("expected a matrix") };
         let rest = rest.iter().product();
-        let places = match scores.datum_type() {
+        let indices = match scores.datum_type() {
             DatumType::F64 => greatest(&values::<f64>(scores)?, classes, rest),
             datum if datum.is_float() => greatest(&values::<f32>(scores)?, classes, rest),
             _ => greatest(&values::<i64>(scores)?, classes, rest),
         };
-        Ok(tvec!(self.0.pick(places.into_iter())?))
+        Ok(tvec!(self.0.pick(indices.into_iter())?))
     }
 }
 
@@ -64,9 +64,9 @@ fn greatest<T: PartialOrd>(values: &[T], count: usize, rest: usize) -> Vec<usize
     }
     let first_of_greatest = |mut values: std::iter::StepBy<std::iter::Skip<std::slice::Iter<'_, T>>>| {
         let mut best = (0, values.next());
-        for (place, value) in values.enumerate() {
+        for (index, value) in values.enumerate() {
             if Some(value) > best.1 {
-                best = (place + 1, Some(value));
+                best = (index + 1, Some(value));
             }
         }
         best.0

@@ -48,8 +48,8 @@ fn label_encoder(ctx: &ParsingContext<'_>, node: &NodeProto) -> TractResult<Arc<
     // The first version has one list of texts, which stand for their places.
     let classes = attributes.texts("classes_strings")?;
     if !classes.is_empty() {
-        let places: Vec<i64> = (0i64..).take(classes.len()).collect();
-        return both_ways("LabelEncoder", &classes, &places, attributes);
+        let indices: Vec<i64> = (0i64..).take(classes.len()).collect();
+        return both_ways("LabelEncoder", &classes, &indices, attributes);
     }
     let keys = list(ctx, attributes, "keys")?;
     let values = list(ctx, attributes, "values")?;

@@ -45,15 +45,15 @@ impl Labels {
     }
 
     /// A tensor of the labels at these places; a place beyond the last class is an error.
-    pub(super) fn pick(&self, places: impl Iterator<Item = usize>) -> TractResult<TValue> {
-        fn pick<T: Datum>(labels: &[T], places: impl Iterator<Item = usize>) -> TractResult<TValue> {
-            let picked = places.map(|place| labels.get(place).cloned()).collect::<Option<Vec<_>>>();
+    pub(super) fn pick(&self, indices: impl Iterator<Item = usize>) -> TractResult<TValue> {
+        fn pick<T: Datum>(labels: &[T], indices: impl Iterator<Item = usize>) -> TractResult<TValue> {
+            let picked = indices.map(|index| labels.get(index).cloned()).collect::<Option<Vec<_>>>();
             let picked = picked.context("a class has no label")?;
             tensor(&[picked.len()], picked)
         }
         match self {
-            Self::Ints(labels) => pick(labels, places),
-            Self::Strings(labels) => pick(labels, places),
+            Self::Ints(labels) => pick(labels, indices),
+            Self::Strings(labels) => pick(labels, indices),
         }
     }
 }

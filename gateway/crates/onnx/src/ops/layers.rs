@@ -193,9 +193,9 @@ impl Layers {
     fn apply(&self, rows: &[f32], between: &mut [Vec<f32>; 2], out: &mut [f32]) {
         let count = rows.len() / self.width();
         let [from, to] = between;
-        for (place, product) in self.products.iter().enumerate() {
-            let rows = if place == 0 { rows } else { &from[..count * product.inputs()] };
-            if place + 1 == self.products.len() {
+        for (index, product) in self.products.iter().enumerate() {
+            let rows = if index == 0 { rows } else { &from[..count * product.inputs()] };
+            if index + 1 == self.products.len() {
                 product.apply(rows, out);
             } else {
                 product.apply(rows, &mut to[..count * product.outputs()]);

@@ -142,9 +142,9 @@ impl Classifier {
 /// The place of the greatest, the first of equal ones.
 fn best(sums: &[f32]) -> usize {
     let mut best = 0;
-    for (place, sum) in sums.iter().enumerate() {
+    for (index, sum) in sums.iter().enumerate() {
         if *sum > sums[best] {
-            best = place;
+            best = index;
         }
     }
     best

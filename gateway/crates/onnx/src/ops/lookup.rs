@@ -41,15 +41,15 @@ impl Lookup {
         ensure!(keys.len() == values.len(), "{} keys for {} values", keys.len(), values.len());
         ensure!(default.len() == 1, "expected a single default");
         let keys = match keys.datum_type() {
-            DatumType::String => Keys::Strings(places(texts(keys)?.iter().cloned())),
+            DatumType::String => Keys::Strings(indices(texts(keys)?.iter().cloned())),
             datum if datum.is_float() => {
-                let mut places = places(self::values::<f64>(keys)?.iter().map(|&key| float_key(key)));
+                let mut indices = indices(self::values::<f64>(keys)?.iter().map(|&key| float_key(key)));
                 if !missing {
-                    places.remove(&float_key(f64::NAN));
+                    indices.remove(&float_key(f64::NAN));
                 }
-                Keys::Floats(places)
+                Keys::Floats(indices)
             }
-            _ => Keys::Ints(places(self::values::<i64>(keys)?.iter().copied())),
+            _ => Keys::Ints(indices(self::values::<i64>(keys)?.iter().copied())),
         };
         let of = |datum| values.datum_type() == datum && default.datum_type() == datum;
         let values = if of(String::datum_type()) {
@@ -101,21 +101,21 @@ impl Lookup {
         }
     }
 
-    fn take(&self, shape: &[usize], places: impl Iterator<Item = Option<usize>>) -> TractResult<TValue> {
+    fn take(&self, shape: &[usize], indices: impl Iterator<Item = Option<usize>>) -> TractResult<TValue> {
         match &self.values {
-            Values::Strings(values) => take(shape, values, places),
-            Values::I64(values) => take(shape, values, places),
-            Values::I32(values) => take(shape, values, places),
-            Values::I16(values) => take(shape, values, places),
-            Values::F32(values) => take(shape, values, places),
-            Values::F64(values) => take(shape, values, places),
+            Values::Strings(values) => take(shape, values, indices),
+            Values::I64(values) => take(shape, values, indices),
+            Values::I32(values) => take(shape, values, indices),
+            Values::I16(values) => take(shape, values, indices),
+            Values::F32(values) => take(shape, values, indices),
+            Values::F64(values) => take(shape, values, indices),
         }
     }
 }
 
-fn take<T: Datum>(shape: &[usize], values: &[T], places: impl Iterator<Item = Option<usize>>) -> TractResult<TValue> {
+fn take<T: Datum>(shape: &[usize], values: &[T], indices: impl Iterator<Item = Option<usize>>) -> TractResult<TValue> {
     let default = values.len().saturating_sub(1);
-    let taken = places.map(|place| values.get(place.unwrap_or(default)).cloned());
+    let taken = indices.map(|index| values.get(index.unwrap_or(default)).cloned());
     tensor(shape, taken.collect::<Option<Vec<T>>>().context("a lookup without a default")?)
 }
 
@@ -123,12 +123,12 @@ fn with_default<T: Datum + Copy>(values: &Tensor, default: &Tensor) -> TractResu
     Ok(self::values::<T>(values)?.iter().chain(&*self::values::<T>(default)?).copied().collect())
 }
 
-fn places<K: Eq + Hash>(keys: impl Iterator<Item = K>) -> HashMap<K, usize> {
-    let mut places = HashMap::new();
-    for (place, key) in keys.enumerate() {
-        places.entry(key).or_insert(place);
+fn indices<K: Eq + Hash>(keys: impl Iterator<Item = K>) -> HashMap<K, usize> {
+    let mut indices = HashMap::new();
+    for (index, key) in keys.enumerate() {
+        indices.entry(key).or_insert(index);
     }
-    places
+    indices
 }
 
 fn float_key(key: f64) -> u64 {

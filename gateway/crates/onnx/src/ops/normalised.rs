@@ -42,8 +42,8 @@ pub(super) const SKIP_SIMPLIFIED: Operator =
     Operator { name: "SkipSimplifiedLayerNormalization", build: |_, node| skipping(node, false), ..SKIP };
 
 fn plain(node: &NodeProto, centred: bool) -> Built {
-    let mut places = optional_inputs(node);
-    let mut next = || places.next().flatten();
+    let mut indices = optional_inputs(node);
+    let mut next = || indices.next().flatten();
     let (_, scale, bias) = (next(), next(), next());
     let attributes = Attributes(node);
     let axis = attributes.int("axis").unwrap_or(-1);
@@ -52,8 +52,8 @@ fn plain(node: &NodeProto, centred: bool) -> Built {
 }
 
 fn skipping(node: &NodeProto, centred: bool) -> Built {
-    let mut places = optional_inputs(node);
-    let mut next = || places.next().flatten();
+    let mut indices = optional_inputs(node);
+    let mut next = || indices.next().flatten();
     let (_, skip, scale) = (next(), next(), next());
     let bias = if centred { next() } else { None };
     let added = next();
@@ -83,8 +83,8 @@ impl Layer {
     /// The input, with what is added to it.
     fn sum(&self, inputs: &[TValue]) -> TractResult<Tensor> {
         let mut sum = inputs[0].cast_to::<f32>()?.into_owned();
-        for place in [self.skip, self.added].into_iter().flatten() {
-            let added = inputs[place].cast_to::<f32>()?;
+        for index in [self.skip, self.added].into_iter().flatten() {
+            let added = inputs[index].cast_to::<f32>()?;
             let mut values = sum.try_as_plain_ram_mut()?;
             let values = values.to_array_view_mut::<f32>()?;
             let added = added.to_plain_array_view::<f32>()?;
@@ -104,8 +104,8 @@ impl Layer {
         let axis = axis(self.axis, shape.len())?;
         let inner = &shape[axis..];
         let length = inner.iter().product::<usize>();
-        let parameter = |place: Option<usize>| {
-            let spread = place.map(|place| inputs[place].cast_to::<T>()?.broadcast_to_shape(inner));
+        let parameter = |index: Option<usize>| {
+            let spread = index.map(|index| inputs[index].cast_to::<T>()?.broadcast_to_shape(inner));
             spread.transpose()
         };
         let (scale, bias) = (parameter(self.scale)?, parameter(self.bias)?);

@@ -21,11 +21,11 @@ pub(super) const OPERATOR: Operator = Operator {
         ensure!(names.is_empty() != ints.is_empty(), "expected one of 'cats_int64s' and 'cats_strings'");
         let count = names.len().max(ints.len());
         // Of equal ones the first counts.
-        let places = || (0..count).rev();
+        let indices = || (0..count).rev();
         let categories = if names.is_empty() {
-            Categories::Ints(ints.iter().copied().rev().zip(places()).collect())
+            Categories::Ints(ints.iter().copied().rev().zip(indices()).collect())
         } else {
-            Categories::Strings(names.into_iter().rev().zip(places()).collect())
+            Categories::Strings(names.into_iter().rev().zip(indices()).collect())
         };
         let zeros = attributes.int("zeros").unwrap_or(1) != 0;
         built(node, Arc::new(OneHot { categories, count, zeros }))
@@ -75,23 +75,23 @@ impl Kernel for OneHot {
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         let input = &*inputs[0];
         let mut out = vec![0.0f32; room(input.len(), self.count)?];
-        let mut set = |place: usize, category: Option<&usize>| {
+        let mut set = |index: usize, category: Option<&usize>| {
             if let Some(&category) = category {
-                out[place * self.count + category] = 1.0;
+                out[index * self.count + category] = 1.0;
             } else if !self.zeros {
                 let message = "it is none of the categories that the model knows";
-                return Err(invalid(0, Some(place), message.to_owned()));
+                return Err(invalid(0, Some(index), message.to_owned()));
             }
             Ok(())
         };
         match &self.categories {
-            Categories::Ints(places) => {
+            Categories::Ints(indices) => {
                 let values = values::<i64>(input)?;
-                values.iter().enumerate().try_for_each(|(place, value)| set(place, places.get(value)))?;
+                values.iter().enumerate().try_for_each(|(index, value)| set(index, indices.get(value)))?;
             }
-            Categories::Strings(places) => {
+            Categories::Strings(indices) => {
                 let values = texts(input)?;
-                values.iter().enumerate().try_for_each(|(place, value)| set(place, places.get(value)))?;
+                values.iter().enumerate().try_for_each(|(index, value)| set(index, indices.get(value)))?;
             }
         }
         let mut shape: TVec<usize> = input.shape().into();

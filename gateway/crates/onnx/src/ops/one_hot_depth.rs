@@ -75,11 +75,11 @@ impl Kernel for OneHot {
         let inner: usize = shape[axis..].iter().product();
         shape.insert(axis, self.depth);
         let mut positions = vec![0; room(indices.len(), self.depth)?];
-        for (place, &value) in values::<i64>(indices)?.iter().enumerate() {
+        for (index, &value) in values::<i64>(indices)?.iter().enumerate() {
             let value = if value < 0 { value.saturating_add(self.depth as i64) } else { value };
             if let Some(value) = usize::try_from(value).ok().filter(|&value| value < self.depth) {
-                let (outer, inner_place) = (place / inner, place % inner);
-                positions[(outer * self.depth + value) * inner + inner_place] = 1;
+                let (outer, inner_index) = (index / inner, index % inner);
+                positions[(outer * self.depth + value) * inner + inner_index] = 1;
             }
         }
         Ok(tvec!(pick(pair, &positions, 1, None, &shape)?))

@@ -53,11 +53,11 @@ pub(super) fn hide(prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) ->
     if !model.nodes().iter().any(is_spread) {
         return Ok(inputs.into());
     }
-    let hidden = inputs.iter().enumerate().map(|(place, &input)| {
+    let hidden = inputs.iter().enumerate().map(|(index, &input)| {
         if model.outlet_fact(input)?.konst.is_some() {
             return Ok(input);
         }
-        let name = format!("{prefix}.opaque_{place}");
+        let name = format!("{prefix}.opaque_{index}");
         Ok(model.wire_node(name, KernelOp::new(Arc::new(Opaque)), &[input])?[0])
     });
     hidden.collect()

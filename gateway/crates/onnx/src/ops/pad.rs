@@ -70,8 +70,8 @@ impl Settle for Unsized {
         };
         ensure!(amounts.len() == 2 * axes.len(), "{} amounts for {} axes", amounts.len(), axes.len());
         let mut ends = vec![(0, 0); rank];
-        for (place, &axis) in axes.iter().enumerate() {
-            ends[axis] = (amounts[place], amounts[place + axes.len()]);
+        for (index, &axis) in axes.iter().enumerate() {
+            ends[axis] = (amounts[index], amounts[index + axes.len()]);
         }
         Ok(Arc::new(Pad { mode: self.mode, ends, value: self.value }))
     }

@@ -46,7 +46,7 @@ pub(super) const MAX: Operator = Operator {
     attributes: &ATTRIBUTES,
     build: |_, node| {
         let by_column = Attributes(node).int("storage_order").unwrap_or(0) != 0;
-        build(node, Function::Max { by_column, tells_places: node.output.len() > 1 })
+        build(node, Function::Max { by_column, tells_indices: node.output.len() > 1 })
     },
 };
 
@@ -61,7 +61,7 @@ pub(super) const GLOBAL_MAX: Operator = Operator {
     domain: "",
     name: "GlobalMaxPool",
     attributes: &[],
-    build: |_, node| global(node, Function::Max { by_column: false, tells_places: false }),
+    build: |_, node| global(node, Function::Max { by_column: false, tells_indices: false }),
 };
 
 /// Over whole images.
@@ -86,7 +86,7 @@ enum Function {
         /// Whether the second result counts along columns.
         by_column: bool,
         /// Whether it is asked for.
-        tells_places: bool,
+        tells_indices: bool,
     },
 }
 
@@ -121,14 +121,14 @@ impl Kernel for Pool {
             None => shape.extend(x.shape[2..].iter().map(|_| 1.to_dim())),
         }
         let mut specs = tvec!(Spec { datum: x.datum, shape: shape.clone() });
-        if matches!(self.function, Function::Max { tells_places: true, .. }) {
+        if matches!(self.function, Function::Max { tells_indices: true, .. }) {
             specs.push(Spec::of::<i64>(shape));
         }
         Ok(specs)
     }
 
     fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
-        if matches!(self.function, Function::Max { tells_places: true, .. }) {
+        if matches!(self.function, Function::Max { tells_indices: true, .. }) {
             return Err(NUMBERS.into());
         }
         inputs.except(|axis| axis >= 2, MIXES)
@@ -143,7 +143,7 @@ impl Kernel for Pool {
         room(planes, sizes.outputs.iter().product())?;
         let datum = x.datum_type();
         match self.function {
-            Function::Max { by_column, tells_places: true } => {
+            Function::Max { by_column, tells_indices: true } => {
                 return match datum {
                     DatumType::F64 => maxima::<f64>(x, &sizes, planes, &shape, by_column, datum),
                     DatumType::F16 | DatumType::F32 => maxima::<f32>(x, &sizes, planes, &shape, by_column, datum),
@@ -200,8 +200,8 @@ impl Pool {
         match self.function {
             Function::Average { include_padding } => {
                 let counts = sizes.counts(include_padding);
-                for (place, sum) in sums.iter_mut().enumerate() {
-                    *sum = *sum / number(counts[place % pixels] as f64);
+                for (index, sum) in sums.iter_mut().enumerate() {
+                    *sum = *sum / number(counts[index % pixels] as f64);
                 }
             }
             Function::Lp(power) => {
@@ -264,27 +264,27 @@ fn maxima<T: Datum + Copy + PartialOrd>(
 ) -> TractResult<TVec<TValue>> {
     let (values, pixels) = (values::<T>(x)?, sizes.outputs.iter().product::<usize>());
     let image: usize = sizes.image.iter().product();
-    let mut places = vec![usize::MAX; planes * pixels];
+    let mut taken = vec![usize::MAX; planes * pixels];
     #[expect(clippy::eq_op, reason = "a NaN is no equal of its own")]
     let is_nan = |value: T| value != value;
     sizes.each_tap(|taps| {
-        for (places, values) in places.chunks_exact_mut(pixels.max(1)).zip(values.chunks_exact(image.max(1))) {
-            for (place, &tap) in places.iter_mut().zip(taps) {
+        for (taken, values) in taken.chunks_exact_mut(pixels.max(1)).zip(values.chunks_exact(image.max(1))) {
+            for (own_tap, &tap) in taken.iter_mut().zip(taps) {
                 let Some(&value) = values.get(tap) else { continue };
                 let beats = |&best: &T| value > best || is_nan(value) && !is_nan(best);
-                if values.get(*place).is_none_or(beats) {
-                    *place = tap;
+                if values.get(*own_tap).is_none_or(beats) {
+                    *own_tap = tap;
                 }
             }
         }
     })?;
-    let mut found = Vec::with_capacity(places.len());
-    let mut indices = Vec::with_capacity(places.len());
-    for (at, &place) in places.iter().enumerate() {
+    let mut found = Vec::with_capacity(taken.len());
+    let mut indices = Vec::with_capacity(taken.len());
+    for (at, &own_tap) in taken.iter().enumerate() {
         let plane = at / pixels;
-        let value = values.get(plane * image + place.min(image)).filter(|_| place < image);
+        let value = values.get(plane * image + own_tap.min(image)).filter(|_| own_tap < image);
         found.push(*value.context("a window without a value")?);
-        let own = if by_column { column_major(place, &sizes.image) } else { place };
+        let own = if by_column { column_major(own_tap, &sizes.image) } else { own_tap };
         indices.push((plane * image + own) as i64);
     }
     let found = tensor(shape, found)?;
@@ -293,13 +293,13 @@ fn maxima<T: Datum + Copy + PartialOrd>(
 }
 
 /// A place in row-major order, counted along the first axis first.
-fn column_major(place: usize, shape: &[usize]) -> usize {
-    let (mut left, mut coordinates) = (place, tvec!());
+fn column_major(index: usize, shape: &[usize]) -> usize {
+    let (mut left, mut coordinates) = (index, tvec!());
     for &size in shape.iter().rev() {
         coordinates.push(left % size);
         left /= size;
     }
     // The coordinates are in reverse: the last axis counts most.
     let sizes = shape.iter().rev();
-    coordinates.iter().zip(sizes).fold(0, |place, (&coordinate, &size)| place * size + coordinate)
+    coordinates.iter().zip(sizes).fold(0, |index, (&coordinate, &size)| index * size + coordinate)
 }

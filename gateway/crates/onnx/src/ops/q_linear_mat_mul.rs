@@ -54,8 +54,8 @@ impl Kernel for QLinearMatMul {
         match &*inputs.with_rows()? {
             [(0, along)] if along.axis + 1 < rank(0) => Ok(tvec!(along.on(along.axis + out - rank(0)))),
             [(0, one), (3, other)] => {
-                let place = |along: &Along, slot: usize| along.on(along.axis + out - rank(slot));
-                let (one, other) = (place(one, 0), place(other, 3));
+                let index = |along: &Along, slot: usize| along.on(along.axis + out - rank(slot));
+                let (one, other) = (index(one, 0), index(other, 3));
                 let before = matches!(&one, Flow::Rows(along) if along.axis + 2 < out);
                 if one == other && before { Ok(tvec!(one)) } else { Err(MEETS.into()) }
             }
@@ -116,18 +116,18 @@ fn single<T: Datum + Copy>(tensor: &Tensor) -> TractResult<T> {
 
 /// The place among matrices of shape `of` that the place `block` among those of shape `all` broadcasts from.
 fn start(block: usize, all: &[usize], of: &[usize]) -> usize {
-    let (mut left, mut stride, mut place) = (block, 1, 0);
+    let (mut left, mut stride, mut index) = (block, 1, 0);
     for (back, &dim) in all.iter().rev().enumerate() {
         let at = left % dim;
         left /= dim;
         if let Some(&own) = of.len().checked_sub(back + 1).and_then(|at| of.get(at)) {
             if own != 1 {
-                place += at * stride;
+                index += at * stride;
             }
             stride *= own;
         }
     }
-    place
+    index
 }
 
 #[cfg(test)]
@@ -136,10 +136,10 @@ mod tests {
 
     #[test]
     fn matrices_are_broadcast() {
-        let places: Vec<_> = (0..6).map(|block| start(block, &[2, 3], &[3])).collect();
-        assert_eq!(places, [0, 1, 2, 0, 1, 2]);
-        let places: Vec<_> = (0..6).map(|block| start(block, &[2, 3], &[2, 1])).collect();
-        assert_eq!(places, [0, 0, 0, 1, 1, 1]);
+        let indices: Vec<_> = (0..6).map(|block| start(block, &[2, 3], &[3])).collect();
+        assert_eq!(indices, [0, 1, 2, 0, 1, 2]);
+        let indices: Vec<_> = (0..6).map(|block| start(block, &[2, 3], &[2, 1])).collect();
+        assert_eq!(indices, [0, 0, 0, 1, 1, 1]);
         assert_eq!(start(0, &[], &[]), 0);
     }
 }

@@ -59,7 +59,7 @@ struct Grid {
 }
 
 /// The place of each value's scale.
-struct Places {
+struct ScaleIndex {
     /// Values behind one index of the axis.
     inner: usize,
     size: usize,
@@ -78,25 +78,25 @@ impl Grid {
         inputs.except(|axis| Some(axis) == along, MIXES)
     }
 
-    fn places(self, shape: &[usize], scale: &Tensor) -> TractResult<Places> {
+    fn scale_index(self, shape: &[usize], scale: &Tensor) -> TractResult<ScaleIndex> {
         let count = scale.len();
         if self.block == 0 && count == 1 {
-            return Ok(Places { inner: 1, size: 1, block: 1, is_blocked: false, count });
+            return Ok(ScaleIndex { inner: 1, size: 1, block: 1, is_blocked: false, count });
         }
         let axis = axis(self.axis, shape.len())?;
         let (inner, size) = (shape[axis + 1..].iter().product(), shape[axis]);
         if self.block == 0 {
             ensure!(count == size, "{count} scales for {size} indices");
-            return Ok(Places { inner, size, block: 1, is_blocked: false, count });
+            return Ok(ScaleIndex { inner, size, block: 1, is_blocked: false, count });
         }
         let mut expected: TVec<usize> = shape.into();
         expected[axis] = size.div_ceil(self.block);
         ensure!(*expected == *scale.shape(), "scales of the shape {:?}, expected {expected:?}", scale.shape());
-        Ok(Places { inner, size, block: self.block, is_blocked: true, count })
+        Ok(ScaleIndex { inner, size, block: self.block, is_blocked: true, count })
     }
 }
 
-impl Places {
+impl ScaleIndex {
     fn of(&self, position: usize) -> usize {
         if self.count == 1 {
             return 0;
@@ -144,7 +144,7 @@ impl Kernel for Quantize {
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         let [x, scale, zero @ ..] = inputs else { bail!("expected 2 or 3 inputs") };
-        let places = self.grid.places(x.shape(), scale)?;
+        let scale_index = self.grid.scale_index(x.shape(), scale)?;
         let datum = zero.first().map(|zero| zero.datum_type()).or(self.given).unwrap_or(DatumType::U8);
         let zeros = zero.first().map(|zero| values::<i32>(zero)).transpose()?;
         let (x_values, scales) = (values::<f32>(x)?, values::<f32>(scale)?);
@@ -156,9 +156,9 @@ impl Kernel for Quantize {
             _ => (0.0, 255.0),
         };
         let quantize = |(position, &value): (usize, &f32)| {
-            let place = places.of(position);
-            let zero = zeros.as_ref().map_or(0.0, |zeros| zeros[place] as f32);
-            let whole = (value / scales[place]).round_ties_even();
+            let index = scale_index.of(position);
+            let zero = zeros.as_ref().map_or(0.0, |zeros| zeros[index] as f32);
+            let whole = (value / scales[index]).round_ties_even();
             // What is no number is the least.
             let whole = if whole >= least - zero { whole } else { least - zero };
             (if whole > most - zero { most - zero } else { whole }) + zero
@@ -197,14 +197,14 @@ impl Kernel for Dequantize {
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         let [x, scale, zero @ ..] = inputs else { bail!("expected 2 or 3 inputs") };
-        let places = self.grid.places(x.shape(), scale)?;
+        let scale_index = self.grid.scale_index(x.shape(), scale)?;
         let zeros = zero.first().map(|zero| values::<i32>(zero)).transpose()?;
         let (x_values, scales) = (values::<i32>(x)?, values::<f32>(scale)?);
         ensure!(zeros.as_ref().is_none_or(|zeros| zeros.len() == scales.len()), "as many zero points as scales");
         let real = |(position, &value): (usize, &i32)| {
-            let place = places.of(position);
-            let zero = zeros.as_ref().map_or(0, |zeros| zeros[place]);
-            value.wrapping_sub(zero) as f32 * scales[place]
+            let index = scale_index.of(position);
+            let zero = zeros.as_ref().map_or(0, |zeros| zeros[index]);
+            value.wrapping_sub(zero) as f32 * scales[index]
         };
         let result = tensor(x.shape(), x_values.iter().enumerate().map(real).collect::<Vec<f32>>())?;
         let datum = self.given.unwrap_or(scale.datum_type());

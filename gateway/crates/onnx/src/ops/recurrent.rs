@@ -345,8 +345,8 @@ impl Kernel for Recurrent {
         } else {
             absorbed.single = Some(self.directions::<f32>(&inputs)?.into());
         }
-        let taken: TVec<usize> = (0..known.len()).filter(|&place| !weights.contains(&Some(place))).collect();
-        let moved = |slot: Option<usize>| slot.and_then(|slot| taken.iter().position(|&place| place == slot));
+        let taken: TVec<usize> = (0..known.len()).filter(|&index| !weights.contains(&Some(index))).collect();
+        let moved = |slot: Option<usize>| slot.and_then(|slot| taken.iter().position(|&index| index == slot));
         absorbed.slots = Slots(self.slots.0.map(moved));
         Ok(Some((Arc::new(absorbed), taken)))
     }

@@ -38,10 +38,10 @@ pub(super) const ARG_MAX: Operator = Operator {
     domain: "",
     name: "ArgMax",
     attributes: &["axis", "keepdims", "select_last_index"],
-    build: |_, node| place(node, true),
+    build: |_, node| arg_extreme(node, true),
 };
 
-pub(super) const ARG_MIN: Operator = Operator { name: "ArgMin", build: |_, node| place(node, false), ..ARG_MAX };
+pub(super) const ARG_MIN: Operator = Operator { name: "ArgMin", build: |_, node| arg_extreme(node, false), ..ARG_MAX };
 
 #[expect(clippy::unnecessary_wraps, reason = "the type of a builder")]
 fn of(ctx: &ParsingContext<'_>, node: &NodeProto, how: How, since: i64) -> Built {
@@ -53,7 +53,7 @@ fn of(ctx: &ParsingContext<'_>, node: &NodeProto, how: How, since: i64) -> Built
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the type of a builder")]
-fn place(node: &NodeProto, greatest: bool) -> Built {
+fn arg_extreme(node: &NodeProto, greatest: bool) -> Built {
     let node = Attributes(node);
     let last = node.int("select_last_index").unwrap_or(0) != 0;
     let how = if greatest { How::ArgMax { last } } else { How::ArgMin { last } };
@@ -147,7 +147,7 @@ impl Reduce {
         let rows = gathered(&values, shape, &axes)?;
         let shape = self.shape(shape, &axes, 1);
         let count = shape.iter().product();
-        if self.how.is_place() && length == 0 && count > 0 {
+        if self.how.is_index() && length == 0 && count > 0 {
             return Err(invalid(0, None, "no values to find the place of one in".to_owned()));
         }
         let reduced = (0..count).map(|at| row(&rows[at * length..(at + 1) * length])).collect();
@@ -174,8 +174,8 @@ impl Reduce {
         if let Some(sums) = self.columns::<T>(input)? {
             return Ok(sums);
         }
-        if self.how.is_place() {
-            self.apply::<T, i64>(input, |row| self.how.place(row))
+        if self.how.is_index() {
+            self.apply::<T, i64>(input, |row| self.how.index(row))
         } else {
             self.apply::<T, T>(input, |row| T::fold(self.how, row))
         }
@@ -198,7 +198,7 @@ impl Kernel for Reduce {
             let empty = axes.iter().any(|&axis| input.shape[axis] == 0.to_dim());
             ensure!(!empty, "no values to find the place of one in");
         }
-        let datum = if self.how.is_place() { DatumType::I64 } else { datum };
+        let datum = if self.how.is_index() { DatumType::I64 } else { datum };
         Ok(tvec!(Spec { datum, shape }))
     }
 
@@ -218,7 +218,7 @@ impl Kernel for Reduce {
             DatumType::F32 => self.of::<f32>(input),
             DatumType::F64 => self.of::<f64>(input),
             // Computed with singles.
-            DatumType::F16 if self.how.is_place() => self.of::<f32>(input),
+            DatumType::F16 if self.how.is_index() => self.of::<f32>(input),
             DatumType::F16 => Ok(self.of::<f32>(input)?.cast_to::<f16>()?.into_owned().into()),
             DatumType::I8 => self.of::<i8>(input),
             DatumType::I16 => self.of::<i16>(input),

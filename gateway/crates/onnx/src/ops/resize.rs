@@ -76,8 +76,9 @@ fn resize(ctx: &ParsingContext<'_>, node: &NodeProto) -> Built {
     };
     let extrapolation = attributes.float("extrapolation_value").unwrap_or(0.0);
     let axes = attributes.ints("axes").to_vec();
-    let places = if is_first { Places { roi: 8, scales: 1, sizes: 8 } } else { Places { roi: 1, scales: 2, sizes: 3 } };
-    settled(node, Arc::new(Unsized { interpolation, transform, policy, extrapolation, axes, places, scales: vec![] }))
+    let slots =
+        if is_first { InputSlots { roi: 8, scales: 1, sizes: 8 } } else { InputSlots { roi: 1, scales: 2, sizes: 3 } };
+    settled(node, Arc::new(Unsized { interpolation, transform, policy, extrapolation, axes, slots, scales: vec![] }))
 }
 
 fn upsample(_: &ParsingContext<'_>, node: &NodeProto) -> Built {
@@ -95,7 +96,7 @@ fn upsample(_: &ParsingContext<'_>, node: &NodeProto) -> Built {
             policy: Policy::Stretch,
             extrapolation: 0.0,
             axes: vec![],
-            places: Places { roi: 8, scales: 1, sizes: 8 },
+            slots: InputSlots { roi: 8, scales: 1, sizes: 8 },
             scales: attributes.floats("scales").to_vec(),
         }),
     )
@@ -111,7 +112,7 @@ enum Policy {
 
 /// The index of each input.
 #[derive(Clone, Copy, Debug)]
-struct Places {
+struct InputSlots {
     roi: usize,
     scales: usize,
     sizes: usize,
@@ -125,7 +126,7 @@ struct Unsized {
     policy: Policy,
     extrapolation: f32,
     axes: Vec<i64>,
-    places: Places,
+    slots: InputSlots,
     /// By the attribute of old.
     scales: Vec<f32>,
 }
@@ -146,13 +147,13 @@ impl Settle for Unsized {
             [] => (0..rank).collect(),
             axes => axes.iter().map(|&given| axis(given, rank)).collect::<TractResult<_>>()?,
         };
-        let scales = match optional(inputs, self.places.scales) {
+        let scales = match optional(inputs, self.slots.scales) {
             Some(scales) => scales.singles()?,
             None => self.scales.clone(),
         };
         let mut targets = vec![Target::Same; rank];
         if scales.is_empty() {
-            let sizes = required(inputs, self.places.sizes)?;
+            let sizes = required(inputs, self.slots.sizes)?;
             self.by_sizes(shape, &axes, sizes, &mut targets)?;
         } else {
             ensure!(scales.len() == axes.len(), "{} scales for {} axes", scales.len(), axes.len());
@@ -161,15 +162,15 @@ impl Settle for Unsized {
                 targets[axis] = Target::Scale(scale);
             }
         }
-        let roi = match optional(inputs, self.places.roi) {
+        let roi = match optional(inputs, self.slots.roi) {
             Some(roi) if self.transform == Transform::Crop => roi.singles()?,
             _ => vec![],
         };
         let mut regions = vec![(0.0, 1.0); rank];
         if !roi.is_empty() {
             ensure!(roi.len() == 2 * axes.len(), "a region of {} numbers for {} axes", roi.len(), axes.len());
-            for (place, &axis) in axes.iter().enumerate() {
-                regions[axis] = (roi[place], roi[place + axes.len()]);
+            for (index, &axis) in axes.iter().enumerate() {
+                regions[axis] = (roi[index], roi[index + axes.len()]);
             }
         }
         Ok(Arc::new(Resize {

@@ -34,7 +34,7 @@ pub(super) fn scattered<T: Datum + Copy>(values: Vec<T>, shape: &[usize], axes: 
     }
     let moved: Vec<usize> = order.iter().map(|&axis| shape[axis]).collect();
     let mut back = vec![0; order.len()];
-    order.iter().enumerate().for_each(|(place, &axis)| back[axis] = place);
+    order.iter().enumerate().for_each(|(index, &axis)| back[axis] = index);
     let view = tract_ndarray::ArrayViewD::from_shape(moved, &values)?.permuted_axes(back);
     Ok(view.iter().copied().collect())
 }

@@ -44,13 +44,13 @@ impl Argument {
 }
 
 /// An argument that has to be there.
-pub(super) fn required(inputs: &[Option<Argument>], place: usize) -> TractResult<&Argument> {
-    inputs.get(place).and_then(Option::as_ref).with_context(|| format!("input {place} is missing"))
+pub(super) fn required(inputs: &[Option<Argument>], index: usize) -> TractResult<&Argument> {
+    inputs.get(index).and_then(Option::as_ref).with_context(|| format!("input {index} is missing"))
 }
 
 /// An argument that may be left out.
-pub(super) fn optional(inputs: &[Option<Argument>], place: usize) -> Option<&Argument> {
-    inputs.get(place).and_then(Option::as_ref)
+pub(super) fn optional(inputs: &[Option<Argument>], index: usize) -> Option<&Argument> {
+    inputs.get(index).and_then(Option::as_ref)
 }
 
 /// Wraps it for tract.
@@ -58,7 +58,7 @@ pub(super) fn optional(inputs: &[Option<Argument>], place: usize) -> Option<&Arg
 pub(super) fn settled(node: &NodeProto, operator: Arc<dyn Settle>) -> Built {
     let slots = optional_inputs(node).take(node.input.len()).collect();
     let kept = optional_outputs(node).take(node.output.len()).enumerate();
-    let kept = kept.filter_map(|(place, wanted)| wanted.map(|_| place)).collect();
+    let kept = kept.filter_map(|(index, wanted)| wanted.map(|_| index)).collect();
     Ok((expand(Unsettled { operator, slots, kept }), vec![]))
 }
 
@@ -74,10 +74,10 @@ struct Unsettled {
 
 impl Unsettled {
     /// The places among the node's inputs whose values are needed, and the others.
-    fn places(&self) -> (TVec<usize>, TVec<usize>) {
+    fn indices(&self) -> (TVec<usize>, TVec<usize>) {
         let needs = self.operator.needs();
-        let needed: TVec<_> = needs.iter().filter_map(|&place| self.slots.get(place).copied().flatten()).collect();
-        let others = self.slots.iter().flatten().copied().filter(|place| !needed.contains(place)).collect();
+        let needed: TVec<_> = needs.iter().filter_map(|&index| self.slots.get(index).copied().flatten()).collect();
+        let others = self.slots.iter().flatten().copied().filter(|index| !needed.contains(index)).collect();
         (needed, others)
     }
 
@@ -107,7 +107,7 @@ impl Expansion for Unsettled {
         inputs: &'p [TensorProxy],
         outputs: &'p [TensorProxy],
     ) -> InferenceResult {
-        let (needed, others) = self.places();
+        let (needed, others) = self.indices();
         s.given_all(inputs.iter().map(|input| &input.datum_type), move |s, types| {
             let (needed, others) = (needed.clone(), others.clone());
             s.given_all(inputs.iter().map(|input| &input.shape), move |s, shapes| {
@@ -115,20 +115,20 @@ impl Expansion for Unsettled {
                 let specs: TVec<Spec> = specs.collect();
                 let (needed, others) = (needed.clone(), others.clone());
                 let conclude = move |s: &mut Solver<'r>, values: Vec<Arc<Tensor>>| {
-                    let value = |slot| needed.iter().position(|&place| place == slot).map(|at| Arc::clone(&values[at]));
+                    let value = |slot| needed.iter().position(|&index| index == slot).map(|at| Arc::clone(&values[at]));
                     let op = self.settle(&specs, value)?;
-                    let taken: TVec<Spec> = others.iter().map(|&place| specs[place].clone()).collect();
+                    let taken: TVec<Spec> = others.iter().map(|&index| specs[index].clone()).collect();
                     for (output, spec) in outputs.iter().zip(op.outputs(&taken)?) {
                         s.equals(&output.datum_type, spec.datum)?;
                         s.equals(&output.shape, spec.shape)?;
                     }
                     Ok(())
                 };
-                let (needed, _) = self.places();
+                let (needed, _) = self.indices();
                 if needed.is_empty() {
                     return conclude(s, vec![]);
                 }
-                s.given_all(needed.iter().map(|&place| &inputs[place].value), conclude)
+                s.given_all(needed.iter().map(|&index| &inputs[index].value), conclude)
             })
         })
     }
@@ -137,12 +137,12 @@ impl Expansion for Unsettled {
         let facts = inputs.iter().map(|&input| model.outlet_fact(input).cloned()).collect::<TractResult<Vec<_>>>()?;
         let specs: TVec<_> =
             facts.iter().map(|fact| Spec { datum: fact.datum_type, shape: fact.shape.to_tvec() }).collect();
-        let (needed, others) = self.places();
-        for &place in &needed {
-            ensure!(facts[place].konst.is_some(), "{}: input {place} has to be constant", self.operator.name());
+        let (needed, others) = self.indices();
+        for &index in &needed {
+            ensure!(facts[index].konst.is_some(), "{}: input {index} has to be constant", self.operator.name());
         }
         let op = self.settle(&specs, |slot| facts[slot].konst.clone().filter(|_| needed.contains(&slot)))?;
-        let taken: TVec<_> = others.iter().map(|&place| inputs[place]).collect();
+        let taken: TVec<_> = others.iter().map(|&index| inputs[index]).collect();
         wire_kernel(op, prefix, model, &taken)
     }
 }

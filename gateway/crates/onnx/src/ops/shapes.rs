@@ -255,7 +255,7 @@ impl Expansion for Sampled {
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let &[picture, grid] = inputs else { bail!("expected 2 inputs, got {}", inputs.len()) };
-        let grid = fit::places(prefix, model, grid)?;
+        let grid = fit::coordinates(prefix, model, grid)?;
         self.0.wire(prefix, model, &[picture, grid])
     }
 }

@@ -71,9 +71,9 @@ impl Bounds {
     /// The indices of each axis of that shape.
     fn along(&self, shape: &[usize]) -> TractResult<Vec<Vec<usize>>> {
         let mut along: Vec<Vec<usize>> = shape.iter().map(|&size| (0..size).collect()).collect();
-        for (place, &given) in self.axes.iter().enumerate() {
+        for (index, &given) in self.axes.iter().enumerate() {
             let axis = axis(given, shape.len())?;
-            along[axis] = indices(shape[axis] as i64, self.starts[place], self.ends[place], self.steps[place]);
+            along[axis] = indices(shape[axis] as i64, self.starts[index], self.ends[index], self.steps[index]);
         }
         Ok(along)
     }
@@ -81,12 +81,12 @@ impl Bounds {
     /// Whether they lie within the shape and go one by one, as tract's own takes them.
     fn is_plain(&self, shape: &[TDim]) -> bool {
         let each = self.axes.iter().enumerate();
-        each.into_iter().all(|(place, &given)| {
+        each.into_iter().all(|(index, &given)| {
             let Ok(axis) = axis(given, shape.len()) else { return false };
             let Ok(size) = shape[axis].to_i64() else { return true };
             let from_start = |bound: i64| if bound < 0 { bound.saturating_add(size) } else { bound };
-            let (start, end) = (from_start(self.starts[place]), from_start(self.ends[place]).min(size));
-            self.steps[place] == 1 && start >= 0 && start <= end
+            let (start, end) = (from_start(self.starts[index]), from_start(self.ends[index]).min(size));
+            self.steps[index] == 1 && start >= 0 && start <= end
         })
     }
 }
@@ -243,9 +243,9 @@ impl Kernel for Sliced {
             shape[*axis] = size.clone();
         }
         if let Some(bounds) = &self.bounds {
-            for (place, &given) in bounds.axes.iter().enumerate() {
+            for (index, &given) in bounds.axes.iter().enumerate() {
                 let axis = axis(given, shape.len())?;
-                let (start, end, step) = (bounds.starts[place], bounds.ends[place], bounds.steps[place]);
+                let (start, end, step) = (bounds.starts[index], bounds.ends[index], bounds.steps[index]);
                 let Ok(size) = data.shape[axis].to_i64() else {
                     let reverses = step == -1 && start == -1 && end <= -i64::from(i32::MAX);
                     ensure!(

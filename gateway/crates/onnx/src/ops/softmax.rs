@@ -185,9 +185,9 @@ fn doubles(how: How, row: &mut [f64]) {
 /// One at the first of the greatest, zero elsewhere.
 fn hardmax<T: Copy + PartialOrd + Default>(row: &mut [T], one: T) {
     let mut best = 0;
-    for place in 1..row.len() {
-        if row[place] > row[best] {
-            best = place;
+    for index in 1..row.len() {
+        if row[index] > row[best] {
+            best = index;
         }
     }
     row.fill(T::default());

@@ -107,16 +107,16 @@ fn top_k<T: Datum + Copy + PartialOrd>(op: &TopK, data: &Tensor) -> TractResult<
         (if op.largest { order.reverse() } else { order }).then(one.1.cmp(&other.1))
     };
     for outer in 0..outer {
-        for inner_place in 0..inner {
+        for inner_index in 0..inner {
             lane.clear();
-            let start = outer * size * inner + inner_place;
+            let start = outer * size * inner + inner_index;
             lane.extend(values[start..].iter().step_by(inner).take(size).copied().zip(0..));
             if op.k > 0 && op.k < size {
                 lane.select_nth_unstable_by(op.k - 1, before);
             }
             lane[..op.k].sort_unstable_by(before);
-            for (place, &(value, index)) in lane[..op.k].iter().enumerate() {
-                let at = (outer * op.k + place) * inner + inner_place;
+            for (rank, &(value, index)) in lane[..op.k].iter().enumerate() {
+                let at = (outer * op.k + rank) * inner + inner_index;
                 (found[at], indices[at]) = (value, index as i64);
             }
         }

@@ -57,9 +57,9 @@ impl Expansion for Widened {
             return self.stock.wire(prefix, model, &inputs);
         }
         let mut wide = TVec::with_capacity(inputs.len());
-        for (place, &input) in inputs.iter().enumerate() {
+        for (index, &input) in inputs.iter().enumerate() {
             let is_half = model.outlet_fact(input)?.datum_type == DatumType::F16;
-            let name = format!("{prefix}.wide_{place}");
+            let name = format!("{prefix}.wide_{index}");
             wide.extend(if is_half { wire_cast(name, model, &[input], DatumType::F32)? } else { tvec!(input) });
         }
         let found = self.stock.wire(prefix, model, &wide)?;

@@ -194,15 +194,15 @@ impl Sizes {
         each_coordinate(&self.kernel, |tap| {
             number += 1;
             each_coordinate(&self.outputs[..last], |at| {
-                let place = |axis: usize, output: usize| {
-                    let place = output * self.strides[axis] + tap[axis] * self.dilations[axis];
-                    place.checked_sub(self.before[axis]).filter(|&place| place < self.image[axis])
+                let index = |axis: usize, output: usize| {
+                    let index = output * self.strides[axis] + tap[axis] * self.dilations[axis];
+                    index.checked_sub(self.before[axis]).filter(|&index| index < self.image[axis])
                 };
                 let outer = at
                     .iter()
                     .enumerate()
-                    .try_fold(0, |outer, (axis, &output)| Some(outer * self.image[axis] + place(axis, output)?));
-                let inside = (0..self.outputs[last]).filter_map(|output| Some((output, place(last, output)?)));
+                    .try_fold(0, |outer, (axis, &output)| Some(outer * self.image[axis] + index(axis, output)?));
+                let inside = (0..self.outputs[last]).filter_map(|output| Some((output, index(last, output)?)));
                 let (mut inside, count) = (inside.clone(), inside.count());
                 if let (Some(outer), Some((output, image))) = (outer, inside.next()) {
                     let row = at.iter().zip(&self.outputs).fold(0, |row, (&at, &size)| row * size + at);
@@ -220,9 +220,9 @@ impl Sizes {
         each_coordinate(&self.kernel, |tap| {
             let along = self.outputs.iter().enumerate().map(|(axis, &count)| {
                 let start = tap[axis] * self.dilations[axis];
-                let place = |output: usize| (output * self.strides[axis] + start).checked_sub(self.before[axis]);
-                let inside = |place: usize| place < self.image[axis];
-                (0..count).map(|output| place(output).filter(|&place| inside(place)).unwrap_or(FILLING)).collect()
+                let index = |output: usize| (output * self.strides[axis] + start).checked_sub(self.before[axis]);
+                let inside = |index: usize| index < self.image[axis];
+                (0..count).map(|output| index(output).filter(|&index| inside(index)).unwrap_or(FILLING)).collect()
             });
             visit(&positions(&self.image, &along.collect::<Vec<Vec<usize>>>()));
             Ok(())
@@ -234,11 +234,11 @@ impl Sizes {
         let mut counts = vec![1];
         for axis in 0..self.image.len() {
             let inside = |output: usize, tap: usize| {
-                let place = output * self.strides[axis] + tap * self.dilations[axis];
+                let index = output * self.strides[axis] + tap * self.dilations[axis];
                 if include_padding {
-                    return place < self.before[axis] + self.image[axis] + self.after[axis];
+                    return index < self.before[axis] + self.image[axis] + self.after[axis];
                 }
-                place.checked_sub(self.before[axis]).is_some_and(|place| place < self.image[axis])
+                index.checked_sub(self.before[axis]).is_some_and(|index| index < self.image[axis])
             };
             let along =
                 (0..self.outputs[axis]).map(|output| (0..self.kernel[axis]).filter(|&tap| inside(output, tap)).count());

@@ -202,25 +202,25 @@ pub(super) fn reshaped(along: &Along, at: usize, from: &[TDim], to: &[TDim], row
     if along.axis < at {
         return Ok(along.on(along.axis));
     }
-    let place = along.axis - at;
-    if place >= from.len() {
+    let index = along.axis - at;
+    if index >= from.len() {
         return Ok(along.on(along.axis + to.len() - from.len()));
     }
     let product = |dims: &[TDim]| dims.iter().fold(1.to_dim(), |product, dim| product * dim);
-    let outer = product(&from[..place]) * &along.outer;
-    let inner = product(&from[place + 1..]) * &along.inner;
+    let outer = product(&from[..index]) * &along.outer;
+    let inner = product(&from[index + 1..]) * &along.inner;
     // Lists stay as they are only where there is one in each row.
-    let lists = product(&from[..place]) == 1.to_dim()
-        && from[place + 1..].iter().filter(|dim| !dim.is_one()).count() <= 1
+    let lists = product(&from[..index]) == 1.to_dim()
+        && from[index + 1..].iter().filter(|dim| !dim.is_one()).count() <= 1
         && to.iter().filter(|dim| !dim.is_one()).count() <= 2;
     if along.pad.is_some() && !lists {
         return Err(PADDED.into());
     }
-    let Some(place) = to.iter().position(|dim| mentions(dim, rows)) else { return Err(MIXES.into()) };
-    let outer = divided(&outer, &product(&to[..place]));
-    let inner = divided(&inner, &product(&to[place + 1..]));
+    let Some(index) = to.iter().position(|dim| mentions(dim, rows)) else { return Err(MIXES.into()) };
+    let outer = divided(&outer, &product(&to[..index]));
+    let inner = divided(&inner, &product(&to[index + 1..]));
     let (Some(outer), Some(inner)) = (outer, inner) else { return Err(MIXES.into()) };
-    Ok(Flow::Rows(Along { axis: at + place, outer, inner, pad: along.pad.clone() }))
+    Ok(Flow::Rows(Along { axis: at + index, outer, inner, pad: along.pad.clone() }))
 }
 
 /// The quotient, if there is no rest.

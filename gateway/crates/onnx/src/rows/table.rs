@@ -159,12 +159,12 @@ fn product(axes: &AxesMapping, inputs: &Inputs<'_>) -> Outcome {
     for (slot, along) in inputs.with_rows()? {
         let axis = axes.axes(InOut::In(slot)).find(|axis| axis.inputs[slot].contains(&along.axis));
         let axis = axis.ok_or(UNKNOWN)?;
-        let place = match (&*axis.inputs[slot], &*axis.outputs[0]) {
+        let index = match (&*axis.inputs[slot], &*axis.outputs[0]) {
             (_, []) => return Err("multiplies and sums over the rows".into()),
-            ([_], &[place]) => place,
+            ([_], &[index]) => index,
             _ => return Err(MEETS.into()),
         };
-        let flow = (axis.repr, along.on(place));
+        let flow = (axis.repr, along.on(index));
         if found.get_or_insert_with(|| flow.clone()) != &flow {
             return Err("multiplies rows by rows".into());
         }

@@ -94,7 +94,7 @@ fn dependent(graph: Graph, words: &[&str]) {
 }
 
 fn weights(name: &str, rows: i64, columns: i64) -> TensorProto {
-    let values: Vec<f32> = (0..rows * columns).map(|place| place as f32 / 8.0 - 1.0).collect();
+    let values: Vec<f32> = (0..rows * columns).map(|index| index as f32 / 8.0 - 1.0).collect();
     singles(name, &[rows, columns], &values)
 }
 
@@ -192,14 +192,14 @@ fn rows_that_meet_rows_are_found() {
 
 #[test]
 fn the_number_of_rows_is_no_value() {
-    let counted = |place: i64| {
+    let counted = |index: i64| {
         let nodes = vec![
             node("Shape", &["x"], "shape", vec![]),
             node("Gather", &["shape", "place"], "n", vec![]),
             node("Cast", &["n"], "f", vec![int("to", 1)]),
             node("Mul", &["x", "f"], "y", vec![]),
         ];
-        graph(&[4], nodes, vec![longs("place", &[place])])
+        graph(&[4], nodes, vec![longs("place", &[index])])
     };
     dependent(counted(0), &["computes with the number of rows"]);
     independent(counted(1));

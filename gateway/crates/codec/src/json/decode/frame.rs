@@ -28,33 +28,33 @@ impl Frame {
     /// A name that stands twice, or a frame that is not as wide as the matrix; the whole text.
     pub(crate) fn of<'n>(names: impl Iterator<Item = &'n str> + Clone, inputs: Inputs<'_>) -> Result<Self, String> {
         let mut guess = 0;
-        let places: Vec<_> = names
+        let indices: Vec<_> = names
             .clone()
             .map(|name| {
-                let place = inputs.find(name, guess);
-                guess = place.map_or(guess, |place| place + 1);
-                place
+                let index = inputs.find(name, guess);
+                guess = index.map_or(guess, |index| index + 1);
+                index
             })
             .collect();
         if let Some(column) = matrix(inputs.columns)
-            && places.iter().all(Option::is_none)
+            && indices.iter().all(Option::is_none)
         {
             return match column.inner_shape() {
-                [width] if *width >= 0 && usize::try_from(*width) != Ok(places.len()) => {
-                    Err(wrong_width(column, *width, places.len()))
+                [width] if *width >= 0 && usize::try_from(*width) != Ok(indices.len()) => {
+                    Err(wrong_width(column, *width, indices.len()))
                 }
                 _ => Ok(Self::Matrix),
             };
         }
         let mut seen = vec![false; inputs.columns.len()];
-        for (name, place) in names.zip(&places) {
-            if let Some(seen) = place.and_then(|place| seen.get_mut(place))
+        for (name, index) in names.zip(&indices) {
+            if let Some(seen) = index.and_then(|index| seen.get_mut(index))
                 && std::mem::replace(seen, true)
             {
                 return Err(format!("column '{}' is named twice", shorten(name)));
             }
         }
-        Ok(Self::Columns(places))
+        Ok(Self::Columns(indices))
     }
 
     /// Of a frame without names: its columns are the bundle's, in that order.
@@ -81,7 +81,7 @@ pub(crate) fn matrix(columns: &[Column]) -> Option<&Column> {
 
 /// Brings the last values into another order: `order` says for each where it belongs.
 pub(crate) fn reorder(builder: &mut Builder, column: &Column, order: &[usize]) {
-    if order.iter().enumerate().all(|(at, &place)| at == place) {
+    if order.iter().enumerate().all(|(at, &index)| at == index) {
         return;
     }
     let count = order.len();
@@ -109,7 +109,7 @@ pub(crate) fn reorder(builder: &mut Builder, column: &Column, order: &[usize]) {
 
 fn sorted<T>(order: &[usize], values: impl Iterator<Item = T>) -> Vec<T> {
     let mut placed: Vec<_> = order.iter().copied().zip(values).collect();
-    placed.sort_by_key(|(place, _)| *place);
+    placed.sort_by_key(|(index, _)| *index);
     placed.into_iter().map(|(_, value)| value).collect()
 }
 

@@ -45,7 +45,7 @@ impl<'de> Visitor<'de> for Records<'_, '_> {
 /// The columns of a frame that is a matrix, in the order of the first record.
 #[derive(Default)]
 struct Names {
-    places: HashMap<String, usize>,
+    indices: HashMap<String, usize>,
     /// Each with the row that had it last, counted from 1.
     in_order: Vec<(String, u32)>,
     /// Whether the records are rows of the matrix; unknown before the first one.
@@ -53,23 +53,23 @@ struct Names {
 }
 
 impl Names {
-    fn place(&self, name: &str, guess: usize) -> Option<usize> {
+    fn index(&self, name: &str, guess: usize) -> Option<usize> {
         match self.in_order.get(guess) {
             Some((next, _)) if next == name => Some(guess),
-            _ => self.places.get(name).copied(),
+            _ => self.indices.get(name).copied(),
         }
     }
 
     fn add(&mut self, name: &str) -> usize {
-        let place = self.in_order.len();
-        self.places.insert(name.to_owned(), place);
+        let index = self.in_order.len();
+        self.indices.insert(name.to_owned(), index);
         self.in_order.push((name.to_owned(), 0));
-        place
+        index
     }
 
     /// Notes that a row has a value for a column; whether it is the row's first.
-    fn is_new(&mut self, place: usize, row: u32) -> bool {
-        self.in_order.get_mut(place).is_some_and(|(_, last)| std::mem::replace(last, row) != row)
+    fn is_new(&mut self, index: usize, row: u32) -> bool {
+        self.in_order.get_mut(index).is_some_and(|(_, last)| std::mem::replace(last, row) != row)
     }
 }
 
@@ -110,8 +110,8 @@ impl<'de> Visitor<'de> for MatrixRecord<'_, '_> {
         let most = frame::most_names(state.columns);
         while let Some(name) = key {
             state.go_on()?;
-            let place = match names.place(&name, order.len()) {
-                Some(place) => place,
+            let index = match names.index(&name, order.len()) {
+                Some(index) => index,
                 None if is_first && names.in_order.len() < most => names.add(&name),
                 None if is_first => {
                     let problem = format!("a record has {most} columns at most, got more");
@@ -122,7 +122,7 @@ impl<'de> Visitor<'de> for MatrixRecord<'_, '_> {
                     return Err(state.stop(DecodeError::Table(problem)));
                 }
             };
-            if !names.is_new(place, row) {
+            if !names.is_new(index, row) {
                 state.fault(&name, ("duplicate_key", "Field given twice".into()), Value::Null);
                 map.next_value::<IgnoredAny>()?;
             } else if let Some(builder) = state.builders.first_mut() {
@@ -130,7 +130,7 @@ impl<'de> Visitor<'de> for MatrixRecord<'_, '_> {
                 if let Some((fault, input)) = map.next_value_seed(Cell { column, builder, depth: 1 })? {
                     state.fault(&name, fault, input);
                 }
-                order.push(place);
+                order.push(index);
             }
             key = map.next_key_seed(Key)?;
         }
@@ -139,9 +139,9 @@ impl<'de> Visitor<'de> for MatrixRecord<'_, '_> {
             return Err(state.stop(DecodeError::Table(problem)));
         }
         let absent = names.in_order.iter().enumerate().filter(|(_, (_, last))| *last != row);
-        for (place, (name, _)) in absent {
+        for (index, (name, _)) in absent {
             if state.builders.first_mut().is_some_and(|builder| builder.push_null(column)) {
-                order.push(place);
+                order.push(index);
             } else {
                 state.fault(name, ("missing", "Field required".into()), Value::Null);
             }

@@ -88,17 +88,17 @@ impl<'de> Visitor<'de> for Row<'_, '_> {
         let mut guess = 0;
         while let Some(key) = map.next_key_seed(Key)? {
             state.go_on()?;
-            if let Some(place) = state.find(&key, guess) {
-                guess = place + 1;
-                if state.builders[place].seen == state.rows + 1 {
+            if let Some(index) = state.find(&key, guess) {
+                guess = index + 1;
+                if state.builders[index].seen == state.rows + 1 {
                     state.fault(&key, ("duplicate_key", "Field given twice".into()), Value::Null);
                     map.next_value::<IgnoredAny>()?;
                     continue;
                 }
-                state.builders[place].seen = state.rows + 1;
-                let column = &state.columns[place];
+                state.builders[index].seen = state.rows + 1;
+                let column = &state.columns[index];
                 if let Some((fault, input)) =
-                    map.next_value_seed(Cell { column, builder: &mut state.builders[place], depth: 0 })?
+                    map.next_value_seed(Cell { column, builder: &mut state.builders[index], depth: 0 })?
                 {
                     state.fault(&key, fault, input);
                 }

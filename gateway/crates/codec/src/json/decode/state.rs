@@ -259,8 +259,8 @@ impl<'s> State<'s> {
     }
 
     pub(super) fn end_row(&mut self) {
-        for place in 0..self.columns.len() {
-            let (column, builder) = (&self.columns[place], &mut self.builders[place]);
+        for index in 0..self.columns.len() {
+            let (column, builder) = (&self.columns[index], &mut self.builders[index]);
             if builder.seen == self.rows + 1 {
                 continue;
             }
@@ -268,7 +268,7 @@ impl<'s> State<'s> {
                 builder.push_missing(column);
             } else {
                 let name = column.name.clone();
-                let message = if self.hidden == Some(place) { HIDDEN } else { "Field required" };
+                let message = if self.hidden == Some(index) { HIDDEN } else { "Field required" };
                 self.fault(&name, ("missing", message.into()), Value::Null);
             }
         }

@@ -234,8 +234,8 @@ impl<'de> Visitor<'de> for ListRow<'_, '_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         let state = self.state;
         let mut count = 0;
-        let places = match (self.frame, state.columns, state.builders.as_mut_slice()) {
-            (Frame::Columns(places), ..) => places,
+        let indices = match (self.frame, state.columns, state.builders.as_mut_slice()) {
+            (Frame::Columns(indices), ..) => indices,
             (Frame::Matrix, [column, ..], [builder, ..]) => {
                 builder.seen = state.rows + 1;
                 builder.forms.nulls = true;
@@ -247,12 +247,12 @@ impl<'de> Visitor<'de> for ListRow<'_, '_> {
             }
             (Frame::Matrix, ..) => return Ok(()),
         };
-        for place in places {
-            let Some(place) = *place else {
+        for index in indices {
+            let Some(index) = *index else {
                 count += usize::from(seq.next_element::<IgnoredAny>()?.is_some());
                 continue;
             };
-            let (Some(column), Some(builder)) = (state.columns.get(place), state.builders.get_mut(place)) else {
+            let (Some(column), Some(builder)) = (state.columns.get(index), state.builders.get_mut(index)) else {
                 continue;
             };
             match seq.next_element_seed(Cell { column, builder, depth: 0 })? {
@@ -269,8 +269,8 @@ impl<'de> Visitor<'de> for ListRow<'_, '_> {
         while seq.next_element::<IgnoredAny>()?.is_some() {
             count += 1;
         }
-        if count != places.len() {
-            let (row, expected) = (state.rows, places.len());
+        if count != indices.len() {
+            let (row, expected) = (state.rows, indices.len());
             let problem = format!("row {row}: expected {expected} values, one for each column, got {count}");
             return Err(state.stop(DecodeError::Table(problem)));
         }
@@ -294,7 +294,7 @@ impl ColumnLists<'_, '_> {
         state.list = true;
         state.begin_row()?;
         state.builders.iter_mut().for_each(|builder| builder.seen = 1);
-        put(ColumnList { state, place: 0 })
+        put(ColumnList { state, index: 0 })
     }
 }
 
@@ -341,11 +341,11 @@ impl<'de> Visitor<'de> for ColumnLists<'_, '_> {
         if first.as_deref() == Some(BASE64_KEY) && is_only_bytes(state) {
             state.begin_row()?;
             state.builders.iter_mut().for_each(|builder| builder.seen = 1);
-            return ColumnList { state, place: 0 }.visit_map(Peeked { first, rest: map });
+            return ColumnList { state, index: 0 }.visit_map(Peeked { first, rest: map });
         }
         let mut map = Peeked { first, rest: map };
         while let Some(key) = map.next_key_seed(Key)? {
-            let Some(place) = state.find(&key, guess) else {
+            let Some(index) = state.find(&key, guess) else {
                 map.next_value::<IgnoredAny>()?;
                 if !state.passes_over(&key) {
                     let problem = format!("unknown column '{}'", super::state::shorten(&key));
@@ -353,13 +353,13 @@ impl<'de> Visitor<'de> for ColumnLists<'_, '_> {
                 }
                 continue;
             };
-            guess = place + 1;
-            if state.builders[place].seen > 0 {
+            guess = index + 1;
+            if state.builders[index].seen > 0 {
                 return Err(state.stop(DecodeError::Table(format!("column '{key}' is given twice"))));
             }
-            state.builders[place].seen = 1;
+            state.builders[index].seen = 1;
             state.rows = 0;
-            map.next_value_seed(ColumnList { state, place })?;
+            map.next_value_seed(ColumnList { state, index })?;
             match &rows {
                 Some((first, count)) if *count != state.rows => {
                     let problem = format!("column '{first}' has {count} rows, '{key}' has {}", state.rows);
@@ -380,8 +380,8 @@ fn complete<E: de::Error>(state: &mut State<'_>) -> Result<(), E> {
     let a_row: usize = absent.map(|(column, _)| Builder::missing_bytes(column)).sum();
     let bytes = state.bytes().saturating_add(a_row.saturating_mul(rows as usize));
     state.reach(bytes)?;
-    for place in 0..state.columns.len() {
-        let (column, builder) = (&state.columns[place], &mut state.builders[place]);
+    for index in 0..state.columns.len() {
+        let (column, builder) = (&state.columns[index], &mut state.builders[index]);
         if builder.seen > 0 {
             continue;
         }
@@ -400,13 +400,13 @@ fn complete<E: de::Error>(state: &mut State<'_>) -> Result<(), E> {
 /// One column's rows.
 struct ColumnList<'a, 's> {
     state: &'a mut State<'s>,
-    place: usize,
+    index: usize,
 }
 
 impl ColumnList<'_, '_> {
     fn put<E: de::Error>(self, put: impl FnOnce(Cell<'_>) -> Result<Option<super::cell::Fault>, E>) -> Result<(), E> {
-        let column = &self.state.columns[self.place];
-        if let Some((fault, input)) = put(Cell { column, builder: &mut self.state.builders[self.place], depth: 0 })? {
+        let column = &self.state.columns[self.index];
+        if let Some((fault, input)) = put(Cell { column, builder: &mut self.state.builders[self.index], depth: 0 })? {
             self.state.fault(&column.name, fault, input);
         }
         self.state.rows += 1;
@@ -429,11 +429,11 @@ impl<'de> Visitor<'de> for ColumnList<'_, '_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let Self { state, place } = self;
-        let column = &state.columns[place];
+        let Self { state, index } = self;
+        let column = &state.columns[index];
         loop {
             // One more than is allowed must be seen to be refused.
-            let cell = Cell { column, builder: &mut state.builders[place], depth: 0 };
+            let cell = Cell { column, builder: &mut state.builders[index], depth: 0 };
             let Some(fault) = seq.next_element_seed(cell)? else { return Ok(()) };
             state.begin_value()?;
             if let Some((fault, input)) = fault {

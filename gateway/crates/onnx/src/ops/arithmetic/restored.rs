@@ -76,10 +76,10 @@ fn patch(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelP
     // Bounds that follow each other are one operator, and so is what lies between them, as fast as it was.
     let mut bounds: Option<(f32, f32)> = None;
     let mut between = Between::default();
-    for (place, &step) in steps.iter().enumerate() {
-        let name = format!("{}.{place}", node.name);
+    for (index, &step) in steps.iter().enumerate() {
+        let name = format!("{}.{index}", node.name);
         let (low, high) = bounds.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
-        let bound = bound(model, node.inputs[place + 1])?;
+        let bound = bound(model, node.inputs[index + 1])?;
         let function = extreme(step);
         if function.is_some() {
             wire = between.wired(&format!("{name}.between"), &mut patch, wire)?;
@@ -101,9 +101,9 @@ fn patch(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelP
         match (function, chain) {
             (Some(function), _) => {
                 let op = TypedBinOp(Box::new(Pairs { function, fused: None }), None);
-                wire = patch.wire_node(name, op, &[wire, inputs[place + 1]])?[0];
+                wire = patch.wire_node(name, op, &[wire, inputs[index + 1]])?[0];
             }
-            (None, Some(chain)) => between.add(chain[place].clone(), inputs[place + 1]),
+            (None, Some(chain)) => between.add(chain[index].clone(), inputs[index + 1]),
             (None, None) => bail!("{name} is no chain"),
         }
     }

@@ -45,17 +45,17 @@ pub(super) trait Number: Datum + Copy {
         let count = shape.iter().product::<usize>();
         let terms: usize = sizes[kept.min(sizes.len())..].iter().product();
         let mut out = Vec::with_capacity(room(1, count)?);
-        let (mut place, mut at) = (vec![0; order.len()], vec![0; inputs.len()]);
+        let (mut index, mut at) = (vec![0; order.len()], vec![0; inputs.len()]);
         for _ in 0..count {
             let mut total = Self::zero();
             for _ in 0..terms {
                 let product =
                     factors.iter().zip(&at).fold(Self::one(), |product, (factor, &at)| product.times(factor[at]));
                 total = total.plus(product);
-                advance(&mut place, kept..order.len(), &sizes, &strides, &mut at);
+                advance(&mut index, kept..order.len(), &sizes, &strides, &mut at);
             }
             out.push(total);
-            advance(&mut place, 0..kept, &sizes, &strides, &mut at);
+            advance(&mut index, 0..kept, &sizes, &strides, &mut at);
         }
         tensor(&shape, out)
     }
@@ -63,19 +63,19 @@ pub(super) trait Number: Datum + Copy {
 
 /// Goes to the next place, the last of these letters first, and back to the first place after the last.
 fn advance(
-    place: &mut [usize],
+    index: &mut [usize],
     letters: std::ops::Range<usize>,
     sizes: &[usize],
     strides: &[Vec<usize>],
     at: &mut [usize],
 ) {
     for letter in letters.rev() {
-        place[letter] += 1;
-        if place[letter] < sizes[letter] {
+        index[letter] += 1;
+        if index[letter] < sizes[letter] {
             at.iter_mut().zip(strides).for_each(|(at, strides)| *at += strides[letter]);
             return;
         }
-        place[letter] = 0;
+        index[letter] = 0;
         at.iter_mut().zip(strides).for_each(|(at, strides)| *at -= strides[letter] * (sizes[letter] - 1));
     }
 }

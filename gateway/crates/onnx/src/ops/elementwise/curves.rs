@@ -15,8 +15,8 @@ pub(super) fn fma<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
 #[inline(always)]
 fn polynomial<const FUSED: bool, const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
     let mut sum = coefficients[N - 1];
-    for place in (0..N - 1).rev() {
-        sum = fma::<FUSED>(sum, x, coefficients[place]);
+    for index in (0..N - 1).rev() {
+        sum = fma::<FUSED>(sum, x, coefficients[index]);
     }
     sum
 }
@@ -128,7 +128,7 @@ mod tests {
     fn worst(ours: fn(f32) -> f32, theirs: fn(f64) -> f64, range: (f32, f32), floor: f64) -> f64 {
         const STEPS: usize = 40_000;
         let step = (range.1 - range.0) / STEPS as f32;
-        let values = (0..STEPS).map(|place| range.0 + place as f32 * step);
+        let values = (0..STEPS).map(|index| range.0 + index as f32 * step);
         values
             .map(|x| {
                 let expected = theirs(x.into());

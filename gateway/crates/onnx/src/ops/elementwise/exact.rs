@@ -10,16 +10,16 @@ pub(super) fn erf(x: f64) -> f64 {
         let square = x * x;
         let (mut term, mut sum) = (x, x);
         // 40 terms are enough for all digits up to 2.5.
-        for place in 1..60u32 {
-            term *= -square / f64::from(place);
-            sum += term / f64::from(2 * place + 1);
+        for index in 1..60u32 {
+            term *= -square / f64::from(index);
+            sum += term / f64::from(2 * index + 1);
         }
         return sum * std::f64::consts::FRAC_2_SQRT_PI;
     }
     if size > FAR {
         return 1.0f64.copysign(x);
     }
-    let fraction = (1..=80u32).rev().fold(0.0, |below, place| f64::from(place) / 2.0 / (size + below));
+    let fraction = (1..=80u32).rev().fold(0.0, |below, index| f64::from(index) / 2.0 / (size + below));
     let complement = (-size * size).exp() / (size + fraction) / std::f64::consts::PI.sqrt();
     (1.0 - complement).copysign(x)
 }

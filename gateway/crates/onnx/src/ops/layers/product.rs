@@ -49,14 +49,14 @@ impl Product {
             return None;
         }
         let at = |input: usize, output: usize| {
-            let place = if by_output { output * inputs + input } else { input * outputs + output };
-            if output < outputs { weights[place] } else { 0.0 }
+            let index = if by_output { output * inputs + input } else { input * outputs + output };
+            if output < outputs { weights[index] } else { 0.0 }
         };
         let left = outputs % WIDE;
         let is_narrow = (1..=NARROW).contains(&left);
         let wide = if is_narrow { outputs / WIDE } else { outputs.div_ceil(WIDE) };
-        let places = (0..wide).flat_map(|panel| (0..inputs).map(move |input| (panel * WIDE, input)));
-        let wide = places.map(|(start, input)| std::array::from_fn(|output| at(input, start + output)));
+        let indices = (0..wide).flat_map(|panel| (0..inputs).map(move |input| (panel * WIDE, input)));
+        let wide = indices.map(|(start, input)| std::array::from_fn(|output| at(input, start + output)));
         let narrow = (0..if is_narrow { inputs } else { 0 })
             .map(|input| std::array::from_fn(|output| at(input, outputs - left + output)));
         let mut padded = bias.to_vec();
@@ -114,7 +114,7 @@ fn add_product<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
 }
 
 macro_rules! block {
-    ($name:ident, $count:literal, $($row:ident $sums:ident $place:literal),*) => {
+    ($name:ident, $count:literal, $($row:ident $sums:ident $index:literal),*) => {
         /// Some rows through one part of a panel. Written out row by row, since the compiler keeps the sums of each row
         /// in registers only if they are variables of their own.
         #[inline(always)]
@@ -125,7 +125,7 @@ macro_rules! block {
             rows: &[f32],
         ) -> [[f32; N]; $count] {
             let inputs = panel.len();
-            $(let $row = &rows[$place * inputs..][..inputs]; let mut $sums = *bias;)*
+            $(let $row = &rows[$index * inputs..][..inputs]; let mut $sums = *bias;)*
             for (input, weights) in panel.iter().enumerate() {
                 let weights = &weights.as_chunks::<N>().0[part];
                 $(
@@ -209,10 +209,10 @@ fn rectified(sum: f32) -> f32 {
 #[inline(always)]
 fn panels<const R: usize, const N: usize, const FUSED: bool>(product: &Product, rows: &[f32], out: &mut [f32]) {
     for (weights, bias, first) in product.panels() {
-        for (place, bias) in bias.as_chunks::<N>().0.iter().enumerate() {
-            let start = first + place * N;
+        for (index, bias) in bias.as_chunks::<N>().0.iter().enumerate() {
+            let start = first + index * N;
             if start < product.outputs {
-                part::<R, N, WIDE, FUSED>(product, weights, (place, start), bias, rows, out);
+                part::<R, N, WIDE, FUSED>(product, weights, (index, start), bias, rows, out);
             }
         }
     }
@@ -251,8 +251,8 @@ fn without_zeros<const FUSED: bool>(product: &Product, row: &[f32], out: &mut [f
     let blocks = row.len().div_ceil(SOME);
     for (block, row) in row.chunks(SOME).enumerate() {
         let mut count = 0;
-        for (place, &value) in row.iter().enumerate() {
-            found[count] = (place as u32, value);
+        for (index, &value) in row.iter().enumerate() {
+            found[count] = (index as u32, value);
             count += usize::from(value != 0.0);
         }
         let pass = Pass { found: &found[..count], is_first: block == 0, relu: product.relu && block + 1 == blocks };
@@ -298,11 +298,11 @@ fn two<const FUSED: bool>(panels: [&[[f32; WIDE]]; 2], biases: [&[f32; WIDE]; 2]
     let starts = if pass.is_first { [*biases[0], *biases[1]] } else { [begun(out), begun(rest)] };
     // Copies of their own, which the compiler keeps in registers.
     let (mut first, mut second) = (starts[0], starts[1]);
-    for &(place, value) in pass.found {
-        for (sum, &weight) in first.iter_mut().zip(&panels[0][place as usize]) {
+    for &(index, value) in pass.found {
+        for (sum, &weight) in first.iter_mut().zip(&panels[0][index as usize]) {
             *sum = add_product::<FUSED>(value, weight, *sum);
         }
-        for (sum, &weight) in second.iter_mut().zip(&panels[1][place as usize]) {
+        for (sum, &weight) in second.iter_mut().zip(&panels[1][index as usize]) {
             *sum = add_product::<FUSED>(value, weight, *sum);
         }
     }
@@ -317,8 +317,8 @@ fn sums_of_one<const N: usize, const FUSED: bool>(
     found: &[(u32, f32)],
 ) -> [f32; N] {
     let mut sums = *start;
-    for &(place, value) in found {
-        for (sum, &weight) in sums.iter_mut().zip(&panel[place as usize]) {
+    for &(index, value) in found {
+        for (sum, &weight) in sums.iter_mut().zip(&panel[index as usize]) {
             *sum = add_product::<FUSED>(value, weight, *sum);
         }
     }
@@ -330,7 +330,7 @@ fn sums_of_one<const N: usize, const FUSED: bool>(
 fn begun<const N: usize>(out: &[f32]) -> [f32; N] {
     match out.first_chunk::<N>() {
         Some(sums) => *sums,
-        None => std::array::from_fn(|place| out.get(place).copied().unwrap_or(0.0)),
+        None => std::array::from_fn(|index| out.get(index).copied().unwrap_or(0.0)),
     }
 }
 
@@ -348,7 +348,7 @@ mod tests {
 
     /// Whole numbers, small enough to be summed without rounding.
     fn numbers(count: usize, modulus: usize) -> Vec<f32> {
-        (0..count).map(|place| (place * 7 % modulus) as f32 - (modulus / 2) as f32).collect()
+        (0..count).map(|index| (index * 7 % modulus) as f32 - (modulus / 2) as f32).collect()
     }
 
     #[test]
@@ -361,8 +361,8 @@ mod tests {
                     let values = numbers(rows * inputs, 9);
                     let mut out = vec![0.0; rows * outputs];
                     product.apply(&values, &mut out);
-                    let expected = (0..rows * outputs).map(|place| {
-                        let (row, output) = (place / outputs, place % outputs);
+                    let expected = (0..rows * outputs).map(|index| {
+                        let (row, output) = (index / outputs, index % outputs);
                         let products =
                             (0..inputs).map(|input| values[row * inputs + input] * weights[input * outputs + output]);
                         let sum = bias[output] + products.sum::<f32>();

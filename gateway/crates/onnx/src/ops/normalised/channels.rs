@@ -65,10 +65,10 @@ impl Groups {
         ensure!(scale.len() == parameters && bias.len() == parameters, "{parameters} parameters are expected");
         let inner: usize = out.shape()[2..].iter().product();
         let length = inner * per_group;
-        for (place, row) in out.try_as_plain_ram_mut()?.as_slice_mut::<T>()?.chunks_exact_mut(length.max(1)).enumerate()
+        for (index, row) in out.try_as_plain_ram_mut()?.as_slice_mut::<T>()?.chunks_exact_mut(length.max(1)).enumerate()
         {
             normalise(row, true, T::from(self.epsilon));
-            let group = place % groups;
+            let group = index % groups;
             for (channel, values) in row.chunks_exact_mut(inner).enumerate() {
                 let at = if self.parameters_by_group { group } else { group * per_group + channel };
                 for value in values {

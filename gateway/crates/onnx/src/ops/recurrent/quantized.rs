@@ -61,9 +61,9 @@ impl QuantizedLstm {
         ensure!(fits, "weights of the shapes {:?} and {:?} for {count} directions", w.shape(), r.shape());
         let bias = common.values::<f32>(inputs, super::B)?;
         let peepholes = common.values::<f32>(inputs, super::P)?;
-        let make = |(place, (reverse, activations)): (usize, &(bool, Vec<Activation>))| {
+        let make = |(index, (reverse, activations)): (usize, &(bool, Vec<Activation>))| {
             let part = |all: &Option<Cow<'_, [f32]>>, size: usize| {
-                let part = all.as_ref().map(|all| all.get(place * size..(place + 1) * size).map(<[f32]>::to_vec));
+                let part = all.as_ref().map(|all| all.get(index * size..(index + 1) * size).map(<[f32]>::to_vec));
                 part.unwrap_or_else(|| Some(Vec::new())).context("too few values")
             };
             let bias = part(&bias, 2 * outputs)?;
@@ -72,7 +72,7 @@ impl QuantizedLstm {
             let matrix = |weights: &Tensor, scale: usize, inner: usize| {
                 Bytes::new(
                     weights,
-                    (place, count),
+                    (index, count),
                     (inner, outputs),
                     self.get(inputs, scale)?,
                     self.get(inputs, scale + 1)?,
@@ -149,8 +149,8 @@ impl Kernel for QuantizedLstm {
         let nothing = || Arc::new(Tensor::default());
         let inputs = known.iter().map(|value| value.clone().unwrap_or_else(nothing).into_tvalue());
         let ready = Some(self.directions(&inputs.collect::<Vec<TValue>>())?.into());
-        let taken: TVec<usize> = (0..known.len()).filter(|&place| !weights.contains(&Some(place))).collect();
-        let moved = |slot: Option<usize>| slot.and_then(|slot| taken.iter().position(|&place| place == slot));
+        let taken: TVec<usize> = (0..known.len()).filter(|&index| !weights.contains(&Some(index))).collect();
+        let moved = |slot: Option<usize>| slot.and_then(|slot| taken.iter().position(|&index| index == slot));
         let absorbed = Self { settings: self.settings.clone(), slots: self.slots.map(moved), ready };
         Ok(Some((Arc::new(absorbed), taken)))
     }
@@ -193,10 +193,10 @@ struct Bytes {
 }
 
 impl Bytes {
-    /// The weights of direction `place`, which lie by input.
+    /// The weights of direction `index`, which lie by input.
     fn new(
         weights: &Tensor,
-        (place, count): (usize, usize),
+        (index, count): (usize, usize),
         (inner, outputs): (usize, usize),
         scales: &Tensor,
         zeros: &Tensor,
@@ -204,9 +204,9 @@ impl Bytes {
         let bytes = [i8::datum_type(), u8::datum_type()];
         ensure!(bytes.contains(&weights.datum_type()), "weights of type {:?}", weights.datum_type());
         let (weights, scales, zeros) = (values::<i32>(weights)?, values::<f32>(scales)?, values::<i32>(zeros)?);
-        let weights = &weights[place * inner * outputs..][..inner * outputs];
+        let weights = &weights[index * inner * outputs..][..inner * outputs];
         // One for each direction, or for each output of each.
-        let at = |len: usize, output: usize| if len == count { place } else { place * outputs + output };
+        let at = |len: usize, output: usize| if len == count { index } else { index * outputs + output };
         let zero = |output: usize| zeros.get(at(zeros.len(), output)).copied().context("a zero point is missing");
         let scale = |output: usize| scales.get(at(scales.len(), output)).copied().context("a scale is missing");
         let mut by_output_weights = Vec::with_capacity(weights.len());

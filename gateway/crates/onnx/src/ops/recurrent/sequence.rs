@@ -254,14 +254,14 @@ impl<T: Real> Run<'_, T> {
         }
         let zeros = |size| vec![T::zero(); size];
         let mut results = Results { sequence: zeros(sequence), h: zeros(states), c: zeros(states) };
-        for (place, direction) in directions.iter().enumerate() {
+        for (index, direction) in directions.iter().enumerate() {
             ensure!(
                 direction.shape.features == self.features,
                 "{} features, expected {}",
                 self.features,
                 direction.shape.features
             );
-            self.one(direction, place, directions.len(), &mut results)?;
+            self.one(direction, index, directions.len(), &mut results)?;
         }
         Ok(results)
     }
@@ -272,11 +272,11 @@ impl<T: Real> Run<'_, T> {
     }
 
     /// Where a row's state of a direction begins.
-    fn state_at(&self, row: usize, place: usize, count: usize, hidden: usize) -> usize {
+    fn state_at(&self, row: usize, index: usize, count: usize, hidden: usize) -> usize {
         hidden
             * match self.layout {
-                Layout::TimeFirst => place * self.batch + row,
-                Layout::BatchFirst => row * count + place,
+                Layout::TimeFirst => index * self.batch + row,
+                Layout::BatchFirst => row * count + index,
             }
     }
 
@@ -289,15 +289,15 @@ impl<T: Real> Run<'_, T> {
     }
 
     /// Where a row's step of a direction is among those of the result.
-    fn result_at(&self, row: usize, step: usize, place: usize, count: usize) -> usize {
+    fn result_at(&self, row: usize, step: usize, index: usize, count: usize) -> usize {
         match self.layout {
-            Layout::TimeFirst => (step * count + place) * self.batch + row,
-            Layout::BatchFirst => (row * self.time + step) * count + place,
+            Layout::TimeFirst => (step * count + index) * self.batch + row,
+            Layout::BatchFirst => (row * self.time + step) * count + index,
         }
     }
 
     /// One direction, into its part of the results.
-    fn one(&self, direction: &Direction<T>, place: usize, count: usize, results: &mut Results<T>) -> TractResult<()> {
+    fn one(&self, direction: &Direction<T>, index: usize, count: usize, results: &mut Results<T>) -> TractResult<()> {
         let (hidden, gates) = (direction.shape.hidden, direction.shape.kind.gates());
         let (width, batch) = (gates * hidden, self.batch);
         let zeros = |size| vec![T::zero(); size];
@@ -305,7 +305,7 @@ impl<T: Real> Run<'_, T> {
         direction.multiply_input(self.x, &mut products);
         let (mut h, mut c) = (zeros(batch * hidden), zeros(batch * hidden));
         for row in 0..batch {
-            let from = self.state_at(row, place, count, hidden);
+            let from = self.state_at(row, index, count, hidden);
             let own = row * hidden..(row + 1) * hidden;
             if let Some(given) = &self.initial.h {
                 h[own.clone()].copy_from_slice(&given[from..from + hidden]);
@@ -332,14 +332,14 @@ impl<T: Real> Run<'_, T> {
             direction.step(&mut sums, &mut of_state, &mut rows, &before);
             for row in 0..batch {
                 if let Some(step) = at(row) {
-                    let to = self.result_at(row, step, place, count) * hidden;
+                    let to = self.result_at(row, step, index, count) * hidden;
                     results.sequence[to..to + hidden].copy_from_slice(&h[row * hidden..(row + 1) * hidden]);
                 }
             }
         }
         // A sequence without steps ends with zeros, whatever it began with.
         for row in (0..batch).filter(|&row| self.length(row) > 0) {
-            let to = self.state_at(row, place, count, hidden);
+            let to = self.state_at(row, index, count, hidden);
             results.h[to..to + hidden].copy_from_slice(&h[row * hidden..(row + 1) * hidden]);
             results.c[to..to + hidden].copy_from_slice(&c[row * hidden..(row + 1) * hidden]);
         }

@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn is_as_accurate_as_it_says() {
-        let values: Vec<f32> = (-200_000..200_000).map(|place| place as f32 * 1e-3).collect();
+        let values: Vec<f32> = (-200_000..200_000).map(|index| index as f32 * 1e-3).collect();
         let (mut ours, mut tangents) = (values.clone(), values.clone());
         sigmoid(&mut ours);
         tanh(&mut tangents);

@@ -38,14 +38,14 @@ impl How {
     }
 
     /// Whether it gives the place of a value in its row.
-    pub(super) fn is_place(self) -> bool {
+    pub(super) fn is_index(self) -> bool {
         matches!(self, Self::ArgMax { .. } | Self::ArgMin { .. })
     }
 
     /// The place of the greatest or least of a row.
-    pub(super) fn place<T: Copy + PartialOrd>(self, row: &[T]) -> i64 {
+    pub(super) fn index<T: Copy + PartialOrd>(self, row: &[T]) -> i64 {
         let mut best = 0;
-        for (place, value) in row.iter().enumerate().skip(1) {
+        for (index, value) in row.iter().enumerate().skip(1) {
             let better = match self {
                 Self::ArgMax { last: true } => *value >= row[best],
                 Self::ArgMin { last: true } => *value <= row[best],
@@ -53,7 +53,7 @@ impl How {
                 _ => *value > row[best],
             };
             if better {
-                best = place;
+                best = index;
             }
         }
         best as i64

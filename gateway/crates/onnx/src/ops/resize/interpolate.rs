@@ -59,15 +59,15 @@ fn cubic(value: f32, size: usize, a: f32, exclude_outside: bool) -> Neighbours {
     let near = |x: f32| ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0;
     let far = |x: f32| ((a * x - 5.0 * a) * x + 8.0 * a) * x - 4.0 * a;
     let weights = [far(part + 1.0), near(part), near(1.0 - part), far(2.0 - part)];
-    let places = [-1, 0, 1, 2].map(|step| first as i64 + step);
-    let inside = |place: i64| (0..size as i64).contains(&place);
-    let pairs = places.into_iter().zip(weights);
+    let indices = [-1, 0, 1, 2].map(|step| first as i64 + step);
+    let inside = |index: i64| (0..size as i64).contains(&index);
+    let pairs = indices.into_iter().zip(weights);
     if !exclude_outside {
-        return pairs.map(|(place, weight)| (place.clamp(0, size as i64 - 1) as usize, weight)).collect();
+        return pairs.map(|(index, weight)| (index.clamp(0, size as i64 - 1) as usize, weight)).collect();
     }
-    let kept: Vec<(i64, f32)> = pairs.filter(|&(place, _)| inside(place)).collect();
+    let kept: Vec<(i64, f32)> = pairs.filter(|&(index, _)| inside(index)).collect();
     let sum: f32 = kept.iter().map(|&(_, weight)| weight).sum();
-    kept.into_iter().map(|(place, weight)| (place as usize, weight / sum)).collect()
+    kept.into_iter().map(|(index, weight)| (index as usize, weight / sum)).collect()
 }
 
 /// A tensor as one axis sees it.
@@ -84,8 +84,8 @@ pub(super) fn apply<T: Real>(all: &[T], Axis { outer, from, inner }: Axis, weigh
     for (outer, out) in out.chunks_exact_mut((weights.len() * inner).max(1)).enumerate() {
         let all = &all[outer * from * inner..][..from * inner];
         for (out, neighbours) in out.chunks_exact_mut(inner.max(1)).zip(weights) {
-            for &(place, weight) in neighbours {
-                for (out, &value) in out.iter_mut().zip(&all[place * inner..][..inner]) {
+            for &(index, weight) in neighbours {
+                for (out, &value) in out.iter_mut().zip(&all[index * inner..][..inner]) {
                     *out = *out + T::of(weight) * value;
                 }
             }

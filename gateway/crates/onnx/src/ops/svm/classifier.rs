@@ -216,9 +216,9 @@ fn probabilities(classes: usize, scores: &[f32], prob_a: &[f32], prob_b: &[f32])
 
 fn first_greatest<T: PartialOrd>(values: &[T]) -> usize {
     let mut best = 0;
-    for (place, value) in values.iter().enumerate() {
+    for (index, value) in values.iter().enumerate() {
         if *value > values[best] {
-            best = place;
+            best = index;
         }
     }
     best

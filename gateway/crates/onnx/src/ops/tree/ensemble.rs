@@ -146,27 +146,27 @@ impl Trees {
                 let children: &mut Vec<i64> = if side == 0 { &mut self.yes } else { &mut self.no };
                 children[parent] = id;
             }
-            let place = usize::try_from(child).ok();
+            let index = usize::try_from(child).ok();
             if leaf {
-                let place = place.filter(|&place| place < branches.leaf_targets.len());
-                let place = place.ok_or(TreeError::NoSuchLeaf { tree, node: child })?;
+                let index = index.filter(|&index| index < branches.leaf_targets.len());
+                let index = index.ok_or(TreeError::NoSuchLeaf { tree, node: child })?;
                 self.node(tree, id, Mode::Leaf, (0, 0.0, 0));
                 self.vote_trees.push(tree);
                 self.vote_nodes.push(id);
-                self.vote_targets.push(branches.leaf_targets[place]);
-                self.vote_weights.push(branches.leaf_weights[place]);
+                self.vote_targets.push(branches.leaf_targets[index]);
+                self.vote_weights.push(branches.leaf_weights[index]);
                 continue;
             }
-            let place = place.filter(|&place| place < used.len());
-            let place = place.ok_or(TreeError::NoSuchChild { tree, node: id, child })?;
-            if std::mem::replace(&mut used[place], true) {
+            let index = index.filter(|&index| index < used.len());
+            let index = index.ok_or(TreeError::NoSuchChild { tree, node: id, child })?;
+            if std::mem::replace(&mut used[index], true) {
                 return Err(TreeError::SharedChild { tree, node: child }.into());
             }
             let parent = self.node_ids.len();
-            let missing = branches.missing.get(place).copied().unwrap_or(0);
-            self.node(tree, id, branches.modes[place], (branches.features[place], branches.splits[place], missing));
+            let missing = branches.missing.get(index).copied().unwrap_or(0);
+            self.node(tree, id, branches.modes[index], (branches.features[index], branches.splits[index], missing));
             for (side, (children, leaves)) in branches.children.iter().enumerate().rev() {
-                pending.push((Some(parent), side, children[place], leaves[place] != 0));
+                pending.push((Some(parent), side, children[index], leaves[index] != 0));
             }
         }
         Ok(())

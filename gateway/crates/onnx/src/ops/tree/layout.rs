@@ -252,16 +252,16 @@ impl<N: Packed> Packer<'_, N> {
         let at = self.room(2) + 1;
         // Pairs of children still to be placed, by their parent: (place of the parent, its node).
         let mut pending = vec![(at, root)];
-        while let Some((place, node)) = pending.pop() {
-            let Some((left, right)) = self.place(place, node)? else { continue };
+        while let Some((index, node)) = pending.pop() {
+            let Some((left, right)) = self.put(index, node)? else { continue };
             // A block: this pair and the pairs below it.
             let pairs = 1 + [left, right].into_iter().filter(|&child| !self.is_leaf(child)).count();
             let pair = self.room(2 * pairs);
-            self.link(place, pair)?;
+            self.link(index, pair)?;
             let mut below = pair + 2;
-            for (child, child_place) in [(left, pair), (right, pair + 1)] {
-                let Some((left, right)) = self.place(child_place, child)? else { continue };
-                self.link(child_place, below)?;
+            for (child, child_index) in [(left, pair), (right, pair + 1)] {
+                let Some((left, right)) = self.put(child_index, child)? else { continue };
+                self.link(child_index, below)?;
                 pending.push((below + 1, right));
                 pending.push((below, left));
                 below += 2;
@@ -288,30 +288,30 @@ impl<N: Packed> Packer<'_, N> {
 
     /// Writes a node, not yet linked to its children; gives these, the left one first, or `None` for a leaf.
     #[expect(clippy::option_option, reason = "the outer one is a number that does not fit")]
-    fn place(&mut self, place: usize, node: u32) -> Option<Option<(u32, u32)>> {
+    fn put(&mut self, index: usize, node: u32) -> Option<Option<(u32, u32)>> {
         let spec = &self.spec.nodes[node as usize];
         if spec.mode == Mode::Leaf {
-            self.nodes[place] = N::new(N::Value::leaf(self.leaf_of[node as usize]), 0, -1)?;
+            self.nodes[index] = N::new(N::Value::leaf(self.leaf_of[node as usize]), 0, -1)?;
             return Some(None);
         }
         let (threshold, swap, rule) = normal_form::<N::Value>(spec);
-        self.nodes[place] = N::new(threshold, spec.feature, 0)?;
-        self.rules[place] = rule;
+        self.nodes[index] = N::new(threshold, spec.feature, 0)?;
+        self.rules[index] = rule;
         if let Mode::Member(set) = spec.mode {
             let members = self.spec.sets.get(set as usize).into_iter().flatten();
             // What the type cannot represent, no value equals.
             let members = members.map(|&member| N::Value::exact(member)).filter(|member| !member.is_nan());
             let mut members: Vec<_> = members.collect();
             members.sort_by(|one, other| one.partial_cmp(other).unwrap_or(Ordering::Equal));
-            self.sets.insert(u32::try_from(place).ok()?, members);
+            self.sets.insert(u32::try_from(index).ok()?, members);
         }
         let [yes, no] = spec.children;
         Some(Some(if swap { (no, yes) } else { (yes, no) }))
     }
 
-    fn link(&mut self, place: usize, pair: usize) -> Option<()> {
-        let node = self.nodes[place];
-        self.nodes[place] = N::new(node.threshold(), node.feature() as u32, pair.checked_signed_diff(place)?)?;
+    fn link(&mut self, index: usize, pair: usize) -> Option<()> {
+        let node = self.nodes[index];
+        self.nodes[index] = N::new(node.threshold(), node.feature() as u32, pair.checked_signed_diff(index)?)?;
         Some(())
     }
 }

@@ -135,10 +135,10 @@ impl Spec {
                 return Err(TreeError::Duplicate { tree, node: pair[0].id });
             }
             // Ids mostly count from 0, so that an id is a place; else search.
-            let is_dense = (0..).zip(&members).all(|(place, node)| node.id == place);
+            let is_dense = (0..).zip(&members).all(|(index, node)| node.id == index);
             let find = |id: i64| -> Option<usize> {
                 if is_dense {
-                    usize::try_from(id).ok().filter(|&place| place < members.len())
+                    usize::try_from(id).ok().filter(|&index| index < members.len())
                 } else {
                     members.binary_search_by_key(&id, |node| node.id).ok()
                 }
@@ -160,9 +160,9 @@ impl Spec {
                         TreeError::Feature { tree, node: node.id, feature: node.feature, width: u32::MAX as usize },
                     )?;
                     spec.features = spec.features.max(feature as usize + 1);
-                    for (place, child) in children.iter_mut().zip(node.children) {
+                    for (index, child) in children.iter_mut().zip(node.children) {
                         let found = find(child).ok_or(TreeError::NoSuchChild { tree, node: node.id, child })?;
-                        *place = (start + found) as u32;
+                        *index = (start + found) as u32;
                     }
                 }
                 spec.nodes.push(Node {
@@ -175,7 +175,7 @@ impl Spec {
                 });
             }
             let merged = merge_chains(&mut spec.nodes[start..], start, &mut spec.sets);
-            let id = |place: usize| members[place].id;
+            let id = |index: usize| members[index].id;
             let checked = check_tree(&spec.nodes[start..], &merged, start, tree, id, limits.depth)?;
             spec.trees.push(checked);
         }
@@ -229,14 +229,14 @@ fn merge_chains(nodes: &mut [Node], start: usize, sets: &mut Vec<Vec<f64>>) -> V
     for child in nodes.iter().filter(|node| node.mode != Mode::Leaf).flat_map(|node| node.children) {
         parents[child as usize - start] += 1;
     }
-    for place in 0..nodes.len() {
-        while is_test(&nodes[place]) && !merged[place] {
-            let node = &nodes[place];
+    for index in 0..nodes.len() {
+        while is_test(&nodes[index]) && !merged[index] {
+            let node = &nodes[index];
             let [yes, no] = node.children;
             let next = no as usize - start;
             let other = &nodes[next];
             let alike = is_test(other)
-                && next != place
+                && next != index
                 && (other.feature, other.missing_is_true, other.children[0])
                     == (node.feature, node.missing_is_true, yes);
             if !alike || parents[next] != 1 || merged[next] || parents[yes as usize - start] < 2 {
@@ -257,8 +257,8 @@ fn merge_chains(nodes: &mut [Node], start: usize, sets: &mut Vec<Vec<f64>>) -> V
             if let Some(values) = sets.get_mut(set as usize) {
                 values.extend(added);
             }
-            nodes[place].mode = Mode::Member(set);
-            nodes[place].children[1] = after;
+            nodes[index].mode = Mode::Member(set);
+            nodes[index].children[1] = after;
             merged[next] = true;
         }
     }
@@ -278,12 +278,12 @@ fn check_tree(
     let mut has_parent = merged.to_vec();
     let branches = nodes.iter().zip(merged).filter(|&(node, merged)| node.mode != Mode::Leaf && !merged);
     for child in branches.flat_map(|(node, _)| node.children) {
-        let place = child as usize - start;
-        if std::mem::replace(&mut has_parent[place], true) {
-            return Err(TreeError::SharedChild { tree, node: id(place) });
+        let index = child as usize - start;
+        if std::mem::replace(&mut has_parent[index], true) {
+            return Err(TreeError::SharedChild { tree, node: id(index) });
         }
     }
-    let mut roots = (0..nodes.len()).filter(|&place| !has_parent[place]);
+    let mut roots = (0..nodes.len()).filter(|&index| !has_parent[index]);
     let (Some(root), None) = (roots.next(), roots.next()) else {
         let roots = has_parent.iter().filter(|&&has| !has).count();
         return Err(TreeError::Roots { tree, roots });
@@ -291,13 +291,13 @@ fn check_tree(
     // Each node has at most one parent, so this walk ends: what hangs in a cycle is never reached.
     let (mut reached, mut depth) = (merged.iter().filter(|&&merged| merged).count(), 0);
     let mut pending = vec![(root, 0)];
-    while let Some((place, level)) = pending.pop() {
+    while let Some((index, level)) = pending.pop() {
         reached += 1;
         depth = depth.max(level);
         if level > depth_limit {
             return Err(TreeError::Limit { what: "levels in a tree", found: level, limit: depth_limit });
         }
-        let node = &nodes[place];
+        let node = &nodes[index];
         if node.mode != Mode::Leaf {
             pending.extend(node.children.map(|child| (child as usize - start, level + 1)));
         }

@@ -110,10 +110,10 @@ impl Owned {
                 forest.node(tree, node, random.pick(modes), [next, next + 1]);
                 open.extend([next, next + 1]);
                 next += 2;
-                let place = forest.nodes.len() - 1;
-                forest.features[place] = first + random.id(FEATURES);
-                forest.values[place] = random.pick(&THRESHOLDS);
-                forest.missing[place] = random.id(2);
+                let index = forest.nodes.len() - 1;
+                forest.features[index] = first + random.id(FEATURES);
+                forest.values[index] = random.pick(&THRESHOLDS);
+                forest.missing[index] = random.id(2);
             }
         }
         forest

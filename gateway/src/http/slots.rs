@@ -18,7 +18,7 @@ const OTHER_FILES: usize = 256;
 
 /// Decides about connections.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct Slots {
     free: Arc<Semaphore>,
     by_address: Option<ByAddress>,
     /// Of the reserve, the oldest first: ended to make room for another.
@@ -32,9 +32,9 @@ struct ByAddress {
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-/// One open connection. Dropping it frees its place.
+/// One open connection. Dropping it frees its slot.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Slot {
     gauge: IntGauge,
     _permit: Option<OwnedSemaphorePermit>,
     address: Option<(ByAddress, IpAddr)>,
@@ -42,7 +42,7 @@ pub(super) struct Place {
     pub(super) reserved: Option<oneshot::Receiver<()>>,
 }
 
-impl Places {
+impl Slots {
     /// `per_address` is how many may come from one address; 0 is any number.
     pub(super) fn new(most: usize, per_address: usize, gauge: IntGauge) -> Self {
         let most = most.min(files().saturating_sub(OTHER_FILES + RESERVE).max(1));
@@ -55,8 +55,8 @@ impl Places {
         }
     }
 
-    /// A place for a connection from there; `None` where too many come from there.
-    pub(super) fn take(&mut self, peer: SocketAddr) -> Option<Place> {
+    /// A slot for a connection from there; `None` where too many come from there.
+    pub(super) fn take(&mut self, peer: SocketAddr) -> Option<Slot> {
         let address = match &self.by_address {
             Some(by_address) => {
                 let network = network(peer.ip());
@@ -70,7 +70,7 @@ impl Places {
         let permit = Arc::clone(&self.free).try_acquire_owned().ok();
         let reserved = permit.is_none().then(|| self.reserve());
         self.gauge.inc();
-        Some(Place { gauge: self.gauge.clone(), _permit: permit, address, reserved })
+        Some(Slot { gauge: self.gauge.clone(), _permit: permit, address, reserved })
     }
 
     fn reserve(&mut self) -> oneshot::Receiver<()> {
@@ -105,7 +105,7 @@ impl ByAddress {
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.gauge.dec();
         if let Some((by_address, address)) = &self.address {
@@ -139,34 +139,34 @@ mod tests {
         SocketAddr::new(text.parse().expect("an address"), 1)
     }
 
-    fn places(most: usize, per_address: usize) -> Places {
-        Places::new(most, per_address, IntGauge::new("open", "open").expect("a gauge"))
+    fn slots(most: usize, per_address: usize) -> Slots {
+        Slots::new(most, per_address, IntGauge::new("open", "open").expect("a gauge"))
     }
 
     #[test]
     fn one_address_takes_no_more_than_its_share() {
-        let mut places = places(100, 2);
-        let first = places.take(peer("2001:db8::1")).expect("a place");
-        let _second = places.take(peer("2001:db8::2")).expect("a place");
-        assert!(places.take(peer("2001:db8::3")).is_none(), "the same network");
-        let _other = places.take(peer("192.0.2.1")).expect("another address");
+        let mut slots = slots(100, 2);
+        let first = slots.take(peer("2001:db8::1")).expect("a slot");
+        let _second = slots.take(peer("2001:db8::2")).expect("a slot");
+        assert!(slots.take(peer("2001:db8::3")).is_none(), "the same network");
+        let _other = slots.take(peer("192.0.2.1")).expect("another address");
         drop(first);
-        places.take(peer("2001:db8::3")).expect("a place is free again");
+        slots.take(peer("2001:db8::3")).expect("a slot is free again");
     }
 
     #[test]
     fn the_reserve_makes_room_for_the_newest() {
-        let mut places = places(1, 0);
-        let first = places.take(peer("192.0.2.1")).expect("a place");
+        let mut slots = slots(1, 0);
+        let first = slots.take(peer("192.0.2.1")).expect("a slot");
         assert!(first.reserved.is_none());
-        let mut reserved: Vec<_> = (0..=RESERVE).map(|_| places.take(peer("192.0.2.1")).expect("a place")).collect();
-        let mut is_ended = |place: usize| {
-            let end = reserved[place].reserved.as_mut().expect("of the reserve");
+        let mut reserved: Vec<_> = (0..=RESERVE).map(|_| slots.take(peer("192.0.2.1")).expect("a slot")).collect();
+        let mut is_ended = |slot: usize| {
+            let end = reserved[slot].reserved.as_mut().expect("of the reserve");
             end.try_recv() == Err(oneshot::error::TryRecvError::Closed)
         };
         assert_eq!((is_ended(0), is_ended(1), is_ended(RESERVE)), (true, false, false));
         drop((first, reserved));
-        assert_eq!(places.gauge.get(), 0);
-        assert!(places.take(peer("192.0.2.1")).expect("a place").reserved.is_none());
+        assert_eq!(slots.gauge.get(), 0);
+        assert!(slots.take(peer("192.0.2.1")).expect("a slot").reserved.is_none());
     }
 }
