@@ -34,14 +34,14 @@ pub mod child;
 mod confine;
 mod loader;
 mod message;
-mod pace;
 mod parent;
 mod report;
+mod throttle;
 
 pub use self::{
     loader::{Loader, LoadingConfig, Refusal, Subject, Vetted},
-    pace::Pace,
     report::Report,
+    throttle::Throttle,
 };
 
 /// Where bundles are loaded first.

@@ -33,7 +33,7 @@ use crate::{
         reservation::Reservation,
         version::{Goal, Urgency},
     },
-    loading::{Loader, Pace, Refusal, Subject, Vetted},
+    loading::{Loader, Refusal, Subject, Throttle, Vetted},
     metrics::Metrics,
     release::{Content, Release},
     source::{Kind, Source, SourceError},
@@ -299,7 +299,7 @@ impl VersionLoader {
             Content::Demo | Content::Onnx { .. } | Content::Unservable { .. } => return Ok(Vetted::default()),
         };
         let start = Instant::now();
-        let pace = Pace {
+        let throttle = Throttle {
             is_background,
             is_by_hand: false,
             served: &|| self.metrics.runs.load(Ordering::Relaxed),
@@ -307,7 +307,7 @@ impl VersionLoader {
             is_cancelled: &|| cancelled.load(Ordering::Relaxed),
         };
         let named = Some((release.model.as_str(), release.version.as_str()));
-        let vetted = self.loader.vet(subject, named, &self.artifacts, threads.max(self.threads), &pace);
+        let vetted = self.loader.vet(subject, named, &self.artifacts, threads.max(self.threads), &throttle);
         // A report takes no time.
         if vetted.as_ref().map_or(true, Vetted::is_new) {
             self.took("child", start);

@@ -24,9 +24,9 @@ use sha2::{Digest, Sha256};
 use super::{
     LoadIsolation,
     message::{Answer, Task, TaskSource},
-    pace::Pace,
     parent::{self, NoAnswer},
     report::{Report, Reports, processor},
+    throttle::Throttle,
 };
 use crate::{allocator::resident_memory, artifact_cache::ArtifactCache, batching_decision::EarlierDecision};
 
@@ -166,22 +166,22 @@ impl Loader {
         named: Option<(&str, &str)>,
         artifacts: &ArtifactCache,
         threads: usize,
-        pace: &Pace<'_>,
+        throttle: &Throttle<'_>,
     ) -> Result<Vetted, Refusal> {
         let Some(binary) = self.config.binary.as_deref().filter(|_| self.is_isolating()) else {
             return Ok(Vetted::default());
         };
         let key = self.key(subject, named, artifacts, binary);
-        if !pace.is_by_hand
+        if !throttle.is_by_hand
             && let Some(report) = key.as_deref().and_then(|key| self.reports.as_ref()?.get(key))
             && holds(&report, subject, artifacts)
         {
             return Ok(Vetted { report: Some(report), ..Vetted::default() });
         }
         let own_code = builtin_code(subject, artifacts);
-        let task = self.task(subject, named, artifacts, threads, pace)?;
+        let task = self.task(subject, named, artifacts, threads, throttle)?;
         let wanted = |name: &str| !own_code.iter().any(|own| own == name);
-        match parent::run(binary, &task, pace, self.config.timeout, wanted) {
+        match parent::run(binary, &task, throttle, self.config.timeout, wanted) {
             Ok(Answer::Loaded(report, code)) => {
                 self.tell(report.confined);
                 Ok(Vetted { report: Some(*report), code: Arc::new(code), key })
@@ -233,8 +233,8 @@ impl Loader {
                  the bundle"
             )));
         }
-        let pace = Pace { is_by_hand: by_hand, ..Pace::PLAIN };
-        let vetted = self.vet(Subject::Path(path), None, artifacts, threads, &pace);
+        let throttle = Throttle { is_by_hand: by_hand, ..Throttle::PLAIN };
+        let vetted = self.vet(Subject::Path(path), None, artifacts, threads, &throttle);
         if let Some((attempts, id)) = &deaths {
             match &vetted {
                 Ok(_) => attempts.forget(id),
@@ -276,7 +276,7 @@ impl Loader {
         named: Option<(&str, &str)>,
         artifacts: &ArtifactCache,
         threads: usize,
-        pace: &Pace<'_>,
+        throttle: &Throttle<'_>,
     ) -> Result<Task, Refusal> {
         let source = match subject {
             Subject::Path(path) => TaskSource::Path(path.to_owned()),
@@ -298,7 +298,7 @@ impl Loader {
             threads,
             memory: self.memory() as u64,
             seconds,
-            background: pace.is_background,
+            background: throttle.is_background,
             rest_ms: u64::try_from((self.config.timeout / REST_SHARE).as_millis()).unwrap_or(u64::MAX),
         })
     }

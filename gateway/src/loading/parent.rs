@@ -15,7 +15,7 @@ use std::{
 use super::{
     child,
     message::{self, Answer, Signal, Task},
-    pace::Pace,
+    throttle::Throttle,
 };
 use crate::allocator;
 
@@ -53,7 +53,7 @@ pub(super) enum NoAnswer {
 pub(super) fn run(
     binary: &Path,
     task: &Task,
-    pace: &Pace<'_>,
+    throttle: &Throttle<'_>,
     timeout: Duration,
     wanted: impl Fn(&str) -> bool + Send,
 ) -> Result<Answer, NoAnswer> {
@@ -74,7 +74,7 @@ pub(super) fn run(
             drop(output);
             _ = heard.send(answer);
         });
-        let ended = wait(&mut child, input, &message, &answers, pace, deadline);
+        let ended = wait(&mut child, input, &message, &answers, throttle, deadline);
         // Also where it ended: nothing of it is left then.
         _ = child.kill();
         let status = child.wait();
@@ -122,12 +122,12 @@ fn wait(
     mut input: impl Write,
     message: &[u8],
     answers: &mpsc::Receiver<io::Result<Answer>>,
-    pace: &Pace<'_>,
+    throttle: &Throttle<'_>,
     deadline: Instant,
 ) -> Result<io::Result<Answer>, Stopped> {
     // A child that died already is told of by its status. It reads all of this before it does anything else.
     _ = input.write_all(message);
-    let (mut served, mut was_busy, mut look) = ((pace.served)(), false, FIRST_LOOK);
+    let (mut served, mut was_busy, mut look) = ((throttle.served)(), false, FIRST_LOOK);
     let answer = loop {
         match answers.recv_timeout(look) {
             Ok(answer) => break answer,
@@ -137,11 +137,11 @@ fn wait(
         if Instant::now() >= deadline {
             return Err(Stopped::Late);
         }
-        if (pace.is_cancelled)() {
+        if (throttle.is_cancelled)() {
             return Err(Stopped::Cancelled);
         }
-        let now = (pace.served)();
-        let is_busy = now != served && !(pace.is_urgent)();
+        let now = (throttle.served)();
+        let is_busy = now != served && !(throttle.is_urgent)();
         if is_busy != was_busy {
             // One byte in a pipe of thousands, which the child empties all the time.
             _ = input.write_all(&[if is_busy { Signal::Busy } else { Signal::Idle } as u8]);

@@ -20,11 +20,11 @@ const REST: Duration = Duration::from_millis(1);
 const ITEMS: usize = 512;
 
 thread_local! {
-    /// Of this thread, while its work rests.
-    static PACE: RefCell<Option<Pace>> = const { RefCell::new(None) };
+    /// The throttle of this thread, while it runs work that rests.
+    static THROTTLE: RefCell<Option<Throttle>> = const { RefCell::new(None) };
 }
 
-struct Pace {
+struct Throttle {
     served: Box<dyn Fn() -> u64>,
     /// The requests served when it last was to rest.
     before: u64,
@@ -41,29 +41,30 @@ pub fn resting<T>(served: impl Fn() -> u64 + 'static, most: Duration, work: impl
     struct End;
     impl Drop for End {
         fn drop(&mut self) {
-            PACE.take();
+            THROTTLE.take();
         }
     }
     let before = served();
     let _end = End;
-    let pace = Pace { served: Box::new(served), before, begun: Instant::now(), left: most, rested: Duration::ZERO };
-    PACE.set(Some(pace));
+    let throttle =
+        Throttle { served: Box::new(served), before, begun: Instant::now(), left: most, rested: Duration::ZERO };
+    THROTTLE.set(Some(throttle));
     let done = work();
-    (done, PACE.with_borrow(|pace| pace.as_ref().map_or(Duration::ZERO, |pace| pace.rested)))
+    (done, THROTTLE.with_borrow(|throttle| throttle.as_ref().map_or(Duration::ZERO, |throttle| throttle.rested)))
 }
 
 /// Rests, if it is time to. For loops of work that may be long, every so many microseconds; on other threads, nothing.
 pub fn give_way() {
-    PACE.with_borrow_mut(|pace| {
-        if let Some(pace) = pace
-            && pace.begun.elapsed() >= STRETCH
+    THROTTLE.with_borrow_mut(|throttle| {
+        if let Some(throttle) = throttle
+            && throttle.begun.elapsed() >= STRETCH
         {
-            pace.rest();
+            throttle.rest();
         }
     });
 }
 
-impl Pace {
+impl Throttle {
     fn rest(&mut self) {
         // Since the last rest began: where this work keeps others from being served, they were while it rested.
         let before = mem::replace(&mut self.before, (self.served)());
@@ -149,6 +150,6 @@ mod tests {
         assert!(took.min() < Some(REST));
         // Nor does what comes after work that panicked.
         let panicked = std::panic::catch_unwind(|| resting(|| 1, Duration::MAX, || panic!("in its work")));
-        assert!(panicked.is_err() && PACE.with_borrow(Option::is_none));
+        assert!(panicked.is_err() && THROTTLE.with_borrow(Option::is_none));
     }
 }
