@@ -13,6 +13,7 @@ use super::proto::{
 };
 use crate::{
     bounds::Bounds,
+    chunked_bytes::ChunkedBytes,
     error::Error,
     oip::{
         Interface, datatype,
@@ -21,7 +22,6 @@ use crate::{
         request::{OutputParameters, Parameters, Requested},
         shown,
     },
-    rope::Rope,
     tensor::Batch,
 };
 
@@ -47,7 +47,7 @@ fn inputs<'a>(tensors: &'a [InferInputTensor], raw: &[Bytes]) -> Result<Vec<Inpu
                 (Some(_), Some(contents)) if *contents != InferTensorContents::default() => {
                     return Err(Error::BadRequest(format!("input '{}' has both raw and typed contents", name())));
                 }
-                (Some(raw), _) => Data::Raw(Rope::from(raw.clone())),
+                (Some(raw), _) => Data::Raw(ChunkedBytes::from(raw.clone())),
                 (None, Some(contents)) => Data::Cells(
                     cells(contents, datatype)
                         .map_err(|problem| Error::BadRequest(format!("input '{}': {problem}", name())))?,

@@ -10,9 +10,9 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use crate::{
     app::App,
+    chunked_bytes::ChunkedBytes,
     error::Error,
     memory::{Claim, Permit},
-    rope::Rope,
     workers::NO_MODEL,
 };
 
@@ -47,7 +47,7 @@ const MAKE_ROOM: Duration = Duration::from_millis(2);
 /// A body that has come, decompressed, and the permit that goes on with what becomes of it.
 #[derive(Debug)]
 pub(crate) struct Received {
-    pub(crate) body: Rope,
+    pub(crate) body: ChunkedBytes,
     pub(crate) permit: Permit,
 }
 
@@ -139,18 +139,18 @@ fn known<'a>(app: &App, model: &'a str) -> &'a str {
 }
 
 /// The pieces of a body, each counted when it comes.
-async fn pieces(body: &mut Body, limit: usize, patience: Duration, permit: &mut Permit) -> Result<Rope, Error> {
+async fn pieces(body: &mut Body, limit: usize, patience: Duration, permit: &mut Permit) -> Result<ChunkedBytes, Error> {
     let mut body = Limited::new(body, limit);
     let first = match tokio::time::timeout(SOON.min(patience), data(&mut body, limit)).await {
         Ok(first) => first?,
         // Nothing has come yet, and the request takes memory all the same.
         Err(_) => Some(Bytes::new()),
     };
-    let Some(first) = first else { return Ok(Rope::default()) };
+    let Some(first) = first else { return Ok(ChunkedBytes::default()) };
     if body.is_end_stream() && first.len() <= SMALL {
         // With what it is likely to be decoded to, so that most requests count once.
         permit.cover(2 * first.len() + OVERHEAD, Claim::Whole)?;
-        return Ok(Rope::whole(first));
+        return Ok(ChunkedBytes::whole(first));
     }
     let ended = permit.account().upload();
     let rest = rest(body, first, limit, permit);
@@ -162,8 +162,13 @@ async fn pieces(body: &mut Body, limit: usize, patience: Duration, permit: &mut 
 }
 
 /// A body that comes bit by bit, from its first piece on.
-async fn rest(mut body: Limited<&mut Body>, first: Bytes, limit: usize, permit: &mut Permit) -> Result<Rope, Error> {
-    let mut pieces = Rope::default();
+async fn rest(
+    mut body: Limited<&mut Body>,
+    first: Bytes,
+    limit: usize,
+    permit: &mut Permit,
+) -> Result<ChunkedBytes, Error> {
+    let mut pieces = ChunkedBytes::default();
     let mut next = Some(first);
     while let Some(piece) = next {
         cover_upload(permit, UPLOAD + pieces.len() + piece.len()).await?;

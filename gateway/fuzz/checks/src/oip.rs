@@ -1,6 +1,7 @@
 //! Requests of the Open Inference Protocol over REST: JSON, and binary tensors behind it.
 
 use modelgate_codec::{
+    chunked_bytes::ChunkedBytes,
     json::decode::tokens,
     oip::{
         Error, Interface,
@@ -8,7 +9,6 @@ use modelgate_codec::{
         output::{self, Body, Chosen},
         request::{self, InferRequest},
     },
-    rope::Rope,
 };
 use modelgate_columns::Batch;
 
@@ -26,19 +26,19 @@ pub fn oip(input: &[u8]) {
     let mark = input.iter().position(|&byte| byte == MARK);
     let (json, binary) = mark.map_or((input, &[][..]), |at| (&input[..at], &input[at + 1..]));
     // As it comes of a socket: in pieces.
-    let mut rope = Rope::default();
-    binary.chunks(5_000).for_each(|piece| rope.push(piece.to_vec().into()));
+    let mut chunks = ChunkedBytes::default();
+    binary.chunks(5_000).for_each(|piece| chunks.push(piece.to_vec().into()));
     for schema in schema::all() {
         for tensors in [false, true] {
             let model = schema.interface(tensors);
-            let Ok(rows) = decoded(json, &rope, &model) else { continue };
+            let Ok(rows) = decoded(json, &chunks, &model) else { continue };
             come_back(&rows, schema, &model);
         }
     }
 }
 
 /// The batch of a request, read as the gateway reads it: with `NaN` and the infinities where it is JSON but for those.
-fn decoded(json: &[u8], binary: &Rope, model: &Interface<'_>) -> Result<Batch, Error> {
+fn decoded(json: &[u8], binary: &ChunkedBytes, model: &Interface<'_>) -> Result<Batch, Error> {
     let taken = json.len() + binary.len();
     let decoded = memory::within(DECODING, taken, || {
         let mut text = None;
@@ -80,7 +80,7 @@ fn come_back(batch: &Batch, schema: &Schema, model: &Interface<'_>) {
         let (json, binary) = bytes.split_at(json.unwrap_or(bytes.len()));
         let json = String::from_utf8(json.to_vec()).expect("JSON is UTF-8");
         let json = json.replacen("\"outputs\":", "\"inputs\":", 1);
-        let again = decoded(json.as_bytes(), &Rope::whole(binary.to_vec().into()), model);
+        let again = decoded(json.as_bytes(), &ChunkedBytes::whole(binary.to_vec().into()), model);
         assert_eq!(again.as_ref(), Ok(batch), "{json}");
     }
 }

@@ -11,9 +11,9 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::{Coding, Received};
 use crate::{
+    chunked_bytes::ChunkedBytes,
     error::Error,
     memory::{Claim, Permit},
-    rope::Rope,
 };
 
 /// Times its own size to which a compressed body may inflate.
@@ -59,7 +59,7 @@ pub(crate) fn inflate(
         Coding::Deflate => Box::new(DeflateDecoder::new(input)),
     };
     let most = bytes.len().saturating_mul(MAX_RATIO).max(FREE);
-    let mut body = Rope::default();
+    let mut body = ChunkedBytes::default();
     loop {
         let mut piece = Vec::new();
         let mut counted = Counted { inner: decoder.as_mut(), made: &made };
@@ -205,7 +205,7 @@ mod tests {
         Instant::now() + Duration::from_mins(1)
     }
 
-    fn inflated(bytes: &[u8], coding: Coding, limit: usize) -> Result<Rope, Error> {
+    fn inflated(bytes: &[u8], coding: Coding, limit: usize) -> Result<ChunkedBytes, Error> {
         let permit = Permit::new(&Account::new(64 << 20));
         inflate(bytes, coding, limit, soon(), permit).map(|received| received.body)
     }

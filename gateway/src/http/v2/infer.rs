@@ -14,6 +14,7 @@ use axum::{
 use crate::{
     app::App,
     bounds::Bounds,
+    chunked_bytes::ChunkedBytes,
     error::Error,
     generation::Generation,
     http::{
@@ -29,7 +30,6 @@ use crate::{
         output::{self, Chosen},
         request::{self, InferRequest},
     },
-    rope::Rope,
     tensor::Batch,
     workers::{Priority, RequestOptions},
 };
@@ -106,7 +106,7 @@ struct Decoded {
 async fn decode(
     app: &App,
     generation: &Arc<Generation>,
-    body: Rope,
+    body: ChunkedBytes,
     json: usize,
     permit: &mut Permit,
 ) -> Result<Decoded, Error> {
@@ -120,12 +120,12 @@ async fn decode(
 fn decode_now(
     app: &App,
     generation: &Generation,
-    body: Rope,
+    body: ChunkedBytes,
     json: usize,
     bounds: Bounds<'_>,
 ) -> Result<Decoded, Error> {
     // JSON alone is put together first, so that its pieces are not kept beside it.
-    let body = if json == body.len() { Rope::whole(body.into_bytes()) } else { body };
+    let body = if json == body.len() { ChunkedBytes::whole(body.into_bytes()) } else { body };
     let head = body.slice(0..json);
     let text = head.joined();
     let binary = body.slice(json..body.len());

@@ -6,9 +6,9 @@ use modelgate_columns::{Batch, Column, Datatype, Writer, is_hollow};
 
 use crate::{
     bounds::Bounds,
+    chunked_bytes::ChunkedBytes,
     json::decode::builder::Builder,
     oip::{self, Error, Interface, shown, strings},
-    rope::Rope,
 };
 
 /// One named tensor of a request.
@@ -30,7 +30,7 @@ pub enum Data {
     /// Parsed one by one.
     Cells(Cells),
     /// As they are in memory: little-endian, row-major; strings with their lengths before them.
-    Raw(Rope),
+    Raw(ChunkedBytes),
 }
 
 /// Values that were parsed one by one.
@@ -243,7 +243,7 @@ impl Packer {
     }
 
     /// Values of a fixed size, copied as they are.
-    fn raw(&mut self, column: &Column, raw: &Rope, count: usize, size: usize) -> Result<(), String> {
+    fn raw(&mut self, column: &Column, raw: &ChunkedBytes, count: usize, size: usize) -> Result<(), String> {
         let bytes = count.checked_mul(size).ok_or("its shape is too large")?;
         if raw.len() != bytes {
             return Err(format!("its shape and datatype say {bytes} bytes, got {}", raw.len()));
@@ -263,7 +263,7 @@ impl Packer {
         Ok(())
     }
 
-    fn raw_strings(&mut self, column: &Column, raw: &Rope, count: usize) -> Result<(), String> {
+    fn raw_strings(&mut self, column: &Column, raw: &ChunkedBytes, count: usize) -> Result<(), String> {
         let bytes = raw.joined();
         let strings::Packed { data, ends } = strings::read(&bytes, count)?;
         check_texts(column, &data, &ends)?;

@@ -9,6 +9,7 @@ use serde::{
 };
 
 use crate::{
+    chunked_bytes::ChunkedBytes,
     echo,
     json::decode::OrNull,
     oip::{
@@ -17,7 +18,6 @@ use crate::{
         json::Values,
         shown,
     },
-    rope::Rope,
 };
 
 /// Tensors of one request, inputs or outputs; more than any model has.
@@ -93,7 +93,7 @@ fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserial
 ///
 /// # Errors
 /// [`Error::Malformed`] for what is not JSON, [`Error::Invalid`] for what is not a request.
-pub fn read<'a>(json: &'a [u8], binary: &Rope, tokens: bool) -> Result<InferRequest<'a>, Error> {
+pub fn read<'a>(json: &'a [u8], binary: &ChunkedBytes, tokens: bool) -> Result<InferRequest<'a>, Error> {
     let mut told = parse(json, Known { inputs: &[], tokens })?;
     // Most clients tell the datatype before the data. For the others it is known now.
     if told.inputs.iter().any(|input| matches!(input.values, Source::Later)) {

@@ -10,7 +10,7 @@ const SMALL: usize = 4 << 10;
 
 /// Pieces of one text.
 #[derive(Clone, Debug, Default)]
-pub struct Rope {
+pub struct ChunkedBytes {
     pieces: Vec<Bytes>,
     /// Small pieces not yet put into the list.
     tail: BytesMut,
@@ -18,7 +18,7 @@ pub struct Rope {
     copied: usize,
 }
 
-impl Rope {
+impl ChunkedBytes {
     /// A text of one piece, which is not copied.
     pub fn whole(piece: Bytes) -> Self {
         let len = piece.len();
@@ -112,7 +112,7 @@ impl Rope {
     }
 }
 
-impl From<Bytes> for Rope {
+impl From<Bytes> for ChunkedBytes {
     fn from(bytes: Bytes) -> Self {
         Self::whole(bytes)
     }
@@ -122,37 +122,37 @@ impl From<Bytes> for Rope {
 mod tests {
     use super::*;
 
-    fn of(pieces: &[usize]) -> (Rope, Vec<u8>) {
-        let mut rope = Rope::default();
+    fn of(pieces: &[usize]) -> (ChunkedBytes, Vec<u8>) {
+        let mut bytes = ChunkedBytes::default();
         let mut whole = Vec::new();
         for (index, &size) in pieces.iter().enumerate() {
             let piece: Vec<u8> = (0..size).map(|byte| (byte + index) as u8).collect();
             whole.extend_from_slice(&piece);
-            rope.push(piece.into());
+            bytes.push(piece.into());
         }
-        (rope, whole)
+        (bytes, whole)
     }
 
     #[test]
     fn parts_and_wholes_are_what_was_pushed() {
         for pieces in [&[][..], &[5], &[5, 7, 9], &[5000, 3, 6000, 1, 2], &[1, 8000, 4]] {
-            let (rope, whole) = of(pieces);
-            assert_eq!(rope.len(), whole.len());
-            assert_eq!(rope.joined(), whole);
+            let (bytes, whole) = of(pieces);
+            assert_eq!(bytes.len(), whole.len());
+            assert_eq!(bytes.joined(), whole);
             for (from, to) in [(0, whole.len()), (3, 6), (4, 5002), (whole.len() / 2, whole.len() + 9), (9, 9)] {
                 let expected = whole.get(from.min(whole.len())..to.min(whole.len())).unwrap_or_default();
-                let part = rope.slice(from..to);
+                let part = bytes.slice(from..to);
                 assert_eq!((part.joined().as_ref(), part.len()), (expected, expected.len()), "{pieces:?} {from}..{to}");
             }
-            assert_eq!(rope.into_bytes(), whole);
+            assert_eq!(bytes.into_bytes(), whole);
         }
     }
 
     #[test]
     fn only_small_pieces_of_several_are_copied() {
-        assert_eq!(Rope::from(Bytes::from_static(b"whole")).copied(), 0);
+        assert_eq!(ChunkedBytes::from(Bytes::from_static(b"whole")).copied(), 0);
         assert_eq!(of(&[5000, 100, 7, 5000]).0.copied(), 107);
-        let (rope, whole) = of(&vec![1; 10_000]);
-        assert_eq!((rope.pieces().count(), whole.len()), (1, 10_000));
+        let (bytes, whole) = of(&vec![1; 10_000]);
+        assert_eq!((bytes.pieces().count(), whole.len()), (1, 10_000));
     }
 }
