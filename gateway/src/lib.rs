@@ -36,7 +36,7 @@ pub mod workers;
 pub use modelgate_bundle as bundle;
 pub use modelgate_bundle::{batching, release};
 pub use modelgate_codec::{bounds, chunked_bytes, csv, echo, embeddings, json};
-pub use modelgate_files::{beside, trust};
+pub use modelgate_files::trust;
 pub use modelgate_sandbox as wasm;
 pub use modelgate_sources as source;
 pub use modelgate_sources::store;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use modelgate_bundle::FileRef;
-use modelgate_files::{beside::beside, trust::Trust};
+use modelgate_files::{temporary::temporary_path, trust::Trust};
 use modelgate_sandbox::module::Isolation;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -106,7 +106,7 @@ impl Reports {
     /// Keeps a report. One that cannot be kept costs the next load a child, no more.
     pub(super) fn put(&self, key: &str, report: &Report) -> io::Result<()> {
         let bytes = serde_json::to_vec(report)?;
-        let temporary = beside(&self.folder);
+        let temporary = temporary_path(&self.folder);
         let written = File::create_new(&temporary)
             .and_then(|mut file| file.write_all(&bytes))
             .and_then(|()| fs::rename(&temporary, self.path(key)));
@@ -152,7 +152,7 @@ impl Reports {
         let mut hash = Sha256::new();
         io::copy(&mut file, &mut hash)?;
         let digest = format!("{:x}", hash.finalize());
-        let temporary = beside(&self.folder);
+        let temporary = temporary_path(&self.folder);
         // Two binaries that share a cache take turns, which costs each of them that reading.
         _ = fs::write(&temporary, format!("{identity}\n{digest}\n")).and_then(|()| fs::rename(&temporary, &known));
         Ok(digest)

@@ -18,7 +18,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use modelgate_files::{beside::beside, trust::Trust};
+use modelgate_files::{temporary::temporary_path, trust::Trust};
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 
@@ -208,7 +208,7 @@ fn verified(path: &Path) -> Option<fs::File> {
 
 fn write(path: &Path, code: &[u8]) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::NotFound)?;
-    let temporary = beside(folder);
+    let temporary = temporary_path(folder);
     let written = fs::OpenOptions::new()
         .write(true)
         .create_new(true)

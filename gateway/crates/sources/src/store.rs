@@ -18,7 +18,7 @@ use modelgate_bundle::{
     Manifest, is_sha256,
     release::{Content, Release},
 };
-use modelgate_files::{beside::beside, trust::Trust};
+use modelgate_files::{temporary::temporary_path, trust::Trust};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -121,7 +121,7 @@ impl Store {
 
     /// A place for a file that arrives.
     pub fn incoming(&self) -> io::Result<Incoming> {
-        let path = beside(&self.folder.join("files"));
+        let path = temporary_path(&self.folder.join("files"));
         let file = fs::File::create_new(&path)?;
         Ok(Incoming {
             store: self.clone(),
@@ -150,7 +150,7 @@ impl Store {
                 Content::Folder(_) | Content::Demo | Content::Onnx { .. } | Content::Unservable { .. } => None,
             })
             .collect();
-        let temporary = beside(&self.folder.join("sources"));
+        let temporary = temporary_path(&self.folder.join("sources"));
         let written = fs::File::create_new(&temporary)
             .and_then(|mut file| file.write_all(&serde_json::to_vec(&remembered)?))
             .and_then(|()| fs::rename(&temporary, self.source_path(source)));

@@ -13,7 +13,7 @@ use std::{
 };
 
 use modelgate_bundle::release::Release;
-use modelgate_files::{beside::beside, trust::Trust};
+use modelgate_files::{temporary::temporary_path, trust::Trust};
 use rustix::fs::{FlockOperation, flock};
 
 /// Deaths after which a release is not loaded again by itself.
@@ -77,7 +77,7 @@ impl Attempts {
     pub fn begin(&self, release: &Release, is_proven: bool) -> Result<Attempt, NotBegun> {
         self.check(&release.id, is_proven)?;
         let loading = self.folder.join("loading");
-        let unique = beside(&loading);
+        let unique = temporary_path(&loading);
         let unique = unique.file_stem().unwrap_or_default().to_string_lossy();
         let path = loading.join(format!("{}.{unique}", release.id));
         // Locked under another name first: the others never see it without its lock.

@@ -10,9 +10,9 @@ use std::{
 /// Numbers the names of this process.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// A name in `folder` that nobody else uses. Gateways in containers share folders and all have the process id 1, so it is
+/// A path in `folder` that no other process uses. Gateways in containers share folders and all have the process id 1, so it is
 /// of random keys, which each process draws anew, and a number. Create it with `create_new` all the same.
-pub fn beside(folder: &Path) -> PathBuf {
+pub fn temporary_path(folder: &Path) -> PathBuf {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     folder.join(format!("{:016x}-{number}.part", RandomState::new().hash_one(number)))
 }
@@ -24,7 +24,7 @@ mod tests {
     #[test]
     fn no_two_names_are_the_same() {
         let folder = Path::new("/x");
-        let (first, second) = (beside(folder), beside(folder));
+        let (first, second) = (temporary_path(folder), temporary_path(folder));
         assert!(first != second && first.parent() == Some(folder), "{first:?}, {second:?}");
     }
 }
