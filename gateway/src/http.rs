@@ -2,12 +2,14 @@
 
 mod activity;
 mod admission;
+pub(crate) mod answer;
 pub(crate) mod body;
 mod connection;
 mod cores;
 pub(crate) mod cors;
 mod direct;
 mod docs;
+pub(crate) mod error_response;
 mod health;
 pub(crate) mod held;
 pub(crate) mod lasting;
@@ -19,7 +21,6 @@ pub mod openapi;
 pub(crate) mod operate;
 pub(crate) mod origin;
 mod predict;
-pub(crate) mod reply;
 mod repository;
 mod resolve;
 pub mod routes;

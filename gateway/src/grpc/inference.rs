@@ -17,10 +17,10 @@ use crate::{
     app::App,
     error::Error,
     http::{
+        answer,
         lasting::{Kind, Pool},
         named, operate,
         origin::Origin,
-        reply,
     },
     lifecycle::Command,
     oip::shown,
@@ -69,7 +69,7 @@ impl Inference {
         let read = convert::read(request, &model, |sent| generation.bounds(sent));
         let (parameters, chosen, packed) = read.map_err(|error| generation.refused(error))?;
         self.app.metrics.copied_to_columns.inc_by(packed.copied as u64);
-        generation.metrics.decode_us.inc_by(reply::micros(started));
+        generation.metrics.decode_us.inc_by(answer::micros(started));
 
         let asked = parameters.timeout.filter(|&micros| micros > 0).map(Duration::from_micros);
         let limit = [asked, timeout].into_iter().flatten().fold(generation.limits.deadline, Duration::min);
@@ -83,8 +83,8 @@ impl Inference {
 
         let started = Instant::now();
         let response = convert::response(&model, request, &answer, &chosen);
-        generation.metrics.encode_us.inc_by(reply::micros(started));
-        response.map_err(|error| reply::unencodable(&generation, &error))
+        generation.metrics.encode_us.inc_by(answer::micros(started));
+        response.map_err(|error| answer::unencodable(&generation, &error))
     }
 }
 

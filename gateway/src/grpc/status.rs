@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use tonic::{Code, Status};
 
-use crate::{error::Error, http::reply, telemetry::failures};
+use crate::{error::Error, http::error_response, telemetry::failures};
 
 /// Bytes of a message: it goes into a header, and clients bound those.
 const MOST: usize = 2 << 10;
@@ -32,5 +32,5 @@ pub(super) fn status(error: &Error) -> Status {
         StatusCode::GATEWAY_TIMEOUT | StatusCode::REQUEST_TIMEOUT => Code::DeadlineExceeded,
         _ => Code::Internal,
     };
-    Status::new(code, cut(reply::told(error)))
+    Status::new(code, cut(error_response::message(error)))
 }

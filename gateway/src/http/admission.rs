@@ -13,8 +13,8 @@ use tokio::time::timeout;
 
 use super::{
     activity::{Activity, Stream},
+    error_response,
     lasting::{Kind, Lasting},
-    reply,
 };
 use crate::{
     error::Error,
@@ -68,7 +68,7 @@ pub(super) fn refused<B>(request: &Request<B>) -> Option<Response> {
         return None;
     }
     let error = Error::BadRequest("a request has one Host header at most".into());
-    let mut response = reply::refusal(request.uri().path(), &error);
+    let mut response = error_response::refusal(request.uri().path(), &error);
     if request.version() != Version::HTTP_2 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -133,6 +133,6 @@ pub(super) fn refusal<B>(request: &Request<B>, error: &Error) -> Response {
     if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) {
         tonic::Status::unavailable(error.to_string()).into_http()
     } else {
-        reply::refusal(request.uri().path(), error)
+        error_response::refusal(request.uri().path(), error)
     }
 }

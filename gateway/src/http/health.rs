@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::{
     app::App,
     error::Error,
-    http::reply::{self, json_response},
+    http::answer::{self, json_response},
     memory::Permit,
 };
 
@@ -55,7 +55,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Response {
         Ok(text) => {
             let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
             // Small enough to be told also where others may take no more.
-            reply::held(kind, text, Permit::new(&app.memory)).into_response()
+            answer::held(kind, text, Permit::new(&app.memory)).into_response()
         }
         Err(error) => {
             tracing::error!(%error, "metrics could not be rendered");

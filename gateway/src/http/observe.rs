@@ -20,7 +20,7 @@ use tracing::Instrument;
 use crate::{
     app::App,
     error::Error,
-    http::{origin, reply},
+    http::{error_response, origin},
     telemetry::{
         failures,
         request_id::{REQUEST_ID, RequestId, scope},
@@ -60,12 +60,12 @@ pub(super) async fn around<F: Future<Output = Response>>(
         let mut response = AssertUnwindSafe(run(request)).catch_unwind().await.unwrap_or_else(|_| {
             app.metrics.panics.inc();
             failures::log(&Error::Internal);
-            reply::refusal(uri.path(), &Error::Internal)
+            error_response::refusal(uri.path(), &Error::Internal)
         });
         if let Some(error) = response.extensions_mut().remove::<Error>() {
             failures::log(&error);
             let allow = response.headers_mut().remove(header::ALLOW);
-            response = reply::refusal(uri.path(), &error);
+            response = error_response::refusal(uri.path(), &error);
             response.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));
         }
         response

@@ -15,7 +15,7 @@ use crate::{
     embeddings::{self, Problem, Shape},
     error::Error,
     generation::Generation,
-    http::{body, held, named, reply, work},
+    http::{answer, body, held, named, work},
     json::decode::{ModelKey, model_key},
     memory::Permit,
     workers::NO_MODEL,
@@ -48,7 +48,7 @@ async fn embeddings(State(app): State<App>, request: Request) -> Result<Response
         }));
     }
     permit.settle(asked.batch.size())?;
-    generation.metrics.decode_us.inc_by(reply::micros(started));
+    generation.metrics.decode_us.inc_by(answer::micros(started));
     let answer = app.workers.execute(&generation, asked.batch, started + generation.limits.deadline).await?;
 
     let started = Instant::now();
@@ -57,9 +57,9 @@ async fn embeddings(State(app): State<App>, request: Request) -> Result<Response
         embeddings::write(answer, &generation.signature.outputs, shape, &generation.name, encoding)
     })
     .await?;
-    generation.metrics.encode_us.inc_by(reply::micros(started));
-    let mut response = reply::held(held::JSON, encoded, permit)?;
-    reply::tell_generation(response.headers_mut(), &generation);
+    generation.metrics.encode_us.inc_by(answer::micros(started));
+    let mut response = answer::held(held::JSON, encoded, permit)?;
+    answer::name_generation(response.headers_mut(), &generation);
     Ok(response)
 }
 

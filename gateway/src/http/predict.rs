@@ -15,8 +15,10 @@ use crate::{
     echo::{echo, echo_bytes},
     error::Error,
     http::{
-        body, held, named,
-        reply::{self, decode_error, json_response},
+        answer::{self, json_response},
+        body,
+        error_response::decode_error,
+        held, named,
         resolve::{Resolved, resolve},
         v2::target::Target,
         work,
@@ -53,7 +55,7 @@ pub(super) async fn answer(app: App, model: Option<&str>, request: Request) -> R
     let Decoded { batch, list } = decode(&app, &model, body, &mut permit).await?;
     let generation = &model.generation;
     permit.settle(batch.size())?;
-    generation.metrics.decode_us.inc_by(reply::micros(started));
+    generation.metrics.decode_us.inc_by(answer::micros(started));
     let answer = app.workers.execute(generation, batch, started + generation.limits.deadline).await;
     let answer = answer.map_err(|error| if list { error } else { error.of_one_object() })?;
 
@@ -62,9 +64,9 @@ pub(super) async fn answer(app: App, model: Option<&str>, request: Request) -> R
         encode::predictions(answer, &generation.signature.outputs, list, all)
     })
     .await?;
-    generation.metrics.encode_us.inc_by(reply::micros(started));
-    let mut response = reply::held(held::JSON, body, permit)?;
-    reply::tell_generation(response.headers_mut(), generation);
+    generation.metrics.encode_us.inc_by(answer::micros(started));
+    let mut response = answer::held(held::JSON, body, permit)?;
+    answer::name_generation(response.headers_mut(), generation);
     Ok(response)
 }
 

@@ -14,7 +14,7 @@ use crate::{
     catalog::State as ModelState,
     echo,
     error::Error,
-    http::{body, operate, origin::Origin, reply::json_response},
+    http::{answer::json_response, body, operate, origin::Origin},
     lifecycle::Command,
     telemetry::request_id::REQUEST_ID,
     workers::NO_MODEL,

@@ -10,12 +10,7 @@ use crate::{
     csv,
     error::Error,
     generation::Generation,
-    http::{
-        body::Received,
-        held,
-        reply::{self, decode_error},
-        work,
-    },
+    http::{answer, body::Received, error_response::decode_error, held, work},
     json::{
         decode::{self, DecodeError, Dialect, Form},
         encode::{self, Outputs, Style},
@@ -45,7 +40,7 @@ pub(super) async fn answer(
     let (batch, form) =
         read(app, generation, body, reading, &mut permit).await.map_err(|error| generation.refused(error))?;
     permit.settle(batch.size())?;
-    generation.metrics.decode_us.inc_by(reply::micros(started));
+    generation.metrics.decode_us.inc_by(answer::micros(started));
     let answer = app.workers.execute(generation, batch, started + generation.limits.deadline).await?;
 
     let started = Instant::now();
@@ -60,9 +55,9 @@ pub(super) async fn answer(
         encode::keyed_predictions(answer, &generation.signature.outputs, key, outputs, style)
     })
     .await?;
-    generation.metrics.encode_us.inc_by(reply::micros(started));
-    let mut response = reply::held(held::JSON, encoded, permit)?;
-    reply::tell_generation(response.headers_mut(), generation);
+    generation.metrics.encode_us.inc_by(answer::micros(started));
+    let mut response = answer::held(held::JSON, encoded, permit)?;
+    answer::name_generation(response.headers_mut(), generation);
     Ok(response)
 }
 

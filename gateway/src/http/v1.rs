@@ -15,8 +15,8 @@ use crate::{
     app::App,
     error::Error,
     http::{
+        answer::json_response,
         body, named,
-        reply::json_response,
         scoring::{self, Reading},
         v2::target::Target,
     },

@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::{
     app::App,
     error::Error,
-    http::{reply::json_response, v2::target::Target},
+    http::{answer::json_response, v2::target::Target},
     oip::{
         describe::{self, EXTENSIONS},
         statistics::ModelStatistics,

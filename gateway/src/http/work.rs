@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Instant};
 use modelgate_columns::LayoutError;
 
 use super::{
+    answer::{self, LARGE_ANSWER},
     body::SMALL,
-    reply::{self, LARGE_ANSWER},
 };
 use crate::{app::App, bounds::Bounds, error::Error, generation::Generation, memory::Permit, tensor::Batch};
 
@@ -76,5 +76,5 @@ pub(super) async fn encoded<T: Send + 'static>(
         (encoded, *permit) = app.workers.call(&generation.name, size, deadline, task).await?;
         encoded
     };
-    encoded.map_err(|error| reply::unencodable(generation, &error))
+    encoded.map_err(|error| answer::unencodable(generation, &error))
 }

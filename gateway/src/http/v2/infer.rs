@@ -18,8 +18,9 @@ use crate::{
     error::Error,
     generation::Generation,
     http::{
+        answer,
         body::{self, Received},
-        held, named, reply,
+        held, named,
         v2::target::Target,
         work::{self, Size},
     },
@@ -58,7 +59,7 @@ pub(in crate::http) async fn infer(
     let json = json_length(&head.headers, body.len()).map_err(|error| generation.refused(error))?;
     let Decoded { batch, chosen, id, timeout, priority } = decode(&app, &generation, body, json, &mut permit).await?;
     permit.settle(batch.size())?;
-    generation.metrics.decode_us.inc_by(reply::micros(started));
+    generation.metrics.decode_us.inc_by(answer::micros(started));
 
     let limit = timeout.map_or(generation.limits.deadline, |timeout| timeout.min(generation.limits.deadline));
     let options = RequestOptions { deadline: started + limit, priority };
@@ -73,13 +74,13 @@ pub(in crate::http) async fn infer(
         output::write(&generation.interface(), answer, &chosen, id.as_deref())
     })
     .await?;
-    generation.metrics.encode_us.inc_by(reply::micros(started));
+    generation.metrics.encode_us.inc_by(answer::micros(started));
     let kind = if body.json.is_some() { BINARY } else { held::JSON };
-    let mut response = reply::held(kind, body.bytes, permit)?;
+    let mut response = answer::held(kind, body.bytes, permit)?;
     if let Some(length) = body.json {
         response.headers_mut().insert(JSON_LENGTH, length.into());
     }
-    reply::tell_generation(response.headers_mut(), &generation);
+    answer::name_generation(response.headers_mut(), &generation);
     Ok(response)
 }
 

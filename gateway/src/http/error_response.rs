@@ -1,27 +1,16 @@
 //! The form of errors on each surface.
 
-use std::time::Instant;
-
 use axum::{
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use modelgate_columns::LayoutError;
 use serde_json::{Value, json};
 
-use super::held::{Counted, JSON, SMALL_ANSWER};
+use super::answer::json_response;
 use crate::{
     error::Error,
-    generation::Generation,
     json::decode::{DecodeError, FieldError},
-    memory::Permit,
 };
-
-const GENERATION: HeaderName = HeaderName::from_static("x-modelgate-generation");
-const VERSION: HeaderName = HeaderName::from_static("x-modelgate-version");
-
-/// Answers over this many bytes of columns are encoded by a worker.
-pub(super) const LARGE_ANSWER: usize = 256 << 10;
 
 /// Whose error shape a path's clients parse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,14 +55,14 @@ pub(super) fn refusal(path: &str, error: &Error) -> Response {
     let (status, body) = match surface {
         Surface::Plain => (error.status(), json!({ "detail": detail(error) })),
         Surface::OpenAi => (open_status(error), json!({ "error": openai_error(error) })),
-        Surface::OpenInference => (open_status(error), json!({ "error": told(error) })),
+        Surface::OpenInference => (open_status(error), json!({ "error": message(error) })),
         Surface::Mlflow => {
             if let Error::MlflowContentType(text) = error {
                 let kind = HeaderValue::from_static("text/plain; charset=utf-8");
                 return (error.status(), [(header::CONTENT_TYPE, kind)], text.clone()).into_response();
             }
             let status = open_status(error);
-            (status, json!({ "error_code": error_code(error, status), "message": told(error) }))
+            (status, json!({ "error_code": error_code(error, status), "message": message(error) }))
         }
     };
     let mut response = json_response(status, body.to_string().into_bytes());
@@ -106,7 +95,7 @@ fn openai_error(error: &Error) -> Value {
         Error::Problems(_) | Error::TooManyRows(_) => (Some("input"), None),
         _ => (None, None),
     };
-    json!({ "message": told(error), "type": kind, "param": parameter, "code": code })
+    json!({ "message": message(error), "type": kind, "param": parameter, "code": code })
 }
 
 /// MLflow's names for what went wrong.
@@ -121,9 +110,9 @@ fn error_code(error: &Error, status: StatusCode) -> &'static str {
     }
 }
 
-/// In one text, with every field that is at fault.
-pub(crate) fn told(error: &Error) -> String {
-    let place = |row: Option<u32>, field: Option<&str>| match (row, field) {
+/// An error in one text, with every field that is at fault.
+pub(crate) fn message(error: &Error) -> String {
+    let at = |row: Option<u32>, field: Option<&str>| match (row, field) {
         (Some(row), Some(field)) => format!("row {row}, column '{field}': "),
         (Some(row), None) => format!("row {row}: "),
         (None, Some(field)) => format!("column '{field}': "),
@@ -131,11 +120,11 @@ pub(crate) fn told(error: &Error) -> String {
     };
     let texts: Vec<_> = match error {
         Error::Fields(errors) => {
-            errors.iter().map(|error| format!("{}{}", place(error.row, Some(&error.field)), error.message)).collect()
+            errors.iter().map(|error| format!("{}{}", at(error.row, Some(&error.field)), error.message)).collect()
         }
         Error::Problems(problems) => problems
             .iter()
-            .map(|problem| format!("{}{}", place(problem.row, problem.column.as_deref()), problem.message))
+            .map(|problem| format!("{}{}", at(problem.row, problem.column.as_deref()), problem.message))
             .collect(),
         other => return other.to_string(),
     };
@@ -149,8 +138,8 @@ fn detail(error: &Error) -> Value {
         Error::Problems(problems) => problems
             .iter()
             .map(|problem| {
-                let place = location(problem.row, problem.column.as_deref());
-                json!({ "type": "value_error", "loc": place, "msg": problem.message })
+                let location = location(problem.row, problem.column.as_deref());
+                json!({ "type": "value_error", "loc": location, "msg": problem.message })
             })
             .collect(),
         Error::NotRows(_) | Error::NoRows => {
@@ -171,28 +160,10 @@ fn field(error: &FieldError) -> Value {
 
 /// `["body", 3, "Elevation"]`.
 fn location(row: Option<u32>, field: Option<&str>) -> Vec<Value> {
-    let mut place = vec![Value::from("body")];
-    place.extend(row.map(Value::from));
-    place.extend(field.map(Value::from));
-    place
-}
-
-/// Names the generation that answered.
-pub(super) fn tell_generation(headers: &mut HeaderMap, generation: &Generation) {
-    headers.insert(GENERATION, generation.id.into());
-    if let Ok(version) = HeaderValue::from_str(&generation.version) {
-        headers.insert(VERSION, version);
-    }
-}
-
-/// An answer that a worker validated and that cannot be encoded all the same.
-pub(crate) fn unencodable(generation: &Generation, error: &LayoutError) -> Error {
-    tracing::error!(model = generation.name, %error, "an answer could not be encoded");
-    Error::Internal
-}
-
-pub(crate) fn micros(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+    let mut location = vec![Value::from("body")];
+    location.extend(row.map(Value::from));
+    location.extend(field.map(Value::from));
+    location
 }
 
 /// The answer to a body that is not a batch.
@@ -209,23 +180,4 @@ pub(super) fn decode_error(error: DecodeError) -> Error {
             "all rows must name the same model: this request is for '{asked}', and a row names '{named}'"
         )),
     }
-}
-
-/// An answer, whose permit ends when the client has taken it.
-///
-/// # Errors
-/// [`Error::Overloaded`] where the memory for requests is full.
-pub(super) fn held(kind: HeaderValue, body: Vec<u8>, mut permit: Permit) -> Result<Response, Error> {
-    permit.settle(body.len())?;
-    let is_small = body.len() <= SMALL_ANSWER;
-    let mut response = (StatusCode::OK, [(header::CONTENT_TYPE, kind)], permit.bind(body)).into_response();
-    if !is_small {
-        response.extensions_mut().insert(Counted);
-    }
-    Ok(response)
-}
-
-/// A JSON body.
-pub(super) fn json_response(status: StatusCode, body: Vec<u8>) -> Response {
-    (status, [(header::CONTENT_TYPE, JSON)], body).into_response()
 }
