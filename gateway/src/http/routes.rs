@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use tower::ServiceExt;
 
 use super::{
-    direct::Direct,
+    fast_path::FastPath,
     origin::{self, Origin},
 };
 use crate::app::App;
@@ -17,7 +17,7 @@ use crate::app::App;
 pub struct Routes {
     /// Everything.
     pub router: Router,
-    /// Where predictions are served too: see [`Direct`].
+    /// Where predictions are served too: see [`FastPath`].
     pub predict: Option<App>,
 }
 
@@ -28,9 +28,9 @@ impl Routes {
         peer: Option<SocketAddr>,
     ) -> Result<Response, Infallible> {
         if let Some(app) = self.predict
-            && let Some(direct) = Direct::of(&request)
+            && let Some(fast_path) = FastPath::find(&request)
         {
-            return Ok(direct.answer(app, request.map(Body::new)).await);
+            return Ok(fast_path.answer(app, request.map(Body::new)).await);
         }
         if let Some(peer) = peer
             && origin::matters(request.uri().path())

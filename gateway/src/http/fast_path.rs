@@ -1,4 +1,5 @@
-//! Requests for predictions, which go past the router: finding the way through it costs as much as a small model.
+//! The fast path: requests for predictions are answered before the router, whose search for a route costs as much as a
+//! small model.
 
 use axum::{
     extract::{Request, State},
@@ -16,16 +17,16 @@ use crate::{
 
 /// A request that needs no router. Everything about it is as if it had gone through.
 #[derive(Debug)]
-pub(super) enum Direct {
+pub(super) enum FastPath {
     /// `POST /predict` and `POST /predict/{model}`
     Predict(Option<String>),
     /// `POST /v2/models/{model}/infer`
     Infer(Target),
 }
 
-impl Direct {
-    /// Whether this is one.
-    pub(super) fn of<B>(request: &Request<B>) -> Option<Self> {
+impl FastPath {
+    /// The fast path of a request, if it has one.
+    pub(super) fn find<B>(request: &Request<B>) -> Option<Self> {
         if request.method() != Method::POST {
             return None;
         }
@@ -33,7 +34,7 @@ impl Direct {
         if path == "/predict" {
             return Some(Self::Predict(None));
         }
-        // What is escaped is the router's affair, and so are versions.
+        // The router reads paths with escaped characters or a version.
         let plain = |model: &str| !model.is_empty() && !model.bytes().any(|byte| matches!(byte, b'/' | b'%'));
         if let Some(model) = path.strip_prefix("/predict/") {
             return plain(model).then(|| Self::Predict(Some(model.to_owned())));
@@ -42,7 +43,7 @@ impl Direct {
         plain(model).then(|| Self::Infer(Target { model: model.to_owned(), version: None }))
     }
 
-    /// The answer.
+    /// Answers the request.
     pub(super) async fn answer(self, app: App, request: Request) -> Response {
         match self {
             Self::Predict(model) => {
