@@ -18,9 +18,9 @@ use crate::{
     error::Error,
     http::{
         answer,
+        client_info::ClientInfo,
         lasting::{Kind, Pool},
         named, operate,
-        origin::Origin,
     },
     lifecycle::Command,
     oip::shown,
@@ -51,7 +51,7 @@ impl Inference {
             return Err(Error::Forbidden("calls that change what is served have a port of their own"));
         };
         let text = |name| request.metadata().get(name).and_then(|value| value.to_str().ok());
-        let caller = Origin::caller(door, request.extensions(), text("authorization"));
+        let caller = ClientInfo::caller(door, request.extensions(), text("authorization"));
         operate::change(&self.app, &caller, text("x-request-id").unwrap_or_default(), model, command).await
     }
 

@@ -20,7 +20,7 @@ use tracing::Instrument;
 use crate::{
     app::App,
     error::Error,
-    http::{error_response, origin},
+    http::{client_info, error_response},
     telemetry::{
         failures,
         request_id::{REQUEST_ID, RequestId, scope},
@@ -49,7 +49,7 @@ pub(super) async fn around<F: Future<Output = Response>>(
     let start = Instant::now();
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let id = RequestId::of(request.headers(), number);
-    if origin::matters(request.uri().path()) {
+    if client_info::is_needed_for(request.uri().path()) {
         // The audit log tells it, also where the caller brought none.
         request.headers_mut().insert(REQUEST_ID, id.header());
     }

@@ -14,7 +14,7 @@ use crate::{
     catalog::State as ModelState,
     echo,
     error::Error,
-    http::{answer::json_response, body, operate, origin::Origin},
+    http::{answer::json_response, body, client_info::ClientInfo, operate},
     lifecycle::Command,
     telemetry::request_id::REQUEST_ID,
     workers::NO_MODEL,
@@ -112,7 +112,7 @@ async fn command(
 fn caller(head: &Parts) -> Result<Caller<'_>, Error> {
     let door = head.extensions.get::<Door>().copied().ok_or(Error::Internal)?;
     let authorization = head.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    Ok(Origin::caller(door, &head.extensions, authorization))
+    Ok(ClientInfo::caller(door, &head.extensions, authorization))
 }
 
 fn request_id(head: &Parts) -> &str {

@@ -7,8 +7,8 @@ use hyper::body::Incoming;
 use tower::ServiceExt;
 
 use super::{
+    client_info::{self, ClientInfo},
     fast_path::FastPath,
-    origin::{self, Origin},
 };
 use crate::app::App;
 
@@ -33,10 +33,10 @@ impl Routes {
             return Ok(fast_path.answer(app, request.map(Body::new)).await);
         }
         if let Some(peer) = peer
-            && origin::matters(request.uri().path())
+            && client_info::is_needed_for(request.uri().path())
         {
-            let origin = Origin::of(peer, &request);
-            request.extensions_mut().insert(origin);
+            let info = ClientInfo::new(peer, &request);
+            request.extensions_mut().insert(info);
         }
         self.router.oneshot(request.map(Body::new)).await
     }

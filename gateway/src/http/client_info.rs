@@ -1,4 +1,4 @@
-//! Where a call that changes what is served came from.
+//! The client of a call that changes what is served.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,36 +12,36 @@ use crate::{
     http::socket::Process,
 };
 
-/// The TCP connection that a request came on, and whether it is the caller's; set where [`matters`] says so.
+/// The TCP connection that a request came on, and whether it is the caller's; set where [`is_needed_for`] says so.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Origin {
+pub(crate) struct ClientInfo {
     peer: SocketAddr,
     is_forwarded: bool,
 }
 
-/// Whether it matters who calls this path.
-pub(super) fn matters(path: &str) -> bool {
+/// Whether calls of this path are allowed by who makes them.
+pub(super) fn is_needed_for(path: &str) -> bool {
     path.starts_with("/v2/repository/") || path.starts_with("/inference.GRPCInferenceService/Repository")
 }
 
-impl Origin {
-    pub(super) fn of<B>(peer: SocketAddr, request: &Request<B>) -> Self {
-        // As some proxies speak it to what is behind them, without any header that tells of them.
+impl ClientInfo {
+    pub(super) fn new<B>(peer: SocketAddr, request: &Request<B>) -> Self {
+        // Some proxies speak HTTP/1.0 to the server behind them, and add no header.
         let is_old = request.version() < Version::HTTP_11;
         Self { peer, is_forwarded: is_old || is_forwarded(request.uri(), request.headers()) }
     }
 
     /// The facts about a caller at this door, by a request's extensions and its `Authorization` header.
     pub(crate) fn caller<'a>(door: Door, extensions: &Extensions, authorization: Option<&'a str>) -> Caller<'a> {
-        let origin = extensions.get::<Self>();
+        let info = extensions.get::<Self>();
         let process = extensions
             .get::<ConnectInfo<Process>>()
             .map(|info| Peer::Process { user: info.0.user, process: info.0.process });
         Caller {
             door,
-            peer: process.or(origin.map(|origin| Peer::Address(origin.peer))),
+            peer: process.or(info.map(|info| Peer::Address(info.peer))),
             authorization,
-            is_forwarded: origin.is_none_or(|origin| origin.is_forwarded),
+            is_forwarded: info.is_none_or(|info| info.is_forwarded),
         }
     }
 }
