@@ -2,11 +2,11 @@
 
 mod activity;
 mod admission;
+mod affinity;
 pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod client_info;
 mod connection;
-mod cores;
 pub(crate) mod cors;
 mod docs;
 pub(crate) mod error_response;
@@ -16,7 +16,6 @@ pub(crate) mod held;
 pub(crate) mod lasting;
 mod mlflow;
 pub(crate) mod named;
-mod observe;
 mod openai;
 pub mod openapi;
 pub(crate) mod operate;
@@ -29,6 +28,7 @@ pub mod serve;
 mod slots;
 pub mod socket;
 mod socket_io;
+mod telemetry;
 mod time_slice;
 mod v1;
 mod v2;
@@ -88,7 +88,7 @@ fn finish(router: Router<App>, app: App) -> Router {
     router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(middleware::from_fn_with_state(app.clone(), observe::observe))
+        .layer(middleware::from_fn_with_state(app.clone(), telemetry::layer))
         .with_state(app)
 }
 

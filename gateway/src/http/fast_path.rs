@@ -10,7 +10,7 @@ use axum::{
 use crate::{
     app::App,
     http::{
-        observe, predict,
+        predict, telemetry,
         v2::{infer, target::Target},
     },
 };
@@ -53,12 +53,12 @@ impl FastPath {
                 };
                 let answer =
                     |request| async { predict::answer(app.clone(), model.as_deref(), request).await.into_response() };
-                observe::around(&app, label, ok, request, answer).await
+                telemetry::around(&app, label, ok, request, answer).await
             }
             Self::Infer(target) => {
                 let answer =
                     |request| async { infer::infer(State(app.clone()), target, request).await.into_response() };
-                observe::around(&app, "/v2/models/{model}/infer", Some(&app.metrics.inferred), request, answer).await
+                telemetry::around(&app, "/v2/models/{model}/infer", Some(&app.metrics.inferred), request, answer).await
             }
         }
     }

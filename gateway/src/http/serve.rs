@@ -23,8 +23,8 @@ use crate::{
     app::App,
     config::HttpConfig,
     http::{
+        affinity,
         connection::{self, Accepted},
-        cores,
         routes::Routes,
         slots::{Slot, Slots},
         time_slice,
@@ -151,7 +151,7 @@ impl IoThread {
         let thread =
             thread::Builder::new().name(format!("io-{number}")).stack_size(workers::STACK).spawn(move || {
                 if io.spread {
-                    cores::keep_to_share(number, io.threads);
+                    affinity::keep_to_share(number, io.threads);
                 }
                 time_slice::shorten();
                 workers::begin();

@@ -2,24 +2,24 @@
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// Keeps this thread to one of `of` shares of the cores that the process may use; lets it be where there are fewer. Two
+/// Keeps this thread to one of so many shares of the cores that the process may use; lets it be where there are fewer. Two
 /// threads that keep their cores busy are else left together on one by the kernel for as long as no other core is idle,
 /// and take turns of several milliseconds there.
-pub(super) fn keep_to_share(number: usize, of: usize) {
+pub(super) fn keep_to_share(number: usize, shares: usize) {
     let Ok(all) = sched_getaffinity(None) else { return };
-    if let Some(share) = share(&all, number, of) {
+    if let Some(share) = share(&all, number, shares) {
         // Where that is not allowed, it is slower at times.
         _ = sched_setaffinity(None, &share);
     }
 }
 
-fn share(all: &CpuSet, number: usize, of: usize) -> Option<CpuSet> {
-    if of < 2 || (all.count() as usize) < of {
+fn share(all: &CpuSet, number: usize, shares: usize) -> Option<CpuSet> {
+    if shares < 2 || (all.count() as usize) < shares {
         return None;
     }
     let mut share = CpuSet::new();
     let cores = (0..CpuSet::MAX_CPU).filter(|&core| all.is_set(core));
-    cores.skip(number).step_by(of).for_each(|core| share.set(core));
+    cores.skip(number).step_by(shares).for_each(|core| share.set(core));
     Some(share)
 }
 

@@ -31,7 +31,7 @@ use crate::{
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
 /// Around the router.
-pub(super) async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(super) async fn layer(State(app): State<App>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     // Only the router's own paths become labels.
     let label = route.as_ref().map_or("other", MatchedPath::as_str);
@@ -74,12 +74,12 @@ pub(super) async fn around<F: Future<Output = Response>>(
     let mut response = scope(Some(id.clone()), pin!(answer.instrument(span))).await;
 
     let status = response.status();
-    let took = start.elapsed();
+    let duration = start.elapsed();
     match ok {
         Some(ok) if status == StatusCode::OK => ok.inc(),
         _ => app.metrics.http_requests.with_label_values(&[label, status.as_str()]).inc(),
     }
-    app.metrics.http_seconds.observe(took.as_secs_f64());
+    app.metrics.http_seconds.observe(duration.as_secs_f64());
     if is_logged(app.http.log_one_in, number, status.as_u16()) {
         tracing::info!(
             target: "modelgate::access",
@@ -87,7 +87,7 @@ pub(super) async fn around<F: Future<Output = Response>>(
             method = shortened(method.as_str(), 16),
             path = shortened(uri.path(), 256),
             status = status.as_u16(),
-            took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            took_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
         );
     }
     response.headers_mut().insert(REQUEST_ID, id.header());
