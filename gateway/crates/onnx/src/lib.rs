@@ -25,12 +25,12 @@ mod fuse;
 mod graph;
 mod guard;
 mod interface;
+mod lazy_trees;
 #[cfg(test)]
 mod misfits;
 #[cfg(test)]
 mod mutations;
 pub mod ops;
-mod packed;
 mod plan;
 mod plans;
 mod rows;
@@ -248,7 +248,7 @@ pub fn data_files(onnx: Vec<u8>) -> BTreeSet<String> {
     if Served::is_one(&onnx) {
         return names;
     }
-    if let Some(graph) = packed::decode(onnx).ok().and_then(|model| model.graph) {
+    if let Some(graph) = lazy_trees::decode(onnx).ok().and_then(|model| model.graph) {
         tensors::locations(&graph, &mut names);
     }
     names
@@ -264,7 +264,7 @@ fn read(
     let mut framework = tract_onnx::onnx().with_ignore_output_types(true).with_ignore_value_info(true);
     ops::register(&mut framework);
     bounds::bound(&mut framework);
-    let mut proto = packed::decode(onnx)?;
+    let mut proto = lazy_trees::decode(onnx)?;
     if let Some(graph) = &mut proto.graph {
         tensors::settle(graph, &data)?;
     }

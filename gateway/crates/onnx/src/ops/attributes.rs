@@ -24,7 +24,7 @@ impl<'a> Attributes<'a> {
         self.find(name).map_or(&[], |attribute| &attribute.floats)
     }
 
-    /// A list of that kind that is still packed (see [`super::super::packed`]), if it is.
+    /// A list of that kind that is still packed (see [`super::super::lazy_trees`]), if it is.
     pub(super) fn packed(self, name: &str, kind: AttributeType) -> Option<&'a [u8]> {
         let attribute = self.find(name).filter(|attribute| attribute.r#type == kind as i32 && !attribute.s.is_empty());
         attribute.map(|attribute| attribute.s.as_slice())

@@ -1,8 +1,8 @@
-//! The lists that an ensemble is made of, as the file has them: listed, or packed (see [`super::super::super::packed`]).
+//! The lists that an ensemble is made of, as the file has them: listed, or packed (see [`super::super::super::lazy_trees`]).
 
 use std::iter;
 
-use super::super::super::packed::take;
+use super::super::super::lazy_trees::take;
 use super::mode::Mode;
 use modelgate_throttle::GivingWay;
 
