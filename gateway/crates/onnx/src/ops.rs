@@ -5,6 +5,7 @@
 
 mod arithmetic;
 mod attributes;
+mod barrier;
 mod binarizer;
 mod branch;
 mod compress;
@@ -34,7 +35,6 @@ mod normalised;
 mod normalizer;
 mod one_hot;
 mod one_hot_depth;
-mod opaque;
 mod pad;
 mod pattern;
 mod pick;
@@ -176,7 +176,7 @@ const OPERATORS: &[Operator] = &[
     normalizer::OPERATOR,
     one_hot::OPERATOR,
     one_hot_depth::OPERATOR,
-    opaque::MAT_MUL_INTEGER,
+    barrier::MAT_MUL_INTEGER,
     pad::OPERATOR,
     pool::AVERAGE,
     pool::GLOBAL_LP,

@@ -13,8 +13,8 @@ use tract_onnx::tract_hir::tract_core::ops::einsum::EinSum;
 use self::equation::{Equation, Letters};
 use self::sums::Number;
 use super::attributes::Attributes;
+use super::barrier::hide;
 use super::kernel::{Kernel, KernelOp, Operator, Spec};
-use super::opaque::hide;
 use crate::rows::{Along, Inputs, MEETS, MIXES, Outcome};
 
 pub(super) const OPERATOR: Operator = Operator {

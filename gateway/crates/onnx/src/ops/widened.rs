@@ -4,9 +4,9 @@
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::cast::wire_cast;
 
+use super::barrier::hide;
 use super::fit::Window;
 use super::kernel::Operator;
-use super::opaque::hide;
 use super::stock::stock;
 
 pub(super) const CONV: Operator = Operator {
