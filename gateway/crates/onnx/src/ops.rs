@@ -55,7 +55,6 @@ mod settled;
 mod shapes;
 mod slice;
 mod softmax;
-mod stock;
 mod string_concat;
 mod string_normalizer;
 mod string_split;
@@ -64,6 +63,7 @@ mod texts;
 mod tfidf_vectorizer;
 mod tokenizer;
 mod top_k;
+mod tract_builtin;
 pub mod tree;
 mod values;
 mod widened;
@@ -254,7 +254,7 @@ pub(super) fn problem(node: &NodeProto) -> Option<String> {
     let name = if domain.is_empty() { node.op_type.clone() } else { format!("{domain}.{}", node.op_type) };
     let mut named = OPERATORS.iter().filter(|operator| operator.name == node.op_type).peekable();
     if named.peek().is_none() {
-        let known = stock::COMPARED.iter().find(|(stock, _)| domain.is_empty() && *stock == node.op_type);
+        let known = tract_builtin::COMPARED.iter().find(|(builtin, _)| domain.is_empty() && *builtin == node.op_type);
         let Some((_, attributes)) = known else { return Some(name) };
         // tract takes the length for that of the signal.
         if node.op_type == "DFT" && node.input.get(1).is_some_and(|length| !length.is_empty()) {
@@ -280,7 +280,7 @@ fn unknown_attribute(node: &NodeProto, known: &[&str], name: &str) -> Option<Str
 
 #[cfg(test)]
 mod tests {
-    use super::{OPERATORS, kernel, stock};
+    use super::{OPERATORS, kernel, tract_builtin};
 
     /// The table of the differential test has a line for each operator that a file may use.
     #[test]
@@ -293,7 +293,7 @@ mod tests {
             "" => operator.name.to_owned(),
             domain => format!("{domain}.{}", operator.name),
         });
-        let names = ours.chain(stock::COMPARED.iter().map(|&(name, _)| name.to_owned()));
+        let names = ours.chain(tract_builtin::COMPARED.iter().map(|&(name, _)| name.to_owned()));
         let missing: Vec<String> = names.filter(|name| !table.contains(&format!("\n| {name} |"))).collect();
         assert_eq!(missing, ELSEWHERE);
     }

@@ -11,14 +11,14 @@ use tract_onnx::tract_hir::tract_core::ops::array::{MultiBroadcastTo, Tile};
 
 use super::fit::{of_matrices, same_sizes};
 use super::kernel::{Kernel, KernelOp, Operator, Spec};
-use super::stock::stock;
+use super::tract_builtin::tract_builtin;
 use crate::rows::{Inputs, Outcome};
 
 pub(super) const MAT_MUL_INTEGER: Operator = Operator {
     domain: "",
     name: "MatMulInteger",
     attributes: &[],
-    build: |ctx, node| Ok((expand(Hiding(stock(ctx, node)?)), vec![])),
+    build: |ctx, node| Ok((expand(Hiding(tract_builtin(ctx, node)?)), vec![])),
 };
 
 /// An operator of tract's, its inputs hidden.

@@ -7,7 +7,7 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::attributes::Attributes;
 use super::kernel::{Kernel, KernelOp, Operator, Spec, wire_kernel};
-use super::stock::stock;
+use super::tract_builtin::tract_builtin;
 use super::values::{room, tensor, values};
 use super::window::Sizes;
 use crate::rows::{Inputs, MIXES, Outcome};
@@ -49,13 +49,13 @@ pub(super) const OPERATOR: Operator = Operator {
             group: group.context("attribute 'group' is not positive")?,
         };
         ensure!(!kernel.strides.contains(&0) && !kernel.dilations.contains(&0), "strides and dilations are at least 1");
-        Ok((expand(Either { stock: stock(ctx, node)?, kernel: Arc::new(kernel) }), vec![]))
+        Ok((expand(Either { builtin: tract_builtin(ctx, node)?, kernel: Arc::new(kernel) }), vec![]))
     },
 };
 
 #[derive(Clone, Debug)]
 struct Either {
-    stock: Box<dyn Expansion>,
+    builtin: Box<dyn Expansion>,
     kernel: Arc<ConvTranspose>,
 }
 
@@ -72,7 +72,7 @@ impl Expansion for Either {
     ) -> InferenceResult {
         s.given(&inputs[1].shape, move |s, weights| {
             if !self.kernel.is_own(&weights) {
-                return self.stock.rules(s, inputs, outputs);
+                return self.builtin.rules(s, inputs, outputs);
             }
             let kernel: Arc<dyn Kernel> = self.kernel.clone();
             KernelOp::new(kernel).rules(s, inputs, outputs)
@@ -81,7 +81,7 @@ impl Expansion for Either {
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         if !self.kernel.is_own(&model.outlet_fact(inputs[1])?.shape.to_tvec()) {
-            return self.stock.wire(prefix, model, inputs);
+            return self.builtin.wire(prefix, model, inputs);
         }
         let kernel: Arc<dyn Kernel> = self.kernel.clone();
         wire_kernel(KernelOp::new(kernel), prefix, model, inputs)

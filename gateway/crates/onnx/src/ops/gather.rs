@@ -10,7 +10,7 @@ use tract_onnx::tract_hir::internal::*;
 use super::attributes::Attributes;
 use super::kernel::{Built, Kernel, KernelOp, Operator, Spec, built, wire_kernel};
 use super::pick::{axis, each_coordinate, index, pick, strides};
-use super::stock::stock;
+use super::tract_builtin::tract_builtin;
 use super::values::{room, values};
 use crate::rows::{Inputs, Outcome, PICKS};
 
@@ -35,13 +35,13 @@ pub(super) const ND: Operator = Operator {
 
 fn gather(ctx: &ParsingContext<'_>, node: &NodeProto) -> Built {
     let kernel = Arc::new(Gather { axis: Attributes(node).int("axis").unwrap_or(0) });
-    Ok((expand(Either { stock: stock(ctx, node)?, kernel }), vec![]))
+    Ok((expand(Either { builtin: tract_builtin(ctx, node)?, kernel }), vec![]))
 }
 
 /// tract's own where the indices are constant: shapes are computed with it. Ours where they come with the request.
 #[derive(Clone, Debug)]
 struct Either {
-    stock: Box<dyn Expansion>,
+    builtin: Box<dyn Expansion>,
     kernel: Arc<Gather>,
 }
 
@@ -56,7 +56,7 @@ impl Expansion for Either {
         inputs: &'p [TensorProxy],
         outputs: &'p [TensorProxy],
     ) -> InferenceResult {
-        self.stock.rules(s, inputs, outputs)
+        self.builtin.rules(s, inputs, outputs)
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
@@ -70,7 +70,7 @@ impl Expansion for Either {
         if let (Ok(size), Ok(constant)) = (size.to_usize(), values::<i64>(constant)) {
             constant.iter().try_for_each(|&value| index(value, size, 1, 0).map(|_| ()))?;
         }
-        self.stock.wire(prefix, model, inputs)
+        self.builtin.wire(prefix, model, inputs)
     }
 }
 

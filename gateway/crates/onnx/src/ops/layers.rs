@@ -18,7 +18,7 @@ use super::barrier::hide;
 use super::fit::{of_matrices, same_sizes};
 use super::kernel::{Kernel, KernelOp, OWN, Operator, Spec, built};
 use super::softmax::shares;
-use super::stock::stock;
+use super::tract_builtin::tract_builtin;
 use super::values::{room, tensor, values};
 use crate::rows::{Inputs, Outcome};
 
@@ -26,7 +26,9 @@ pub(super) const MAT_MUL: Operator = Operator {
     domain: "",
     name: "MatMul",
     attributes: &[],
-    build: |ctx, node| Ok((expand(Single { stock: stock(ctx, node)?, by_output: Some(false), gemm: None }), vec![])),
+    build: |ctx, node| {
+        Ok((expand(Single { builtin: tract_builtin(ctx, node)?, by_output: Some(false), gemm: None }), vec![]))
+    },
 };
 
 pub(super) const GEMM: Operator = Operator {
@@ -35,7 +37,7 @@ pub(super) const GEMM: Operator = Operator {
     attributes: &["alpha", "beta", "broadcast", "transA", "transB"],
     build: |ctx, node| {
         let by_output = is_plain_gemm(node).then(|| Attributes(node).int("transB").unwrap_or(0) != 0);
-        Ok((expand(Single { stock: stock(ctx, node)?, by_output, gemm: Some(General::new(node)) }), vec![]))
+        Ok((expand(Single { builtin: tract_builtin(ctx, node)?, by_output, gemm: Some(General::new(node)) }), vec![]))
     },
 };
 
@@ -80,7 +82,7 @@ fn product(weights: &Tensor, by_output: bool, bias: &[f32], relu: bool) -> Tract
 /// The operator of tract's, and ours where it fits.
 #[derive(Clone, Debug)]
 struct Single {
-    stock: Box<dyn Expansion>,
+    builtin: Box<dyn Expansion>,
     /// Whether the weights lie by output; `None` if ours never fits.
     by_output: Option<bool>,
     /// `None` for `MatMul`.
@@ -89,7 +91,7 @@ struct Single {
 
 impl Expansion for Single {
     fn name(&self) -> StaticName {
-        self.stock.name()
+        self.builtin.name()
     }
 
     fn rules<'r, 'p: 'r, 's: 'r>(
@@ -98,7 +100,7 @@ impl Expansion for Single {
         inputs: &'p [TensorProxy],
         outputs: &'p [TensorProxy],
     ) -> InferenceResult {
-        self.stock.rules(s, inputs, outputs)
+        self.builtin.rules(s, inputs, outputs)
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
@@ -128,7 +130,7 @@ impl Single {
         let inputs = wire_cast(prefix, model, &inputs, wide)?;
         let product = match &self.gemm {
             Some(gemm) => gemm.wire(prefix, model, &inputs)?,
-            None if wide.is_float() && !has_list(model, &inputs)? => self.stock.wire(prefix, model, &inputs)?,
+            None if wide.is_float() && !has_list(model, &inputs)? => self.builtin.wire(prefix, model, &inputs)?,
             None => other_product(prefix, model, &inputs)?,
         };
         wire_cast(format!("{prefix}.back"), model, &product, datum)

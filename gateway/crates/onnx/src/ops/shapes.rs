@@ -11,7 +11,7 @@ use super::attributes::Attributes;
 use super::fit;
 use super::kernel::{Kernel, KernelOp, Operator, Spec};
 use super::pick::{axis, pick, positions};
-use super::stock::stock;
+use super::tract_builtin::tract_builtin;
 use super::values::{room, values};
 use crate::interface::ROWS;
 use crate::rows::{Inputs, Outcome};
@@ -112,7 +112,7 @@ pub(super) const TILE: Operator = Operator {
     domain: "",
     name: "Tile",
     attributes: &[],
-    build: |ctx, node| Ok((expand(Tile(stock(ctx, node)?)), vec![])),
+    build: |ctx, node| Ok((expand(Tile(tract_builtin(ctx, node)?)), vec![])),
 };
 
 #[derive(Clone, Debug)]
@@ -183,7 +183,7 @@ pub(super) const NON_MAX_SUPPRESSION: Operator = Operator {
     build: |ctx, node| {
         let is_bounded = node.input.get(2).is_some_and(|name| !name.is_empty());
         ensure!(is_bounded, "without max_output_boxes_per_class it selects nothing");
-        Ok((expand(Checked { stock: stock(ctx, node)?, check: selects_some }), vec![]))
+        Ok((expand(Checked { builtin: tract_builtin(ctx, node)?, check: selects_some }), vec![]))
     },
 };
 
@@ -198,13 +198,13 @@ fn selects_some(model: &TypedModel, inputs: &[OutletId]) -> TractResult<()> {
 /// tract's own, for inputs that it answers rightly.
 #[derive(Clone, Debug)]
 struct Checked {
-    stock: Box<dyn Expansion>,
+    builtin: Box<dyn Expansion>,
     check: fn(&TypedModel, &[OutletId]) -> TractResult<()>,
 }
 
 impl Expansion for Checked {
     fn name(&self) -> StaticName {
-        self.stock.name()
+        self.builtin.name()
     }
 
     fn rules<'r, 'p: 'r, 's: 'r>(
@@ -213,12 +213,12 @@ impl Expansion for Checked {
         inputs: &'p [TensorProxy],
         outputs: &'p [TensorProxy],
     ) -> InferenceResult {
-        self.stock.rules(s, inputs, outputs)
+        self.builtin.rules(s, inputs, outputs)
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         (self.check)(model, inputs)?;
-        self.stock.wire(prefix, model, inputs)
+        self.builtin.wire(prefix, model, inputs)
     }
 }
 
@@ -231,7 +231,7 @@ pub(super) const GRID_SAMPLE: Operator = Operator {
         let is_cubic = attributes.text("mode")?.is_some_and(|mode| mode.ends_with("cubic"));
         let is_border = attributes.text("padding_mode")? == Some("border");
         ensure!(!(is_cubic && is_border), "cubic interpolation with padding_mode 'border' is not supported");
-        Ok((expand(Sampled(stock(ctx, node)?)), vec![]))
+        Ok((expand(Sampled(tract_builtin(ctx, node)?)), vec![]))
     },
 };
 

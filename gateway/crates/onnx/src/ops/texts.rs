@@ -22,7 +22,7 @@ pub(super) const CAST: Operator = Operator {
         // 8 is the code for texts.
         let to = Attributes(node).int("to").context("attribute 'to' is not given")?;
         if to == 8 {
-            return Ok((expand(Either { stock: None, texts: Arc::new(ToText) }), vec![]));
+            return Ok((expand(Either { builtin: None, texts: Arc::new(ToText) }), vec![]));
         }
         let wanted = match to {
             1 => DatumType::F32,
@@ -40,7 +40,7 @@ pub(super) const CAST: Operator = Operator {
             other => bail!("values of the type {other} are not supported"),
         };
         let numbers: Box<dyn Expansion> = Box::new(Numbers(wanted));
-        Ok((expand(Either { stock: Some(numbers), texts: Arc::new(FromText(wanted)) }), vec![]))
+        Ok((expand(Either { builtin: Some(numbers), texts: Arc::new(FromText(wanted)) }), vec![]))
     },
 };
 
@@ -48,14 +48,14 @@ pub(super) const EQUAL: Operator = Operator {
     domain: "",
     name: "Equal",
     attributes: &["axis", "broadcast"],
-    build: |_, _| Ok((expand(Either { stock: Some(equality()), texts: Arc::new(EqualTexts) }), vec![])),
+    build: |_, _| Ok((expand(Either { builtin: Some(equality()), texts: Arc::new(EqualTexts) }), vec![])),
 };
 
 /// One operator for texts, another for the rest.
 #[derive(Clone, Debug)]
 struct Either {
     /// `None` if `texts` is for all.
-    stock: Option<Box<dyn Expansion>>,
+    builtin: Option<Box<dyn Expansion>>,
     texts: Arc<dyn Kernel>,
 }
 
@@ -70,8 +70,10 @@ impl Expansion for Either {
         inputs: &'p [TensorProxy],
         outputs: &'p [TensorProxy],
     ) -> InferenceResult {
-        s.given_all(inputs.iter().map(|input| &input.datum_type), move |s, types| match &self.stock {
-            Some(stock) if types.iter().all(|&datum| datum != String::datum_type()) => stock.rules(s, inputs, outputs),
+        s.given_all(inputs.iter().map(|input| &input.datum_type), move |s, types| match &self.builtin {
+            Some(builtin) if types.iter().all(|&datum| datum != String::datum_type()) => {
+                builtin.rules(s, inputs, outputs)
+            }
             _ => KernelOp::new(Arc::clone(&self.texts)).rules(s, inputs, outputs),
         })
     }
@@ -79,12 +81,12 @@ impl Expansion for Either {
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let types = inputs.iter().map(|&input| Ok(model.outlet_fact(input)?.datum_type));
         let types = types.collect::<TractResult<TVec<_>>>()?;
-        match &self.stock {
-            Some(stock) if types.iter().all(|&datum| datum != String::datum_type()) => {
+        match &self.builtin {
+            Some(builtin) if types.iter().all(|&datum| datum != String::datum_type()) => {
                 // tract compares numbers alone.
                 let truths = inputs.len() > 1 && types.iter().all(|&datum| datum == bool::datum_type());
                 let inputs = if truths { wire_cast(prefix, model, inputs, DatumType::U8)? } else { inputs.into() };
-                stock.wire(prefix, model, &inputs)
+                builtin.wire(prefix, model, &inputs)
             }
             _ => wire_kernel(KernelOp::new(Arc::clone(&self.texts)), prefix, model, inputs),
         }

@@ -7,20 +7,22 @@ use tract_onnx::tract_hir::tract_core::ops::cast::wire_cast;
 use super::barrier::hide;
 use super::fit::Window;
 use super::kernel::Operator;
-use super::stock::stock;
+use super::tract_builtin::tract_builtin;
 
 pub(super) const CONV: Operator = Operator {
     domain: "",
     name: "Conv",
     attributes: &["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"],
-    build: |ctx, node| Ok((expand(Widened { stock: stock(ctx, node)?, window: Some(Window::new(node)?) }), vec![])),
+    build: |ctx, node| {
+        Ok((expand(Widened { builtin: tract_builtin(ctx, node)?, window: Some(Window::new(node)?) }), vec![]))
+    },
 };
 
 pub(super) const CUM_SUM: Operator = Operator {
     domain: "",
     name: "CumSum",
     attributes: &["exclusive", "reverse"],
-    build: |ctx, node| Ok((expand(Widened { stock: stock(ctx, node)?, window: None }), vec![])),
+    build: |ctx, node| Ok((expand(Widened { builtin: tract_builtin(ctx, node)?, window: None }), vec![])),
 };
 
 pub(super) const GLOBAL_AVERAGE: Operator = Operator { name: "GlobalAveragePool", attributes: &[], ..CUM_SUM };
@@ -28,14 +30,14 @@ pub(super) const GLOBAL_AVERAGE: Operator = Operator { name: "GlobalAveragePool"
 /// An operator of tract's that is given singles in place of halves.
 #[derive(Clone, Debug)]
 struct Widened {
-    stock: Box<dyn Expansion>,
+    builtin: Box<dyn Expansion>,
     /// Of a convolution.
     window: Option<Window>,
 }
 
 impl Expansion for Widened {
     fn name(&self) -> StaticName {
-        self.stock.name()
+        self.builtin.name()
     }
 
     fn rules<'r, 'p: 'r, 's: 'r>(
@@ -44,7 +46,7 @@ impl Expansion for Widened {
         inputs: &'p [TensorProxy],
         outputs: &'p [TensorProxy],
     ) -> InferenceResult {
-        self.stock.rules(s, inputs, outputs)
+        self.builtin.rules(s, inputs, outputs)
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
@@ -54,7 +56,7 @@ impl Expansion for Widened {
         };
         let inputs = if is_product(model, &inputs)? { hide(prefix, model, &inputs)? } else { inputs };
         if model.outlet_fact(inputs[0])?.datum_type != DatumType::F16 {
-            return self.stock.wire(prefix, model, &inputs);
+            return self.builtin.wire(prefix, model, &inputs);
         }
         let mut wide = TVec::with_capacity(inputs.len());
         for (index, &input) in inputs.iter().enumerate() {
@@ -62,7 +64,7 @@ impl Expansion for Widened {
             let name = format!("{prefix}.wide_{index}");
             wide.extend(if is_half { wire_cast(name, model, &[input], DatumType::F32)? } else { tvec!(input) });
         }
-        let found = self.stock.wire(prefix, model, &wide)?;
+        let found = self.builtin.wire(prefix, model, &wide)?;
         wire_cast(format!("{prefix}.back"), model, &found, DatumType::F16)
     }
 }
