@@ -3,7 +3,7 @@
 //! layer does.
 
 mod label;
-mod layers;
+mod mlp;
 #[cfg(test)]
 mod tests;
 

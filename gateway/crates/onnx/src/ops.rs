@@ -18,6 +18,7 @@ mod equality;
 mod extract;
 mod feature_vectorizer;
 mod fit;
+mod fused_mlp;
 mod gather;
 mod imputer;
 mod integer_conv;
@@ -27,7 +28,6 @@ mod kinds;
 mod label;
 mod label_encoder;
 pub mod labels;
-mod layers;
 mod linear;
 mod lookup;
 mod non_zero;
@@ -75,10 +75,10 @@ use tract_onnx::pb::NodeProto;
 
 pub(super) use self::arithmetic::restore;
 pub(super) use self::branch::settle_branches;
+pub(super) use self::fused_mlp::is_plain_gemm;
 pub(super) use self::invalid::InvalidValue;
 use self::kernel::Operator;
 pub(super) use self::kernel::{KernelOp, OWN};
-pub(super) use self::layers::is_plain_gemm;
 
 const OPERATORS: &[Operator] = &[
     arithmetic::ADDITION,
@@ -156,9 +156,9 @@ const OPERATORS: &[Operator] = &[
     label::OPERATOR,
     label_encoder::CATEGORY_MAPPER,
     label_encoder::LABEL_ENCODER,
-    layers::GEMM,
-    layers::LAYERS,
-    layers::MAT_MUL,
+    fused_mlp::GEMM,
+    fused_mlp::LAYERS,
+    fused_mlp::MAT_MUL,
     linear::CLASSIFIER,
     linear::REGRESSOR,
     non_zero::OPERATOR,

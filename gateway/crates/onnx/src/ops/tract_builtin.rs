@@ -67,8 +67,8 @@ const SCAN: &[&str] = &[
 
 /// tract's own operator for a node.
 pub(super) fn tract_builtin(ctx: &ParsingContext<'_>, node: &NodeProto) -> TractResult<Box<dyn Expansion>> {
-    static STOCK: LazyLock<Onnx> = LazyLock::new(tract_onnx::onnx);
-    let build = STOCK.op_register.0.get(&node.op_type).with_context(|| format!("no operator '{}'", node.op_type))?;
+    static TRACT: LazyLock<Onnx> = LazyLock::new(tract_onnx::onnx);
+    let build = TRACT.op_register.0.get(&node.op_type).with_context(|| format!("no operator '{}'", node.op_type))?;
     let (op, _) = build(ctx, node)?;
     let expansion = op.as_op().downcast_ref::<Box<dyn Expansion>>().cloned();
     expansion.with_context(|| format!("'{}' is built otherwise", node.op_type))

@@ -3,7 +3,7 @@
 use tract_onnx::tract_hir::internal::*;
 
 use super::vector_math;
-use crate::ops::layers::product::Product;
+use crate::ops::fused_mlp::packed_gemm::PackedGemm;
 
 /// A number that recurrent layers compute with.
 pub(super) trait Real: Datum + Copy + PartialOrd + tract_num_traits::Float + std::iter::Sum {
@@ -32,7 +32,7 @@ pub(super) trait Real: Datum + Copy + PartialOrd + tract_num_traits::Float + std
 /// Weights of singles, in the layout of dense layers; `None` where a side is empty.
 #[derive(Debug)]
 pub(super) struct Singles {
-    product: Option<Product>,
+    gemm: Option<PackedGemm>,
     bias: Vec<f32>,
 }
 
@@ -42,21 +42,21 @@ impl Real for f32 {
     fn matrix(weights: &[Self], (inputs, outputs): (usize, usize), bias: &[Self]) -> Option<Singles> {
         let padded = if bias.is_empty() { vec![0.0; outputs] } else { bias.to_vec() };
         if inputs == 0 || outputs == 0 {
-            return Some(Singles { product: None, bias: padded });
+            return Some(Singles { gemm: None, bias: padded });
         }
-        let product = Product::new(weights, (inputs, outputs), true, bias, false)?;
-        Some(Singles { product: Some(product), bias: padded })
+        let gemm = PackedGemm::new(weights, (inputs, outputs), true, bias, false)?;
+        Some(Singles { gemm: Some(gemm), bias: padded })
     }
 
     fn multiply(matrix: &Singles, rows: &[Self], out: &mut [Self]) {
-        match &matrix.product {
-            Some(product) => product.apply_in_order(rows, out),
+        match &matrix.gemm {
+            Some(gemm) => gemm.apply_in_order(rows, out),
             None => out.chunks_exact_mut(matrix.bias.len().max(1)).for_each(|out| out.copy_from_slice(&matrix.bias)),
         }
     }
 
     fn matrix_bytes(matrix: &Singles) -> usize {
-        matrix.product.as_ref().map_or(0, Product::bytes)
+        matrix.gemm.as_ref().map_or(0, PackedGemm::bytes)
     }
 
     fn of(value: f32) -> Self {

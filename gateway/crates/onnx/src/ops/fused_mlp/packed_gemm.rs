@@ -19,7 +19,7 @@ const NARROW: usize = 8;
 
 /// Weights, and what is added to and done with the sums.
 #[derive(Debug)]
-pub(in super::super) struct Product {
+pub(in super::super) struct PackedGemm {
     inputs: usize,
     outputs: usize,
     /// Panel by panel.
@@ -34,7 +34,7 @@ pub(in super::super) struct Product {
     finite: bool,
 }
 
-impl Product {
+impl PackedGemm {
     /// `weights` by input, or by output; `None` if the lengths contradict each other or there are none. An empty bias is
     /// zeros.
     pub(in super::super) fn new(
@@ -148,23 +148,23 @@ block!(block_of_8, 8, r0 s0 0, r1 s1 1, r2 s2 2, r3 s3 3, r4 s4 4, r5 s5 5, r6 s
 /// All rows through one part of a panel, `R` at a time; `start` is its first output.
 #[inline(always)]
 fn part<const R: usize, const N: usize, const WIDTH: usize, const FUSED: bool>(
-    product: &Product,
+    gemm: &PackedGemm,
     panel: &[[f32; WIDTH]],
     (part, start): (usize, usize),
     bias: &[f32; N],
     mut rows: &[f32],
     mut out: &mut [f32],
 ) {
-    let (inputs, outputs) = (product.inputs, product.outputs);
+    let (inputs, outputs) = (gemm.inputs, gemm.outputs);
     let width = N.min(outputs.saturating_sub(start));
     loop {
         let left = rows.len() / inputs;
         let done = match (left, R) {
-            (8.., 8) => store(product, &block_of_8::<N, WIDTH, FUSED>(panel, part, bias, rows), start, width, out),
-            (6.., 6) => store(product, &block_of_6::<N, WIDTH, FUSED>(panel, part, bias, rows), start, width, out),
-            (4.., _) => store(product, &block_of_4::<N, WIDTH, FUSED>(panel, part, bias, rows), start, width, out),
-            (2.., _) => store(product, &block_of_2::<N, WIDTH, FUSED>(panel, part, bias, rows), start, width, out),
-            (1.., _) => store(product, &block_of_1::<N, WIDTH, FUSED>(panel, part, bias, rows), start, width, out),
+            (8.., 8) => store(gemm, &block_of_8::<N, WIDTH, FUSED>(panel, part, bias, rows), start, width, out),
+            (6.., 6) => store(gemm, &block_of_6::<N, WIDTH, FUSED>(panel, part, bias, rows), start, width, out),
+            (4.., _) => store(gemm, &block_of_4::<N, WIDTH, FUSED>(panel, part, bias, rows), start, width, out),
+            (2.., _) => store(gemm, &block_of_2::<N, WIDTH, FUSED>(panel, part, bias, rows), start, width, out),
+            (1.., _) => store(gemm, &block_of_1::<N, WIDTH, FUSED>(panel, part, bias, rows), start, width, out),
             (0, _) => return,
         };
         rows = &rows[done * inputs..];
@@ -175,17 +175,17 @@ fn part<const R: usize, const N: usize, const WIDTH: usize, const FUSED: bool>(
 /// Puts the sums of some rows in their place; tells how many rows.
 #[inline(always)]
 fn store<const R: usize, const N: usize>(
-    product: &Product,
+    gemm: &PackedGemm,
     sums: &[[f32; N]; R],
     start: usize,
     width: usize,
     out: &mut [f32],
 ) -> usize {
-    for (sums, out) in sums.iter().zip(out.chunks_exact_mut(product.outputs)) {
+    for (sums, out) in sums.iter().zip(out.chunks_exact_mut(gemm.outputs)) {
         let out = &mut out[start..start + width];
         match out.first_chunk_mut::<N>() {
-            Some(out) => put(sums, out, product.relu),
-            None => put(sums, out, product.relu),
+            Some(out) => put(sums, out, gemm.relu),
+            None => put(sums, out, gemm.relu),
         }
     }
     R
@@ -207,27 +207,27 @@ fn rectified(sum: f32) -> f32 {
 
 /// All panels, each in parts of `N` outputs, `R` rows at a time.
 #[inline(always)]
-fn panels<const R: usize, const N: usize, const FUSED: bool>(product: &Product, rows: &[f32], out: &mut [f32]) {
-    for (weights, bias, first) in product.panels() {
+fn panels<const R: usize, const N: usize, const FUSED: bool>(gemm: &PackedGemm, rows: &[f32], out: &mut [f32]) {
+    for (weights, bias, first) in gemm.panels() {
         for (index, bias) in bias.as_chunks::<N>().0.iter().enumerate() {
             let start = first + index * N;
-            if start < product.outputs {
-                part::<R, N, WIDE, FUSED>(product, weights, (index, start), bias, rows, out);
+            if start < gemm.outputs {
+                part::<R, N, WIDE, FUSED>(gemm, weights, (index, start), bias, rows, out);
             }
         }
     }
-    if let Some((bias, start)) = product.tail() {
-        part::<R, NARROW, NARROW, FUSED>(product, &product.narrow, (0, start), bias, rows, out);
+    if let Some((bias, start)) = gemm.tail() {
+        part::<R, NARROW, NARROW, FUSED>(gemm, &gemm.narrow, (0, start), bias, rows, out);
     }
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
-fn many_rows(product: &Product, rows: &[f32], out: &mut [f32]) {
+fn many_rows(gemm: &PackedGemm, rows: &[f32], out: &mut [f32]) {
     // As many sums as there are registers for, less those for the weights and a value.
     match (target_cfg_f!(target_feature = "avx512f"), target_cfg_f!(target_feature = "avx2"), IS_ARM) {
-        (true, _, _) => panels::<8, 32, true>(product, rows, out),
-        (_, true, _) | (_, _, true) => panels::<6, 16, true>(product, rows, out),
-        _ => panels::<4, 8, false>(product, rows, out),
+        (true, _, _) => panels::<8, 32, true>(gemm, rows, out),
+        (_, true, _) | (_, _, true) => panels::<6, 16, true>(gemm, rows, out),
+        _ => panels::<4, 8, false>(gemm, rows, out),
     }
 }
 
@@ -235,10 +235,10 @@ fn many_rows(product: &Product, rows: &[f32], out: &mut [f32]) {
 const IS_ARM: bool = cfg!(target_arch = "aarch64");
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
-fn one_row(product: &Product, row: &[f32], out: &mut [f32]) {
+fn one_row(gemm: &PackedGemm, row: &[f32], out: &mut [f32]) {
     match (target_cfg_f!(target_feature = "fma"), IS_ARM) {
-        (true, _) | (_, true) => without_zeros::<true>(product, row, out),
-        _ => without_zeros::<false>(product, row, out),
+        (true, _) | (_, true) => without_zeros::<true>(gemm, row, out),
+        _ => without_zeros::<false>(gemm, row, out),
     }
 }
 
@@ -246,7 +246,7 @@ fn one_row(product: &Product, row: &[f32], out: &mut [f32]) {
 const SOME: usize = 256;
 
 #[inline(always)]
-fn without_zeros<const FUSED: bool>(product: &Product, row: &[f32], out: &mut [f32]) {
+fn without_zeros<const FUSED: bool>(gemm: &PackedGemm, row: &[f32], out: &mut [f32]) {
     let mut found = [(0, 0.0); SOME];
     let blocks = row.len().div_ceil(SOME);
     for (block, row) in row.chunks(SOME).enumerate() {
@@ -255,12 +255,12 @@ fn without_zeros<const FUSED: bool>(product: &Product, row: &[f32], out: &mut [f
             found[count] = (index as u32, value);
             count += usize::from(value != 0.0);
         }
-        let pass = Pass { found: &found[..count], is_first: block == 0, relu: product.relu && block + 1 == blocks };
+        let pass = Pass { found: &found[..count], is_first: block == 0, relu: gemm.relu && block + 1 == blocks };
         let first = block * SOME;
         // Two panels at a time, so that their sums need not wait for each other.
-        let panel = |panel: usize| &product.wide[panel * product.inputs + first..][..row.len()];
-        let bias = |panel: usize| product.bias[panel * WIDE..].first_chunk().unwrap_or(&[0.0; WIDE]);
-        let (mut number, count) = (0, product.wide.len() / product.inputs);
+        let panel = |panel: usize| &gemm.wide[panel * gemm.inputs + first..][..row.len()];
+        let bias = |panel: usize| gemm.bias[panel * WIDE..].first_chunk().unwrap_or(&[0.0; WIDE]);
+        let (mut number, count) = (0, gemm.wide.len() / gemm.inputs);
         while number + 2 <= count {
             let biases = [bias(number), bias(number + 1)];
             two::<FUSED>([panel(number), panel(number + 1)], biases, pass, &mut out[number * WIDE..]);
@@ -269,8 +269,8 @@ fn without_zeros<const FUSED: bool>(product: &Product, row: &[f32], out: &mut [f
         if number < count {
             one::<WIDE, FUSED>(panel(number), bias(number), pass, &mut out[number * WIDE..]);
         }
-        if let Some((bias, start)) = product.tail() {
-            one::<NARROW, FUSED>(&product.narrow[first..][..row.len()], bias, pass, &mut out[start..]);
+        if let Some((bias, start)) = gemm.tail() {
+            one::<NARROW, FUSED>(&gemm.narrow[first..][..row.len()], bias, pass, &mut out[start..]);
         }
     }
 }
@@ -356,11 +356,11 @@ mod tests {
         for (inputs, outputs) in [(1, 1), (3, 8), (5, 9), (54, 31), (7, 32), (300, 40), (257, 64), (20, 100), (2, 7)] {
             let (weights, bias) = (numbers(inputs * outputs, 13), numbers(outputs, 5));
             for relu in [false, true] {
-                let product = Product::new(&weights, (inputs, outputs), false, &bias, relu).unwrap();
+                let gemm = PackedGemm::new(&weights, (inputs, outputs), false, &bias, relu).unwrap();
                 for rows in 1..20 {
                     let values = numbers(rows * inputs, 9);
                     let mut out = vec![0.0; rows * outputs];
-                    product.apply(&values, &mut out);
+                    gemm.apply(&values, &mut out);
                     let expected = (0..rows * outputs).map(|index| {
                         let (row, output) = (index / outputs, index % outputs);
                         let products =
@@ -390,12 +390,12 @@ mod tests {
         for (inputs, outputs) in [(1, 1), (5, 9), (54, 31), (7, 32), (300, 40), (257, 64), (520, 100), (2, 7)] {
             let weights: Vec<f32> = (0..inputs * outputs).map(|_| random()).collect();
             let bias: Vec<f32> = (0..outputs).map(|_| random()).collect();
-            let product = Product::new(&weights, (inputs, outputs), false, &bias, false).unwrap();
+            let gemm = PackedGemm::new(&weights, (inputs, outputs), false, &bias, false).unwrap();
             let rows: Vec<f32> = (0..20 * inputs).map(|_| random()).collect();
             let bits = |count: usize| {
                 let mut out = vec![0.0; 20 * outputs];
                 let batches = rows.chunks(count * inputs).zip(out.chunks_mut(count * outputs));
-                batches.for_each(|(rows, out)| product.apply(rows, out));
+                batches.for_each(|(rows, out)| gemm.apply(rows, out));
                 out.into_iter().map(f32::to_bits).collect::<Vec<_>>()
             };
             let alone = bits(1);
@@ -407,7 +407,7 @@ mod tests {
 
     #[test]
     fn weights_come_by_output_too() {
-        let by_output = Product::new(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], (3, 2), true, &[], false).unwrap();
+        let by_output = PackedGemm::new(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], (3, 2), true, &[], false).unwrap();
         let mut out = [0.0; 2];
         by_output.apply(&[1.0, 0.0, 2.0], &mut out);
         assert!(out.iter().zip([7.0, 16.0]).all(|(one, other)| (one - other).abs() < 1e-9));
@@ -415,19 +415,19 @@ mod tests {
 
     #[test]
     fn what_is_not_finite_counts() {
-        let product = Product::new(&[f32::INFINITY, 1.0], (2, 1), false, &[], false).unwrap();
+        let gemm = PackedGemm::new(&[f32::INFINITY, 1.0], (2, 1), false, &[], false).unwrap();
         let mut out = [0.0];
-        product.apply(&[0.0, 1.0], &mut out);
+        gemm.apply(&[0.0, 1.0], &mut out);
         assert!(out[0].is_nan());
-        let product = Product::new(&[1.0, 1.0], (2, 1), false, &[], true).unwrap();
-        product.apply(&[f32::NAN, 1.0], &mut out);
+        let gemm = PackedGemm::new(&[1.0, 1.0], (2, 1), false, &[], true).unwrap();
+        gemm.apply(&[f32::NAN, 1.0], &mut out);
         assert!(out[0].is_nan());
     }
 
     #[test]
     fn lengths_have_to_agree() {
-        assert!(Product::new(&[1.0; 5], (3, 2), false, &[], false).is_none());
-        assert!(Product::new(&[1.0; 6], (3, 2), false, &[1.0], false).is_none());
-        assert!(Product::new(&[], (0, 2), false, &[], false).is_none());
+        assert!(PackedGemm::new(&[1.0; 5], (3, 2), false, &[], false).is_none());
+        assert!(PackedGemm::new(&[1.0; 6], (3, 2), false, &[1.0], false).is_none());
+        assert!(PackedGemm::new(&[], (0, 2), false, &[], false).is_none());
     }
 }

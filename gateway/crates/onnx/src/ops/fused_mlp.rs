@@ -2,7 +2,7 @@
 //! makes one node each. tract's own, which packs for each call what is multiplied, does the rest.
 
 mod general;
-pub(super) mod product;
+pub(super) mod packed_gemm;
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::cast::wire_cast;
 
 use self::general::{General, other_product};
-use self::product::Product;
+use self::packed_gemm::PackedGemm;
 use super::attributes::Attributes;
 use super::barrier::hide;
 use super::fit::{of_matrices, same_sizes};
@@ -56,27 +56,27 @@ pub(super) const LAYERS: Operator = Operator {
     build: |ctx, node| built(node, Arc::new(chain(ctx, Attributes(node))?)),
 };
 
-fn chain(ctx: &ParsingContext<'_>, node: Attributes<'_>) -> TractResult<Layers> {
+fn chain(ctx: &ParsingContext<'_>, node: Attributes<'_>) -> TractResult<FusedMlp> {
     let (weights, biases) = (node.tensors(ctx, "weights")?, node.tensors(ctx, "biases")?);
     let (by_output, relu) = (node.ints("by_output"), node.ints("relu"));
     let count = weights.len();
     let lists = [biases.len(), by_output.len(), relu.len()];
     ensure!(lists.iter().all(|&len| len == count), "{count} weights, and {lists:?} of the others");
     let each = weights.iter().zip(&biases).zip(by_output.iter().zip(relu));
-    let products = each.map(|((weights, bias), (&by_output, &relu))| {
+    let gemms = each.map(|((weights, bias), (&by_output, &relu))| {
         let bias = bias.try_as_plain_ram()?.as_slice::<f32>()?;
-        product(weights, by_output != 0, bias, relu != 0)?.context("the weights are no matrix of singles")
+        packed(weights, by_output != 0, bias, relu != 0)?.context("the weights are no matrix of singles")
     });
-    Layers::new(products.collect::<TractResult<_>>()?, node.int("softmax").unwrap_or(0) != 0)
+    FusedMlp::new(gemms.collect::<TractResult<_>>()?, node.int("softmax").unwrap_or(0) != 0)
 }
 
 /// Packs weights; `None` if they are no matrix of singles.
-fn product(weights: &Tensor, by_output: bool, bias: &[f32], relu: bool) -> TractResult<Option<Product>> {
+fn packed(weights: &Tensor, by_output: bool, bias: &[f32], relu: bool) -> TractResult<Option<PackedGemm>> {
     let (&[first, second], true) = (weights.shape(), weights.datum_type() == f32::datum_type()) else {
         return Ok(None);
     };
     let shape = if by_output { (second, first) } else { (first, second) };
-    Ok(Product::new(weights.try_as_plain_ram()?.as_slice::<f32>()?, shape, by_output, bias, relu))
+    Ok(PackedGemm::new(weights.try_as_plain_ram()?.as_slice::<f32>()?, shape, by_output, bias, relu))
 }
 
 /// The operator of tract's, and ours where it fits.
@@ -137,7 +137,7 @@ impl Single {
     }
 
     /// Ours, if rows of singles meet constant weights.
-    fn layer(&self, model: &TypedModel, inputs: &[OutletId]) -> TractResult<Option<Layers>> {
+    fn layer(&self, model: &TypedModel, inputs: &[OutletId]) -> TractResult<Option<FusedMlp>> {
         let (Some(by_output), [rows, weights, bias @ ..]) = (self.by_output, inputs) else { return Ok(None) };
         let rows = model.outlet_fact(*rows)?;
         let Some(weights) = model.outlet_fact(*weights)?.konst.clone() else { return Ok(None) };
@@ -161,7 +161,7 @@ impl Single {
             }
             Some(_) => return Ok(None),
         };
-        product(&weights, by_output, bias, false)?.map(|product| Layers::new(vec![product], false)).transpose()
+        packed(&weights, by_output, bias, false)?.map(|gemm| FusedMlp::new(vec![gemm], false)).transpose()
     }
 }
 
@@ -170,37 +170,37 @@ impl Single {
 const TILE: usize = 64;
 
 #[derive(Debug)]
-struct Layers {
-    products: Vec<Product>,
+struct FusedMlp {
+    gemms: Vec<PackedGemm>,
     softmax: bool,
 }
 
-impl Layers {
-    fn new(products: Vec<Product>, softmax: bool) -> TractResult<Self> {
-        ensure!(!products.is_empty(), "no layers");
-        let fit = products.windows(2).all(|pair| pair[0].outputs() == pair[1].inputs());
+impl FusedMlp {
+    fn new(gemms: Vec<PackedGemm>, softmax: bool) -> TractResult<Self> {
+        ensure!(!gemms.is_empty(), "no layers");
+        let fit = gemms.windows(2).all(|pair| pair[0].outputs() == pair[1].inputs());
         ensure!(fit, "the layers do not fit each other");
-        Ok(Self { products, softmax })
+        Ok(Self { gemms, softmax })
     }
 
     fn width(&self) -> usize {
-        self.products.first().map_or(0, Product::inputs)
+        self.gemms.first().map_or(0, PackedGemm::inputs)
     }
 
     fn width_out(&self) -> usize {
-        self.products.last().map_or(0, Product::outputs)
+        self.gemms.last().map_or(0, PackedGemm::outputs)
     }
 
     /// Some rows, with room for what lies between the layers.
     fn apply(&self, rows: &[f32], between: &mut [Vec<f32>; 2], out: &mut [f32]) {
         let count = rows.len() / self.width();
         let [from, to] = between;
-        for (index, product) in self.products.iter().enumerate() {
-            let rows = if index == 0 { rows } else { &from[..count * product.inputs()] };
-            if index + 1 == self.products.len() {
-                product.apply(rows, out);
+        for (index, gemm) in self.gemms.iter().enumerate() {
+            let rows = if index == 0 { rows } else { &from[..count * gemm.inputs()] };
+            if index + 1 == self.gemms.len() {
+                gemm.apply(rows, out);
             } else {
-                product.apply(rows, &mut to[..count * product.outputs()]);
+                gemm.apply(rows, &mut to[..count * gemm.outputs()]);
                 std::mem::swap(from, to);
             }
         }
@@ -210,7 +210,7 @@ impl Layers {
     }
 }
 
-impl Kernel for Layers {
+impl Kernel for FusedMlp {
     fn name(&self) -> &'static str {
         "Layers"
     }
@@ -235,7 +235,7 @@ impl Kernel for Layers {
         let rows = values::<f32>(&inputs[0])?;
         let count = rows.len() / width;
         let mut out = vec![0.0; room(count, outputs)?];
-        let inner = self.products.iter().rev().skip(1).map(Product::outputs).max().unwrap_or(0);
+        let inner = self.gemms.iter().rev().skip(1).map(PackedGemm::outputs).max().unwrap_or(0);
         let mut between = [0, 1].map(|_| vec![0.0; inner * count.min(TILE)]);
         for (rows, out) in rows.chunks(TILE * width).zip(out.chunks_mut(TILE * outputs)) {
             self.apply(rows, &mut between, out);
@@ -246,6 +246,6 @@ impl Kernel for Layers {
     }
 
     fn bytes(&self) -> usize {
-        self.products.iter().map(Product::bytes).sum()
+        self.gemms.iter().map(PackedGemm::bytes).sum()
     }
 }
