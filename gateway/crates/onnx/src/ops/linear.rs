@@ -7,10 +7,10 @@ use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
 use super::attributes::Attributes;
-use super::dense::Dense;
 use super::kernel::{Kernel, ML, Operator, Spec, built, matrix};
 use super::labels::Labels;
 use super::post::{PostTransform, logistic, probit};
+use super::small_gemm::SmallGemm;
 use super::values::{is_numeric, tensor, values};
 use crate::rows::{Inputs, Outcome};
 
@@ -43,41 +43,41 @@ fn classifier(_: &ParsingContext<'_>, node: &NodeProto) -> TractResult<Arc<dyn K
     let outputs = if intercepts.is_empty() { labels.len() } else { intercepts.len() };
     let binary = outputs == 1 && labels.len() == 2;
     ensure!(binary || outputs == labels.len(), "{outputs} intercepts for {} classes", labels.len());
-    let dense = Dense::new(node.floats("coefficients"), intercepts, outputs)
+    let gemm = SmallGemm::new(node.floats("coefficients"), intercepts, outputs)
         .context("the coefficients are not a matrix of classes and features")?;
     let post = PostTransform::from_attribute(node.text("post_transform")?)?;
-    Ok(Arc::new(Classifier { dense, labels, post, binary }))
+    Ok(Arc::new(Classifier { gemm, labels, post, binary }))
 }
 
 fn regressor(_: &ParsingContext<'_>, node: &NodeProto) -> TractResult<Arc<dyn Kernel>> {
     let node = Attributes(node);
     let targets = usize::try_from(node.int("targets").unwrap_or(1)).context("attribute 'targets' is negative")?;
-    let dense = Dense::new(node.floats("coefficients"), node.floats("intercepts"), targets)
+    let gemm = SmallGemm::new(node.floats("coefficients"), node.floats("intercepts"), targets)
         .context("the coefficients are not a matrix of targets and features")?;
     let post = PostTransform::from_attribute(node.text("post_transform")?)?;
     // ONNX Runtime applies no other one to a single target.
     let post = if targets == 1 && post != PostTransform::Probit { PostTransform::None } else { post };
-    Ok(Arc::new(Regressor { dense, post }))
+    Ok(Arc::new(Regressor { gemm, post }))
 }
 
 /// The rows of a matrix as wide as the weights.
-fn check(dense: &Dense, inputs: &[Spec]) -> TractResult<TDim> {
+fn check(gemm: &SmallGemm, inputs: &[Spec]) -> TractResult<TDim> {
     let [input] = inputs else { bail!("expected 1 input, got {}", inputs.len()) };
     ensure!(is_numeric(input.datum), "expected numbers, got {:?}", input.datum);
     let (rows, width) = input.matrix()?;
-    let wanted = dense.features();
+    let wanted = gemm.features();
     ensure!(width.to_usize().map_or(true, |width| width == wanted), "expected {wanted} features, got {width}");
     Ok(rows)
 }
 
 /// Sums the rows of a matrix.
-fn sums(dense: &Dense, input: &Tensor, mut each: impl FnMut(usize, &[f32])) -> TractResult<usize> {
+fn sums(gemm: &SmallGemm, input: &Tensor, mut each: impl FnMut(usize, &[f32])) -> TractResult<usize> {
     let (rows, width) = matrix(input)?;
-    ensure!(width == dense.features(), "expected {} features, got {width}", dense.features());
+    ensure!(width == gemm.features(), "expected {} features, got {width}", gemm.features());
     let values = values::<f32>(input)?;
-    let mut sums = vec![0.0; dense.outputs()];
+    let mut sums = vec![0.0; gemm.outputs()];
     for row in 0..rows {
-        dense.row(&values[row * width..(row + 1) * width], &mut sums);
+        gemm.row(&values[row * width..(row + 1) * width], &mut sums);
         each(row, &sums);
     }
     Ok(rows)
@@ -85,7 +85,7 @@ fn sums(dense: &Dense, input: &Tensor, mut each: impl FnMut(usize, &[f32])) -> T
 
 #[derive(Debug)]
 struct Classifier {
-    dense: Dense,
+    gemm: SmallGemm,
     labels: Labels,
     post: PostTransform,
     /// One sum tells two classes apart.
@@ -98,7 +98,7 @@ impl Kernel for Classifier {
     }
 
     fn outputs(&self, inputs: &[Spec]) -> TractResult<TVec<Spec>> {
-        let rows = check(&self.dense, inputs)?;
+        let rows = check(&self.gemm, inputs)?;
         let labels = Spec { datum: self.labels.datum(), shape: tvec!(rows.clone()) };
         Ok(tvec!(labels, Spec::of::<f32>([rows, self.labels.len().to_dim()])))
     }
@@ -109,7 +109,7 @@ impl Kernel for Classifier {
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         let (mut classes, mut scores) = (Vec::new(), Vec::new());
-        let rows = sums(&self.dense, &inputs[0], |_, sums| {
+        let rows = sums(&self.gemm, &inputs[0], |_, sums| {
             if let (true, &[sum]) = (self.binary, sums) {
                 classes.push(usize::from(sum > 0.0));
                 scores.extend(self.pair(sum));
@@ -124,7 +124,7 @@ impl Kernel for Classifier {
     }
 
     fn bytes(&self) -> usize {
-        self.dense.bytes()
+        self.gemm.bytes()
     }
 }
 
@@ -152,7 +152,7 @@ fn best(sums: &[f32]) -> usize {
 
 #[derive(Debug)]
 struct Regressor {
-    dense: Dense,
+    gemm: SmallGemm,
     post: PostTransform,
 }
 
@@ -162,7 +162,7 @@ impl Kernel for Regressor {
     }
 
     fn outputs(&self, inputs: &[Spec]) -> TractResult<TVec<Spec>> {
-        Ok(tvec!(Spec::of::<f32>([check(&self.dense, inputs)?, self.dense.outputs().to_dim()])))
+        Ok(tvec!(Spec::of::<f32>([check(&self.gemm, inputs)?, self.gemm.outputs().to_dim()])))
     }
 
     fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
@@ -171,15 +171,15 @@ impl Kernel for Regressor {
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         let mut out = Vec::new();
-        let rows = sums(&self.dense, &inputs[0], |_, sums| {
+        let rows = sums(&self.gemm, &inputs[0], |_, sums| {
             let start = out.len();
             out.extend_from_slice(sums);
             self.post.apply(&mut out[start..]);
         })?;
-        Ok(tvec!(tensor(&[rows, self.dense.outputs()], out)?))
+        Ok(tvec!(tensor(&[rows, self.gemm.outputs()], out)?))
     }
 
     fn bytes(&self) -> usize {
-        self.dense.bytes()
+        self.gemm.bytes()
     }
 }

@@ -3,7 +3,7 @@
 use tract_onnx::tract_hir::internal::*;
 
 use super::super::attributes::Attributes;
-use super::super::dense::{dot, fold};
+use super::super::small_gemm::{dot, fold};
 
 /// A kernel with its parameters.
 #[derive(Clone, Copy, Debug)]

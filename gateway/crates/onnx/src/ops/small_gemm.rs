@@ -2,7 +2,7 @@
 
 /// Weights of some outputs over some features, kept as each of the two ways to multiply wants them.
 #[derive(Clone, Debug)]
-pub(super) struct Dense {
+pub(super) struct SmallGemm {
     features: usize,
     outputs: usize,
     /// By output if there are few of them, else by feature.
@@ -13,7 +13,7 @@ pub(super) struct Dense {
 /// Up to here each output is a dot product of its own; more are summed side by side.
 const FEW: usize = 3;
 
-impl Dense {
+impl SmallGemm {
     /// `weights` by output; `None` if the lengths contradict each other. An empty bias is zeros; without weights there must
     /// be one, since nothing else bounds the outputs.
     pub(super) fn new(weights: &[f32], bias: &[f32], outputs: usize) -> Option<Self> {
@@ -96,15 +96,15 @@ mod tests {
         let row: Vec<f32> = (0..11).map(|index| (index % 5) as f32).collect();
         let bias: Vec<f32> = (0..20).map(|index| index as f32).collect();
         let mut many = vec![0.0; 20];
-        Dense::new(&weights, &bias, 20).unwrap().row(&row, &mut many);
+        SmallGemm::new(&weights, &bias, 20).unwrap().row(&row, &mut many);
         for (output, sum) in many.into_iter().enumerate() {
             let mut one = [0.0];
             let weights = &weights[output * 11..(output + 1) * 11];
-            Dense::new(weights, &bias[output..=output], 1).unwrap().row(&row, &mut one);
+            SmallGemm::new(weights, &bias[output..=output], 1).unwrap().row(&row, &mut one);
             assert_eq!(one[0], sum);
         }
-        assert!(Dense::new(&weights[1..], &bias, 20).is_none());
-        assert!(Dense::new(&weights, &bias[1..], 20).is_none());
-        assert!(Dense::new(&weights, &[], 0).is_none());
+        assert!(SmallGemm::new(&weights[1..], &bias, 20).is_none());
+        assert!(SmallGemm::new(&weights, &bias[1..], 20).is_none());
+        assert!(SmallGemm::new(&weights, &[], 0).is_none());
     }
 }
