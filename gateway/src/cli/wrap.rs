@@ -14,7 +14,7 @@ use modelgate_onnx::{Mode, Model, ModelLimits};
 use crate::bundle::{
     MANIFEST,
     plain::PlainModel,
-    texts::{Pooling, TextChain},
+    text_chain::{Pooling, TextChain},
 };
 
 /// The options of `wrap` for a model that takes tokens.

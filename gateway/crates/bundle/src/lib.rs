@@ -1,7 +1,7 @@
 //! Bundles: what a model is served from, read whole and verified.
 //!
 //! `modules/BUNDLE.md` describes the format. [`Manifest`] is its `bundle.toml`, [`Bundle`] the manifest with the files that it
-//! names, [`Golden`] the rows with known answers, [`plain`] the bundle around an ONNX file that has none ([`texts`]: one that takes tokens), [`Ceilings`] what
+//! names, [`Golden`] the rows with known answers, [`plain`] the bundle around an ONNX file that has none ([`text_chain`]: one that takes tokens), [`Ceilings`] what
 //! the operator lets a manifest ask for. [`release`] is a version of a model as a source offers it, and the order of
 //! versions.
 //!
@@ -20,7 +20,7 @@ mod manifest;
 pub mod plain;
 mod python;
 pub mod release;
-pub mod texts;
+pub mod text_chain;
 
 pub use self::{
     builtin::Builtin,

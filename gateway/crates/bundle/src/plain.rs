@@ -11,7 +11,7 @@ use super::{
     files::{MAX_FILE, read_inside},
     manifest::FileRef,
     python,
-    texts::TextChain,
+    text_chain::TextChain,
 };
 
 /// Characters of a file's name that become the model's.

@@ -58,8 +58,8 @@ mod softmax;
 mod string_concat;
 mod string_normalizer;
 mod string_split;
+mod strings;
 mod svm;
-mod texts;
 mod tfidf_vectorizer;
 mod tokenizer;
 mod top_k;
@@ -227,8 +227,8 @@ const OPERATORS: &[Operator] = &[
     string_split::OPERATOR,
     svm::CLASSIFIER,
     svm::REGRESSOR,
-    texts::CAST,
-    texts::EQUAL,
+    strings::CAST,
+    strings::EQUAL,
     tfidf_vectorizer::OPERATOR,
     tokenizer::OPERATOR,
     top_k::OPERATOR,

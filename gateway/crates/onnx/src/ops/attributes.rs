@@ -36,9 +36,9 @@ impl<'a> Attributes<'a> {
     }
 
     /// A list of texts, empty if absent.
-    pub(super) fn texts(self, name: &str) -> TractResult<Vec<String>> {
-        let texts = self.bytes(name).iter().map(|bytes| String::from_utf8(bytes.clone()));
-        texts.collect::<Result<_, _>>().with_context(|| format!("attribute '{name}' is not UTF-8"))
+    pub(super) fn strings(self, name: &str) -> TractResult<Vec<String>> {
+        let strings = self.bytes(name).iter().map(|bytes| String::from_utf8(bytes.clone()));
+        strings.collect::<Result<_, _>>().with_context(|| format!("attribute '{name}' is not UTF-8"))
     }
 
     /// A whole number.

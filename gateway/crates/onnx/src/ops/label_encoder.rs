@@ -38,7 +38,7 @@ pub(super) const CATEGORY_MAPPER: Operator = Operator {
     attributes: &["cats_int64s", "cats_strings", "default_int64", "default_string"],
     build: |_, node| {
         let attributes = Attributes(node);
-        let (names, ints) = (attributes.texts("cats_strings")?, attributes.ints("cats_int64s"));
+        let (names, ints) = (attributes.strings("cats_strings")?, attributes.ints("cats_int64s"));
         built(node, both_ways("CategoryMapper", &names, ints, attributes)?)
     },
 };
@@ -46,7 +46,7 @@ pub(super) const CATEGORY_MAPPER: Operator = Operator {
 fn label_encoder(ctx: &ParsingContext<'_>, node: &NodeProto) -> TractResult<Arc<dyn Kernel>> {
     let attributes = Attributes(node);
     // The first version has one list of texts, which stand for their places.
-    let classes = attributes.texts("classes_strings")?;
+    let classes = attributes.strings("classes_strings")?;
     if !classes.is_empty() {
         let indices: Vec<i64> = (0i64..).take(classes.len()).collect();
         return both_ways("LabelEncoder", &classes, &indices, attributes);
@@ -68,10 +68,10 @@ fn list(ctx: &ParsingContext<'_>, node: Attributes<'_>, name: &str) -> TractResu
     if let Some(tensor) = node.tensor(ctx, &format!("{name}_tensor"))? {
         return Ok(tensor);
     }
-    let (texts, ints) = (node.texts(&format!("{name}_strings"))?, node.ints(&format!("{name}_int64s")));
+    let (strings, ints) = (node.strings(&format!("{name}_strings"))?, node.ints(&format!("{name}_int64s")));
     let floats = node.floats(&format!("{name}_floats"));
-    match (texts.is_empty(), ints, floats) {
-        (false, [], []) => Ok(tensor1(&texts)),
+    match (strings.is_empty(), ints, floats) {
+        (false, [], []) => Ok(tensor1(&strings)),
         (true, [_, ..], []) => Ok(tensor1(ints)),
         (true, [], [_, ..]) => Ok(tensor1(floats)),
         _ => bail!("expected one of '{name}_strings', '{name}_int64s', '{name}_floats' and '{name}_tensor'"),

@@ -16,7 +16,7 @@ pub enum Labels {
 impl Labels {
     /// From the attribute of either name; an error if both are absent.
     pub(super) fn read(node: Attributes<'_>, strings: &str, ints: &str) -> TractResult<Self> {
-        match (node.texts(strings)?, node.ints(ints)) {
+        match (node.strings(strings)?, node.ints(ints)) {
             (none, []) if none.is_empty() => bail!("neither '{strings}' nor '{ints}' is given"),
             (none, ints) if none.is_empty() => Ok(Self::Ints(ints.to_vec())),
             (names, _) => Ok(Self::Strings(names)),

@@ -6,7 +6,7 @@ use std::hash::Hash;
 use tract_onnx::tract_hir::internal::*;
 
 use super::kernel::Spec;
-use super::values::{is_numeric, tensor, texts, values};
+use super::values::{is_numeric, strings, tensor, values};
 
 /// A table from texts or numbers to values of one type, with a default.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Lookup {
         ensure!(keys.len() == values.len(), "{} keys for {} values", keys.len(), values.len());
         ensure!(default.len() == 1, "expected a single default");
         let keys = match keys.datum_type() {
-            DatumType::String => Keys::Strings(indices(texts(keys)?.iter().cloned())),
+            DatumType::String => Keys::Strings(indices(strings(keys)?.iter().cloned())),
             datum if datum.is_float() => {
                 let mut indices = indices(self::values::<f64>(keys)?.iter().map(|&key| float_key(key)));
                 if !missing {
@@ -53,7 +53,7 @@ impl Lookup {
         };
         let of = |datum| values.datum_type() == datum && default.datum_type() == datum;
         let values = if of(String::datum_type()) {
-            Values::Strings(texts(values)?.iter().chain(texts(default)?).cloned().collect())
+            Values::Strings(strings(values)?.iter().chain(strings(default)?).cloned().collect())
         } else if of(i64::datum_type()) {
             Values::I64(with_default(values, default)?)
         } else if of(i32::datum_type()) {
@@ -92,7 +92,7 @@ impl Lookup {
     pub(super) fn apply(&self, input: &Tensor) -> TractResult<TValue> {
         let shape = input.shape();
         match &self.keys {
-            Keys::Strings(keys) => self.take(shape, texts(input)?.iter().map(|value| keys.get(value).copied())),
+            Keys::Strings(keys) => self.take(shape, strings(input)?.iter().map(|value| keys.get(value).copied())),
             Keys::Ints(keys) => self.take(shape, values::<i64>(input)?.iter().map(|value| keys.get(value).copied())),
             Keys::Floats(keys) => {
                 let values = values::<f64>(input)?;

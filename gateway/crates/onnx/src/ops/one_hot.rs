@@ -8,7 +8,7 @@ use tract_onnx::tract_hir::internal::*;
 use super::attributes::Attributes;
 use super::invalid::invalid;
 use super::kernel::{Kernel, ML, Operator, Spec, built};
-use super::values::{is_numeric, room, tensor, texts, values};
+use super::values::{is_numeric, room, strings, tensor, values};
 use crate::rows::{Inputs, Outcome};
 
 pub(super) const OPERATOR: Operator = Operator {
@@ -17,7 +17,7 @@ pub(super) const OPERATOR: Operator = Operator {
     attributes: &["cats_int64s", "cats_strings", "zeros"],
     build: |_, node| {
         let attributes = Attributes(node);
-        let (names, ints) = (attributes.texts("cats_strings")?, attributes.ints("cats_int64s"));
+        let (names, ints) = (attributes.strings("cats_strings")?, attributes.ints("cats_int64s"));
         ensure!(names.is_empty() != ints.is_empty(), "expected one of 'cats_int64s' and 'cats_strings'");
         let count = names.len().max(ints.len());
         // Of equal ones the first counts.
@@ -90,7 +90,7 @@ impl Kernel for OneHot {
                 values.iter().enumerate().try_for_each(|(index, value)| set(index, indices.get(value)))?;
             }
             Categories::Strings(indices) => {
-                let values = texts(input)?;
+                let values = strings(input)?;
                 values.iter().enumerate().try_for_each(|(index, value)| set(index, indices.get(value)))?;
             }
         }

@@ -8,7 +8,7 @@ use tract_onnx::tract_hir::internal::*;
 use super::attributes::Attributes;
 use super::kernel::{Kernel, Operator, Spec, built};
 use super::pattern::compile_whole;
-use super::values::{tensor, texts};
+use super::values::{strings, tensor};
 use crate::rows::{Inputs, Outcome};
 
 pub(super) const OPERATOR: Operator = Operator {
@@ -40,7 +40,7 @@ impl Kernel for FullMatch {
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
-        let found = texts(&inputs[0])?.iter().map(|text| self.0.is_match(text)).collect();
+        let found = strings(&inputs[0])?.iter().map(|text| self.0.is_match(text)).collect();
         Ok(tvec!(tensor(inputs[0].shape(), found)?))
     }
 }

@@ -6,7 +6,7 @@ use tract_onnx::tract_hir::internal::tract_core::broadcast::multi_broadcast;
 use tract_onnx::tract_hir::internal::*;
 
 use super::kernel::{Kernel, Operator, Spec, built};
-use super::values::texts;
+use super::values::strings;
 use crate::rows::{Inputs, Outcome};
 
 pub(super) const OPERATOR: Operator = Operator {
@@ -46,8 +46,8 @@ pub(super) fn pairs<T: Datum>(
     join: impl Fn(&str, &str) -> T,
 ) -> TractResult<TVec<TValue>> {
     let shape = multi_broadcast(&[one.shape(), other.shape()])?;
-    let one = tract_ndarray::ArrayViewD::from_shape(one.shape(), texts(one)?)?;
-    let other = tract_ndarray::ArrayViewD::from_shape(other.shape(), texts(other)?)?;
+    let one = tract_ndarray::ArrayViewD::from_shape(one.shape(), strings(one)?)?;
+    let other = tract_ndarray::ArrayViewD::from_shape(other.shape(), strings(other)?)?;
     let (Some(one), Some(other)) = (one.broadcast(&*shape), other.broadcast(&*shape)) else {
         bail!("the shapes {:?} and {:?} do not broadcast", one.shape(), other.shape());
     };

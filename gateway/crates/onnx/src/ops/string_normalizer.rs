@@ -7,7 +7,7 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::attributes::Attributes;
 use super::kernel::{Kernel, Operator, Spec, built};
-use super::values::{tensor, texts};
+use super::values::{strings, tensor};
 use crate::rows::{Inputs, Outcome};
 
 pub(super) const OPERATOR: Operator = Operator {
@@ -24,7 +24,7 @@ pub(super) const OPERATOR: Operator = Operator {
             other => bail!("attribute 'case_change_action': unknown '{other}'"),
         };
         let sensitive = attributes.int("is_case_sensitive").unwrap_or(0) != 0;
-        let words = attributes.texts("stopwords")?.into_iter();
+        let words = attributes.strings("stopwords")?.into_iter();
         let stop_words = words.map(|word| if sensitive { word } else { lower(&word) }).collect();
         let kept = ctx.template.symbols.new_with_prefix("modelgate_words").to_dim();
         built(node, Arc::new(StringNormalizer { case, sensitive, stop_words, kept }))
@@ -105,7 +105,7 @@ impl Kernel for StringNormalizer {
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         let input = &*inputs[0];
-        let words = texts(input)?;
+        let words = strings(input)?;
         if self.stop_words.is_empty() {
             return Ok(tvec!(tensor(input.shape(), words.iter().map(|word| self.change(word)).collect())?));
         }

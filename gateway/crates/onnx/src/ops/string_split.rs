@@ -6,7 +6,7 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::attributes::Attributes;
 use super::kernel::{Kernel, Operator, Spec, built};
-use super::values::{tensor, texts};
+use super::values::{strings, tensor};
 use crate::rows::{Inputs, Outcome};
 
 pub(super) const OPERATOR: Operator = Operator {
@@ -83,7 +83,7 @@ impl Kernel for StringSplit {
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         let input = &*inputs[0];
-        let parts: Vec<Vec<&str>> = texts(input)?.iter().map(|text| self.split(text)).collect();
+        let parts: Vec<Vec<&str>> = strings(input)?.iter().map(|text| self.split(text)).collect();
         let counts = tensor(
             input.shape(),
             parts.iter().map(|parts| Ok(i64::try_from(parts.len())?)).collect::<TractResult<_>>()?,

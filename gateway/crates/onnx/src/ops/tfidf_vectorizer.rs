@@ -9,7 +9,7 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::attributes::Attributes;
 use super::kernel::{Kernel, Operator, Spec, built, matrix};
-use super::values::{is_numeric, room, tensor, texts, values};
+use super::values::{is_numeric, room, strings, tensor, values};
 use crate::rows::{Inputs, Outcome};
 
 pub(super) const OPERATOR: Operator = Operator {
@@ -68,7 +68,7 @@ fn parse(node: &NodeProto) -> TractResult<TfIdf> {
         weights[column as usize] = weight;
     }
     let starts = node.ints("ngram_counts");
-    let (names, ints) = (node.texts("pool_strings")?, node.ints("pool_int64s"));
+    let (names, ints) = (node.strings("pool_strings")?, node.ints("pool_int64s"));
     let mut known = Sequences::default();
     let tokens = if names.is_empty() {
         Tokens::Ints(known.add(ints, starts, &columns)?)
@@ -213,7 +213,7 @@ impl Kernel for TfIdf {
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         let input = &*inputs[0];
         let tokens: Vec<Option<u32>> = match &self.tokens {
-            Tokens::Strings(known) => texts(input)?.iter().map(|text| known.get(text).copied()).collect(),
+            Tokens::Strings(known) => strings(input)?.iter().map(|text| known.get(text).copied()).collect(),
             Tokens::Ints(known) => values::<i64>(input)?.iter().map(|value| known.get(value).copied()).collect(),
         };
         let (rows, length) = matrix(input)?;

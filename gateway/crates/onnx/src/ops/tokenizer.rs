@@ -10,7 +10,7 @@ use super::attributes::Attributes;
 use super::kernel::{Kernel, Operator, Spec, built};
 use super::pattern::compile;
 use super::string_split::padded;
-use super::values::texts;
+use super::values::strings;
 use crate::rows::{Inputs, Outcome};
 
 pub(super) const OPERATOR: Operator = Operator {
@@ -25,7 +25,7 @@ pub(super) const OPERATOR: Operator = Operator {
 
 fn parse(node: &NodeProto, tokens: TDim) -> TractResult<Tokenizer> {
     let node = Attributes(node);
-    let separators = node.texts("separators")?;
+    let separators = node.strings("separators")?;
     let how = match (node.text("tokenexp")?.filter(|pattern| !pattern.is_empty()), separators.as_slice()) {
         // By itself, it stands for each character, line breaks included.
         (Some("."), []) => How::Characters,
@@ -99,7 +99,7 @@ impl Kernel for Tokenizer {
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         let input = &*inputs[0];
-        let mut lists: Vec<Vec<&str>> = texts(input)?.iter().map(|text| self.tokens(text)).collect();
+        let mut lists: Vec<Vec<&str>> = strings(input)?.iter().map(|text| self.tokens(text)).collect();
         // Without any token there are no marks either.
         if self.mark && lists.iter().any(|tokens| !tokens.is_empty()) {
             for tokens in &mut lists {

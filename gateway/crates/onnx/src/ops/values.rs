@@ -15,7 +15,7 @@ pub(super) fn values<T: Datum + Copy>(tensor: &Tensor) -> TractResult<Cow<'_, [T
 }
 
 /// The texts of a tensor.
-pub(super) fn texts(tensor: &Tensor) -> TractResult<&[String]> {
+pub(super) fn strings(tensor: &Tensor) -> TractResult<&[String]> {
     ensure!(tensor.datum_type() == String::datum_type(), "expected texts, got {:?}", tensor.datum_type());
     tensor.try_as_plain_ram()?.as_slice::<String>()
 }

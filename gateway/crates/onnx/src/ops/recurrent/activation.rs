@@ -24,7 +24,7 @@ pub(super) enum Activation {
 impl Activation {
     /// The activations of each direction: what the attributes say, else `default`.
     pub(super) fn read(node: Attributes<'_>, default: &[Self], directions: usize) -> TractResult<Vec<Vec<Self>>> {
-        let names = node.texts("activations")?;
+        let names = node.strings("activations")?;
         if names.is_empty() {
             return Ok(vec![default.to_vec(); directions]);
         }

@@ -11,7 +11,7 @@ use super::equality::equality;
 use super::invalid::invalid;
 use super::kernel::{Kernel, KernelOp, Operator, Spec, wire_kernel};
 use super::string_concat::pairs;
-use super::values::{tensor, texts, values};
+use super::values::{strings, tensor, values};
 use crate::rows::{Inputs, Outcome};
 
 pub(super) const CAST: Operator = Operator {
@@ -22,7 +22,7 @@ pub(super) const CAST: Operator = Operator {
         // 8 is the code for texts.
         let to = Attributes(node).int("to").context("attribute 'to' is not given")?;
         if to == 8 {
-            return Ok((expand(Either { builtin: None, texts: Arc::new(ToText) }), vec![]));
+            return Ok((expand(Either { builtin: None, strings: Arc::new(ToText) }), vec![]));
         }
         let wanted = match to {
             1 => DatumType::F32,
@@ -40,7 +40,7 @@ pub(super) const CAST: Operator = Operator {
             other => bail!("values of the type {other} are not supported"),
         };
         let numbers: Box<dyn Expansion> = Box::new(Numbers(wanted));
-        Ok((expand(Either { builtin: Some(numbers), texts: Arc::new(FromText(wanted)) }), vec![]))
+        Ok((expand(Either { builtin: Some(numbers), strings: Arc::new(FromText(wanted)) }), vec![]))
     },
 };
 
@@ -48,7 +48,7 @@ pub(super) const EQUAL: Operator = Operator {
     domain: "",
     name: "Equal",
     attributes: &["axis", "broadcast"],
-    build: |_, _| Ok((expand(Either { builtin: Some(equality()), texts: Arc::new(EqualTexts) }), vec![])),
+    build: |_, _| Ok((expand(Either { builtin: Some(equality()), strings: Arc::new(EqualTexts) }), vec![])),
 };
 
 /// One operator for texts, another for the rest.
@@ -56,12 +56,12 @@ pub(super) const EQUAL: Operator = Operator {
 struct Either {
     /// `None` if `texts` is for all.
     builtin: Option<Box<dyn Expansion>>,
-    texts: Arc<dyn Kernel>,
+    strings: Arc<dyn Kernel>,
 }
 
 impl Expansion for Either {
     fn name(&self) -> StaticName {
-        self.texts.name().into()
+        self.strings.name().into()
     }
 
     fn rules<'r, 'p: 'r, 's: 'r>(
@@ -74,7 +74,7 @@ impl Expansion for Either {
             Some(builtin) if types.iter().all(|&datum| datum != String::datum_type()) => {
                 builtin.rules(s, inputs, outputs)
             }
-            _ => KernelOp::new(Arc::clone(&self.texts)).rules(s, inputs, outputs),
+            _ => KernelOp::new(Arc::clone(&self.strings)).rules(s, inputs, outputs),
         })
     }
 
@@ -88,7 +88,7 @@ impl Expansion for Either {
                 let inputs = if truths { wire_cast(prefix, model, inputs, DatumType::U8)? } else { inputs.into() };
                 builtin.wire(prefix, model, &inputs)
             }
-            _ => wire_kernel(KernelOp::new(Arc::clone(&self.texts)), prefix, model, inputs),
+            _ => wire_kernel(KernelOp::new(Arc::clone(&self.strings)), prefix, model, inputs),
         }
     }
 }
@@ -144,7 +144,7 @@ impl Kernel for ToText {
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         let input = &*inputs[0];
         let written: Vec<String> = match input.datum_type() {
-            DatumType::String => texts(input)?.to_vec(),
+            DatumType::String => strings(input)?.to_vec(),
             DatumType::F16 | DatumType::F32 => {
                 values::<f32>(input)?.iter().map(|&value| write_float(value.into(), 8)).collect()
             }
@@ -179,7 +179,7 @@ impl Kernel for FromText {
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
-        let (shape, input) = (inputs[0].shape(), texts(&inputs[0])?);
+        let (shape, input) = (inputs[0].shape(), strings(&inputs[0])?);
         Ok(tvec!(match self.0 {
             DatumType::F64 => tensor(shape, read(input, read_float)?)?,
             DatumType::F32 => tensor(shape, read(input, |text| Ok(read_float(text)? as f32))?)?,
@@ -198,17 +198,17 @@ impl Kernel for FromText {
 }
 
 /// Reads each text; one that cannot be read is the caller's to mend.
-fn read<T>(texts: &[String], read: impl Fn(&str) -> TractResult<T>) -> TractResult<Vec<T>> {
-    let each = texts.iter().enumerate();
+fn read<T>(strings: &[String], read: impl Fn(&str) -> TractResult<T>) -> TractResult<Vec<T>> {
+    let each = strings.iter().enumerate();
     each.map(|(position, text)| read(text).map_err(|error| invalid(0, Some(position), error.to_string()))).collect()
 }
 
 /// Texts as whole numbers of a type.
-fn whole<T: Datum + std::str::FromStr>(shape: &[usize], texts: &[String]) -> TractResult<TValue> {
+fn whole<T: Datum + std::str::FromStr>(shape: &[usize], strings: &[String]) -> TractResult<TValue> {
     let parse = |text: &str| {
         text.trim().parse::<T>().ok().with_context(|| format!("'{text}' is not a whole number of the type"))
     };
-    tensor(shape, read(texts, parse)?)
+    tensor(shape, read(strings, parse)?)
 }
 
 #[derive(Debug)]
