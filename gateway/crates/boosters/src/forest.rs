@@ -3,8 +3,8 @@
 use crate::error::{Read, Reader};
 use crate::layout::{Habits, Narrow, Trees, Value, Wide};
 use crate::leaves::{Leaves, Sum};
+use crate::traverse::Traversal;
 use crate::trees::{MOST_SCORES, Sets, Tree};
-use crate::walk::Walk;
 
 /// Trees over values of type `T` with sums of type `V`.
 #[derive(Clone, Debug)]
@@ -109,8 +109,8 @@ impl<T: Value, V: Sum> Forest<T, V> {
         }
         let (leaves, sets, habits) = (&self.leaves, &self.sets, self.habits);
         match &self.shape {
-            Shape::Narrow(trees) => Walk { trees, leaves, sets, habits }.sum(rows, width, stride, &mut sums),
-            Shape::Wide(trees) => Walk { trees, leaves, sets, habits }.sum(rows, width, stride, &mut sums),
+            Shape::Narrow(trees) => Traversal { trees, leaves, sets, habits }.sum(rows, width, stride, &mut sums),
+            Shape::Wide(trees) => Traversal { trees, leaves, sets, habits }.sum(rows, width, stride, &mut sums),
         }
         sums
     }

@@ -1,8 +1,8 @@
-//! Checked trees, packed for walking fast.
+//! Checked trees, packed for a fast traversal.
 //!
 //! As the trees of ONNX graphs are (`modelgate-onnx`): both children lie side by side, so that a step is one addition,
 //! `at += step + !(value <= threshold)`. A leaf's threshold is a NaN whose payload numbers the leaf, and its step is -1,
-//! so that a walk that has ended stays where it is. Unlike there, trees keep their order, for sums do.
+//! so that a traversal that has ended stays where it is. Unlike there, trees keep their order, for sums do.
 
 use crate::error::{Read, Reader};
 use crate::trees::{Node as Plain, Sets, Test, Tree};
@@ -154,7 +154,7 @@ impl Rule {
 /// One tree among the packed nodes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Root {
-    /// Where its walk starts.
+    /// Where its traversal starts.
     pub(crate) at: u32,
     /// Steps to its furthest leaf.
     pub(crate) depth: u32,

@@ -18,8 +18,8 @@ mod layout;
 mod leaves;
 mod lightgbm;
 mod objective;
+mod traverse;
 mod trees;
-mod walk;
 mod xgboost;
 
 pub use booster::{Booster, Kind, Library, Numbers, Rows};

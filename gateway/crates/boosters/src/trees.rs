@@ -26,7 +26,7 @@ pub(crate) enum Test {
 /// One node.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Node {
-    /// The end of a walk, with the number of its leaf in the model.
+    /// The end of a traversal, with the number of its leaf in the model.
     Leaf(u32),
     /// A question.
     Branch {

@@ -214,7 +214,7 @@ impl Builder {
                 list.push(Node::Leaf(number));
                 continue;
             }
-            // A removed node has children that are none, and is reached by no walk.
+            // A removed node has children that are none, and is reached by no traversal.
             let [left, right] = [left[at], right[at]].map(|child| u32::try_from(child).unwrap_or(u32::MAX));
             let feature = u32::try_from(features[at]).unwrap_or(u32::MAX);
             let is_default_left = defaults[at] != 0;

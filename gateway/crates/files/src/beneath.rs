@@ -126,7 +126,7 @@ impl Beneath {
                 Ok(opened) => return Ok(opened),
                 Err(Errno::AGAIN) => {}
                 // An old kernel, or a sandbox that does not know the call.
-                Err(Errno::NOSYS | Errno::PERM) => return self.walk(path, flags),
+                Err(Errno::NOSYS | Errno::PERM) => return self.traverse(path, flags),
                 Err(error) => return Err(told(error)),
             }
         }
@@ -134,7 +134,7 @@ impl Beneath {
     }
 
     /// One part after another, each without following a link.
-    fn walk(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+    fn traverse(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
         let mut parts = Vec::new();
         for part in path.components() {
             match part {
@@ -205,8 +205,8 @@ mod tests {
         for links in [Links::None, Links::Inside] {
             let beneath = Beneath::open(&folder, links).expect("opened");
             assert_eq!(read(beneath.file(Path::new("sub/in"))).expect("read"), "in");
-            let walked = beneath.walk(Path::new("sub/in"), OFlags::RDONLY).map(File::from);
-            assert_eq!(read(walked).expect("read"), "in");
+            let traversed = beneath.traverse(Path::new("sub/in"), OFlags::RDONLY).map(File::from);
+            assert_eq!(read(traversed).expect("read"), "in");
             assert_eq!(beneath.file(Path::new("inner")).is_ok(), links == Links::Inside);
             for bad in
                 ["outer", "absolute", "over/key", "magic", "../secret/key", "/etc/hostname", "sub", "pipe", "none"]
@@ -214,7 +214,7 @@ mod tests {
                 assert!(beneath.file(Path::new(bad)).is_err(), "{links:?} {bad}");
             }
             for bad in ["inner", "outer", "absolute", "over/key", "../secret/key", "/etc/hostname"] {
-                assert!(beneath.walk(Path::new(bad), OFlags::RDONLY).is_err(), "{bad}");
+                assert!(beneath.traverse(Path::new(bad), OFlags::RDONLY).is_err(), "{bad}");
             }
             assert!(beneath.folder(Path::new("over")).is_err());
             let sub = beneath.folder(Path::new("sub")).expect("opened");
@@ -252,7 +252,7 @@ mod tests {
             for _ in 0..20_000 {
                 let read = [
                     read(source.folder(Path::new("bundle")).and_then(|bundle| bundle.file(Path::new("key")))),
-                    read(source.walk(Path::new("bundle/key"), flags).map(File::from)),
+                    read(source.traverse(Path::new("bundle/key"), flags).map(File::from)),
                 ];
                 assert!(read.iter().flatten().all(|text| text == "mine"), "{read:?}");
             }

@@ -51,13 +51,13 @@ pub(super) enum Plan {
     Other(Vec<Step>, Vec<usize>),
 }
 
-/// A node: how far behind it the children are; 0 where the walk ends.
+/// A node: how far behind it the children are; 0 where the traversal ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
     pub(super) split: usize,
     pub(super) left: usize,
     pub(super) right: usize,
-    /// The first of its leaf's values, for a walk that ends here.
+    /// The first of its leaf's values, for a traversal that ends here.
     pub(super) leaf: usize,
 }
 
@@ -184,7 +184,7 @@ impl Model {
             match &self.trees {
                 Trees::Symmetric(trees) => trees.sum(bins, rows, sums),
                 Trees::Other { splits, steps, roots, leaves } => {
-                    walk(bins, rows, self.dimension, (splits, steps, roots, leaves), sums);
+                    traverse(bins, rows, self.dimension, (splits, steps, roots, leaves), sums);
                 }
             }
         }
@@ -392,7 +392,7 @@ fn other(splits: Vec<Split>, steps: Vec<Step>, roots: Vec<usize>, leaves: Vec<f6
 }
 
 /// Trees of any shape, row by row.
-fn walk(
+fn traverse(
     bins: &[u8],
     rows: usize,
     dimension: usize,

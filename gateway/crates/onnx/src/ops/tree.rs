@@ -17,7 +17,7 @@ mod score;
 pub mod spec;
 #[cfg(test)]
 mod tests;
-mod walk;
+mod traverse;
 
 use std::sync::Arc;
 

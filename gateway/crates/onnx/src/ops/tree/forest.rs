@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::layout::{Narrow, Packed, Scalar, Trees, Wide};
 use super::mode::Mode;
 use super::spec::{Spec, TreeError};
-use super::walk::{Extreme, SparseVotes, sum};
+use super::traverse::{Extreme, SparseVotes, sum};
 use modelgate_throttle::GivingWay;
 
 /// An ensemble of trees that sums votes for classes, from feature values of type `T`.

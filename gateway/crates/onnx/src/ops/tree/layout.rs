@@ -1,9 +1,9 @@
-//! Checked trees, packed for walking fast.
+//! Checked trees, packed for a fast traversal.
 //!
-//! Every comparison is turned into "`x <= threshold` goes left" when the model loads, and a walk is one addition:
+//! Every comparison is turned into "`x <= threshold` goes left" when the model loads, and a traversal is one addition:
 //! `at += step + !(x <= threshold)`, with both children side by side. A leaf's threshold is a NaN, so that the comparison
-//! always fails, and its step is -1, so that a walk stays where it is: walks need no test for the end. The NaN's payload
-//! says which leaf it is. Nodes lie in blocks of two levels, so that a cache line serves two steps of a walk.
+//! always fails, and its step is -1, so that a traversal stays where it is: traversals need no test for the end. The NaN's payload
+//! says which leaf it is. Nodes lie in blocks of two levels, so that a cache line serves two steps of a traversal.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -161,7 +161,7 @@ pub(super) enum Test {
 /// One tree among the packed nodes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Root {
-    /// Where its walk starts.
+    /// Where its traversal starts.
     pub(super) at: u32,
     /// Steps to its furthest leaf.
     pub(super) depth: u32,
@@ -172,7 +172,7 @@ pub(super) struct Root {
 pub(super) struct Trees<N: Packed> {
     /// All nodes; `first` spare ones in front put the first on a cache line.
     pub(super) nodes: Vec<N>,
-    /// The trees, the shallow ones first, so that trees walked together are alike.
+    /// The trees, the shallow ones first, so that trees traversed together are alike.
     pub(super) roots: Vec<Root>,
     /// For each node; empty if no node has one.
     pub(super) rules: Vec<Rule>,

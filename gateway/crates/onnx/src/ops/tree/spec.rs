@@ -288,7 +288,7 @@ fn check_tree(
         let roots = has_parent.iter().filter(|&&has| !has).count();
         return Err(TreeError::Roots { tree, roots });
     };
-    // Each node has at most one parent, so this walk ends: what hangs in a cycle is never reached.
+    // Each node has at most one parent, so this traversal ends: what hangs in a cycle is never reached.
     let (mut reached, mut depth) = (merged.iter().filter(|&&merged| merged).count(), 0);
     let mut pending = vec![(root, 0)];
     while let Some((index, level)) = pending.pop() {

@@ -1,6 +1,6 @@
-//! Walking packed trees.
+//! The traversal of packed trees.
 //!
-//! One walk waits for memory at every step, so sixteen trees are walked at once, for one row after the other. Measured on
+//! One traversal waits for memory at every step, so sixteen trees are traversed at once, for one row after the other. Measured on
 //! 80 trees of depth 12: 4 at once take 2.2 µs a row, 8 take 1.3, 16 take 1.1. Eight rows at once through one tree, their
 //! values transposed, were no faster than this at any batch size.
 
@@ -14,7 +14,7 @@ const BLOCK: usize = 256;
 
 /// The summands of a leaf in a row's sums.
 ///
-/// Sums are doubles: it costs little beside the walks, and ties come out as ties. They start at `-0.0`, which only stays
+/// Sums are doubles: it costs little beside the traversals, and ties come out as ties. They start at `-0.0`, which only stays
 /// if nothing is added, for `-0.0 + 0.0` is `0.0`.
 pub(super) trait Add {
     /// Adds the votes of this leaf.
@@ -137,7 +137,7 @@ fn sum_group<N: Packed, const RULED: bool>(
     row: &[N::Value],
     sums: &mut [f64],
 ) {
-    // A group that is not full walks its last tree more than once, and counts it once.
+    // A group that is not full traverses its last tree more than once, and counts it once.
     let mut at = [0; LANES];
     for (lane, at) in at.iter_mut().enumerate() {
         *at = group[lane.min(group.len() - 1)].at as usize;
@@ -148,12 +148,12 @@ fn sum_group<N: Packed, const RULED: bool>(
     }
 }
 
-/// Walks each lane that many steps down.
+/// Takes each lane that many steps down.
 #[inline]
 fn descend<N: Packed, const RULED: bool>(trees: &Trees<N>, depth: u32, at: &mut [usize; LANES], row: &[N::Value]) {
     let nodes = trees.nodes.as_slice();
     for step in 0..depth {
-        // Deep trees are seldom full: look now and then whether all walks have ended.
+        // Deep trees are seldom full: look now and then whether all traversals have ended.
         if step >= 12 && step % 4 == 0 && at.iter().all(|&at| nodes[at].step() == -1) {
             return;
         }

@@ -1,4 +1,4 @@
-//! Walking packed trees: sixteen at once for one row, for one walk waits for memory at every step.
+//! The traversal of packed trees: sixteen at once for one row, since one traversal waits for memory at every step.
 
 use crate::layout::{Habits, Packed, Root, Trees, Value, ZERO};
 use crate::leaves::{Leaves, Sum};
@@ -10,16 +10,16 @@ const LANES: usize = 16;
 /// cache, enough that the trees need not come from memory for each.
 const BLOCK: usize = 256;
 
-/// Trees to be walked.
+/// Trees to be traversed.
 #[derive(Debug)]
-pub(crate) struct Walk<'a, N: Packed, V: Sum> {
+pub(crate) struct Traversal<'a, N: Packed, V: Sum> {
     pub(crate) trees: &'a Trees<N>,
     pub(crate) leaves: &'a Leaves<V>,
     pub(crate) sets: &'a Sets,
     pub(crate) habits: Habits,
 }
 
-impl<N: Packed, V: Sum> Walk<'_, N, V> {
+impl<N: Packed, V: Sum> Traversal<'_, N, V> {
     /// Adds the leaves of each row, tree by tree in their order, to its `stride` sums. Rows have `width` values, as many as
     /// the trees ask for at least.
     pub(crate) fn sum(&self, rows: &[N::Value], width: usize, stride: usize, sums: &mut [V]) {
@@ -70,7 +70,7 @@ impl<N: Packed, V: Sum> Walk<'_, N, V> {
 
     #[inline]
     fn group<const RULED: bool>(&self, group: &[Root], row: &[N::Value], sums: &mut [V]) {
-        // A group that is not full walks its last tree more than once, and counts it once.
+        // A group that is not full traverses its last tree more than once, and counts it once.
         let mut at = [0; LANES];
         let mut depth = 0;
         for (lane, at) in at.iter_mut().enumerate() {
@@ -111,12 +111,12 @@ impl<N: Packed, V: Sum> Walk<'_, N, V> {
         }
     }
 
-    /// Walks each lane that many steps down.
+    /// Takes each lane that many steps down.
     #[inline]
     fn descend<const RULED: bool>(&self, depth: u32, at: &mut [usize; LANES], row: &[N::Value]) {
         let nodes = self.trees.nodes.as_slice();
         for step in 0..depth {
-            // Deep trees are seldom full: look now and then whether all walks have ended.
+            // Deep trees are seldom full: look now and then whether all traversals have ended.
             if step >= 12 && step % 4 == 0 && at.iter().all(|&at| nodes[at].step() == -1) {
                 return;
             }
