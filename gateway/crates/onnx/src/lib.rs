@@ -15,8 +15,6 @@ mod columns;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
-mod corrected;
-#[cfg(test)]
 mod differential;
 mod error;
 mod failure;
@@ -26,26 +24,16 @@ mod graph;
 mod guard;
 mod interface;
 mod lazy_trees;
-#[cfg(test)]
-mod misfits;
-#[cfg(test)]
-mod mutations;
 pub mod ops;
 mod plan;
 mod plans;
 mod rows;
 mod session;
-#[cfg(test)]
-mod shapes;
 mod sized;
-#[cfg(test)]
-mod suite;
 mod tensors;
 #[cfg(test)]
 mod tests;
 mod trial;
-#[cfg(test)]
-mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

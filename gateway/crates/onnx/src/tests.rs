@@ -1,4 +1,11 @@
-//! Fixtures made by `tests/data/make_models.py`, against what ONNX Runtime said.
+//! Tests of the model as callers use it. Here: fixtures made by `tests/data/make_models.py`, against what ONNX Runtime said.
+
+pub(crate) mod graph_parts;
+mod mutated_graphs;
+mod onnx_suite;
+mod shapes;
+mod tract_faults;
+mod wrong_sizes;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -5,7 +5,7 @@ use tract_onnx::pb::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, attribute_proto,
 };
 
-use crate::written::{doubles, int, longs, node, rows_of, singles, tensor};
+use crate::tests::graph_parts::{doubles, int, longs, node, rows_of, singles, tensor};
 use crate::{Model, ModelLimits};
 
 /// A model of these nodes, whose `big` is summed and added to the input.

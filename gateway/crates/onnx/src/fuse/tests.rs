@@ -1,7 +1,7 @@
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto};
 
-use super::super::written::{int, longs, node, rows_of, singles};
 use super::fuse;
+use crate::tests::graph_parts::{int, longs, node, rows_of, singles};
 
 /// The rest of a graph: operators and the number of constants.
 fn fused(node: Vec<NodeProto>, outputs: &[&str], version: i64) -> (Vec<String>, usize) {

@@ -6,7 +6,7 @@ use tract_onnx::pb::{
     ValueInfoProto, attribute_proto::AttributeType, tensor_shape_proto, type_proto,
 };
 
-use crate::written::{int, longs, node, singles};
+use crate::tests::graph_parts::{int, longs, node, singles};
 use crate::{Model, ModelLimits};
 
 const SINGLE: i32 = 1;

@@ -8,8 +8,8 @@ use modelgate_columns::{Reader, Values, Writer};
 use prost::Message;
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, attribute_proto};
 
-use super::written::{doubles, doubles_of, int, longs, node, rows_of, tensor};
-use super::{Model, ModelLimits, Session};
+use super::graph_parts::{doubles, doubles_of, int, longs, node, rows_of, tensor};
+use crate::{Model, ModelLimits, Session};
 
 fn load(graph: GraphProto) -> Arc<Model> {
     let opset_import = vec![OperatorSetIdProto { domain: String::new(), version: 13 }];

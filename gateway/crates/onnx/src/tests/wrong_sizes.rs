@@ -3,9 +3,9 @@
 
 use tract_onnx::pb::{AttributeProto, GraphProto};
 
+use super::graph_parts::{int, node, singles};
 use super::shapes::{Given, SINGLE, compute, graph, ints, load, try_load, value};
-use super::written::{int, node, singles};
-use super::{ComputeError, Mode};
+use crate::{ComputeError, Mode};
 
 fn ones(shape: &[usize]) -> Given<'_> {
     Given::Singles(shape, vec![1.0; shape.iter().product()])

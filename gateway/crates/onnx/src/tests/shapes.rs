@@ -12,9 +12,9 @@ use tract_onnx::pb::{
     attribute_proto, tensor_shape_proto, type_proto,
 };
 
-use super::sized::{Permit, Wait};
-use super::written::{int, longs, node};
-use super::{ComputeError, Mode, Model, ModelError, ModelLimits};
+use super::graph_parts::{int, longs, node};
+use crate::sized::{Permit, Wait};
+use crate::{ComputeError, Mode, Model, ModelError, ModelLimits};
 
 pub(super) const SINGLE: i32 = 1;
 const LONG: i32 = 7;
@@ -178,7 +178,7 @@ fn a_constant_may_be_an_output() {
         value("y", SINGLE, &["batch", "2"]),
     );
     graph.output.insert(0, value("c", SINGLE, &["3"]));
-    graph.initializer = vec![super::written::singles("c", &[3], &[7.0, 8.0, 9.0])];
+    graph.initializer = vec![super::graph_parts::singles("c", &[3], &[7.0, 8.0, 9.0])];
     let model = load(graph);
     assert!(model.is_tensors(), "what all rows share has no rows");
     let inputs = [Given::Singles(&[2, 2], vec![-1.0, 2.0, 3.0, -4.0])];
@@ -397,7 +397,7 @@ fn sizes_that_the_model_cannot_take_are_the_callers() {
     let mut graph = squeezes(&["batch", "many", "m"]);
     graph.node.push(node("MatMul", &["y", "w"], "z", vec![]));
     graph.output = vec![value("z", SINGLE, &["batch", "2"])];
-    graph.initializer.push(super::written::singles("w", &[8, 2], &[1.0; 16]));
+    graph.initializer.push(super::graph_parts::singles("w", &[8, 2], &[1.0; 16]));
     let model = load(graph);
     assert_eq!(compute(&model, &[Given::Singles(&[1, 2, 4], vec![1.0; 8])], None).unwrap().1, [16.0, 16.0]);
     let refused = compute(&model, &[Given::Singles(&[1, 2, 5], vec![1.0; 10])], None);

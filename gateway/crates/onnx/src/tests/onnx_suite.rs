@@ -10,8 +10,8 @@ use tract_onnx::data_resolver::FopenDataResolver;
 use tract_onnx::tensor::{load_tensor, proto_from_reader};
 use tract_onnx::tract_hir::internal::*;
 
-use super::plan::into_typed;
-use super::{ModelLimits, read};
+use crate::plan::into_typed;
+use crate::{ModelLimits, read};
 
 /// Tests of the suite that pass; it never falls.
 const FLOOR: usize = 966;
