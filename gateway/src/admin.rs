@@ -117,12 +117,14 @@ impl Admin {
             return Ok(Who::Socket);
         }
         let Some(token) = &self.token else { return Self::allow_without_token(caller) };
-        let given = caller.authorization.and_then(|value| value.split_once(' '));
-        let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer")).map(|(_, given)| given.trim());
-        let given = given.filter(|given| given.len() <= MAX_TOKEN).map(Sha256::digest);
-        let is_same = given.is_some_and(|given| {
+        let presented = caller.authorization.and_then(|value| value.split_once(' '));
+        let presented = presented
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer"))
+            .map(|(_, presented)| presented.trim());
+        let presented = presented.filter(|presented| presented.len() <= MAX_TOKEN).map(Sha256::digest);
+        let is_same = presented.is_some_and(|presented| {
             // All bytes are looked at, whatever the first ones are.
-            given.iter().zip(token).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+            presented.iter().zip(token).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
         });
         if is_same { Ok(Who::Token) } else { Err("expected the admin token: `Authorization: Bearer TOKEN`") }
     }

@@ -89,7 +89,7 @@ impl App {
 impl Shared {
     /// Whether requests should be sent here.
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire) && self.control.as_ref().is_none_or(Control::is_settled)
+        self.ready.load(Ordering::Acquire) && self.control.as_ref().is_none_or(Control::is_reconciled)
     }
 
     /// The generation that answers for a model: the default model where no name is given, its preferred version where no

@@ -353,7 +353,7 @@ fn vet(path: &Path, artifacts: &ArtifactCache) -> Result<Vetted, BundleError> {
         artifacts.compiler.cache().folder(),
         Trust::Verified,
     );
-    Ok(loader.given(path, artifacts, 1, true)?)
+    Ok(loader.vet_static(path, artifacts, 1, true)?)
 }
 
 /// An empty cache and metrics for one command, to load bundles with.

@@ -110,7 +110,7 @@ impl Generation {
     /// Everything that is wrong with it, as far as one thing does not hide another.
     pub fn load(mut bundle: Bundle, artifacts: &ArtifactCache, metrics: &Metrics) -> Result<Self, BundleError> {
         // Before anything of it is loaded.
-        artifacts.ceilings.settle(&mut bundle)?;
+        artifacts.ceilings.apply(&mut bundle)?;
         let mut problems = Vec::new();
         let compiler = &artifacts.compiler;
         let model = match bundle.model.take().map(|file| artifacts.model(file)).transpose() {

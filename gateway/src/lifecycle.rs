@@ -70,14 +70,14 @@ use crate::{
 const MESSAGES: usize = 1024;
 
 /// The source's number of bundles named on the command line; before all others.
-pub const GIVEN: usize = usize::MAX;
+pub const STATIC_SOURCE: usize = usize::MAX;
 
 /// The handle by which requests and operators reach the reconciler. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Control {
     messages: mpsc::Sender<Message>,
     reports: Arc<Reports>,
-    settled: Arc<AtomicBool>,
+    reconciled: Arc<AtomicBool>,
     patience: Duration,
 }
 
@@ -122,14 +122,14 @@ pub struct Dependencies {
     pub own_memory: usize,
 }
 
-/// Starts the thread. `given` are the bundles named on the command line, live already.
+/// Starts the thread. `static_models` are the bundles named on the command line, live already.
 ///
 /// # Errors
 /// A source that cannot be understood, a cache that cannot be written to, a thread that cannot be started.
 pub fn start(
     config: &LifecycleConfig,
     dependencies: Dependencies,
-    given: Vec<(Release, Arc<Generation>)>,
+    static_models: Vec<(Release, Arc<Generation>)>,
 ) -> anyhow::Result<(Control, Running)> {
     let store = match (&config.store, config.sources.is_empty()) {
         (_, true) => None,
@@ -176,7 +176,7 @@ pub fn start(
         dependencies.loader,
         dependencies.threads,
     );
-    let settled = Arc::new(AtomicBool::new(false));
+    let reconciled = Arc::new(AtomicBool::new(false));
     let budget = Budget::new(config.memory_budget, dependencies.own_memory);
     dependencies.metrics.lifecycle.budget_bytes.set(gauge(budget.limit().unwrap_or(0)));
     let (mut fleet, from_jobs) = Fleet::new(Means {
@@ -188,17 +188,17 @@ pub fn start(
         reports: Arc::clone(&reports),
         metrics: dependencies.metrics,
     })?;
-    for (release, generation) in given {
-        fleet.given(release, generation);
+    for (release, generation) in static_models {
+        fleet.add_static(release, generation);
     }
     let reconciler = Reconciler {
         fleet,
         residency: Residency::new(budget, dependencies.pool),
         idle: config.idle_unload,
-        settled: Arc::clone(&settled),
+        reconciled: Arc::clone(&reconciled),
         timers: Timers::new(),
     };
-    reconciler.look_settled();
+    reconciler.look_reconciled();
     let (messages, inbox) = mpsc::channel(MESSAGES);
     let (stop, stopped) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -219,7 +219,7 @@ pub fn start(
         // Not held up by what still reads from a mount that hangs.
         runtime.shutdown_background();
     })?;
-    let control = Control { messages, reports, settled, patience: config.activation_timeout };
+    let control = Control { messages, reports, reconciled, patience: config.activation_timeout };
     Ok((control, Running { stop: Some(stop), thread: Some(thread), attempts }))
 }
 
@@ -273,7 +273,7 @@ impl Control {
     }
 
     /// Whether what was there at the start has been loaded, or failed.
-    pub fn is_settled(&self) -> bool {
-        self.settled.load(Ordering::Acquire)
+    pub fn is_reconciled(&self) -> bool {
+        self.reconciled.load(Ordering::Acquire)
     }
 }

@@ -70,7 +70,7 @@ impl Server {
         let loader = Arc::new(Loader::new(config.loading.clone(), artifacts.compiler.cache().folder(), config.trust));
         let threads = config.workers.count + config.io_threads;
         let own_memory = allocator::resident_memory().unwrap_or(0);
-        let mut given: Vec<(Release, Arc<Generation>)> = Vec::new();
+        let mut static_models: Vec<(Release, Arc<Generation>)> = Vec::new();
         let folders = config.bundles.iter().map(|path| Content::Folder(path.clone()));
         for content in folders.chain(config.demo.then_some(Content::Demo)) {
             let read = || match &content {
@@ -82,7 +82,7 @@ impl Server {
                 _ => "the demo".to_owned(),
             };
             let vetted = match &content {
-                Content::Folder(path) => loader.given(path, &artifacts, threads, false),
+                Content::Folder(path) => loader.vet_static(path, &artifacts, threads, false),
                 // It comes with the gateway.
                 _ => Ok(Vetted::default()),
             };
@@ -91,7 +91,7 @@ impl Server {
                 .and_then(|vetted| live(&read, &artifacts, &metrics, &loader, &vetted, threads))
                 .with_context(|| format!("{what} cannot be served"))?;
             anyhow::ensure!(
-                given.iter().all(|(release, _)| release.model != generation.name),
+                static_models.iter().all(|(release, _)| release.model != generation.name),
                 "two bundles are named '{}'",
                 generation.name
             );
@@ -99,10 +99,10 @@ impl Server {
                 model: generation.name.clone(),
                 version: generation.version.clone(),
                 id: generation.digest.clone(),
-                source: lifecycle::GIVEN,
+                source: lifecycle::STATIC_SOURCE,
                 content,
             };
-            given.push((release, Arc::new(generation)));
+            static_models.push((release, Arc::new(generation)));
         }
         let catalog = Arc::new(Catalog::default());
         let dependencies = Dependencies {
@@ -114,7 +114,7 @@ impl Server {
             pool: (config.pool.instances as usize).saturating_sub(POOL_RESERVE).max(1),
             own_memory,
         };
-        let (control, models) = lifecycle::start(&config.lifecycle, dependencies, given)?;
+        let (control, models) = lifecycle::start(&config.lifecycle, dependencies, static_models)?;
         let workers = Workers::start(config.workers.clone(), &metrics).context("worker threads cannot be started")?;
         let app = App::new(catalog, Some(control), config.admin.clone(), workers, metrics, config.http);
         Ok(Self {

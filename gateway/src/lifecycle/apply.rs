@@ -84,7 +84,7 @@ pub(super) struct Fleet {
     pub(super) unwritten: BTreeSet<usize>,
     default_model: Option<String>,
     /// The model of the first bundle on the command line.
-    first_given: Option<String>,
+    first_static: Option<String>,
     models: BTreeMap<String, Model>,
     catalog: Arc<Catalog>,
     reaper: Reaper,
@@ -171,7 +171,7 @@ impl Fleet {
             silent: (0..sources).collect(),
             unwritten: BTreeSet::new(),
             default_model,
-            first_given: None,
+            first_static: None,
             models: BTreeMap::new(),
             catalog,
             reaper,
@@ -183,13 +183,13 @@ impl Fleet {
     }
 
     /// Takes in a bundle of the command line, which is resident already.
-    pub(super) fn given(&mut self, release: Release, generation: Arc<Generation>) {
+    pub(super) fn add_static(&mut self, release: Release, generation: Arc<Generation>) {
         let (name, id) = (release.model.clone(), release.id.clone());
-        self.first_given.get_or_insert_with(|| name.clone());
+        self.first_static.get_or_insert_with(|| name.clone());
         let info = Some(Arc::new(ModelInfo::from(generation.as_ref())));
         let facts = Facts { cost: generation.footprint(), info, note: String::new() };
         let model = self.model(&name);
-        model.state.given(release, facts);
+        model.state.add_static(release, facts);
         model.handles.entry(id).or_default().generation = Some(generation);
         self.reconcile(&name);
     }
@@ -407,7 +407,7 @@ impl Fleet {
         let can_answer = |model: &Model| Preference::of(&model.state, &self.policy.gate).can_answer();
         let can = || self.models.iter().find(|(_, model)| can_answer(model)).map(|(name, _)| name.clone());
         let first = || can().or_else(|| self.models.keys().next().cloned());
-        let default = self.default_model.clone().or_else(|| self.first_given.clone()).or_else(first);
+        let default = self.default_model.clone().or_else(|| self.first_static.clone()).or_else(first);
         self.catalog.set_default(default);
     }
 

@@ -75,8 +75,8 @@ fn loaded(
     let is_preferred = preference.preferred.is_some_and(|preferred| preferred == id);
     let is_untried = preference.baseline.is_some_and(|baseline| state.is_ready(baseline));
     // An older version that serves beside a newer one takes the place of none.
-    let good = state.history().last_known_good.as_ref().filter(|good| is_preferred && *good != id);
-    let old = good.and_then(|good| fleet.generation(name, good)).cloned();
+    let known_good = state.history().last_known_good.as_ref().filter(|known_good| is_preferred && *known_good != id);
+    let old = known_good.and_then(|known_good| fleet.generation(name, known_good)).cloned();
     let note = old.as_ref().and_then(|old| changed_signature(old, generation));
     let facts = Facts {
         cost: generation.footprint(),
@@ -129,8 +129,8 @@ fn failed(fleet: &mut Fleet, name: &str, id: &str, failure: &Failure) {
     let is_news = state.version(id).is_some_and(|version| version.note != reason);
     state.failed(id, reason, failure.transient, Instant::now(), retry);
     if is_news {
-        let good = state.history().last_known_good.as_ref();
-        let (from, to) = (good.and_then(|good| state.number(good)), state.number(id));
+        let known_good = state.history().last_known_good.as_ref();
+        let (from, to) = (known_good.and_then(|known_good| state.number(known_good)), state.number(id));
         let (outcome, action) = if failure.transient { ("unfetched", "not_loaded") } else { ("refused", "refused") };
         audit::decided(action, name, Change { from, to }, reason);
         tracing::warn!(model = name, version = to, reason, "failed to load a model version; what is served stays");

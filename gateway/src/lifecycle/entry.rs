@@ -39,7 +39,7 @@ pub(super) fn entry(
 fn statuses(preference: &Preference<'_>) -> Vec<Status> {
     let model = preference.model;
     let mut statuses: Vec<Status> = Vec::new();
-    let others = preference.last_resorts().filter(|_| preference.has_all_failed());
+    let others = preference.fallbacks().filter(|_| preference.has_all_failed());
     let left = model.history().rolled_back.iter().map(|rolled_back| &rolled_back.from);
     for id in model.serving().iter().chain(preference.wanted.iter().copied()).chain(others).chain(left) {
         let Some(version) = model.version(id) else { continue };

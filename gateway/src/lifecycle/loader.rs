@@ -310,7 +310,7 @@ impl VersionLoader {
         let vetted = self.loader.vet(subject, named, &self.artifacts, threads.max(self.threads), &throttle);
         // A report takes no time.
         if vetted.as_ref().map_or(true, Vetted::is_new) {
-            self.took("child", start);
+            self.record_time("child", start);
         }
         vetted
     }
@@ -365,7 +365,7 @@ impl VersionLoader {
             let (folder, graph) = at.rsplit_once('/').unwrap_or(("", at));
             let manifest = self.fetch_graph(store, source, &release, folder, graph, booster.as_ref()).await?;
             release.content = Content::Bundle { manifest: manifest.into(), at: folder.to_owned() };
-            self.took("fetch", start);
+            self.record_time("fetch", start);
             return Ok(release);
         }
         let Content::Bundle { manifest, at } = &release.content else { return Ok(release) };
@@ -415,7 +415,7 @@ impl VersionLoader {
         let fetches: Vec<_> = missing.into_iter().map(fetch).collect();
         // In order: of several that are missing, it is always the same one that is told.
         stream::iter(fetches).buffered(FETCHES).try_collect::<()>().await?;
-        self.took("fetch", start);
+        self.record_time("fetch", start);
         Ok(release)
     }
 
@@ -516,7 +516,7 @@ impl VersionLoader {
             runner
         });
         generation.usage.keep_ready(ready);
-        self.took("check", checked);
+        self.record_time("check", checked);
         Ok(generation)
     }
 
@@ -538,7 +538,7 @@ impl VersionLoader {
         any
     }
 
-    fn took(&self, part: &str, start: Instant) {
+    fn record_time(&self, part: &str, start: Instant) {
         self.metrics.lifecycle.release_seconds.with_label_values(&[part]).observe(start.elapsed().as_secs_f64());
     }
 }

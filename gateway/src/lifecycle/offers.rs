@@ -47,7 +47,7 @@ pub(super) fn offered(fleet: &mut Fleet, offer: Offer) {
         is_news |= is_other;
         if is_restart {
             // Another source may have the same content, and answer for it from now on.
-            restored.extend(state.source_of_good());
+            restored.extend(state.source_of_last_known_good());
         }
         if changed {
             state.retry_now(Instant::now());
@@ -79,7 +79,7 @@ fn by_model(fleet: &Fleet, offer: Offer) -> BTreeMap<String, SourceOffer> {
     for remembered in offer.remembered {
         let name = &remembered.release.model;
         // Where it answered in an earlier life, and the source could not tell whether it still has it.
-        if remembered.is_good && (offer.is_partial || by_model.contains_key(name)) {
+        if remembered.is_last_known_good && (offer.is_partial || by_model.contains_key(name)) {
             let fetched = fleet.loader.has(&remembered.release);
             by_model.entry(name.clone()).or_default().remembered.push((remembered, fetched));
         }
@@ -182,7 +182,7 @@ fn write(fleet: &Fleet, source: usize, remembered: &[Remembered]) {
 }
 
 /// Whether nothing that was there at the start is on its way any more, and something can answer.
-pub(super) fn is_settled(fleet: &Fleet) -> bool {
+pub(super) fn is_reconciled(fleet: &Fleet) -> bool {
     let mut is_answerable = false;
     for (_, state) in fleet.models() {
         let mut versions = state.versions().values();

@@ -121,7 +121,7 @@ fn serve(preference: &Preference<'_>, canary: Option<&Rollout>) -> Vec<VersionId
             }
         }
         if kept.is_empty() {
-            kept.extend(preference.last_resorts().find(|id| can(id)).cloned());
+            kept.extend(preference.fallbacks().find(|id| can(id)).cloned());
         }
         serve.retain(|id| !kept.contains(id));
         serve.splice(0..0, kept);
@@ -175,7 +175,7 @@ fn load(preference: &Preference<'_>, serve: &[VersionId], now: Instant) -> Vec<(
         && serve.is_empty()
         && preference.has_all_failed()
         // One after the other.
-        && let Some(id) = preference.last_resorts().find(|id| is_due(id) || has_job(id))
+        && let Some(id) = preference.fallbacks().find(|id| is_due(id) || has_job(id))
         && is_due(id)
     {
         begin(id, Goal::Loaded(Urgency::Background));
@@ -198,13 +198,13 @@ fn load(preference: &Preference<'_>, serve: &[VersionId], now: Instant) -> Vec<(
 
 /// Versions on their way that nobody wants any more.
 fn cancel(preference: &Preference<'_>) -> Vec<VersionId> {
-    let is_last_resort = |id: &VersionId| preference.has_all_failed() && preference.last_resorts().any(|it| it == id);
+    let is_fallback = |id: &VersionId| preference.has_all_failed() && preference.fallbacks().any(|it| it == id);
     let is_superseded = |(id, version): &(&VersionId, &Version)| {
         version.job().is_some()
             && !version.requested
             && !preference.wanted.contains(id)
             && preference.baseline != Some(*id)
-            && !is_last_resort(id)
+            && !is_fallback(id)
     };
     preference.model.versions().iter().filter(is_superseded).map(|(id, _)| id.clone()).collect()
 }
@@ -223,7 +223,7 @@ fn forget(preference: &Preference<'_>, unload: &[VersionId], history: &History) 
     let offered = model.offered_ids();
     let mut forget = Vec::new();
     for (id, version) in model.versions() {
-        let is_kept = preference.last_resorts().chain(&history.previous).any(|kept| kept == id);
+        let is_kept = preference.fallbacks().chain(&history.previous).any(|kept| kept == id);
         let is_used = version.requested || version.is_ready() && !unload.contains(id);
         if !is_used && !is_kept && !offered.contains(id) {
             forget.push(id.clone());

@@ -50,20 +50,20 @@ impl<'a> Preference<'a> {
     }
 
     fn untried_against(&self) -> Option<&'a VersionId> {
-        let (good, preferred) = (self.history.last_known_good.as_ref()?, self.preferred?);
+        let (known_good, preferred) = (self.history.last_known_good.as_ref()?, self.preferred?);
         let is_untried = self.version(preferred).is_some_and(|version| version.health != Health::KnownGood);
-        (preferred != good && is_untried && self.version(good)?.is_at_hand()).then_some(good)
+        (preferred != known_good && is_untried && self.version(known_good)?.is_at_hand()).then_some(known_good)
     }
 
     /// While the preferred version is not even there to be loaded: the last known good one.
     fn stand_in(&self) -> Option<&'a VersionId> {
         let is_at_hand = |id: &VersionId| self.version(id).is_some_and(Version::is_at_hand);
-        let good = self.history.last_known_good.as_ref().filter(|id| is_at_hand(id))?;
-        self.preferred.is_some_and(|preferred| preferred != good && !is_at_hand(preferred)).then_some(good)
+        let known_good = self.history.last_known_good.as_ref().filter(|id| is_at_hand(id))?;
+        self.preferred.is_some_and(|preferred| preferred != known_good && !is_at_hand(preferred)).then_some(known_good)
     }
 
     /// Versions to serve where none that is wanted can.
-    pub(super) fn last_resorts(&self) -> impl Iterator<Item = &'a VersionId> + use<'a> {
+    pub(super) fn fallbacks(&self) -> impl Iterator<Item = &'a VersionId> + use<'a> {
         self.history.last_known_good.iter().chain(&self.history.fallbacks)
     }
 
@@ -104,9 +104,9 @@ impl<'a> Preference<'a> {
     /// The version to load for a request: of that number, or the preferred one that is not hopeless.
     pub(super) fn candidate(&self, number: Option<&str>) -> Option<&'a VersionId> {
         if number.is_none()
-            && let Some(good) = self.baseline.or_else(|| self.stand_in())
+            && let Some(known_good) = self.baseline.or_else(|| self.stand_in())
         {
-            return Some(good);
+            return Some(known_good);
         }
         let is_named = |id: &&VersionId| number.is_none_or(|number| self.model.number(id) == Some(number));
         let is_hopeful = |id: &&VersionId| self.version(id).is_some_and(|version| !version.is_hopeless());
@@ -119,13 +119,13 @@ impl<'a> Preference<'a> {
     /// Another version that could be loaded in place of one that failed just now.
     pub(super) fn fallback(&self, failed: &str) -> Option<&'a VersionId> {
         let could = |id: &&VersionId| *id != failed && self.version(id).is_some_and(|version| !version.has_failed());
-        self.wanted.iter().copied().chain(self.last_resorts()).find(could)
+        self.wanted.iter().copied().chain(self.fallbacks()).find(could)
     }
 
     /// Whether nothing needs the model any more. A version that has answered can again, from the local cache.
     pub(super) fn is_gone(&self) -> bool {
-        let good = self.history.last_known_good.as_ref().and_then(|id| self.version(id));
-        (self.model.desired() == Desired::Unloaded || !good.is_some_and(|version| version.fetched))
+        let known_good = self.history.last_known_good.as_ref().and_then(|id| self.version(id));
+        (self.model.desired() == Desired::Unloaded || !known_good.is_some_and(|version| version.fetched))
             && self.model.serving().is_empty()
             && self.model.offers().values().all(|offered| offered.ids.is_empty())
             && !self.model.versions().values().any(Version::is_ready)

@@ -267,7 +267,7 @@ impl World {
             fallbacks: remembered.iter().map(|remembered| of(&remembered.release)).collect(),
             remembered: remembered
                 .iter()
-                .filter(|remembered| remembered.is_good)
+                .filter(|remembered| remembered.is_last_known_good)
                 .map(|remembered| (remembered.clone(), self.cached.contains(&remembered.release.id)))
                 .collect(),
             is_last: self.heard.iter().all(|heard| *heard),
@@ -280,8 +280,8 @@ impl World {
         self.reconcile();
         if is_other {
             self.write_down(source);
-            if let Some(good) = self.model.source_of_good().filter(|_| is_restart) {
-                self.write_down(good);
+            if let Some(known_good) = self.model.source_of_last_known_good().filter(|_| is_restart) {
+                self.write_down(known_good);
             }
         }
     }
@@ -400,17 +400,19 @@ impl World {
                 self.hear(source, true);
             }
         }
-        let good = before.history().last_known_good.as_ref();
-        let Some(version) = good.and_then(|good| before.version(good)) else { return };
+        let known_good = before.history().last_known_good.as_ref();
+        let Some(version) = known_good.and_then(|known_good| before.version(known_good)) else { return };
         let source = version.release.source;
         let is_offered = before.offers().get(&(source + 1)).is_some_and(|offered| !offered.ids.is_empty());
         // A source that was away while another took the model over remembers what it had.
-        let is_other = |remembered: &Remembered| remembered.is_good && Some(&remembered.release.id) != good;
+        let is_other =
+            |remembered: &Remembered| remembered.is_last_known_good && Some(&remembered.release.id) != known_good;
         let is_claimed = self.written.iter().flatten().any(is_other);
         if is_offered && version.fetched && !version.is_hopeless() && !is_claimed {
             let history = self.model.history();
-            assert_eq!(history.last_known_good.as_ref(), good, "the last known good version was forgotten");
-            let rolled_back = before.history().rolled_back.as_ref().filter(|rolled_back| Some(&rolled_back.to) == good);
+            assert_eq!(history.last_known_good.as_ref(), known_good, "the last known good version was forgotten");
+            let rolled_back =
+                before.history().rolled_back.as_ref().filter(|rolled_back| Some(&rolled_back.to) == known_good);
             // Otherwise something newer is on its way already.
             let is_first = |from: &VersionId| before.offered_first() == Some(from);
             if let Some(rolled_back) = rolled_back.filter(|rolled_back| is_first(&rolled_back.from)) {

@@ -61,7 +61,7 @@ pub(super) struct Reconciler {
     /// After so long without a request a version is unloaded.
     pub(super) idle: Option<Duration>,
     /// Set once what was there at the start has become something.
-    pub(super) settled: Arc<AtomicBool>,
+    pub(super) reconciled: Arc<AtomicBool>,
     pub(super) timers: Timers,
 }
 
@@ -110,7 +110,7 @@ impl Reconciler {
                 () = until(wake) => self.tick(),
             }
             self.residency.grant(&mut self.fleet);
-            self.look_settled();
+            self.look_reconciled();
         }
     }
 
@@ -125,8 +125,8 @@ impl Reconciler {
                 commands::command(&mut self.fleet, &model, command, reply);
             }
             Question::State { reply } => {
-                let is_settled = self.settled.load(Ordering::Relaxed);
-                _ = reply.send(snapshot(&self.fleet, &self.residency, is_settled));
+                let is_reconciled = self.reconciled.load(Ordering::Relaxed);
+                _ = reply.send(snapshot(&self.fleet, &self.residency, is_reconciled));
             }
         }
     }
@@ -205,9 +205,9 @@ impl Reconciler {
     }
 
     /// Ready once every source has spoken and what it offered has become something, for better or worse.
-    pub(super) fn look_settled(&self) {
-        if !self.settled.load(Ordering::Relaxed) && offers::is_settled(&self.fleet) {
-            self.settled.store(true, Ordering::Release);
+    pub(super) fn look_reconciled(&self) {
+        if !self.reconciled.load(Ordering::Relaxed) && offers::is_reconciled(&self.fleet) {
+            self.reconciled.store(true, Ordering::Release);
         }
     }
 }

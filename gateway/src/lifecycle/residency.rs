@@ -132,9 +132,9 @@ impl Residency {
             return;
         }
         let mut residents = residents(fleet);
-        let good = fleet.state(name).and_then(|state| state.history().last_known_good.as_ref());
+        let known_good = fleet.state(name).and_then(|state| state.history().last_known_good.as_ref());
         for resident in residents.iter_mut().filter(|resident| resident.model == name) {
-            resident.is_kept = resident.id == id || good == Some(&resident.id);
+            resident.is_kept = resident.id == id || known_good == Some(&resident.id);
         }
         for resident in to_unload(residents, over) {
             evict(fleet, &resident, "budget");

@@ -23,7 +23,7 @@ pub struct Snapshot {
     /// When this was written down.
     now: u64,
     /// Whether what was there at the start has been loaded, or failed.
-    is_settled: bool,
+    is_reconciled: bool,
     memory: Memory,
     models: Vec<Model>,
     sources: Vec<Report>,
@@ -143,7 +143,7 @@ struct Job {
 }
 
 /// The state of all models, and of what they wait for.
-pub(super) fn snapshot(fleet: &Fleet, residency: &Residency, is_settled: bool) -> Snapshot {
+pub(super) fn snapshot(fleet: &Fleet, residency: &Residency, is_reconciled: bool) -> Snapshot {
     let (now, [resident, reserved]) = (Instant::now(), accounted(fleet));
     let version = |model: &str, id: &str| number(fleet.state(model), id);
     let waiting = residency.waiting();
@@ -158,7 +158,7 @@ pub(super) fn snapshot(fleet: &Fleet, residency: &Residency, is_settled: bool) -
     };
     let models = fleet.models().map(|(name, state)| model(fleet, name, state, now)).collect();
     let (gateway, sources) = (env!("CARGO_PKG_VERSION"), fleet.reports.all());
-    Snapshot { gateway, now: unix_now(), is_settled, memory, models, sources }
+    Snapshot { gateway, now: unix_now(), is_reconciled, memory, models, sources }
 }
 
 fn number(state: Option<&ModelState>, id: &str) -> String {

@@ -203,9 +203,9 @@ impl ModelState {
     }
 
     /// The source of the version that answered last.
-    pub(super) fn source_of_good(&self) -> Option<usize> {
-        let good = self.history.last_known_good.as_ref()?;
-        self.version(good).map(|version| version.release.source)
+    pub(super) fn source_of_last_known_good(&self) -> Option<usize> {
+        let known_good = self.history.last_known_good.as_ref()?;
+        self.version(known_good).map(|version| version.release.source)
     }
 
     pub(super) fn rollout(&self) -> Option<&Rollout> {
@@ -240,7 +240,7 @@ impl ModelState {
             let left = rolled_back.as_ref().filter(|rolled_back| Some(&rolled_back.to) == id);
             Remembered {
                 release: version.release.clone(),
-                is_good: last_known_good.as_ref() == id,
+                is_last_known_good: last_known_good.as_ref() == id,
                 instead_of: left.map(|rolled_back| rolled_back.from.clone()),
             }
         };
@@ -255,7 +255,7 @@ impl ModelState {
     }
 
     /// A bundle of the command line, resident already.
-    pub(super) fn given(&mut self, release: Release, facts: Facts) {
+    pub(super) fn add_static(&mut self, release: Release, facts: Facts) {
         let offered = self.offers.entry(0).or_default();
         offered.is_chosen = true;
         offered.ids.push(release.id.clone());

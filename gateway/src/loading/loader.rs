@@ -215,7 +215,7 @@ impl Loader {
     ///
     /// # Errors
     /// As [`vet`](Self::vet), and that processes died of it.
-    pub fn given(
+    pub fn vet_static(
         &self,
         path: &Path,
         artifacts: &ArtifactCache,
@@ -266,8 +266,8 @@ impl Loader {
             (left / 4 * 3).max(LEAST_MEMORY)
         });
         // What holds for this process holds for those that it starts.
-        let given = getrlimit(Resource::Data).maximum.and_then(|most| usize::try_from(most).ok());
-        memory.min(given.unwrap_or(usize::MAX))
+        let limit = getrlimit(Resource::Data).maximum.and_then(|most| usize::try_from(most).ok());
+        memory.min(limit.unwrap_or(usize::MAX))
     }
 
     fn task(

@@ -30,7 +30,7 @@ async fn operators_read_the_state_and_nobody_else() {
     };
     let state = read().await;
     let now = state["now"].as_u64().expect("a time");
-    assert_eq!((&state["is_settled"], &state["sources"]), (&true.into(), &json!([])));
+    assert_eq!((&state["is_reconciled"], &state["sources"]), (&true.into(), &json!([])));
     assert_eq!(state["memory"]["budget_bytes"], Value::Null);
     assert!(state["memory"]["resident"]["bytes"].as_u64() > Some(100_000), "{state}");
     let model = &state["models"][0];

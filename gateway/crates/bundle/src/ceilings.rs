@@ -43,7 +43,7 @@ impl Ceilings {
     ///
     /// # Errors
     /// One sentence for each limit that is over its ceiling.
-    pub fn settle(&self, bundle: &mut Bundle) -> Result<(), BundleError> {
+    pub fn apply(&self, bundle: &mut Bundle) -> Result<(), BundleError> {
         bundle.isolation = bundle.isolation.max(self.isolation);
         let limits = &bundle.limits;
         let mut problems = Vec::new();
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn a_bundle_gets_no_more_than_the_operator_allows() {
         let mut bundle = Bundle::demo().expect("the demo");
-        assert!(Ceilings::default().settle(&mut bundle).is_ok());
+        assert!(Ceilings::default().apply(&mut bundle).is_ok());
         assert_eq!(bundle.isolation, Isolation::Worker);
         let low = Ceilings {
             deadline: Duration::from_millis(1),
@@ -91,7 +91,7 @@ mod tests {
             host_call_bytes: 1 << 10,
             isolation: Isolation::Request,
         };
-        let error = low.settle(&mut bundle).expect_err("over all of them");
+        let error = low.apply(&mut bundle).expect_err("over all of them");
         assert_eq!(bundle.isolation, Isolation::Request);
         let told = error.to_string();
         for setting in ["--max-deadline", "--max-rows", "--max-module-memory", "--max-host-call-bytes"] {
@@ -105,7 +105,7 @@ mod tests {
             host_call_bytes: bundle.limits.host_call_bytes,
             isolation: Isolation::Worker,
         };
-        assert!(exact.settle(&mut bundle).is_ok());
+        assert!(exact.apply(&mut bundle).is_ok());
         assert_eq!(bundle.isolation, Isolation::Request, "a floor lowers nothing");
     }
 }

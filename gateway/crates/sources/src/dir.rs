@@ -72,7 +72,7 @@ struct Seen {
     stamp: Stamp,
     manifest: Arc<[u8]>,
     /// The last one there that named a release: what it was goes on being offered while the folder has something else.
-    good: Option<Arc<[u8]>>,
+    last_known_good: Option<Arc<[u8]>>,
 }
 
 /// Changes whenever a file is replaced or written to, but for two writes within one tick of the clock. Tools may set the
@@ -223,9 +223,9 @@ impl Folder {
                 // A bundle's own folders are not looked into for others.
                 Ok(Some(mut seen)) => {
                     if listing.add(self.index, &seen.manifest, at) {
-                        seen.good = Some(Arc::clone(&seen.manifest));
-                    } else if let Some(good) = &seen.good {
-                        listing.add(self.index, good, at);
+                        seen.last_known_good = Some(Arc::clone(&seen.manifest));
+                    } else if let Some(last_known_good) = &seen.last_known_good {
+                        listing.add(self.index, last_known_good, at);
                     }
                     manifests.insert(folder, seen);
                     continue;
@@ -234,8 +234,8 @@ impl Folder {
                 Err(problem) => {
                     listing.tell(format!("{}: {problem}", folder.display()));
                     if let Some(seen) = self.seen(&folder) {
-                        if let Some(good) = &seen.good {
-                            listing.add(self.index, good, at);
+                        if let Some(last_known_good) = &seen.last_known_good {
+                            listing.add(self.index, last_known_good, at);
                         }
                         manifests.insert(folder, seen);
                         continue;
@@ -310,7 +310,7 @@ impl Folder {
         if manifest.len() > MAX_MANIFEST {
             return Err(too_large(manifest.len() as u64));
         }
-        Ok(Some(Seen { stamp, manifest: manifest.into(), good: old.and_then(|old| old.good) }))
+        Ok(Some(Seen { stamp, manifest: manifest.into(), last_known_good: old.and_then(|old| old.last_known_good) }))
     }
 
     fn seen(&self, folder: &Path) -> Option<Seen> {

@@ -50,8 +50,8 @@ pub struct Store {
 pub struct Remembered {
     /// The release.
     pub release: Release,
-    /// Whether it answered.
-    pub is_good: bool,
+    /// Whether it is the version that answered last.
+    pub is_last_known_good: bool,
     /// The id of the release that somebody went back from to this one.
     pub instead_of: Option<String>,
 }
@@ -137,14 +137,14 @@ impl Store {
     pub fn remember(&self, source: &str, releases: &[Remembered]) -> io::Result<()> {
         let remembered: Vec<_> = releases
             .iter()
-            .filter_map(|Remembered { release, is_good, instead_of }| match &release.content {
+            .filter_map(|Remembered { release, is_last_known_good, instead_of }| match &release.content {
                 Content::Bundle { manifest, at } => Some(Line {
                     model: release.model.clone(),
                     version: release.version.clone(),
                     id: release.id.clone(),
                     manifest: String::from_utf8_lossy(manifest).into_owned(),
                     at: at.clone(),
-                    is_good: *is_good,
+                    is_good: *is_last_known_good,
                     instead_of: instead_of.clone(),
                 }),
                 Content::Folder(_) | Content::Demo | Content::Onnx { .. } | Content::Unservable { .. } => None,
@@ -171,7 +171,7 @@ impl Store {
                 source: index,
                 content: Content::Bundle { manifest: line.manifest.into_bytes().into(), at: line.at },
             },
-            is_good: line.is_good,
+            is_last_known_good: line.is_good,
             instead_of: line.instead_of,
         });
         remembered.collect()
@@ -330,10 +330,10 @@ mod tests {
             source: 0,
             content: Content::Bundle { manifest: b"x".as_slice().into(), at: "p".into() },
         };
-        let remembered = Remembered { release, is_good: true, instead_of: Some("b".into()) };
+        let remembered = Remembered { release, is_last_known_good: true, instead_of: Some("b".into()) };
         store.remember("s3/../x", &[remembered]).expect("written");
         let back = store.remembered("s3/../x", 2);
         assert_eq!((back.len(), back[0].release.source, back[0].release.id.as_str()), (1, 2, "abc"));
-        assert_eq!((back[0].is_good, back[0].instead_of.as_deref()), (true, Some("b")));
+        assert_eq!((back[0].is_last_known_good, back[0].instead_of.as_deref()), (true, Some("b")));
     }
 }

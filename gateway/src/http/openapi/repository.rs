@@ -6,7 +6,7 @@ use crate::http::openapi::response::{named, response};
 
 /// The routes' path items.
 pub(super) fn paths() -> Map<String, Value> {
-    let wish = |call: &str, what: &str| {
+    let command = |call: &str, what: &str| {
         let mut operation = operation(&format!("repository_{call}"), what, answered(), true);
         operation["parameters"] = json!([
             { "$ref": "#/components/parameters/RequestId" },
@@ -44,10 +44,10 @@ pub(super) fn paths() -> Map<String, Value> {
         ("/v2/repository/index".to_owned(), json!({ "post": index })),
         ("/v2/repository/sources".to_owned(), json!({ "get": sources })),
         ("/v2/repository/state".to_owned(), json!({ "get": state })),
-        wish("load", "Make a model resident, and try again what failed"),
-        wish("unload", "Unload a model until it is loaded again"),
-        wish("rollback", "Go back to the release that answered before, or withdraw the one on trial"),
-        wish("promote", "End a trial: the release answers all from now on"),
+        command("load", "Make a model resident, and try again what failed"),
+        command("unload", "Unload a model until it is loaded again"),
+        command("rollback", "Go back to the release that answered before, or withdraw the one on trial"),
+        command("promote", "End a trial: the release answers all from now on"),
     ]
     .into_iter()
     .collect()
@@ -140,7 +140,7 @@ fn state() -> Value {
         "properties": {
             "gateway": { "description": "Its version", "type": "string" },
             "now": { "description": "In seconds since 1970", "type": "integer" },
-            "is_settled": { "type": "boolean" },
+            "is_reconciled": { "type": "boolean" },
             "memory": { "type": "object" },
             "models": { "type": "array", "items": model },
             "sources": reports()["properties"]["sources"],
