@@ -59,7 +59,7 @@ RUN mkdir -p /image/usr/local/bin /image/usr/local/lib/modelgate /image/etc/ssl/
     && strip --strip-all -o /image/usr/local/bin/modelgate target/image/modelgate \
     && ldd target/image/modelgate | grep -o '/[^ ]*' | xargs -I{} cp -L --parents {} /image \
     && cp -L /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
-    && /image/usr/local/bin/modelgate compile /image/usr/local/lib/modelgate/code \
+    && /image/usr/local/bin/modelgate precompile /image/usr/local/lib/modelgate/code \
     && chmod -R a+rX /image/usr/local/lib/modelgate/code \
     && echo 'hosts: files dns' > /image/etc/nsswitch.conf \
     && echo 'modelgate:x:10001:10001::/tmp:/usr/sbin/nologin' > /image/etc/passwd \
@@ -90,8 +90,8 @@ LABEL org.opencontainers.image.title="modelgate" \
 # The drain: five seconds for load balancers to see that readiness is false, then up to twenty for requests in flight.
 ENV MODELGATE_LISTEN=0.0.0.0:8080 \
     MODELGATE_CODE_CACHE=/var/cache/modelgate/code \
-    MODELGATE_CACHE=/var/cache/modelgate/bundles \
-    MODELGATE_SHIPPED_CODE=/usr/local/lib/modelgate/code \
+    MODELGATE_BUNDLE_CACHE=/var/cache/modelgate/bundles \
+    MODELGATE_PRECOMPILED_MODULES=/usr/local/lib/modelgate/code \
     MODELGATE_DRAIN_DELAY=5 \
     MODELGATE_DRAIN_TIMEOUT=20
 USER 10001:10001

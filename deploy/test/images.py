@@ -202,7 +202,7 @@ def of_binary(tag, binary, version, bill=True):
         shutil.copyfile(library, root / library[1:])
         shutil.copymode(library, root / library[1:])
     shutil.copyfile("/etc/ssl/certs/ca-certificates.crt", root / "etc/ssl/certs/ca-certificates.crt")
-    run(str(inside), "compile", str(root / "usr/local/lib/modelgate/code"))
+    run(str(inside), "precompile", str(root / "usr/local/lib/modelgate/code"))
     if bill:
         run(sys.executable, str(ROOT / "deploy/sbom.py"), "--version", version, str(root / "usr/share/doc/modelgate/sbom.cdx.json"))
     run("chmod", "-R", "a+rX", str(root / "usr"))

@@ -128,7 +128,7 @@ def starts_soon(image, **_):
         docker("volume", "rm", "modelgate-test-cache")
     told = ", ".join(f"{after:.2f} ({whole:.2f})" for after, whole in times)
     if max(after for after, _ in times) > 1:
-        raise Failed(f"ready only after {told} s: see the log's time stamps for what takes long, and whether modules are compiled (MODELGATE_SHIPPED_CODE)")
+        raise Failed(f"ready only after {told} s: see the log's time stamps for what takes long, and whether modules are compiled (MODELGATE_PRECOMPILED_MODULES)")
     return f"seconds from the container's start (from asking for it), the first one with an empty cache: {told}"
 
 
@@ -463,7 +463,7 @@ def swaps(image, **_):
         everywhere(2)
         took = time.monotonic() - begun
         push(image, 3, break_it=True)
-        refused = 'sum(modelgate_releases_total{model="iris_like",outcome="refused"})'
+        refused = 'sum(modelgate_releases_total{model="iris_like",outcome="rejected"})'
         until("all replicas refused it", lambda: values(refused) and float(values(refused)[0]) >= len(tasks()), 60)
         everywhere(2)
         time.sleep(2)

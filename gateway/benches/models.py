@@ -132,7 +132,7 @@ def golden_row():
 
 def serve(bench, executables, scratch, *options):
     address = f"127.0.0.1:{bench.free_port()}"
-    command = [executables["modelgate"], "serve", "--listen", address, "--workers", "2", "--cache", str(scratch / "cache"), *options]
+    command = [executables["modelgate"], "serve", "--listen", address, "--workers", "2", "--bundle-cache", str(scratch / "cache"), *options]
     return address, bench.running(command, address)
 
 
@@ -279,7 +279,7 @@ def activation(bench, executables, scratch, rounds=21):
     row, label = golden_row()
     Bundle().write(scratch / "activation" / "demo")
     address, running = serve(
-        bench, executables, scratch, "--source", str(scratch / "activation"), "--on-demand", "--idle-unload", "0.2"
+        bench, executables, scratch, "--source", str(scratch / "activation"), "--lazy-load", "--idle-unload", "0.2"
     )
     with running:
         client = Client(address)
@@ -305,7 +305,7 @@ def many(bench, executables, scratch, known=500, resident=20, seconds=60):
     # The budget is what so many take without one, loaded one after another, at the height of a load; in a gateway in which
     # all have been resident once, as they will have been.
     address, running = serve(
-        bench, executables, scratch, "--source", str(folder), "--on-demand", "--idle-unload", "2", "--access-log", "0"
+        bench, executables, scratch, "--source", str(folder), "--lazy-load", "--idle-unload", "2", "--access-log", "0"
     )
     with running as process:
         client = Client(address)

@@ -25,7 +25,7 @@ use crate::{
     artifact_cache::ArtifactCache,
     audit,
     bundle::{Bundle, BundleError},
-    config::{Secret, ServeArgs, ServeConfig, admin_token, bundle_cache_folder, cache_folder},
+    config::{Arguments, Secret, ServeArgs, ServeConfig, admin_token, bundle_cache_folder, cache_folder},
     generation::{Generation, MODEL_COLUMN},
     golden,
     json::{
@@ -61,6 +61,9 @@ const OWN_BINARY: &str = "/proc/self/exe";
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// A sentence for each argument that has its name of 0.1.
+    #[arg(skip)]
+    renamed: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -107,9 +110,9 @@ enum Command {
         /// The bundle's folder or a plain ONNX file, or `demo` for the embedded one
         bundle: PathBuf,
     },
-    /// Compile the modules that come with the gateway into a folder, for `serve --shipped-code`: a first start on such a
+    /// Compile the modules that come with the gateway into a folder, for `serve --precompiled-modules`: a first start on such a
     /// processor then compiles nothing
-    Compile {
+    Precompile {
         /// The folder; it is made
         folder: PathBuf,
     },
@@ -157,14 +160,14 @@ struct AdminArgs {
 /// token where it listens.
 #[derive(Args, Debug)]
 struct WayArgs {
-    /// The gateway's Unix socket for such calls [default: `admin-HOST-PORT.sock` in the folder of --cache, with this
+    /// The gateway's Unix socket for such calls [default: `admin-HOST-PORT.sock` in the folder of --bundle-cache, with this
     /// machine's name and the port of --listen]
     #[arg(long, env = "MODELGATE_ADMIN_SOCKET", value_name = "PATH")]
     socket: Option<String>,
     /// The folder of the gateway's cache for bundles, where that socket is by default [default: `bundles` in the user's
     /// cache folder]
-    #[arg(long, env = "MODELGATE_CACHE", value_name = "DIR")]
-    cache: Option<PathBuf>,
+    #[arg(long, env = "MODELGATE_BUNDLE_CACHE", value_name = "DIR")]
+    bundle_cache: Option<PathBuf>,
     /// The gateway's address for such calls alone, as HOST:PORT or http://HOST:PORT
     #[arg(long, env = "MODELGATE_ADMIN_LISTEN", value_name = "ADDR")]
     address: Option<String>,
@@ -189,7 +192,7 @@ impl AdminArgs {
 impl WayArgs {
     fn gateway(self) -> anyhow::Result<remote::Gateway> {
         let token = admin_token(self.token.as_ref(), self.token_file.as_deref())?;
-        let cache = self.cache.or_else(bundle_cache_folder);
+        let cache = self.bundle_cache.or_else(bundle_cache_folder);
         let (address, socket) = (self.address.as_deref(), self.socket.as_deref());
         let way = remote::Way::find(address, socket, cache.as_deref(), &self.listen, token.is_some())?;
         Ok(remote::Gateway { way, token })
@@ -215,10 +218,19 @@ impl From<WrapMode> for Mode {
 }
 
 impl Cli {
+    /// Reads the arguments of this process, and ends it where they are wrong.
+    pub fn of_process() -> Self {
+        let Arguments { words, notes } = Arguments::of_process();
+        Self { renamed: notes, ..Self::parse_from(words) }
+    }
+
     /// Runs the command.
     pub fn run(self) -> ExitCode {
+        if !matches!(self.command, Command::Serve(_)) {
+            self.renamed.iter().for_each(|note| complain(&format!("warning: {note}")));
+        }
         let done = match self.command {
-            Command::Serve(args) => serve(*args),
+            Command::Serve(args) => serve(ServeArgs { renamed: self.renamed, ..*args }),
             Command::Predict { bundle, all } => predict(&bundle, all),
             Command::Wrap { model, out, name, version, mode, texts } => {
                 let mode = mode.map_or(Mode::Auto, Mode::from);
@@ -228,7 +240,7 @@ impl Cli {
             Command::Module(command) => module::run(command),
             Command::Check { bundle } => return check(&bundle),
             Command::Inspect { bundle } => inspect(&bundle),
-            Command::Compile { folder } => compile(&folder),
+            Command::Precompile { folder } => precompile(&folder),
             Command::Push { bundle, to } => remote::push(&bundle, &to, &mut |line| say(&line)),
             Command::Rollback(args) => args.call("rollback"),
             Command::Promote(args) => args.call("promote"),
@@ -264,6 +276,9 @@ fn serve(args: ServeArgs) -> anyhow::Result<()> {
         .with_context(|| format!("log: not a filter: {:?}", config.log))?;
     format::init(config.log_format.unwrap_or_else(LogFormat::of_standard_error), filter);
     panics::log();
+    for note in &config.renamed {
+        tracing::warn!("{note}");
+    }
     raise_open_files();
     // Accepts connections and waits for signals; requests are read and answered on threads of their own.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -369,7 +384,7 @@ fn state(args: WayArgs) -> anyhow::Result<()> {
 }
 
 /// The demo's modules are those that come with the gateway.
-fn compile(folder: &Path) -> anyhow::Result<()> {
+fn precompile(folder: &Path) -> anyhow::Result<()> {
     let cache = CodeCache::at(folder, Trust::Verified).with_context(|| folder.display().to_string())?;
     load_with(cache, Bundle::demo()?)?;
     let entries = fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;

@@ -5,6 +5,7 @@ mod aws_profile;
 mod defaults;
 mod lifecycle;
 mod memory;
+mod renamed;
 mod resolve;
 mod secret;
 mod serve;
@@ -13,6 +14,7 @@ pub use self::{
     args::{ExtraFields, ServeArgs},
     defaults::{bundle_cache_folder, cache_folder},
     lifecycle::{Gate, LifecycleConfig, environment},
+    renamed::Arguments,
     secret::{Secret, admin_token},
     serve::{HttpConfig, ServeConfig, SocketLocation, socket_name},
 };

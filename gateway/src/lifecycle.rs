@@ -137,7 +137,9 @@ pub fn start(
             Store::at(folder, config.trust)
                 .with_context(|| format!("the cache for bundles, {}, cannot be used", folder.display()))?,
         ),
-        (None, false) => anyhow::bail!("a source needs a local cache for its bundles: name a folder with --cache"),
+        (None, false) => {
+            anyhow::bail!("a source needs a local cache for its bundles: name a folder with --bundle-cache")
+        }
     };
     let sources = config
         .sources
@@ -154,7 +156,7 @@ pub fn start(
                 index,
                 source: Arc::clone(source),
                 every: config.poll,
-                policy: config.versions.clone(),
+                policy: config.version_policy.clone(),
                 store: store.clone()?,
                 metrics: Arc::clone(&dependencies.metrics),
                 reports: Arc::clone(&reports),
@@ -180,7 +182,7 @@ pub fn start(
     let budget = Budget::new(config.memory_budget, dependencies.own_memory);
     dependencies.metrics.lifecycle.budget_bytes.set(gauge(budget.limit().unwrap_or(0)));
     let (mut fleet, from_jobs) = Fleet::new(Means {
-        policy: Policy { gate: config.gate, on_demand: config.on_demand, retry: config.poll },
+        policy: Policy { gate: config.gate, lazy_load: config.lazy_load, retry: config.poll },
         default_model: config.default_model.clone(),
         sources: watchers.len(),
         loader,

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use modelgate::{allocator, cli::Cli, loading::child};
 
 fn main() -> ExitCode {
@@ -10,5 +9,5 @@ fn main() -> ExitCode {
         return child::run();
     }
     allocator::set_up();
-    Cli::parse().run()
+    Cli::of_process().run()
 }

@@ -122,7 +122,7 @@ impl Server {
             listener,
             admin,
             socket,
-            io: IoConfig { threads: config.io_threads, spread: config.spread_io },
+            io: IoConfig { threads: config.io_threads, pin: config.pin_io_threads },
             cors: config.cors_origins.clone(),
             models: Some(models),
         })
@@ -142,7 +142,7 @@ impl Server {
             listener,
             admin: None,
             socket: None,
-            io: IoConfig { threads: config.io_threads, spread: config.spread_io },
+            io: IoConfig { threads: config.io_threads, pin: config.pin_io_threads },
             cors: config.cors_origins.clone(),
             models: None,
         })
@@ -187,7 +187,7 @@ impl Server {
         match admin {
             Some(admin) => {
                 let routes = Routes { router: http::admin_router(app.clone(), Door::Listener), predict: None };
-                let admin = http::serve::serve(admin, routes, app, IoConfig { threads: 1, spread: false }, stop);
+                let admin = http::serve::serve(admin, routes, app, IoConfig { threads: 1, pin: false }, stop);
                 tokio::try_join!(main, admin)?;
             }
             None => main.await?,
@@ -240,7 +240,7 @@ pub fn compiler(config: &ServeConfig) -> anyhow::Result<Compiler> {
         }),
         None => CodeCache::off(),
     };
-    let cache = match &config.shipped_code {
+    let cache = match &config.precompiled_modules {
         Some(folder) => cache.clone().and_shipped(folder, config.trust).unwrap_or_else(|error| {
             tracing::warn!(folder = %folder.display(), %error, "the modules that came with the gateway are compiled anew");
             cache

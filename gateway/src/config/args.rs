@@ -13,6 +13,7 @@ use clap::{
 };
 use serde::Deserialize;
 
+use super::renamed;
 use crate::{config::secret::Secret, loading::LoadIsolation, telemetry::format::LogFormat, wasm::module::Isolation};
 
 // The headings of `--help`, and of docs/settings.md.
@@ -61,8 +62,9 @@ pub struct ServeArgs {
     pub io_threads: Option<NonZeroUsize>,
 
     /// Keep each I/O thread to a share of the cores of its own, if there is one core for each [default: true]
-    #[arg(long, env = "MODELGATE_SPREAD_IO", num_args = 0..=1, default_missing_value = "true", help_heading = THREADS)]
-    pub spread_io: Option<bool>,
+    #[arg(long, env = "MODELGATE_PIN_IO_THREADS", num_args = 0..=1, default_missing_value = "true", help_heading = THREADS)]
+    #[serde(alias = "spread_io")]
+    pub pin_io_threads: Option<bool>,
 
     /// Requests that may wait for a worker, of all models together. Where they are full, the model that has most of them
     /// for its weight is answered 503 [default: 16384]
@@ -174,9 +176,10 @@ pub struct ServeArgs {
     #[arg(long, env = "MODELGATE_CODE_CACHE", value_name = "DIR", help_heading = LOADING)]
     pub code_cache: Option<String>,
 
-    /// Folder of compiled modules that came with the gateway (see `modelgate compile`); it is only read
-    #[arg(long, env = "MODELGATE_SHIPPED_CODE", value_name = "DIR", help_heading = LOADING)]
-    pub shipped_code: Option<PathBuf>,
+    /// Folder of compiled modules that came with the gateway (see `modelgate precompile`); it is only read
+    #[arg(long, env = "MODELGATE_PRECOMPILED_MODULES", value_name = "DIR", help_heading = LOADING)]
+    #[serde(alias = "shipped_code")]
+    pub precompiled_modules: Option<PathBuf>,
 
     /// Where bundles come from and are looked for again and again: `[NAME=]ADDRESS`, where ADDRESS is a folder of bundles,
     /// `s3://bucket/prefix` or `models:/name@alias` (`/3`, `/latest`, `/Stage`). May be given several times (in
@@ -191,12 +194,14 @@ pub struct ServeArgs {
 
     /// Versions of each model that serve at once: `latest`, `latest:N`, `all`, or a list (`1,3`). Requests that name no
     /// version get the newest [default: latest]
-    #[arg(long, env = "MODELGATE_VERSIONS", value_name = "POLICY", help_heading = SERVED)]
-    pub versions: Option<String>,
+    #[arg(long, env = "MODELGATE_VERSION_POLICY", value_name = "POLICY", help_heading = SERVED)]
+    #[serde(alias = "versions")]
+    pub version_policy: Option<String>,
 
     /// Folder for the files of bundles from sources [default: `bundles` in the user's cache folder]
-    #[arg(long, env = "MODELGATE_CACHE", value_name = "DIR", help_heading = SERVED)]
-    pub cache: Option<PathBuf>,
+    #[arg(long, env = "MODELGATE_BUNDLE_CACHE", value_name = "DIR", help_heading = SERVED)]
+    #[serde(alias = "cache")]
+    pub bundle_cache: Option<PathBuf>,
 
     /// The largest bundle taken from a source [default: 2GiB]
     #[arg(long, env = "MODELGATE_MAX_BUNDLE", value_name = "SIZE", help_heading = SERVED)]
@@ -207,8 +212,9 @@ pub struct ServeArgs {
     pub default_model: Option<String>,
 
     /// Load a model from a source only when a request names it [default: only with a memory budget]
-    #[arg(long, env = "MODELGATE_ON_DEMAND", num_args = 0..=1, default_missing_value = "true", help_heading = MEMORY)]
-    pub on_demand: Option<bool>,
+    #[arg(long, env = "MODELGATE_LAZY_LOAD", num_args = 0..=1, default_missing_value = "true", help_heading = MEMORY)]
+    #[serde(alias = "on_demand")]
+    pub lazy_load: Option<bool>,
 
     /// Memory for the whole process, as far as models decide it: when loading a model would exceed it, the models
     /// longest unused are unloaded, and loaded again on their next request [default: no limit]
@@ -242,6 +248,11 @@ pub struct ServeArgs {
     #[arg(skip)]
     #[serde(skip)]
     pub binary: Option<PathBuf>,
+
+    /// A sentence for each setting that was given under its name of 0.1.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub renamed: Vec<String>,
 
     /// Share of requests, 0 to 1, that a new release answers on trial; it takes over, or is withdrawn, by its failures
     /// and times against the old one's [default: 0]
@@ -277,7 +288,7 @@ pub struct ServeArgs {
     pub admin_listen: Option<SocketAddr>,
 
     /// Unix socket for calls that change what is served, open to this user and root alone, who need no token; `off` for
-    /// none [default: `admin-HOST-PORT.sock` in the folder of --cache, with this machine's name and the port of --listen]
+    /// none [default: `admin-HOST-PORT.sock` in the folder of --bundle-cache, with this machine's name and the port of --listen]
     #[arg(long, env = "MODELGATE_ADMIN_SOCKET", value_name = "PATH", help_heading = LISTENING)]
     pub admin_socket: Option<String>,
 
@@ -307,7 +318,7 @@ pub struct ServeArgs {
     #[arg(long, env = "MODELGATE_ISOLATION_FLOOR", value_name = "ISOLATION", value_parser = isolation(), help_heading = CEILINGS)]
     pub isolation_floor: Option<Isolation>,
 
-    /// Believe what is in the folders of --code-cache, --cache and --admin-socket without looking at who may write to
+    /// Believe what is in the folders of --code-cache, --bundle-cache and --admin-socket without looking at who may write to
     /// them: for a volume that only this process can reach, such as a Kubernetes emptyDir [default: false]
     #[arg(long, env = "MODELGATE_TRUST_CACHE", num_args = 0..=1, default_missing_value = "true", help_heading = LOADING)]
     pub trust_cache: Option<bool>,
@@ -341,7 +352,8 @@ impl ServeArgs {
 
     pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("configuration file {}", path.display()))?;
-        toml::from_str(&text).with_context(|| format!("configuration file {}", path.display()))
+        let read = toml::from_str(&text).with_context(|| format!("configuration file {}", path.display()))?;
+        Ok(Self { renamed: renamed::notes_of_keys(&text), ..read })
     }
 
     pub(super) fn or(self, file: Self) -> Self {
@@ -353,7 +365,7 @@ impl ServeArgs {
             listen: self.listen.or(file.listen),
             workers: self.workers.or(file.workers),
             io_threads: self.io_threads.or(file.io_threads),
-            spread_io: self.spread_io.or(file.spread_io),
+            pin_io_threads: self.pin_io_threads.or(file.pin_io_threads),
             queue: self.queue.or(file.queue),
             queue_memory: self.queue_memory.or(file.queue_memory),
             model_weight: if self.model_weight.is_empty() { file.model_weight } else { self.model_weight },
@@ -376,14 +388,14 @@ impl ServeArgs {
             log_format: self.log_format.or(file.log_format),
             guest_backtraces: self.guest_backtraces.or(file.guest_backtraces),
             code_cache: self.code_cache.or(file.code_cache),
-            shipped_code: self.shipped_code.or(file.shipped_code),
+            precompiled_modules: self.precompiled_modules.or(file.precompiled_modules),
             source: if self.source.is_empty() { file.source } else { self.source },
             poll: self.poll.or(file.poll),
-            versions: self.versions.or(file.versions),
-            cache: self.cache.or(file.cache),
+            version_policy: self.version_policy.or(file.version_policy),
+            bundle_cache: self.bundle_cache.or(file.bundle_cache),
             max_bundle: self.max_bundle.or(file.max_bundle),
             default_model: self.default_model.or(file.default_model),
-            on_demand: self.on_demand.or(file.on_demand),
+            lazy_load: self.lazy_load.or(file.lazy_load),
             memory_budget: self.memory_budget.or(file.memory_budget),
             idle_unload: self.idle_unload.or(file.idle_unload),
             activation_timeout: self.activation_timeout.or(file.activation_timeout),
@@ -391,6 +403,7 @@ impl ServeArgs {
             load_isolation: self.load_isolation.or(file.load_isolation),
             load_memory: self.load_memory.or(file.load_memory),
             binary: self.binary,
+            renamed: [self.renamed, file.renamed].concat(),
             canary: self.canary.or(file.canary),
             canary_requests: self.canary_requests.or(file.canary_requests),
             canary_timeout: self.canary_timeout.or(file.canary_timeout),

@@ -19,7 +19,7 @@ pub struct LifecycleConfig {
     /// Between looks at a source.
     pub poll: Duration,
     /// The policy for the versions of a model that are wanted.
-    pub versions: VersionPolicy,
+    pub version_policy: VersionPolicy,
     /// Where their files are kept.
     pub store: Option<PathBuf>,
     /// Whether that folder is looked at.
@@ -29,7 +29,7 @@ pub struct LifecycleConfig {
     /// The model that answers where none is named.
     pub default_model: Option<String>,
     /// Whether a model is loaded only when a request names it.
-    pub on_demand: bool,
+    pub lazy_load: bool,
     /// The memory that the process may take for models, in bytes.
     pub memory_budget: Option<usize>,
     /// The time without a request after which a model is unloaded.

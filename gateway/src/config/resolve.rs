@@ -81,7 +81,7 @@ impl ServeArgs {
                 request_priority: args.request_priority.unwrap_or(false),
             },
             io_threads: args.io_threads.map_or(workers, NonZeroUsize::get),
-            spread_io: args.spread_io.unwrap_or(true),
+            pin_io_threads: args.pin_io_threads.unwrap_or(true),
             http: HttpConfig {
                 max_body: bytes("max_body", args.max_body.as_deref(), 64 << 20)?,
                 body_memory,
@@ -111,7 +111,7 @@ impl ServeArgs {
                 Some(folder) => Some(folder.into()),
                 None => cache_folder(),
             },
-            shipped_code: args.shipped_code,
+            precompiled_modules: args.precompiled_modules,
             lifecycle,
             admin,
             admin_listen: args.admin_listen,
@@ -124,6 +124,7 @@ impl ServeArgs {
             ceilings,
             loading,
             trust,
+            renamed: args.renamed,
             pool: PoolSize { instances: args.max_instances.unwrap_or(256).max(1), ..PoolSize::default() },
         })
     }
@@ -152,13 +153,13 @@ impl ServeArgs {
             environment: if sources.is_empty() { Environment::default() } else { environment()? },
             sources,
             poll,
-            versions: VersionPolicy::parse(self.versions.as_deref().unwrap_or("latest"))
-                .map_err(|problem| anyhow::anyhow!("versions: {problem}"))?,
-            store: self.cache.clone().or_else(bundle_cache_folder),
+            version_policy: VersionPolicy::parse(self.version_policy.as_deref().unwrap_or("latest"))
+                .map_err(|problem| anyhow::anyhow!("version_policy: {problem}"))?,
+            store: self.bundle_cache.clone().or_else(bundle_cache_folder),
             trust: self.trust(),
             max_bundle: bytes("max_bundle", self.max_bundle.as_deref(), 2 << 30)? as u64,
             default_model: self.default_model.clone(),
-            on_demand: self.on_demand.unwrap_or(memory_budget.is_some()),
+            lazy_load: self.lazy_load.unwrap_or(memory_budget.is_some()),
             memory_budget,
             idle_unload: (!idle.is_zero()).then_some(idle),
             activation_timeout: seconds("activation_timeout", self.activation_timeout, 10.0)?,

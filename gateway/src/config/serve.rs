@@ -52,7 +52,7 @@ pub struct ServeConfig {
     /// Threads that read and write sockets.
     pub io_threads: usize,
     /// Whether no two of them share a core.
-    pub spread_io: bool,
+    pub pin_io_threads: bool,
     /// The HTTP side.
     pub http: HttpConfig,
     /// The filter of the log.
@@ -64,7 +64,7 @@ pub struct ServeConfig {
     /// Where compiled code is kept.
     pub code_cache: Option<PathBuf>,
     /// Compiled code that came with the gateway.
-    pub shipped_code: Option<PathBuf>,
+    pub precompiled_modules: Option<PathBuf>,
     /// The size of the instance pool.
     pub pool: PoolSize,
     /// Where bundles come from, and what becomes of them.
@@ -83,6 +83,8 @@ pub struct ServeConfig {
     pub loading: LoadingConfig,
     /// Whether the folders of the caches are looked at.
     pub trust: Trust,
+    /// A sentence for each setting that was given under its name of 0.1.
+    pub renamed: Vec<String>,
 }
 
 /// Where the Unix socket for calls that change what is served is.

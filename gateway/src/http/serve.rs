@@ -45,7 +45,7 @@ pub struct IoConfig {
     /// The number of threads.
     pub threads: usize,
     /// Whether no two of them share a core.
-    pub spread: bool,
+    pub pin: bool,
 }
 
 /// Serves on I/O threads until `stop` ends, then drains: readiness goes false, new requests are still taken for
@@ -150,7 +150,7 @@ impl IoThread {
         let (config, memory) = (app.http, Arc::clone(&app.memory));
         let thread =
             thread::Builder::new().name(format!("io-{number}")).stack_size(workers::STACK).spawn(move || {
-                if io.spread {
+                if io.pin {
                     affinity::keep_to_share(number, io.threads);
                 }
                 time_slice::shorten();

@@ -154,11 +154,11 @@ impl Fleet {
     /// A thread that cannot be started.
     pub(super) fn new(means: Means) -> std::io::Result<(Self, FromJobs)> {
         let Means { policy, default_model, sources, loader, catalog, reports, metrics } = means;
-        let (known, on_demand) = (Arc::clone(&catalog), policy.on_demand);
+        let (known, lazy_load) = (Arc::clone(&catalog), policy.lazy_load);
         // Where hundreds of models are known and few resident, the series of those that are not would take more memory
         // than many a model.
         let keeps = move |model: &str, version: Option<&str>| {
-            if on_demand && version.is_some() { known.answers(model, version) } else { known.knows(model, version) }
+            if lazy_load && version.is_some() { known.answers(model, version) } else { known.knows(model, version) }
         };
         let reaper = Reaper::start(Arc::clone(&metrics), keeps)?;
         let (reservations, requests) = Reservations::new(reaper.unreleased());
@@ -214,7 +214,7 @@ impl Fleet {
     }
 
     fn model(&mut self, name: &str) -> &mut Model {
-        let desired = if self.policy.on_demand { Desired::Fetched } else { Desired::Loaded };
+        let desired = if self.policy.lazy_load { Desired::Fetched } else { Desired::Loaded };
         let new = || Model { state: ModelState::new(desired), handles: BTreeMap::new(), judge: None, known: 0 };
         self.models.entry(name.to_owned()).or_insert_with(new)
     }

@@ -131,7 +131,8 @@ fn failed(fleet: &mut Fleet, name: &str, id: &str, failure: &Failure) {
     if is_news {
         let known_good = state.history().last_known_good.as_ref();
         let (from, to) = (known_good.and_then(|known_good| state.number(known_good)), state.number(id));
-        let (outcome, action) = if failure.transient { ("unfetched", "not_loaded") } else { ("refused", "refused") };
+        let (outcome, action) =
+            if failure.transient { ("fetch_failed", "not_loaded") } else { ("rejected", "refused") };
         audit::decided(action, name, Change { from, to }, reason);
         tracing::warn!(model = name, version = to, reason, "failed to load a model version; what is served stays");
         count(&fleet.metrics.lifecycle.releases, &[name, outcome]);

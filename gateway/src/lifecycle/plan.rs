@@ -24,7 +24,7 @@ pub(super) struct Policy {
     /// The trial of new versions before they answer all.
     pub(super) gate: Gate,
     /// Whether a new model is only fetched until a request asks for it.
-    pub(super) on_demand: bool,
+    pub(super) lazy_load: bool,
     /// The pause after the first failure of a version; each further one doubles it.
     pub(super) retry: Duration,
 }

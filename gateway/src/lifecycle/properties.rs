@@ -136,8 +136,8 @@ fn release(source: usize, (number, build): (u8, bool)) -> Release {
 }
 
 impl World {
-    fn new(gate: Gate, on_demand: bool, is_chosen: [bool; SOURCES]) -> Self {
-        let policy = Policy { gate, on_demand, retry: Duration::from_secs(1) };
+    fn new(gate: Gate, lazy_load: bool, is_chosen: [bool; SOURCES]) -> Self {
+        let policy = Policy { gate, lazy_load, retry: Duration::from_secs(1) };
         Self {
             policy,
             is_chosen,
@@ -517,7 +517,7 @@ impl World {
 }
 
 fn desired(policy: Policy) -> Desired {
-    if policy.on_demand { Desired::Fetched } else { Desired::Loaded }
+    if policy.lazy_load { Desired::Fetched } else { Desired::Loaded }
 }
 
 fn nth<'a>(mut ids: impl Iterator<Item = &'a VersionId> + Clone, index: usize) -> Option<VersionId> {
@@ -540,11 +540,11 @@ proptest! {
     #[test]
     fn the_invariants_hold_whatever_happens(
         gate in gates(),
-        on_demand in any::<bool>(),
+        lazy_load in any::<bool>(),
         is_chosen in any::<[bool; SOURCES]>(),
         sequence in vec(event(), 1..LENGTH).prop_map(Sequence),
     ) {
-        let mut world = World::new(gate, on_demand, is_chosen);
+        let mut world = World::new(gate, lazy_load, is_chosen);
         for event in &sequence.0 {
             let answer = world.answer();
             let health = |id: &VersionId| world.model.version(id).map(|version| version.health);

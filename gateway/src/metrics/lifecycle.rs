@@ -133,15 +133,34 @@ impl Lifecycle {
     }
 }
 
-/// The outcomes of a release.
-pub const RELEASE_OUTCOMES: [&str; 8] =
-    ["live", "switched", "refused", "unfetched", "superseded", "promoted", "withdrawn", "rolled_back"];
+/// The outcomes of a release, under the names of 0.1 last: see [`OLD_OUTCOMES`].
+const RELEASE_OUTCOMES: [&str; 10] = [
+    "live",
+    "switched",
+    "rejected",
+    "fetch_failed",
+    "superseded",
+    "promoted",
+    "withdrawn",
+    "rolled_back",
+    "refused",
+    "unfetched",
+];
+
+/// Outcomes that had another name in 0.1, and that name. Both are counted until 0.3.
+const OLD_OUTCOMES: [(&str, &str); 3] =
+    [("rejected", "refused"), ("fetch_failed", "unfetched"), ("invalid_response", "garbage")];
 
 /// The outcomes of a request's copy.
 pub const COPY_OUTCOMES: [&str; 5] = ["failed", "same", "different", "incompatible", "skipped"];
 
-/// Counts one of something.
+/// Counts one of something. An outcome is the last label, and is counted under its name of 0.1 too.
 pub fn count(family: &IntCounterVec, labels: &[&str]) {
     let counter: IntCounter = family.with_label_values(labels);
     counter.inc();
+    if let Some((outcome, rest)) = labels.split_last()
+        && let Some((_, old)) = OLD_OUTCOMES.iter().find(|(new, _)| new == outcome)
+    {
+        family.with_label_values(&[rest, &[*old]].concat()).inc();
+    }
 }

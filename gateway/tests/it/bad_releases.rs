@@ -56,12 +56,12 @@ fn bad(name: &str) -> BundleFolder {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_load_or_answer_right_never_serves() {
     for (name, words, outcome) in [
-        ("corrupt graph", "model:", "refused"),
-        ("golden example", "golden example", "refused"),
-        ("too large", "too_large", "refused"),
-        ("too large together", "larger than the limit", "refused"),
-        ("missing file", "missing", "unfetched"),
-        ("wrong digest", "wrong digest", "unfetched"),
+        ("corrupt graph", "model:", "rejected"),
+        ("golden example", "golden example", "rejected"),
+        ("too large", "too_large", "rejected"),
+        ("too large together", "larger than the limit", "rejected"),
+        ("missing file", "missing", "fetch_failed"),
+        ("wrong digest", "wrong digest", "fetch_failed"),
     ] {
         let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
         let (gateway, load) = under_load(root.path(), cache.path()).await;
@@ -103,7 +103,7 @@ async fn a_module_that_traps_in_init_never_serves() {
     unruly.edit_manifest("version = \"1\"", "version = \"2\"");
     place(&unruly, &root.path().join("2"));
     gateway.becomes("iris", "2", "UNAVAILABLE", "`init` trapped: unreachable").await;
-    let series = "modelgate_releases_total{model=\"iris\",outcome=\"refused\"}";
+    let series = "modelgate_releases_total{model=\"iris\",outcome=\"rejected\"}";
     assert_eq!(gateway.metric(series).await, Some(1.0));
     load.hears("1").await;
     assert_eq!(load.end().await, 1);
@@ -251,7 +251,7 @@ async fn a_start_beside_a_bad_release_serves_the_last_good_one() {
     for on_demand in [false, true] {
         let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
         let source = [format!("models={}", root.path().display())];
-        let start = || Gateway::sourcing(&source, cache.path(), |args| args.on_demand = Some(on_demand));
+        let start = || Gateway::sourcing(&source, cache.path(), |args| args.lazy_load = Some(on_demand));
         let answers = async |gateway: &Gateway| {
             let answer = gateway.predict(row().to_string()).await;
             assert_eq!(answer.text, r#"{"prediction":"versicolor-1"}"#, "on demand: {on_demand}");
@@ -291,7 +291,7 @@ async fn a_new_replica_serves_the_next_best_version_where_the_newest_is_bad() {
         place(&flowers("iris", "1"), &root.path().join("1"));
         place(&bad("golden example"), &root.path().join("2"));
         let source = format!("models={}", root.path().display());
-        let gateway = Gateway::sourcing(&[source], cache.path(), |args| args.on_demand = Some(on_demand)).await;
+        let gateway = Gateway::sourcing(&[source], cache.path(), |args| args.lazy_load = Some(on_demand)).await;
         gateway.ready().await;
         let answer = gateway.predict(row().to_string()).await;
         assert_eq!(answer.text, r#"{"prediction":"versicolor-1"}"#, "on demand: {on_demand}");

@@ -140,7 +140,7 @@ fn mistakes_are_explained() {
         (vec!["serve", "--bundle", "/nonexistent"], "bundle.toml"),
         (vec!["serve", "--demo", "--admin-listen", "0.0.0.0:9000"], "not a loopback address"),
         (vec!["serve", "--demo", "--listen", "127.0.0.1:0", "--admin-socket", "/proc/admin.sock"], "/proc/admin.sock"),
-        (vec!["rollback", "iris", "--cache", "/nonexistent"], "--socket"),
+        (vec!["rollback", "iris", "--bundle-cache", "/nonexistent"], "--socket"),
         (vec!["healthcheck", "127.0.0.1:1"], "127.0.0.1:1"),
         (vec!["frobnicate"], "frobnicate"),
     ] {
@@ -197,7 +197,7 @@ fn rollback_finds_the_address_and_the_token_in_the_variables() {
 fn the_admin_socket_is_found_by_itself() {
     let folder = tempfile::tempdir().expect("a folder");
     let cache = folder.path().join("bundles").display().to_string();
-    let child = modelgate(&["serve", "--demo", "--listen", "127.0.0.1:0", "--cache", &cache])
+    let child = modelgate(&["serve", "--demo", "--listen", "127.0.0.1:0", "--bundle-cache", &cache])
         .env("MODELGATE_MAX_INSTANCES", "32")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -209,7 +209,7 @@ fn the_admin_socket_is_found_by_itself() {
     let address = first.split("http://").nth(1).and_then(|rest| rest.split(' ').next()).expect("an address").to_owned();
     let socket = lines.find_map(|line| line.strip_prefix("  admin    ").map(str::to_owned)).expect("its path is told");
     assert!(socket.starts_with(&cache), "{socket}");
-    let call = |call: &str| run(&[call, "modelo_covertype_vf", "--listen", &address, "--cache", &cache], "");
+    let call = |call: &str| run(&[call, "modelo_covertype_vf", "--listen", &address, "--bundle-cache", &cache], "");
     assert_eq!(text(&call("unload").stdout), "no version of modelo_covertype_vf answers now\n");
     let loaded = call("load");
     assert!(text(&loaded.stdout).starts_with("modelo_covertype_vf version 1 (generation "), "{}", text(&loaded.stderr));
@@ -299,13 +299,13 @@ fn the_configuration_file_is_read_and_flags_win() {
 fn what_compile_leaves_is_compiled_no_more() {
     let folder = tempfile::tempdir().expect("a folder");
     let shipped = folder.path().join("shipped").display().to_string();
-    let output = run(&["compile", &shipped], "");
+    let output = run(&["precompile", &shipped], "");
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!(text(&output.stdout).lines().count(), 2, "tabular and predict: {}", text(&output.stdout));
 
     // What is compiled is kept; nothing is kept here.
     let own = folder.path().join("own");
-    let child = modelgate(&["serve", "--demo", "--listen", "127.0.0.1:0", "--shipped-code", &shipped])
+    let child = modelgate(&["serve", "--demo", "--listen", "127.0.0.1:0", "--precompiled-modules", &shipped])
         .env("MODELGATE_CODE_CACHE", &own)
         .env("MODELGATE_MAX_INSTANCES", "32")
         .stdout(Stdio::piped())
@@ -317,9 +317,45 @@ fn what_compile_leaves_is_compiled_no_more() {
     let kept = fs::read_dir(&own).expect("made").flatten();
     assert_eq!(kept.filter(|entry| entry.path().extension().is_some_and(|of| of == "cwasm")).count(), 0);
 
-    let output = run(&["compile", "/proc/none"], "");
+    let output = run(&["precompile", "/proc/none"], "");
     assert!(!output.status.success());
     assert!(text(&output.stderr).contains("/proc/none"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn names_of_version_0_1_work_and_are_reported() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let output = run(&["compile", &path("modules")], "");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("`modelgate compile` is called `modelgate precompile` now"));
+
+    let config = format!("demo = true\ncache = {:?}\nversions = \"latest:2\"\nlog = \"warn\"\n", path("bundles"));
+    fs::write(folder.path().join("old.toml"), config).expect("written");
+    let log = fs::File::create(folder.path().join("log")).expect("a file");
+    let child =
+        modelgate(&["serve", "--listen", "127.0.0.1:0", "--spread-io=false", "--shipped-code", &path("modules")])
+            .args(["--config", &path("old.toml"), "--source", folder.path().to_str().expect("text")])
+            .env("MODELGATE_ON_DEMAND", "true")
+            .env("MODELGATE_MAX_INSTANCES", "32")
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("the binary runs");
+    let mut served = Served(child);
+    let first = BufReader::new(served.0.stdout.take().expect("piped")).lines().next().expect("a line").expect("text");
+    assert!(first.contains("listens on"), "{first}");
+    assert!(folder.path().join("bundles").exists(), "the cache that the file names");
+    let log = fs::read_to_string(folder.path().join("log")).expect("a log");
+    for (old, new) in [
+        ("cache", "bundle_cache"),
+        ("versions", "version_policy"),
+        ("--spread-io", "--pin-io-threads"),
+        ("--shipped-code", "--precompiled-modules"),
+        ("MODELGATE_ON_DEMAND", "MODELGATE_LAZY_LOAD"),
+    ] {
+        assert!(log.contains(&format!("`{old}` is called `{new}` now")), "{old}: {log}");
+    }
 }
 
 #[test]

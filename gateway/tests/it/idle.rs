@@ -60,8 +60,8 @@ async fn a_gateway_with_a_canary_and_a_memory_budget_sleeps() {
     let (root, cache) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
     place(&flowers("iris", "1"), &root.path().join("1"));
     let (source, cache) = (root.path().display().to_string(), cache.path().display().to_string());
-    let args = ["--source", &source, "--cache", &cache, "--canary", "0.1", "--memory-budget", "4GiB"];
-    let process = Process::serve(&[&args[..], &["--on-demand=false"]].concat());
+    let args = ["--source", &source, "--bundle-cache", &cache, "--canary", "0.1", "--memory-budget", "4GiB"];
+    let process = Process::serve(&[&args[..], &["--lazy-load=false"]].concat());
     let is = async |version: &str, state: &str, words: &str| {
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -43,7 +43,7 @@ impl Serving {
             .args(["serve", "--demo", "--listen", "127.0.0.1:0", "--poll", "0.2", "--workers", "1"])
             .args(["--code-cache", CODE, "--max-instances", "64"])
             .args(sources.iter().flat_map(|source| [Path::new("--source"), source]))
-            .arg("--cache")
+            .arg("--bundle-cache")
             .arg(cache)
             .stdout(Stdio::piped())
             .stderr(Stdio::null());

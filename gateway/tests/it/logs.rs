@@ -146,7 +146,7 @@ async fn a_load_is_logged_with_the_request_that_asked_for_it() {
     bad.replace("golden.json", golden.replace("versicolor-1", "setosa-1").as_bytes());
     place(&bad, &root.path().join("bad/1"));
     let (source, cache) = (root.path().display().to_string(), cache.path().display().to_string());
-    let process = Process::serve(&["--source", &source, "--cache", &cache, "--on-demand"]);
+    let process = Process::serve(&["--source", &source, "--bundle-cache", &cache, "--lazy-load"]);
     let deadline = Instant::now() + PATIENCE;
     loop {
         let answer = process.post("/v2/repository/index", String::new(), &[]).await.text;

@@ -45,7 +45,7 @@ async fn from_training_to_answer() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_modelgate"));
     with_s3(&mut command, &registry.s3)
         .args(["serve", "--source", "models:/churn@champion", "--poll", "0.2", "--listen", "127.0.0.1:0"])
-        .arg("--cache")
+        .arg("--bundle-cache")
         .arg(cache.path())
         .args(["--workers", "2", "--max-instances", "32", "--code-cache"])
         .arg(concat!(env!("CARGO_TARGET_TMPDIR"), "/code"))
@@ -130,10 +130,10 @@ async fn from_training_to_answer() {
     page.fail(says("200 OK", "<html>who are you?</html>"));
     let redirect = |to: &str| says(&format!("302 Found\r\nLocation: {to}"), "");
     for (fault, kind) in [
-        (says("200 OK", "<html>a proxy's page</html>"), "garbage"),
-        (says("200 OK", "{\"model_version\":{}}"), "garbage"),
-        (says("200 OK", "{\"model_version\":{\"version\":\"../..\"}}"), "garbage"),
-        (Fault::Answer("not HTTP\r\n\r\n".into()), "garbage"),
+        (says("200 OK", "<html>a proxy's page</html>"), "invalid_response"),
+        (says("200 OK", "{\"model_version\":{}}"), "invalid_response"),
+        (says("200 OK", "{\"model_version\":{\"version\":\"../..\"}}"), "invalid_response"),
+        (Fault::Answer("not HTTP\r\n\r\n".into()), "invalid_response"),
         (Fault::Closed, "unreachable"),
         (says("429 Too Many Requests", "{}"), "server_error"),
         (redirect("/login"), "denied"),

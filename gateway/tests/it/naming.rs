@@ -163,7 +163,7 @@ async fn a_default_model_that_is_not_resident_has_its_feature_too() {
     let cache = tempfile::tempdir().expect("a folder");
     let source = format!("all={}", folder.path().display());
     let gateway = Gateway::sourcing(&[source], cache.path(), |args| {
-        args.on_demand = Some(true);
+        args.lazy_load = Some(true);
         args.default_model = Some("cars".into());
     })
     .await;
@@ -182,7 +182,7 @@ async fn a_default_model_is_not_loaded_to_read_the_name_of_another() {
     let cache = tempfile::tempdir().expect("a folder");
     let source = format!("all={}", folder.path().display());
     let gateway = Gateway::sourcing(&[source], cache.path(), |args| {
-        args.on_demand = Some(true);
+        args.lazy_load = Some(true);
         args.default_model = Some("cars".into());
     })
     .await;
@@ -208,7 +208,7 @@ async fn a_request_for_one_model_takes_no_turn_of_anothers_canary() {
     let cache = tempfile::tempdir().expect("a folder");
     let source = format!("all={}", folder.path().display());
     let gateway = Gateway::sourcing(&[source], cache.path(), |args| {
-        args.on_demand = Some(true);
+        args.lazy_load = Some(true);
         args.default_model = Some("cars".into());
         args.canary = Some(0.5);
         args.canary_requests = Some(1_000_000);

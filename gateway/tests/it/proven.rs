@@ -82,7 +82,7 @@ async fn an_older_version_does_not_answer_for_one_that_was_let_go_of() {
         place(&flowers("iris", version), &root.path().join(version));
     }
     let gateway = on(root.path(), cache.path(), |args| {
-        args.versions = Some("all".into());
+        args.version_policy = Some("all".into());
         args.idle_unload = Some(1.0);
     })
     .await;
@@ -149,7 +149,7 @@ async fn no_way_leads_past_a_trial() {
     place(&flowers("iris", "1"), &root.path().join("1"));
     let serve = |args: &mut modelgate::config::ServeArgs| {
         gate(args);
-        args.versions = Some("all".into());
+        args.version_policy = Some("all".into());
     };
     let gateway = on(root.path(), cache.path(), serve).await;
     place(&flowers("iris", "2"), &root.path().join("2"));
@@ -281,7 +281,7 @@ async fn promotion_and_going_back_do_not_wait_for_what_is_on_its_way() {
     place(&flowers("iris", "1"), &root.path().join("1"));
     let gateway = on(root.path(), cache.path(), |args| {
         gate(args);
-        args.versions = Some("latest:2".into());
+        args.version_policy = Some("latest:2".into());
         args.idle_unload = Some(1.0);
     })
     .await;
@@ -320,7 +320,7 @@ async fn what_was_let_go_of_answers_while_a_newer_one_cannot_be_had() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_answered_on_demand_does_so_after_a_start() {
     let (root, cache) = folders();
-    let serve = |args: &mut modelgate::config::ServeArgs| args.on_demand = Some(true);
+    let serve = |args: &mut modelgate::config::ServeArgs| args.lazy_load = Some(true);
     place(&flowers("iris", "1"), &root.path().join("1"));
     let gateway = on(root.path(), cache.path(), serve).await;
     assert_eq!(answer(&gateway, None).await, "versicolor-1");
@@ -427,7 +427,7 @@ async fn a_damaged_file_is_fetched_again_within_the_request() {
     let bundle = flowers("iris", "1");
     place(&bundle, &root.path().join("iris"));
     let gateway = on(root.path(), cache.path(), |args| {
-        args.on_demand = Some(true);
+        args.lazy_load = Some(true);
         args.poll = Some(60.0);
     })
     .await;

@@ -179,7 +179,7 @@ async fn the_example_in_python_is_served_and_logs() {
         .args(["serve", "--listen", "127.0.0.1:0", "--workers", "1", "--bundle"])
         .arg(visits.path())
         .env("MODELGATE_CODE_CACHE", concat!(env!("CARGO_TARGET_TMPDIR"), "/code"))
-        .env("MODELGATE_CACHE", visits.file("cache"))
+        .env("MODELGATE_BUNDLE_CACHE", visits.file("cache"))
         .stdout(fs::File::create(visits.file("out")).expect("a file"))
         .stderr(fs::File::create(&log).expect("a file"))
         .stdin(Stdio::null())

@@ -60,7 +60,7 @@ fn serving(tracking: &str, cache: &TempDir) -> Command {
     command
         .args(["serve", "--poll", "0.2", "--listen", "127.0.0.1:0", "--workers", "1", "--max-instances", "16"])
         .args(["--code-cache", concat!(env!("CARGO_TARGET_TMPDIR"), "/code")])
-        .arg("--cache")
+        .arg("--bundle-cache")
         .arg(cache.path())
         .env("MLFLOW_TRACKING_URI", tracking)
         .stderr(Stdio::null());

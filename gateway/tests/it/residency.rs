@@ -31,7 +31,7 @@ async fn known(
         place(&flowers(&format!("m{number}"), "1"), &root.path().join(format!("m{number}")));
     }
     let gateway = Gateway::sourcing(&[root.path().display().to_string()], cache.path(), |args| {
-        args.on_demand = Some(true);
+        args.lazy_load = Some(true);
         change(args);
     })
     .await;
@@ -155,10 +155,10 @@ async fn the_process_stays_within_its_memory_budget() {
     let serve = async |budget: Option<usize>| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_modelgate"));
         command
-            .args(["serve", "--source", root.path().to_str().expect("text"), "--on-demand", "--listen", "127.0.0.1:0"])
+            .args(["serve", "--source", root.path().to_str().expect("text"), "--lazy-load", "--listen", "127.0.0.1:0"])
             .args(["--workers", "2", "--io-threads", "2", "--access-log", "0"])
             .args(["--code-cache", concat!(env!("CARGO_TARGET_TMPDIR"), "/code")])
-            .arg("--cache")
+            .arg("--bundle-cache")
             .arg(cache.path())
             .stderr(Stdio::null());
         if let Some(bytes) = budget {

@@ -139,7 +139,7 @@ async fn a_listing_without_end_is_not_read() {
     })
     .await;
     eventually("the listing is refused", || async {
-        gateway.get("/v2/repository/sources").await.json()["sources"][0]["state"] == "garbage"
+        gateway.get("/v2/repository/sources").await.json()["sources"][0]["state"] == "invalid_response"
     })
     .await;
 }
@@ -158,7 +158,7 @@ async fn a_listing_of_elements_without_content_takes_little_memory() {
         let head = "HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nConnection: close\r\n";
         wire.fail(Fault::Answer(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())));
         let mut command = Command::new(env!("CARGO_BIN_EXE_modelgate"));
-        command.args(["serve", "--demo", "--listen", "127.0.0.1:0", "--poll", "1", "--cache"]).arg(cache.path());
+        command.args(["serve", "--demo", "--listen", "127.0.0.1:0", "--poll", "1", "--bundle-cache"]).arg(cache.path());
         command.args(["--source", &source_at(&wire.address, "live"), "--code-cache"]).stderr(Stdio::null());
         let served = Served::start(command.arg(concat!(env!("CARGO_TARGET_TMPDIR"), "/code")));
         served.forget_peak();
@@ -166,7 +166,7 @@ async fn a_listing_of_elements_without_content_takes_little_memory() {
         eventually("the listing is refused", || async {
             let url = format!("http://{}/v2/repository/sources", served.address);
             let answer = served.operator.get(url).send().await.expect("an answer").text().await.expect("text");
-            answer.contains("\"garbage\"")
+            answer.contains("\"invalid_response\"")
         })
         .await;
         let added = served.memory("VmHWM").saturating_sub(before);
@@ -202,7 +202,7 @@ impl Follower {
             .args(["--code-cache", concat!(env!("CARGO_TARGET_TMPDIR"), "/code"), "--max-instances", "16"])
             .arg("--source")
             .arg(source)
-            .arg("--cache")
+            .arg("--bundle-cache")
             .arg(cache)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

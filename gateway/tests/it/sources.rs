@@ -119,7 +119,7 @@ async fn a_manifest_that_names_a_missing_object_never_serves() {
     };
     let before = polls().await;
     eventually("it was looked for again", || async { polls().await > before + 8.0 }).await;
-    assert_eq!(gateway.metric("modelgate_releases_total{model=\"iris\",outcome=\"unfetched\"}").await, Some(1.0));
+    assert_eq!(gateway.metric("modelgate_releases_total{model=\"iris\",outcome=\"fetch_failed\"}").await, Some(1.0));
     load.hears("1").await;
     // Once everything is there it serves, without anybody's help.
     for file in ["model.onnx", "preprocess.json", "predict.json", "golden.json"] {
@@ -154,7 +154,10 @@ async fn a_store_that_fails_changes_nothing_but_its_state() {
         (Fault::refusal(400, "ExpiredToken"), "denied"),
         (Fault::refusal(503, "SlowDown"), "server_error"),
         (Fault::refusal(429, "TooManyRequests"), "server_error"),
-        (Fault::Answer("HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\n<garbage>".into()), "garbage"),
+        (
+            Fault::Answer("HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\n<garbage>".into()),
+            "invalid_response",
+        ),
     ] {
         wire.fail(fault);
         becomes(state).await;

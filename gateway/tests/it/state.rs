@@ -57,7 +57,7 @@ async fn rollouts_refusals_and_sources_are_in_the_state() {
     let gateway = Gateway::sourcing(&[format!("here={}", root.path().display())], cache.path(), |args| {
         args.canary = Some(0.25);
         args.memory_budget = Some("4GiB".into());
-        args.on_demand = Some(false);
+        args.lazy_load = Some(false);
     })
     .await;
     gateway.ready().await;
@@ -100,7 +100,7 @@ async fn the_command_prints_the_state() {
     assert_eq!(state["models"][0]["name"], "unruly");
     assert!(String::from_utf8_lossy(&output.stdout).lines().count() > 20, "for a person, too");
     // Without the socket or a token there is no way.
-    let output = run(&["state", "--cache", "/nonexistent", "--listen", &process.address]);
+    let output = run(&["state", "--bundle-cache", "/nonexistent", "--listen", &process.address]);
     assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("--socket"), "{output:?}");
     let public = client().get(format!("http://{}{STATE}", process.address)).send().await.expect("an answer");
     assert_eq!(public.status(), 403);

@@ -39,7 +39,7 @@ fn follow(source: &str, cache: &TempDir, variables: &[(&str, &str)]) -> Served {
             "--code-cache",
             concat!(env!("CARGO_TARGET_TMPDIR"), "/code"),
         ])
-        .arg("--cache")
+        .arg("--bundle-cache")
         .arg(cache.path())
         .envs(variables.iter().copied())
         .stderr(Stdio::null());
@@ -201,7 +201,7 @@ async fn bodies_that_are_slow_come_and_bodies_that_stop_are_fetched_again() {
     let (bundle, graph) = next("3");
     wire.fail(Fault::CutAfter(2000).on(&graph));
     push(&s3, &bundle);
-    gateway.becomes("iris", "3", "UNAVAILABLE", "model.onnx: garbage: the body ended early").await;
+    gateway.becomes("iris", "3", "UNAVAILABLE", "model.onnx: invalid_response: the body ended early").await;
     load.hears("2").await;
     wire.fail(Fault::None);
     load.hears("3").await;
@@ -216,8 +216,8 @@ async fn bodies_that_are_slow_come_and_bodies_that_stop_are_fetched_again() {
     wire.fail(Fault::None);
     load.hears("4").await;
     load.end().await;
-    let unfetched = gateway.metric("modelgate_releases_total{model=\"iris\",outcome=\"unfetched\"}").await;
-    assert!(unfetched >= Some(2.0), "{unfetched:?}");
+    let failed = gateway.metric("modelgate_releases_total{model=\"iris\",outcome=\"fetch_failed\"}").await;
+    assert!(failed >= Some(2.0), "{failed:?}");
 }
 
 /// 40 MiB go in three parts, of which the last cannot be sent at first.
@@ -304,7 +304,7 @@ fn what_no_source_can_use_is_refused_at_the_start() {
     let start = |source: &str, variable: &str| {
         let output = Command::new(env!("CARGO_BIN_EXE_modelgate"))
             .args(["serve", "--listen", "127.0.0.1:0", "--source", source])
-            .arg("--cache")
+            .arg("--bundle-cache")
             .arg(cache.path())
             .env_clear()
             .env(variable, "key")

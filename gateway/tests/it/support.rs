@@ -157,7 +157,7 @@ impl Gateway {
     /// A gateway of the given sources, with a cache in `cache`; does not wait until it is ready.
     pub async fn sourcing(sources: &[String], cache: &Path, change: impl FnOnce(&mut ServeArgs)) -> Self {
         let mut args =
-            ServeArgs { source: sources.to_vec(), cache: Some(cache.to_path_buf()), poll: Some(0.2), ..args() };
+            ServeArgs { source: sources.to_vec(), bundle_cache: Some(cache.to_path_buf()), poll: Some(0.2), ..args() };
         change(&mut args);
         Self::start(args).await
     }

@@ -175,7 +175,7 @@ async fn several_versions_live_at_once_by_policy() {
     for version in ["1", "2", "3"] {
         place(&flowers("iris", version), &place_of.root.path().join(version));
     }
-    let gateway = place_of.serve(|args| args.versions = Some("latest:2".into())).await;
+    let gateway = place_of.serve(|args| args.version_policy = Some("latest:2".into())).await;
     let versions = || gateway.app.catalog.versions("iris").iter().map(|live| live.version.clone()).collect::<Vec<_>>();
     assert_eq!(versions(), ["3", "2"]);
     let asked = gateway.app.resolve(Some("iris"), Some("2")).await.expect("live");

@@ -385,7 +385,7 @@ def main():
     log = open(scratch / "log", "wb")
     process = subprocess.Popen(
         [options.gateway.resolve(), "serve", "--demo", "--bundle", unruly(scratch / "unruly"), "--listen", f"127.0.0.1:{port}",
-         "--code-cache", scratch / "code", "--cache", scratch / "cache"],
+         "--code-cache", scratch / "code", "--bundle-cache", scratch / "cache"],
         stdout=subprocess.DEVNULL, stderr=log, preexec_fn=group.join,
     )
     missed = []

@@ -50,7 +50,7 @@ class Serving:
         self.source = scratch / "source"
         self.source.mkdir()
         command = [options.gateway.resolve(), "serve", "--demo", "--source", self.source, "--listen", f"127.0.0.1:{self.port}",
-                   "--admin-listen", f"127.0.0.1:{self.admin}", "--code-cache", scratch / "code", "--cache", scratch / "cache", "--poll", "0.2",
+                   "--admin-listen", f"127.0.0.1:{self.admin}", "--code-cache", scratch / "code", "--bundle-cache", scratch / "cache", "--poll", "0.2",
                    "--load-timeout", str(options.load_timeout)]
         self.log = scratch / "log"
         with open(self.log, "wb") as log:

@@ -83,7 +83,7 @@ def main(trainer):
     )
     gateway_environment = {**environment, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3}"}
     start(
-        Path(os.environ.get("MODELGATE") or ROOT / "target/debug/modelgate"), "serve", "--listen", f"127.0.0.1:{gateway}", "--cache", work / "cache", "--poll", "5",
+        Path(os.environ.get("MODELGATE") or ROOT / "target/debug/modelgate"), "serve", "--listen", f"127.0.0.1:{gateway}", "--bundle-cache", work / "cache", "--poll", "5",
         "--source", f"models:/{MODEL}/production", **{**quiet, "env": gateway_environment},
     )
     person = start(

@@ -74,7 +74,7 @@ def test_from_the_wheel_to_a_served_pipeline(wheel, tmp_path):
 def demo(binary: Path, env: dict, folder: Path) -> int:
     """The demo's port, once it says that it listens."""
     process = subprocess.Popen(
-        [binary, "serve", "--demo", "--listen", "127.0.0.1:0", "--cache", folder / "cache"],
+        [binary, "serve", "--demo", "--listen", "127.0.0.1:0", "--bundle-cache", folder / "cache"],
         env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

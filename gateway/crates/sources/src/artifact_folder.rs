@@ -26,7 +26,7 @@ impl Folder {
         }
         let scheme = address.split(':').next().unwrap_or_default();
         let words = format!("artifacts at {scheme}: cannot be reached; only s3: and mlflow-artifacts: can");
-        Err(SourceError::new(Kind::Garbage, words))
+        Err(SourceError::new(Kind::InvalidResponse, words))
     }
 
     /// A file, or a folder, in it.

@@ -81,7 +81,7 @@ pub(super) async fn answered(request: RequestBuilder) -> Result<Response, Source
         StatusCode::BAD_REQUEST if words.starts_with("INVALID_PARAMETER_VALUE") => Kind::Missing,
         StatusCode::TOO_MANY_REQUESTS => Kind::Server,
         status if status.is_server_error() => Kind::Server,
-        _ => Kind::Garbage,
+        _ => Kind::InvalidResponse,
     };
     Err(SourceError::new(kind, format!("status {} {words}", status.as_u16())))
 }
@@ -112,7 +112,7 @@ pub(super) fn failed(error: &reqwest::Error) -> SourceError {
     } else if error.is_connect() || error.is_request() && !is_nonsense(error) {
         Kind::Unreachable
     } else {
-        Kind::Garbage
+        Kind::InvalidResponse
     };
     let mut words = String::new();
     let mut cause = std::error::Error::source(error);

@@ -116,7 +116,10 @@ impl DirSource {
     ) -> Result<Incoming, SourceError> {
         let name = &file.file;
         if !is_inside(name) {
-            return Err(SourceError::new(Kind::Garbage, "expected a relative path inside the bundle, without `..`"));
+            return Err(SourceError::new(
+                Kind::InvalidResponse,
+                "expected a relative path inside the bundle, without `..`",
+            ));
         }
         let stalled = |what| SourceError::new(Kind::Timeout, format!("{what} for {} s", STALL.as_secs()));
         let turn = timeout(STALL, Arc::clone(&self.copies).acquire_owned()).await;

@@ -18,7 +18,7 @@ pub enum Kind {
     /// The server reports a failure of its own.
     Server,
     /// The answer makes no sense, or ended early.
-    Garbage,
+    InvalidResponse,
     /// Larger than is taken.
     TooLarge,
     /// The local disk.
@@ -35,7 +35,7 @@ impl Kind {
             Self::Missing => "missing",
             Self::ClockSkew => "clock_skew",
             Self::Server => "server_error",
-            Self::Garbage => "garbage",
+            Self::InvalidResponse => "invalid_response",
             Self::TooLarge => "too_large",
             Self::Local => "local",
         }

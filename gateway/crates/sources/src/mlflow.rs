@@ -230,7 +230,7 @@ impl MlflowSource {
     pub(super) async fn list(&self) -> Result<Listing, SourceError> {
         let version = self.wanted_version().await?;
         if !is_label(&version, 64) {
-            return Err(SourceError::new(Kind::Garbage, "the registry's version is no name"));
+            return Err(SourceError::new(Kind::InvalidResponse, "the registry's version is no name"));
         }
         let query = [("name", self.model.as_str()), ("version", version.as_str())];
         let found: DownloadUri = self.ask("model-versions/get-download-uri", &query).await?;
@@ -286,10 +286,11 @@ impl MlflowSource {
                 Err(error) if error.kind == Kind::Missing => continue,
                 Err(error) => return Err(error),
             };
-            let garbage = |problem: String| SourceError::new(Kind::Garbage, format!("version {version}: {problem}"));
-            let manifest = Manifest::parse(&bytes).map_err(garbage)?;
+            let invalid =
+                |problem: String| SourceError::new(Kind::InvalidResponse, format!("version {version}: {problem}"));
+            let manifest = Manifest::parse(&bytes).map_err(invalid)?;
             if let Some(problem) = manifest.problems().into_iter().next() {
-                return Err(garbage(problem));
+                return Err(invalid(problem));
             }
             let at = if folder_name.is_empty() {
                 folder.address()
@@ -407,7 +408,7 @@ async fn parsed<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Sourc
         if is_elsewhere {
             return SourceError::new(Kind::Denied, "it redirects to a page, as where people log in");
         }
-        SourceError::new(Kind::Garbage, format!("not the registry's JSON: {error}"))
+        SourceError::new(Kind::InvalidResponse, format!("not the registry's JSON: {error}"))
     })
 }
 

@@ -247,7 +247,7 @@ pub(super) async fn read_small(client: &Client, bucket: &str, key: &str) -> Resu
     let mut body = object.body;
     let mut bytes = Vec::new();
     while let Some(piece) = body.next().await {
-        bytes.extend_from_slice(&piece.map_err(|error| SourceError::new(Kind::Garbage, error.to_string()))?);
+        bytes.extend_from_slice(&piece.map_err(|error| SourceError::new(Kind::InvalidResponse, error.to_string()))?);
         if bytes.len() > MAX_MANIFEST {
             return Err(SourceError::new(Kind::TooLarge, format!("at most {MAX_MANIFEST} bytes are taken")));
         }

@@ -81,7 +81,7 @@ pub(super) fn explain<E: ProvideErrorMetadata + std::fmt::Debug>(error: &SdkErro
             return SourceError::new(Kind::Denied, "the request could not be made; are credentials set?");
         }
         SdkError::ServiceError(service) => service,
-        _ => return SourceError::new(Kind::Garbage, "the answer is not that of an S3 server"),
+        _ => return SourceError::new(Kind::InvalidResponse, "the answer is not that of an S3 server"),
     };
     let status = service.raw().status().as_u16();
     let code = service.err().code().unwrap_or_default();
@@ -115,7 +115,7 @@ fn kind(code: &str, status: u16) -> Kind {
         401 | 403 => Kind::Denied,
         404 => Kind::Missing,
         429 | 500.. => Kind::Server,
-        _ => Kind::Garbage,
+        _ => Kind::InvalidResponse,
     }
 }
 
@@ -147,7 +147,10 @@ pub(super) async fn download(object: GetObjectOutput, mut into: Incoming, limit:
         match piece {
             Some(Ok(piece)) => into.write(&piece)?,
             Some(Err(error)) => {
-                return Err(SourceError::new(Kind::Garbage, format!("the body ended early: {}", causes(&error))));
+                return Err(SourceError::new(
+                    Kind::InvalidResponse,
+                    format!("the body ended early: {}", causes(&error)),
+                ));
             }
             None => break,
         }
@@ -156,7 +159,7 @@ pub(super) async fn download(object: GetObjectOutput, mut into: Incoming, limit:
         }
     }
     if length.is_some_and(|length| length != into.len()) {
-        return Err(SourceError::new(Kind::Garbage, "the body ended early"));
+        return Err(SourceError::new(Kind::InvalidResponse, "the body ended early"));
     }
     Ok(into)
 }
@@ -182,7 +185,7 @@ mod tests {
             ("RequestTimeTooSkewed", 403, Kind::ClockSkew),
             ("NoSuchBucket", 404, Kind::Missing),
             ("", 404, Kind::Missing),
-            ("InvalidArgument", 400, Kind::Garbage),
+            ("InvalidArgument", 400, Kind::InvalidResponse),
         ] {
             assert_eq!(kind(code, status), means, "{code} {status}");
         }

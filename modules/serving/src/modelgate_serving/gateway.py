@@ -38,7 +38,7 @@ class Gateway:
             "serve",
             *("--source", f"notebook={self.bundles}"),
             *("--listen", listen),
-            *("--cache", str(self.folder / "cache")),
+            *("--bundle-cache", str(self.folder / "cache")),
             *("--admin-socket", "off"),
             *("--drain-timeout", "5"),
             *("--access-log", "0"),
