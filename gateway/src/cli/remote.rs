@@ -19,9 +19,9 @@ use crate::{
 /// A gateway answers such a call within this.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Uploads a bundle; `tell` gets a line for each step.
-pub(super) fn push(folder: &Path, to: &str, tell: &mut dyn FnMut(String)) -> anyhow::Result<()> {
-    run(source::push(folder, to, &environment()?, tell))
+/// Uploads a bundle; `report` gets a line for each step.
+pub(super) fn push(folder: &Path, to: &str, report: &mut dyn FnMut(String)) -> anyhow::Result<()> {
+    run(source::push(folder, to, &environment()?, report))
 }
 
 /// The way to a gateway for calls that change what is served.
@@ -109,11 +109,11 @@ impl Gateway {
             }
             let answer = request.send().await.with_context(|| format!("no answer at {shown}"))?;
             let (status, body) = (answer.status(), answer.bytes().await?);
-            let told = || {
+            let message = || {
                 let body: Value = serde_json::from_slice(&body).unwrap_or_default();
                 body["error"].as_str().unwrap_or("nothing that is understood").to_owned()
             };
-            anyhow::ensure!(status.is_success(), "{shown} answered {status}: {}", told());
+            anyhow::ensure!(status.is_success(), "{shown} answered {status}: {}", message());
             Ok(body.into())
         })
     }

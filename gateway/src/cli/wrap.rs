@@ -103,22 +103,22 @@ pub(super) fn wrap(
     fs::write(folder.join(MANIFEST), manifest).with_context(|| MANIFEST)?;
     if let Some(chain) = &chain {
         // With the chain around it, which may not fit the model: what was written is what is checked.
-        let told = match chain.pooling {
+        let message = match chain.pooling {
             Some(_) => "gives one embedding for each: POST /v1/embeddings answers",
             None => "gives the model's outputs",
         };
         return Ok(vec![
-            format!("{}: a bundle without golden examples; it takes a column of texts and {told}", folder.display()),
+            format!("{}: a bundle without golden examples; it takes a column of texts and {message}", folder.display()),
             format!("`modelgate check {}` tells whether model and tokenizer fit", folder.display()),
         ]);
     }
     let form = if model.is_tensors() { "tensors as the file has them" } else { "rows of a table" };
     let side = |columns: &[Column]| {
-        let told = columns.iter().map(|column| {
+        let message = columns.iter().map(|column| {
             let shape = crate::oip::shape(column, model.is_tensors());
             format!("{}: {}{shape:?}", column.name, column.datatype)
         });
-        told.collect::<Vec<_>>().join(", ")
+        message.collect::<Vec<_>>().join(", ")
     };
     Ok(vec![
         format!("{}: a bundle without golden examples; it takes {form}", folder.display()),

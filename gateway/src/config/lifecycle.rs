@@ -117,13 +117,13 @@ mod tests {
         std::fs::write(&file, "from the file\n").expect("written");
         let file = file.to_str().expect("a plain path");
         let missing = folder.path().join("missing").to_str().expect("a plain path").to_owned();
-        let told = |variables: &[(&str, &str)]| {
+        let message = |variables: &[(&str, &str)]| {
             let variables: HashMap<_, _> =
                 variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
             environment_from(&|name| variables.get(name).cloned())
         };
 
-        let environment = told(&[
+        let environment = message(&[
             ("AWS_ACCESS_KEY_ID_FILE", file),
             ("AWS_SECRET_ACCESS_KEY_FILE", file),
             ("AWS_SECRET_ACCESS_KEY", "from the variable"),
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(environment.token.as_deref(), Some("from the file"));
         assert_eq!(environment.password, None);
 
-        let error = told(&[("AWS_ACCESS_KEY_ID_FILE", &missing)]).expect_err("no such file");
+        let error = message(&[("AWS_ACCESS_KEY_ID_FILE", &missing)]).expect_err("no such file");
         assert!(format!("{error:#}").contains("AWS_ACCESS_KEY_ID_FILE"), "{error:#}");
     }
 }

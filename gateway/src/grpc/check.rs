@@ -71,8 +71,8 @@ fn models() -> [Vec<Column>; 4] {
 fn decoded(request: &ModelInferRequest, model: &Interface<'_>) -> Result<Batch, Error> {
     let read = convert::read(request, model, |sent| Bounds::new(ROWS, MEMORY, sent));
     if let Err(error) = &read {
-        let told = error.to_string();
-        assert!(told.len() <= 8 << 10, "{} bytes are told back", told.len());
+        let message = error.to_string();
+        assert!(message.len() <= 8 << 10, "{} bytes are told back", message.len());
     }
     read.map(|(_, _, packed)| packed.batch)
 }

@@ -391,7 +391,7 @@ impl VersionLoader {
         let fetch = |file: FileRef| {
             let (source, budget) = (Arc::clone(source), &budget);
             async move {
-                let told = |reason: String| Failure { reason: format!("{}: {reason}", file.file), transient: true };
+                let message = |reason: String| Failure { reason: format!("{}: {reason}", file.file), transient: true };
                 let left = budget.load(Ordering::Relaxed);
                 let incoming = store.incoming().map_err(local)?;
                 let fetched = source.fetch(at, &file, incoming, left).await.map_err(|error| {
@@ -408,7 +408,7 @@ impl VersionLoader {
                 }
                 self.metrics.lifecycle.fetched_bytes.with_label_values(&[source.name()]).inc_by(bytes);
                 // A digest that is wrong now may be that of a file half replaced.
-                fetched.finish(Some(&file.sha256)).map_err(told)?;
+                fetched.finish(Some(&file.sha256)).map_err(message)?;
                 Ok(())
             }
         };
@@ -433,17 +433,17 @@ impl VersionLoader {
         let mut left = self.limits.bundle;
         // Named by nobody else, so their digests are those of what comes.
         let mut fetch = async |name: &str| {
-            let told = |reason: String, transient| Failure { reason: format!("{name}: {reason}"), transient };
+            let message = |reason: String, transient| Failure { reason: format!("{name}: {reason}"), transient };
             if !is_inside(name) {
-                return Err(told("the graph's data is not beside it".into(), false));
+                return Err(message("the graph's data is not beside it".into(), false));
             }
             let file = FileRef { file: name.to_owned(), sha256: String::new() };
             let incoming = store.incoming().map_err(local)?;
             let fetched = source.fetch(folder, &file, incoming, left).await;
-            let fetched = fetched.map_err(|error| told(error.to_string(), !error.is_final()))?;
+            let fetched = fetched.map_err(|error| message(error.to_string(), !error.is_final()))?;
             left -= fetched.len().min(left);
             self.metrics.lifecycle.fetched_bytes.with_label_values(&[source.name()]).inc_by(fetched.len());
-            fetched.finish(None).map_err(|reason| told(reason, true))
+            fetched.finish(None).map_err(|reason| message(reason, true))
         };
         let sha256 = fetch(graph).await?;
         if let Some(form) = booster {
@@ -554,8 +554,8 @@ impl Drop for Cancel {
 
 /// Why a release is not loaded that processes died of, the last one for this reason.
 fn poisoned(deaths: usize, reason: &str) -> String {
-    let told = if reason.is_empty() { "a gateway ended while it loaded this release" } else { reason };
-    format!("{told} ({deaths} so far), so it is not tried again by itself: load it by hand, or change the bundle")
+    let message = if reason.is_empty() { "a gateway ended while it loaded this release" } else { reason };
+    format!("{message} ({deaths} so far), so it is not tried again by itself: load it by hand, or change the bundle")
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]

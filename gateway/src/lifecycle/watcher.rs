@@ -28,7 +28,7 @@ const LONGEST: Duration = Duration::from_mins(1);
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Lines in the log within a minute.
-const MAX_TOLD: usize = 100;
+const MAX_REPORTED: usize = 100;
 
 /// After a file event: what was begun has this long to be finished before the look.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -82,7 +82,7 @@ impl Watcher {
     /// Until nobody listens.
     pub(super) async fn run(self, offers: mpsc::Sender<Offer>) {
         let mut report = self.report();
-        let mut told = Told::default();
+        let mut reported = Reported::default();
         let mut changed = true;
         // What it offered in an earlier life; before it is written over.
         let mut before = self.store.remembered(self.source.identity(), self.index);
@@ -110,10 +110,10 @@ impl Watcher {
                 Ok(listing) => {
                     cached = None;
                     let before = mem::take(&mut before);
-                    Some(self.succeeded(listing.without_doubles(), before, &mut report, &mut told, changed))
+                    Some(self.succeeded(listing.without_doubles(), before, &mut report, &mut reported, changed))
                 }
                 Err(error) => {
-                    self.failed(error.kind.label(), error.message, &mut report, &mut told);
+                    self.failed(error.kind.label(), error.message, &mut report, &mut reported);
                     // Down at the start: what it offered when it was last seen, from the local cache.
                     let offer = cached.take();
                     if let Some(offer) = &offer {
@@ -159,21 +159,21 @@ impl Watcher {
         listing: Listing,
         remembered: Vec<Remembered>,
         report: &mut Report,
-        told: &mut Told,
+        reported: &mut Reported,
         changed: bool,
     ) -> Offer {
         let name = self.source.name();
-        if report.state != "ok" && told.is_news("ok") {
+        if report.state != "ok" && reported.is_news("ok") {
             tracing::info!(source = name, releases = listing.releases.len(), "a source answers");
         }
         if listing.problems != report.problems {
             for problem in listing.problems.iter().filter(|problem| !report.problems.contains(problem)).take(10) {
-                if told.is_news(problem) {
+                if reported.is_news(problem) {
                     tracing::warn!(source = name, problem, "found in a source, but no release");
                 }
             }
         }
-        told.owes = false;
+        reported.is_due = false;
         let is_partial = !listing.problems.is_empty();
         *report = Report {
             state: "ok",
@@ -206,13 +206,13 @@ impl Watcher {
     }
 
     /// One line when it begins to fail or fails otherwise, none for each time after that.
-    fn failed(&self, state: &'static str, error: String, report: &mut Report, told: &mut Told) {
+    fn failed(&self, state: &'static str, error: String, report: &mut Report, reported: &mut Reported) {
         let name = self.source.name();
         count(&self.metrics.lifecycle.source_polls, &[name, state]);
         self.metrics.lifecycle.source_up.with_label_values(&[name]).set(0);
-        told.owes |= report.state != state;
-        if told.owes && told.is_news(state) {
-            told.owes = false;
+        reported.is_due |= report.state != state;
+        if reported.is_due && reported.is_news(state) {
+            reported.is_due = false;
             tracing::warn!(source = name, state, error, "a source cannot be used; what is served stays");
         }
         report.state = state;
@@ -230,17 +230,17 @@ impl Watcher {
 
 /// Problems that were logged lately: one that comes and goes with every look is not logged each time.
 #[derive(Debug, Default)]
-struct Told {
+struct Reported {
     lately: HashMap<String, Instant>,
     /// Whether a failure is yet to be told.
-    owes: bool,
+    is_due: bool,
 }
 
-impl Told {
+impl Reported {
     fn is_news(&mut self, what: &str) -> bool {
         let now = Instant::now();
         self.lately.retain(|_, at| now.duration_since(*at) < LONGEST);
-        if self.lately.len() >= MAX_TOLD || self.lately.contains_key(what) {
+        if self.lately.len() >= MAX_REPORTED || self.lately.contains_key(what) {
             return false;
         }
         self.lately.insert(what.to_owned(), now);

@@ -77,9 +77,9 @@ pub fn run() -> ExitCode {
 /// Makes a panic about memory the end of the process. The engine panics where the standard library aborts, and such a panic
 /// ends one plan alone: a gateway that has more memory than this process would then go on where this one could not.
 fn end_without_memory() {
-    let tell = panic::take_hook();
+    let hook = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
-        tell(panic);
+        hook(panic);
         if panic.payload_as_str().is_some_and(|text| text.contains(NO_MEMORY[1])) {
             std::process::abort();
         }

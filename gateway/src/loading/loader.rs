@@ -183,7 +183,7 @@ impl Loader {
         let wanted = |name: &str| !own_code.iter().any(|own| own == name);
         match parent::run(binary, &task, throttle, self.config.timeout, wanted) {
             Ok(Answer::Loaded(report, code)) => {
-                self.tell(report.confined);
+                self.log_confinement(report.confined);
                 Ok(Vetted { report: Some(*report), code: Arc::new(code), key })
             }
             Ok(Answer::Refused { problems, unread }) => {
@@ -338,7 +338,7 @@ impl Loader {
     }
 
     /// Says once what the kernel lacks.
-    fn tell(&self, [files, calls]: [bool; 2]) {
+    fn log_confinement(&self, [files, calls]: [bool; 2]) {
         if (!files || !calls) && !self.is_told.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 landlock = files,

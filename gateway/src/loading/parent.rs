@@ -27,7 +27,7 @@ const LOOK: Duration = Duration::from_millis(40);
 const SAID: usize = 4 << 10;
 
 /// Characters of that in a reason.
-const TOLD: usize = 300;
+const MAX_REPORTED: usize = 300;
 
 /// Signals by number, as `waitpid` gives them.
 const SIGABRT: i32 = 6;
@@ -171,7 +171,7 @@ fn last_of(mut from: impl Read) -> String {
 /// The end of a child that gave no answer.
 fn became(status: ExitStatus, said: &str, task: &Task, error: Option<&io::Error>) -> NoAnswer {
     let too_much = || format!("loading it took more than {} MiB (--load-memory)", task.memory >> 20);
-    let told = told(said);
+    let reported = reported(said);
     match status.signal() {
         Some(SIGABRT) if child::NO_MEMORY.iter().any(|words| said.contains(words)) => NoAnswer::Died(too_much()),
         Some(SIGXCPU) => {
@@ -181,19 +181,19 @@ fn became(status: ExitStatus, said: &str, task: &Task, error: Option<&io::Error>
         Some(SIGKILL) => NoAnswer::Died(
             "the process that loaded it was killed by signal 9, as the system does where memory runs out".into(),
         ),
-        Some(signal) => NoAnswer::Died(format!("the process that loaded it was killed by signal {signal}{told}")),
+        Some(signal) => NoAnswer::Died(format!("the process that loaded it was killed by signal {signal}{reported}")),
         None if status.success() => {
             let error = error.map(|error| format!(": {error}")).unwrap_or_default();
             NoAnswer::Failed(format!("the process that loaded it gave no answer{error}"))
         }
-        None => NoAnswer::Failed(format!("the process that loaded it failed{told}")),
+        None => NoAnswer::Failed(format!("the process that loaded it failed{reported}")),
     }
 }
 
 /// A child's words, in one line.
-fn told(said: &str) -> String {
+fn reported(said: &str) -> String {
     let line: String = said.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
     let line = line.trim();
-    let skip = line.chars().count().saturating_sub(TOLD);
+    let skip = line.chars().count().saturating_sub(MAX_REPORTED);
     if line.is_empty() { String::new() } else { format!(": {}", line.chars().skip(skip).collect::<String>()) }
 }

@@ -19,7 +19,7 @@ fn main() {
     let doubles: Vec<f64> = bytes.as_chunks().0.iter().copied().map(f64::from_le_bytes).collect();
     let singles: Vec<f32> = doubles.iter().map(|&value| value as f32).collect();
     let width: usize = width.parse().expect("a width");
-    let mut told = Vec::new();
+    let mut times = Vec::new();
     for count in [1, 64, 1024] {
         // Enough calls that the clock, which may tick 250 times a second, is exact enough.
         let calls = 32_768 / count;
@@ -39,7 +39,7 @@ fn main() {
             let took = processor_seconds() - before;
             (least, spent) = (f64::min(least, took / f64::from(calls as u32)), spent + took);
         }
-        told.push(format!("{:.2}", least * 1e6));
+        times.push(format!("{:.2}", least * 1e6));
     }
-    _ = std::io::Write::write_all(&mut std::io::stdout(), (told.join(" ") + "\n").as_bytes());
+    _ = std::io::Write::write_all(&mut std::io::stdout(), (times.join(" ") + "\n").as_bytes());
 }

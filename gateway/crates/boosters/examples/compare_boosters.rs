@@ -23,9 +23,9 @@ fn main() {
         let row = match Booster::read(&case.bytes()) {
             Ok(booster) => {
                 let outcome = case.compare(&booster);
-                let told = |number: Option<u64>| number.map_or_else(String::new, |number| number.to_string());
-                let labels = told(outcome.labels.map(|labels| labels as u64));
-                format!("{} | {} | {} | {labels}", outcome.rows, outcome.raw, told(outcome.outputs))
+                let shown = |number: Option<u64>| number.map_or_else(String::new, |number| number.to_string());
+                let labels = shown(outcome.labels.map(|labels| labels as u64));
+                format!("{} | {} | {} | {labels}", outcome.rows, outcome.raw, shown(outcome.outputs))
             }
             Err(error) => format!(" | refused: {error} | |"),
         };

@@ -93,11 +93,11 @@ mod tests {
         };
         let error = low.apply(&mut bundle).expect_err("over all of them");
         assert_eq!(bundle.isolation, Isolation::Request);
-        let told = error.to_string();
+        let message = error.to_string();
         for setting in ["--max-deadline", "--max-rows", "--max-module-memory", "--max-host-call-bytes"] {
-            assert!(told.contains(setting), "{told}");
+            assert!(message.contains(setting), "{message}");
         }
-        assert_eq!(error.problems.len(), 4, "{told}");
+        assert_eq!(error.problems.len(), 4, "{message}");
         let exact = Ceilings {
             deadline: bundle.limits.deadline,
             rows: bundle.limits.rows,

@@ -35,19 +35,19 @@ impl PlainModel {
     /// # Errors
     /// The file that cannot be read, and why.
     pub fn read(path: &Path) -> Result<Self, String> {
-        let told = |problem: String| format!("{}: {problem}", path.display());
+        let message = |problem: String| format!("{}: {problem}", path.display());
         let name = path.file_name().and_then(|name| name.to_str());
-        let name = name.ok_or_else(|| told("expected a file whose name is UTF-8".into()))?;
+        let name = name.ok_or_else(|| message("expected a file whose name is UTF-8".into()))?;
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        let length = std::fs::metadata(path).map_err(|error| told(error.to_string()))?.len();
+        let length = std::fs::metadata(path).map_err(|error| message(error.to_string()))?.len();
         if length > MAX_FILE {
-            return Err(told(format!("is larger than {MAX_FILE} bytes")));
+            return Err(message(format!("is larger than {MAX_FILE} bytes")));
         }
         // The file itself may be a link to anywhere: a person named it.
-        let onnx = std::fs::read(path).map_err(|error| told(error.to_string()))?;
+        let onnx = std::fs::read(path).map_err(|error| message(error.to_string()))?;
         if let Some(sentence) = python::object(path, &onnx) {
             return Err(sentence);
         }

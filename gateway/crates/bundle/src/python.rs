@@ -34,8 +34,8 @@ mod tests {
         for (name, bytes) in
             [("a.pkl", &b""[..]), ("a.JOBLIB", b"x"), ("a.skops", b"PK\x03\x04"), ("model", b"\x80\x04\x95")]
         {
-            let told = object(Path::new(name), bytes).expect(name);
-            assert!(told.contains(&format!("`modelgate-export {name} BUNDLE`")), "{told}");
+            let message = object(Path::new(name), bytes).expect(name);
+            assert!(message.contains(&format!("`modelgate-export {name} BUNDLE`")), "{message}");
         }
         for (name, bytes) in [("a.onnx", &b"\x08\x07"[..]), ("a.ubj", b"{L"), ("a", b""), ("a.txt", b"tree\n")] {
             assert_eq!(object(Path::new(name), bytes), None, "{name}");

@@ -152,8 +152,8 @@ mod tests {
         let columns = [Column::scalar("n", Datatype::I32)];
         // What follows is not looked at.
         for body in [format!("[{} no JSON", "{},".repeat(100)), format!("{{{} no JSON", r#""x":1,"#.repeat(101))] {
-            let told = rows(&body, &columns, 10_000.into());
-            assert!(matches!(&told, Err(DecodeError::Fields(problems)) if problems.len() == 100), "{told:?}");
+            let message = rows(&body, &columns, 10_000.into());
+            assert!(matches!(&message, Err(DecodeError::Fields(problems)) if problems.len() == 100), "{message:?}");
         }
     }
 

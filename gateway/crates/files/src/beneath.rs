@@ -127,7 +127,7 @@ impl Beneath {
                 Err(Errno::AGAIN) => {}
                 // An old kernel, or a sandbox that does not know the call.
                 Err(Errno::NOSYS | Errno::PERM) => return self.traverse(path, flags),
-                Err(error) => return Err(told(error)),
+                Err(error) => return Err(io_error(error)),
             }
         }
         Err(io::Error::other("is moved again and again"))
@@ -140,16 +140,16 @@ impl Beneath {
             match part {
                 Component::Normal(part) => parts.push(part),
                 Component::CurDir => {}
-                Component::ParentDir | Component::RootDir | Component::Prefix(_) => return Err(told(Errno::XDEV)),
+                Component::ParentDir | Component::RootDir | Component::Prefix(_) => return Err(io_error(Errno::XDEV)),
             }
         }
         let mut at = openat(&self.folder, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let Some((last, above)) = parts.split_last() else { return Ok(at) };
         for part in above {
             let through = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            at = openat(&at, *part, through, Mode::empty()).map_err(told)?;
+            at = openat(&at, *part, through, Mode::empty()).map_err(io_error)?;
         }
-        openat(&at, *last, flags | OFlags::NOFOLLOW, Mode::empty()).map_err(told)
+        openat(&at, *last, flags | OFlags::NOFOLLOW, Mode::empty()).map_err(io_error)
     }
 }
 
@@ -161,7 +161,7 @@ fn is_regular(file: &OwnedFd) -> io::Result<()> {
     }
 }
 
-fn told(error: Errno) -> io::Error {
+fn io_error(error: Errno) -> io::Error {
     match error {
         Errno::LOOP => io::Error::other("is a link, or reached over one, which is not followed"),
         Errno::XDEV => io::Error::other("leads out of its folder"),

@@ -27,15 +27,15 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_error_on_one_line() {
-        let told = |work: fn()| {
+        let message = |work: fn()| {
             let result = guarded(|| {
                 work();
                 Ok(())
             });
             result.unwrap_err().to_string()
         };
-        assert_eq!(told(|| panic!("one\n  and two")), "it panicked: one and two");
-        assert_eq!(told(|| assert_eq!(1 + 1, 3, "left {}", 1)).lines().count(), 1);
-        assert_eq!(told(|| std::panic::panic_any(3)), "it panicked: it does not say why");
+        assert_eq!(message(|| panic!("one\n  and two")), "it panicked: one and two");
+        assert_eq!(message(|| assert_eq!(1 + 1, 3, "left {}", 1)).lines().count(), 1);
+        assert_eq!(message(|| std::panic::panic_any(3)), "it panicked: it does not say why");
     }
 }

@@ -184,7 +184,7 @@ pub(super) fn reason(model: &str, version: &str, mlmodel: &[u8], facts: Facts<'_
     let state = state
         .and_then(|state| serde_json::from_slice::<State>(state).ok())
         .filter(|state| state.mlmodel_sha256 == digest && is_label(&state.state, 32));
-    let told = match &state {
+    let message = match &state {
         Some(state) if state.state == "converting" => format!("{head}; the converter works on it"),
         Some(state) => {
             let words: String = state.reason.chars().filter(|c| !c.is_control()).take(MAX_REASON).collect();
@@ -192,7 +192,7 @@ pub(super) fn reason(model: &str, version: &str, mlmodel: &[u8], facts: Facts<'_
         }
         None => format!("{head}; convert it with `{command}`, or have `modelgate-export watch` convert every version"),
     };
-    stale.map_or_else(|| told.clone(), |stale| format!("{told} ({stale})"))
+    stale.map_or_else(|| message.clone(), |stale| format!("{message} ({stale})"))
 }
 
 #[cfg(test)]
@@ -239,8 +239,8 @@ mod tests {
             json!({ "format": 1, "name": name, "version": version, "mlmodel_sha256": sha256, "manifest": manifest })
                 .to_string()
         };
-        let told = |record: &str| manifest(record.as_bytes(), "a b", "3", b"mine").map(|(bytes, _)| bytes);
-        assert_eq!(told(&record("a b", "3", "mine", text)).as_deref(), Ok(text.as_bytes()));
+        let message = |record: &str| manifest(record.as_bytes(), "a b", "3", b"mine").map(|(bytes, _)| bytes);
+        assert_eq!(message(&record("a b", "3", "mine", text)).as_deref(), Ok(text.as_bytes()));
         for (bad, why) in [
             (record("a_b", "3", "mine", text), "another version"),
             (record("a b", "2", "mine", text), "another version"),
@@ -250,7 +250,7 @@ mod tests {
             (record("a b", "3", "mine", text).replace("\"format\":1", "\"format\":2"), "format 2"),
             ("{}".into(), "cannot be read"),
         ] {
-            let error = told(&bad).expect_err(why);
+            let error = message(&bad).expect_err(why);
             assert!(error.contains(why), "{error}");
         }
     }
@@ -261,16 +261,16 @@ mod tests {
             let sha256 = format!("{:x}", Sha256::digest(mlmodel));
             json!({ "state": state, "reason": "no\nwheel", "mlmodel_sha256": sha256 }).to_string()
         };
-        let told = |state: Option<String>| {
+        let message = |state: Option<String>| {
             let state = state.as_deref().map(str::as_bytes);
             reason("m", "3", b"mine", Facts { state, ..Facts::default() })
         };
-        assert!(told(None).contains("`modelgate-export models:/m/3 --publish`"));
-        assert!(told(Some(state("failed", "mine"))).contains("failed: nowheel"));
-        assert!(told(Some(state("converting", "mine"))).ends_with("works on it"));
+        assert!(message(None).contains("`modelgate-export models:/m/3 --publish`"));
+        assert!(message(Some(state("failed", "mine"))).contains("failed: nowheel"));
+        assert!(message(Some(state("converting", "mine"))).ends_with("works on it"));
         // Of an earlier version of that number.
-        assert_eq!(told(Some(state("failed", "yours"))), told(None));
-        assert_eq!(told(Some("<html>".into())), told(None));
+        assert_eq!(message(Some(state("failed", "yours"))), message(None));
+        assert_eq!(message(Some("<html>".into())), message(None));
         let of = |facts| reason("m", "3", b"mine", facts);
         assert!(of(Facts { stale: Some("stale"), ..Facts::default() }).ends_with("(stale)"));
         let flavor = of(Facts { flavor: Some("xgboost has no file"), ..Facts::default() });

@@ -203,7 +203,7 @@ impl Folder {
         while let Some((inner, depth)) = folders.pop() {
             looked += 1;
             if looked > MAX_FOLDERS {
-                listing.tell(format!("at most {MAX_FOLDERS} folders are looked at"));
+                listing.report(format!("at most {MAX_FOLDERS} folders are looked at"));
                 break;
             }
             if listing.is_full() {
@@ -211,7 +211,7 @@ impl Folder {
             }
             let folder = self.root.join(&inner);
             let Some(at) = folder.to_str() else {
-                listing.tell(format!("{}: a name that is not UTF-8", folder.display()));
+                listing.report(format!("{}: a name that is not UTF-8", folder.display()));
                 continue;
             };
             // Before it is read, so that nothing that comes meanwhile is missed.
@@ -235,7 +235,7 @@ impl Folder {
                 }
                 Ok(None) => {}
                 Err(problem) => {
-                    listing.tell(format!("{}: {problem}", folder.display()));
+                    listing.report(format!("{}: {problem}", folder.display()));
                     if let Some(seen) = self.seen(&folder) {
                         if let Some(last_known_good) = &seen.last_known_good {
                             listing.add(self.index, last_known_good, at);
@@ -258,7 +258,7 @@ impl Folder {
                 entries.into_iter().filter(|entry| entry.is_folder && !entry.name.as_encoded_bytes().starts_with(b"."))
             {
                 if entry.is_link {
-                    listing.tell(format!("{}: is a link, which is not followed", folder.join(entry.name).display()));
+                    listing.report(format!("{}: is a link, which is not followed", folder.join(entry.name).display()));
                 } else {
                     folders.push((inner.join(entry.name), depth + 1));
                 }

@@ -46,14 +46,14 @@ impl Listing {
                 true
             }
             Err(problem) => {
-                self.tell(format!("{at}: {problem}"));
+                self.report(format!("{at}: {problem}"));
                 false
             }
         }
     }
 
     /// Tells of something that is no release.
-    pub(super) fn tell(&mut self, mut problem: String) {
+    pub(super) fn report(&mut self, mut problem: String) {
         if let Some((end, _)) = problem.char_indices().nth(MAX_WORDS) {
             problem.truncate(end);
         }
@@ -66,7 +66,7 @@ impl Listing {
     pub(super) fn is_full(&mut self) -> bool {
         let is_full = self.taken > MAX_MANIFESTS;
         if is_full {
-            self.tell(format!(
+            self.report(format!(
                 "at most {MAX_MANIFESTS} bytes of manifests are taken; what comes after them is ignored"
             ));
         }

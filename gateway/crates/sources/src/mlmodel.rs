@@ -123,10 +123,10 @@ pub(super) fn native(text: &str) -> Result<Option<Native>, String> {
         if let Some(loader) = loader.filter(|loader| *loader != format!("mlflow.{flavor}")) {
             return Err(format!("{flavor} is read by other code, {loader}"));
         }
-        let told = |problem: String| format!("{flavor} {problem}");
-        let path = keys.get("data").ok_or_else(|| told("names no file".into()))?;
-        let answers = read(path, &keys).map_err(told)?;
-        let features = about.get(&["signature", "inputs"]).map(features).transpose().map_err(told)?;
+        let message = |problem: String| format!("{flavor} {problem}");
+        let path = keys.get("data").ok_or_else(|| message("names no file".into()))?;
+        let answers = read(path, &keys).map_err(message)?;
+        let features = about.get(&["signature", "inputs"]).map(features).transpose().map_err(message)?;
         let form = BoosterForm { answers, features: features.unwrap_or_default() };
         return Ok(Some(Native::Booster(path.to_owned(), form)));
     }
@@ -284,8 +284,8 @@ signature:
             ("\"double\"", "\"datetime\"", "it's (cm)"),
         ] {
             let text = XGBOOST.replace("    xgb_version: 3.2.0\n", "").replace(from, to);
-            let told = native(&text).expect_err(why);
-            assert!(told.starts_with("xgboost ") && told.contains(why), "{told}");
+            let message = native(&text).expect_err(why);
+            assert!(message.starts_with("xgboost ") && message.contains(why), "{message}");
         }
         let pickle = "flavors:\n  lightgbm:\n    data: model.pkl\n    model_class: lightgbm.sklearn.LGBMClassifier\n";
         assert!(native(pickle).expect_err("a pickle").contains("Python object"));

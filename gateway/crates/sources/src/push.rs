@@ -22,7 +22,7 @@ use crate::{
 /// Files over this go in parts of it. Above the smallest part that S3 takes.
 const PART: usize = 16 << 20;
 
-/// Uploads the bundle in `folder` to `s3://bucket/prefix`. `tell` gets a line for each step.
+/// Uploads the bundle in `folder` to `s3://bucket/prefix`. `report` gets a line for each step.
 ///
 /// # Errors
 /// A bundle that is not whole, or a bucket that cannot be written to.
@@ -30,7 +30,7 @@ pub async fn push(
     folder: &Path,
     to: &str,
     environment: &Environment,
-    tell: &mut dyn FnMut(String),
+    report: &mut dyn FnMut(String),
 ) -> anyhow::Result<()> {
     let spec = Spec::parse(to)?;
     let Kind::S3(location) = spec.kind()? else { anyhow::bail!("expected s3://bucket/prefix, got {to}") };
@@ -57,20 +57,20 @@ pub async fn push(
             file.sha256
         );
         if is_there(&client, &location.bucket, &key, bytes.len()).await {
-            tell(format!("{}: there already", file.file));
+            report(format!("{}: there already", file.file));
             continue;
         }
         let size = bytes.len();
         upload(&client, &location.bucket, &key, bytes, &mut |sent, is_new| {
             let words = if is_new { "" } else { " are there already" };
-            tell(format!("{}: {sent} of {size} bytes{words}", file.file));
+            report(format!("{}: {sent} of {size} bytes{words}", file.file));
         })
         .await?;
     }
     // Last: a gateway that sees it finds everything it names.
     let key = format!("{prefix}{}/{}/{MANIFEST}", manifest.name, manifest.version);
     upload(&client, &location.bucket, &key, manifest_bytes, &mut |_, _| {}).await?;
-    tell(format!("{} version {} is at s3://{}/{key}", manifest.name, manifest.version, location.bucket));
+    report(format!("{} version {} is at s3://{}/{key}", manifest.name, manifest.version, location.bucket));
     Ok(())
 }
 

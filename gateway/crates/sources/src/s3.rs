@@ -98,7 +98,7 @@ impl S3Source {
                     blobs.insert(key);
                 } else if rest == MANIFEST || rest.ends_with(&format!("/{MANIFEST}")) {
                     if object.size.and_then(|size| usize::try_from(size).ok()).is_some_and(|size| size > MAX_MANIFEST) {
-                        listing.tell(format!("{key}: at most {MAX_MANIFEST} bytes are taken"));
+                        listing.report(format!("{key}: at most {MAX_MANIFEST} bytes are taken"));
                         bad.push(key);
                     } else {
                         // Not every server lists ETags.
@@ -110,7 +110,7 @@ impl S3Source {
                 }
             }
             if listed > MAX_KEYS || kept > MAX_KEY_BYTES {
-                listing.tell(format!("at most {MAX_KEYS} objects with {MAX_KEY_BYTES} bytes of names are looked at"));
+                listing.report(format!("at most {MAX_KEYS} objects with {MAX_KEY_BYTES} bytes of names are looked at"));
                 break;
             }
         }
@@ -134,7 +134,7 @@ impl S3Source {
                     seen.insert(key, bytes);
                 }
                 Err(error) => {
-                    listing.tell(format!("{}: {error}", key.0));
+                    listing.report(format!("{}: {error}", key.0));
                     bad.push(key.0);
                 }
             }

@@ -310,7 +310,7 @@ mod tests {
         };
         assert_eq!(given(None, "http://127.0.0.1:9000"), Ok(()));
         assert_eq!(given(Some("https://u:secret@minio"), "127.0.0.1:9000"), Ok(()));
-        for (option, variable, told) in [
+        for (option, variable, message) in [
             (
                 None,
                 "127.0.0.1:9000",
@@ -321,7 +321,7 @@ mod tests {
             (Some(""), "http://minio:9000", "endpoint: expected"),
         ] {
             let error = given(option, variable).expect_err(variable);
-            assert!(error.contains(told) && !error.contains("secret"), "{error}");
+            assert!(error.contains(message) && !error.contains("secret"), "{error}");
         }
     }
     #[test]

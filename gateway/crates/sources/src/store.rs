@@ -240,8 +240,8 @@ impl Incoming {
         self.bytes += piece.len() as u64;
         let taken = self.begun.elapsed();
         if taken > LONG && self.bytes < taken.as_secs().saturating_mul(SLOWEST) {
-            let told = format!("only {} bytes came in {} s", self.bytes, taken.as_secs());
-            return Err(io::Error::new(io::ErrorKind::TimedOut, told));
+            let message = format!("only {} bytes came in {} s", self.bytes, taken.as_secs());
+            return Err(io::Error::new(io::ErrorKind::TimedOut, message));
         }
         self.file.as_mut().map_or_else(|| Err(io::ErrorKind::NotFound.into()), |file| file.write_all(piece))
     }

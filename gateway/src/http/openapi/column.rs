@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 const MAX_EXAMPLES: usize = 1_000;
 
 /// Known values that a description repeats.
-const MAX_TOLD: usize = 100;
+const MAX_REPORTED: usize = 100;
 
 /// The schema of an input.
 pub(super) fn input(column: &Column) -> Value {
@@ -137,10 +137,10 @@ fn nested(column: &Column, leaf: Map<String, Value>) -> Map<String, Value> {
 }
 
 fn known_values(categories: &[String]) -> String {
-    let told: Vec<_> = categories.iter().take(MAX_TOLD).map(String::as_str).collect();
-    match categories.len() - told.len() {
-        0 => format!("Known values: {}.", told.join(", ")),
-        more => format!("Known values: {} and {more} more.", told.join(", ")),
+    let shown: Vec<_> = categories.iter().take(MAX_REPORTED).map(String::as_str).collect();
+    match categories.len() - shown.len() {
+        0 => format!("Known values: {}.", shown.join(", ")),
+        more => format!("Known values: {} and {more} more.", shown.join(", ")),
     }
 }
 

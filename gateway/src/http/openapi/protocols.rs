@@ -448,7 +448,7 @@ fn openai() -> [Value; 3] {
         }),
         &["object", "data", "model", "usage"],
     );
-    let told = object(
+    let error = object(
         &json!({
             "message": { "type": "string" },
             "type": { "type": "string" },
@@ -457,5 +457,5 @@ fn openai() -> [Value; 3] {
         }),
         &["message", "type", "param", "code"],
     );
-    [request, answer, object(&json!({ "error": told }), &["error"])]
+    [request, answer, object(&json!({ "error": error }), &["error"])]
 }

@@ -63,9 +63,9 @@ fn names(list: &Document) -> Vec<String> {
 
 /// The type of classes as the file tells it, or as their list shows it.
 fn class_kind(params: &Document) -> ClassKind {
-    let told = params.get("class_label_type").and_then(Document::text);
+    let label_type = params.get("class_label_type").and_then(Document::text);
     let list = params.get("class_names");
-    match told {
+    match label_type {
         Some("Integer") => ClassKind::Integer,
         Some("Float") => ClassKind::Number,
         Some("Boolean") => ClassKind::Flag,

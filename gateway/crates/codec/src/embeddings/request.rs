@@ -334,7 +334,7 @@ mod tests {
             (r#"{"input": "a", "encoding_format": "hex"}"#, "expected float or base64, got 'hex'"),
         ] {
             match texts(body) {
-                Err(Problem::Field(_, told)) => assert!(told.contains(expected), "{body}: {told}"),
+                Err(Problem::Field(_, message)) => assert!(message.contains(expected), "{body}: {message}"),
                 other => panic!("{body}: {other:?}"),
             }
         }

@@ -206,9 +206,9 @@ mod tests {
         let Err(DecodeError::Fields(errors)) = decode(r#"{"n":NaN,"ok":Infinity,"x":[1,1],"kind":NaN}"#) else {
             panic!("neither an integer nor a boolean nor a string")
         };
-        let told: Vec<_> = errors.iter().map(|error| (error.kind, error.input.to_string())).collect();
+        let found: Vec<_> = errors.iter().map(|error| (error.kind, error.input.to_string())).collect();
         assert_eq!(
-            told,
+            found,
             [("finite_number", "\"NaN\""), ("bool_type", "\"Infinity\""), ("string_type", "\"NaN\"")]
                 .map(|(kind, input)| (kind, input.to_owned()))
         );

@@ -158,12 +158,12 @@ impl Shape {
         }
         let unexpected = || {
             let shape = |dims: &[i64]| dims.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
-            let told = &input.shape[..input.shape.len().min(16)];
+            let declared = &input.shape[..input.shape.len().min(16)];
             Error::Invalid(format!(
                 "unexpected shape for input '{}' for model '{name}'. Expected [{}], got [{}]",
                 column.name,
                 shape(oip::shape(column, tensors)),
-                shape(told)
+                shape(declared)
             ))
         };
         let inner = column.inner_shape();
@@ -181,20 +181,20 @@ impl Shape {
         if rows == 0 {
             return Err(Error::Invalid(format!("input '{}': expected at least one row, got none", column.name)));
         }
-        let told = sizes.iter().map(|&size| usize::try_from(size).unwrap_or(usize::MAX));
-        if is_hollow(rows as usize, told) {
+        let declared = sizes.iter().map(|&size| usize::try_from(size).unwrap_or(usize::MAX));
+        if is_hollow(rows as usize, declared) {
             return Err(unexpected());
         }
         let mut count = rows as usize;
         let mut dims = Vec::new();
         for (&size, &expected) in sizes.iter().zip(inner) {
-            let told = u64::try_from(size).map_err(|_| unexpected())?;
+            let declared = u64::try_from(size).map_err(|_| unexpected())?;
             if expected < 0 {
-                dims.push(told);
+                dims.push(declared);
             } else if size != expected {
                 return Err(unexpected());
             }
-            count = usize::try_from(told).ok().and_then(|size| count.checked_mul(size)).ok_or_else(unexpected)?;
+            count = usize::try_from(declared).ok().and_then(|size| count.checked_mul(size)).ok_or_else(unexpected)?;
         }
         Ok(Self { rows, count, dims })
     }

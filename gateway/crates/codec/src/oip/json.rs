@@ -43,9 +43,11 @@ impl<'de> DeserializeSeed<'de> for Values<'_> {
         deserializer.deserialize_seq(level)?;
         match self.shape {
             Some(shape) if !nesting.agrees(shape) => {
-                let told: Vec<_> = nesting.dims().map(|dim| dim.to_string()).collect();
-                let told = told.join(",");
-                Err(de::Error::custom(format_args!("the values are nested as [{told}], but the shape is {shape:?}")))
+                let declared: Vec<_> = nesting.dims().map(|dim| dim.to_string()).collect();
+                let declared = declared.join(",");
+                Err(de::Error::custom(format_args!(
+                    "the values are nested as [{declared}], but the shape is {shape:?}"
+                )))
             }
             _ => Ok(cells),
         }
@@ -68,8 +70,8 @@ impl Nesting {
     /// Flat lists agree with every shape (their length is checked later), nested ones only with their own; dimensions of
     /// one are neither here nor there.
     fn agrees(&self, shape: &[i64]) -> bool {
-        let told = shape.iter().map(|&dim| usize::try_from(dim).unwrap_or(usize::MAX));
-        self.dims().count() < 2 || self.dims().filter(|&dim| dim != 1).eq(told.filter(|&dim| dim != 1))
+        let declared = shape.iter().map(|&dim| usize::try_from(dim).unwrap_or(usize::MAX));
+        self.dims().count() < 2 || self.dims().filter(|&dim| dim != 1).eq(declared.filter(|&dim| dim != 1))
     }
 
     fn leaf<E: de::Error>(&mut self, depth: usize) -> Result<(), E> {

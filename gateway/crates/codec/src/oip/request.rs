@@ -94,15 +94,15 @@ fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserial
 /// # Errors
 /// [`Error::Malformed`] for what is not JSON, [`Error::Invalid`] for what is not a request.
 pub fn read<'a>(json: &'a [u8], binary: &ChunkedBytes, tokens: bool) -> Result<InferRequest<'a>, Error> {
-    let mut told = parse(json, Known { inputs: &[], tokens })?;
+    let mut parsed = parse(json, Known { inputs: &[], tokens })?;
     // Most clients tell the datatype before the data. For the others it is known now.
-    if told.inputs.iter().any(|input| matches!(input.values, Source::Later)) {
-        let known: Vec<_> = told.inputs.into_iter().map(|input| (input.datatype, input.shape)).collect();
-        told = parse(json, Known { inputs: &known, tokens })?;
+    if parsed.inputs.iter().any(|input| matches!(input.values, Source::Later)) {
+        let known: Vec<_> = parsed.inputs.into_iter().map(|input| (input.datatype, input.shape)).collect();
+        parsed = parse(json, Known { inputs: &known, tokens })?;
     }
     let mut at = 0usize;
-    let mut inputs = Vec::with_capacity(told.inputs.len());
-    for Told { name, datatype, shape, values } in told.inputs {
+    let mut inputs = Vec::with_capacity(parsed.inputs.len());
+    for JsonInput { name, datatype, shape, values } in parsed.inputs {
         let data = match values {
             Source::Cells(cells) => Data::Cells(cells),
             Source::Later => return Err(Error::Internal),
@@ -129,7 +129,7 @@ pub fn read<'a>(json: &'a [u8], binary: &ChunkedBytes, tokens: bool) -> Result<I
             binary.len()
         )));
     }
-    Ok(InferRequest { id: told.id, parameters: told.parameters, inputs, outputs: told.outputs })
+    Ok(InferRequest { id: parsed.id, parameters: parsed.parameters, inputs, outputs: parsed.outputs })
 }
 
 /// The facts known before the JSON part is read.
@@ -141,10 +141,10 @@ struct Known<'k> {
 }
 
 /// The JSON part.
-fn parse<'a>(json: &'a [u8], known: Known<'_>) -> Result<ToldRequest<'a>, Error> {
+fn parse<'a>(json: &'a [u8], known: Known<'_>) -> Result<JsonRequest<'a>, Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let told = deserializer.deserialize_map(RequestVisitor { known });
-    told.and_then(|told| deserializer.end().map(|()| told)).map_err(|error| explain(&error))
+    let parsed = deserializer.deserialize_map(RequestVisitor { known });
+    parsed.and_then(|parsed| deserializer.end().map(|()| parsed)).map_err(|error| explain(&error))
 }
 
 /// Syntax is one thing, what it says another.
@@ -159,15 +159,15 @@ fn explain(error: &serde_json::Error) -> Error {
 }
 
 /// The JSON part.
-struct ToldRequest<'a> {
+struct JsonRequest<'a> {
     id: Option<Cow<'a, str>>,
     parameters: Parameters,
-    inputs: Vec<Told<'a>>,
+    inputs: Vec<JsonInput<'a>>,
     outputs: Vec<Requested<'a>>,
 }
 
 /// An input as the JSON part has it.
-struct Told<'a> {
+struct JsonInput<'a> {
     name: Cow<'a, str>,
     datatype: Datatype,
     shape: Vec<i64>,
@@ -228,7 +228,7 @@ struct RequestVisitor<'k> {
 }
 
 impl<'de> Visitor<'de> for RequestVisitor<'_> {
-    type Value = ToldRequest<'de>;
+    type Value = JsonRequest<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an inference request: an object with \"inputs\"")
@@ -264,7 +264,7 @@ impl<'de> Visitor<'de> for RequestVisitor<'_> {
                 )));
             }
         }
-        Ok(ToldRequest {
+        Ok(JsonRequest {
             id: id.flatten().map(|Text(id)| id),
             parameters: parameters.unwrap_or_default(),
             inputs: inputs.ok_or_else(|| de::Error::missing_field("inputs"))?,
@@ -286,14 +286,14 @@ struct Inputs<'k> {
 }
 
 impl<'de> DeserializeSeed<'de> for Inputs<'_> {
-    type Value = Vec<Told<'de>>;
+    type Value = Vec<JsonInput<'de>>;
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_seq(self)
     }
 }
 
 impl<'de> Visitor<'de> for Inputs<'_> {
-    type Value = Vec<Told<'de>>;
+    type Value = Vec<JsonInput<'de>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list of tensors")
@@ -331,20 +331,20 @@ struct InputSeed<'k> {
 }
 
 impl<'de> DeserializeSeed<'de> for InputSeed<'_> {
-    type Value = Told<'de>;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Told<'de>, D::Error> {
+    type Value = JsonInput<'de>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<JsonInput<'de>, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
 impl<'de> Visitor<'de> for InputSeed<'_> {
-    type Value = Told<'de>;
+    type Value = JsonInput<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a tensor: an object with name, datatype, shape and data")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Told<'de>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonInput<'de>, A::Error> {
         let (mut name, mut kind, mut shape, mut parameters) = (None, None, None, None);
         let mut values = None;
         while let Some(key) = map.next_key::<InputKey>()? {
@@ -367,14 +367,14 @@ impl<'de> Visitor<'de> for InputSeed<'_> {
                 }
                 InputKey::Data => {
                     let tokens = self.tokens;
-                    let told = match (kind, self.known) {
+                    let parsed = match (kind, self.known) {
                         (Some(datatype), _) => Some(Values { datatype, shape: shape.as_deref(), tokens }),
                         (None, Some((datatype, shape))) => {
                             Some(Values { datatype: *datatype, shape: Some(shape), tokens })
                         }
                         (None, None) => None,
                     };
-                    let source = if let Some(seed) = told {
+                    let source = if let Some(seed) = parsed {
                         let cells = map.next_value_seed(OrNull(seed));
                         cells.map_err(|error| about(name.as_ref(), &error))?.map(Source::Cells)
                     } else {
@@ -396,7 +396,7 @@ impl<'de> Visitor<'de> for InputSeed<'_> {
             (None, Some(size)) => Source::Binary(size),
             (None, None) => return Err(about(Some(&name), &"has neither \"data\" nor \"binary_data_size\"")),
         };
-        Ok(Told { name, datatype, shape, values })
+        Ok(JsonInput { name, datatype, shape, values })
     }
 }
 

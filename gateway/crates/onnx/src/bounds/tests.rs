@@ -102,8 +102,8 @@ fn whatever_makes_much_of_little_is_bounded() {
     let big = |op: &str, input: &[&str], attributes| node(op, input, "big", attributes);
     // What the file says outright is refused before anything is built.
     for (op, input) in [("ConstantOfShape", &["s"][..]), ("Expand", &["v", "s"])] {
-        let told = load(vec![big(op, input, vec![])], vec![square(), singles("v", &[1, 1], &[1.0])]);
-        assert!(told.is_err(), "{op}");
+        let message = load(vec![big(op, input, vec![])], vec![square(), singles("v", &[1, 1], &[1.0])]);
+        assert!(message.is_err(), "{op}");
     }
     let doubled = || node("Mul", &["half", "two"], "s", vec![]);
     let half = |values: &[i64]| vec![longs("half", values), longs("two", &[2])];

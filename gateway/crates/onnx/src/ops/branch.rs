@@ -100,7 +100,7 @@ impl Branch {
         })
     }
 
-    fn tell(&self, outputs: &mut [InferenceFact]) -> TractResult<bool> {
+    fn report(&self, outputs: &mut [InferenceFact]) -> TractResult<bool> {
         let mut changed = false;
         for (index, output) in outputs.iter_mut().enumerate() {
             let fact = self.body.output_fact(index)?;
@@ -131,11 +131,11 @@ impl If {
             (Some(problem), None) | (None, Some(problem)) if !self.lenient => {
                 bail!("one of its branches cannot run: {problem}")
             }
-            (None, Some(_)) => changed |= self.then.tell(outputs)?,
-            (Some(_), None) => changed |= self.otherwise.tell(outputs)?,
+            (None, Some(_)) => changed |= self.then.report(outputs)?,
+            (Some(_), None) => changed |= self.otherwise.report(outputs)?,
             (None, None) => {
-                changed |= self.then.tell(outputs)?;
-                changed |= self.otherwise.tell(outputs)?;
+                changed |= self.then.report(outputs)?;
+                changed |= self.otherwise.report(outputs)?;
             }
         }
         Ok(changed)

@@ -7,9 +7,9 @@ pub(crate) fn pack(columns: &[Column], builders: Vec<Builder>) -> Vec<u64> {
     let words = builders.iter().map(|builder| builder.data.len() / 8 + builder.ends.len() / 2 + 4).sum();
     let mut writer = Writer::with_capacity(words);
     for (column, builder) in columns.iter().zip(builders) {
-        let mut told = builder.dims.iter().map(|dim| dim.unwrap_or(0));
+        let mut sizes = builder.dims.iter().map(|dim| dim.unwrap_or(0));
         let dims: Vec<u64> =
-            column.inner_shape().iter().zip(&mut told).filter(|&(&size, _)| size < 0).map(|(_, dim)| dim).collect();
+            column.inner_shape().iter().zip(&mut sizes).filter(|&(&size, _)| size < 0).map(|(_, dim)| dim).collect();
         writer.dims(&dims);
         if column.nullable {
             writer.validity(&builder.validity);
