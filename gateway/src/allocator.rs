@@ -89,8 +89,8 @@ mod tests {
         // Every other piece stays for a while, so that no whole region is free.
         let (mut stay, mut go) = (Vec::new(), Vec::new());
         for piece in 0..PIECES {
-            let of = if piece % 2 == 0 { &mut stay } else { &mut go };
-            of.push(vec![piece as u8 | 1; 4096]);
+            let list = if piece % 2 == 0 { &mut stay } else { &mut go };
+            list.push(vec![piece as u8 | 1; 4096]);
         }
         let full = resident();
         assert!(full > before + BYTES, "{before} bytes, then {full}");

@@ -142,7 +142,7 @@ impl Shared {
             return Ok(Metadata { name: name.to_owned(), versions: vec![idle], info });
         }
         let generation = self.look(name, version).await?;
-        let versions = self.catalog.versions(name).iter().map(|of| of.version.clone()).collect();
+        let versions = self.catalog.versions(name).iter().map(|version| version.version.clone()).collect();
         Ok(Metadata { name: generation.name.clone(), versions, info: Arc::new(generation.as_ref().into()) })
     }
 
@@ -164,9 +164,10 @@ impl Shared {
     /// As [`status`](Self::status).
     pub fn statistics(&self, name: &str, version: Option<&str>) -> Result<Vec<ModelStatistics>, Error> {
         let known = self.status(name, version)?.version;
-        let is_asked = |of: &Arc<Generation>| of.name == name && version.is_none_or(|version| of.version == version);
+        let is_asked =
+            |live: &Arc<Generation>| live.name == name && version.is_none_or(|version| live.version == version);
         let live: Vec<_> =
-            self.catalog.live().into_iter().filter(is_asked).map(|of| ModelStatistics::of(&of)).collect();
+            self.catalog.live().into_iter().filter(is_asked).map(|live| ModelStatistics::of(&live)).collect();
         if live.is_empty() {
             let counted = self.metrics.last(name, &known);
             return Ok(vec![ModelStatistics::counted(name, &known, counted.as_deref())]);

@@ -244,8 +244,8 @@ impl Catalog {
         let listed = |(name, entry): (&String, &Entry)| match (entry.generations.first(), &entry.idle) {
             (Some(generation), _) => Some(ListedModel::resident(generation)),
             (None, Some((version, info))) => {
-                let mut of = entry.versions.iter().filter(|status| status.version == *version);
-                let status = of.next().filter(|status| status.state == State::Unavailable && !status.in_reach);
+                let mut versions = entry.versions.iter().filter(|status| status.version == *version);
+                let status = versions.next().filter(|status| status.state == State::Unavailable && !status.in_reach);
                 Some(ListedModel::idle(name, version, status.map(|status| status.reason.clone()), info.as_ref()))
             }
             (None, None) => None,
@@ -289,8 +289,9 @@ impl Catalog {
     pub fn answers(&self, name: &str, version: Option<&str>) -> bool {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         live.models.get(name).is_some_and(|entry| {
-            let mut of = entry.versions.iter().filter(|known| version.is_none_or(|version| known.version == version));
-            of.any(|known| known.state != State::Unavailable)
+            let mut versions =
+                entry.versions.iter().filter(|known| version.is_none_or(|version| known.version == version));
+            versions.any(|known| known.state != State::Unavailable)
         })
     }
 

@@ -280,12 +280,12 @@ impl Metrics {
             stage_names: stages.iter().map(|&stage| stage.to_owned()).collect(),
         });
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = generations
+        let series = generations
             .entry((model.to_owned(), version.to_owned()))
             .or_insert_with(|| Handles { last: Arc::clone(&metrics), alive: Vec::new() });
-        of.last = Arc::clone(&metrics);
-        of.alive.retain(|handle| handle.strong_count() > 0);
-        of.alive.push(Arc::downgrade(&metrics));
+        series.last = Arc::clone(&metrics);
+        series.alive.retain(|handle| handle.strong_count() > 0);
+        series.alive.push(Arc::downgrade(&metrics));
         metrics
     }
 
@@ -347,8 +347,8 @@ impl Metrics {
 }
 
 impl Families {
-    fn remove(&self, of: &ModelMetrics) {
-        let labels = [of.model.as_str(), of.version.as_str()];
+    fn remove(&self, series: &ModelMetrics) {
+        let labels = [series.model.as_str(), series.version.as_str()];
         let [model, version] = labels;
         for outcome in Outcome::ALL {
             _ = self.requests.remove_label_values(&[model, version, outcome.label()]);
@@ -356,7 +356,7 @@ impl Families {
         for cause in TrapCause::ALL {
             _ = self.traps.remove_label_values(&[model, version, cause.label()]);
         }
-        for stage in &of.stage_names {
+        for stage in &series.stage_names {
             _ = self.stage.remove_label_values(&[model, version, stage]);
         }
         for family in [&self.rows, &self.batch_rows, &self.total, &self.queue, &self.model] {

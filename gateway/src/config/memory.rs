@@ -21,7 +21,7 @@ fn limits(line: &str, root: &Path) -> Vec<usize> {
     let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { return Vec::new() };
     let (root, file) = match controllers {
         "" => (root.to_owned(), "memory.max"),
-        of if of.split(',').any(|name| name == "memory") => (root.join("memory"), "memory.limit_in_bytes"),
+        names if names.split(',').any(|name| name == "memory") => (root.join("memory"), "memory.limit_in_bytes"),
         _ => return Vec::new(),
     };
     // In a container the path is the host's, and the group itself is mounted at the root.

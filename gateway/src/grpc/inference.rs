@@ -130,15 +130,15 @@ mod tests {
 
     #[test]
     fn timeouts_are_digits_and_a_unit() {
-        let of = |text: &str| {
+        let parsed = |text: &str| {
             let mut metadata = MetadataMap::new();
             metadata.insert("grpc-timeout", text.parse().expect("ASCII"));
             timeout(&metadata)
         };
-        assert_eq!(of("100m").expect("a timeout"), Some(Duration::from_millis(100)));
-        assert_eq!(of("99999999H").expect("a timeout"), Some(Duration::from_hours(99_999_999)));
+        assert_eq!(parsed("100m").expect("a timeout"), Some(Duration::from_millis(100)));
+        assert_eq!(parsed("99999999H").expect("a timeout"), Some(Duration::from_hours(99_999_999)));
         for bad in ["", "m", "100", "100x", "-1m", "123456789m"] {
-            assert!(of(bad).is_err(), "{bad}");
+            assert!(parsed(bad).is_err(), "{bad}");
         }
     }
 }

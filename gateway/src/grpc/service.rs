@@ -85,15 +85,15 @@ fn config(generation: &Generation) -> ModelConfig {
     }
 }
 
-fn model_statistics(of: Statistics) -> ModelStatistics {
-    let duration = |of: statistics::Duration| Some(StatisticDuration { count: of.count, ns: of.ns });
-    let parts = of.inference_stats;
+fn model_statistics(counted: Statistics) -> ModelStatistics {
+    let duration = |counted: statistics::Duration| Some(StatisticDuration { count: counted.count, ns: counted.ns });
+    let parts = counted.inference_stats;
     ModelStatistics {
-        name: of.name,
-        version: of.version,
-        last_inference: of.last_inference,
-        inference_count: of.inference_count,
-        execution_count: of.execution_count,
+        name: counted.name,
+        version: counted.version,
+        last_inference: counted.last_inference,
+        inference_count: counted.inference_count,
+        execution_count: counted.execution_count,
         inference_stats: Some(InferStatistics {
             success: duration(parts.success),
             fail: duration(parts.fail),

@@ -33,8 +33,8 @@ fn current(app: &App) -> Bytes {
     let mut kept = app.document.lock().unwrap_or_else(PoisonError::into_inner);
     // Read first: a change while the document is built makes it one of before.
     let revision = app.catalog.revision();
-    if let Some((of, document)) = &*kept
-        && *of == revision
+    if let Some((kept_revision, document)) = &*kept
+        && *kept_revision == revision
     {
         return document.clone();
     }

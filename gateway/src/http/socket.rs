@@ -28,7 +28,7 @@ pub(crate) struct Process {
 impl Connected<IncomingStream<'_, UnixListener>> for Process {
     fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
         match stream.io().peer_cred() {
-            Ok(of) => Self { user: of.uid(), process: of.pid() },
+            Ok(peer) => Self { user: peer.uid(), process: peer.pid() },
             // Connected all the same, so one that the file system lets in.
             Err(_) => Self { user: u32::MAX, process: None },
         }

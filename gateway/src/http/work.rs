@@ -40,10 +40,10 @@ pub(super) async fn decoded<T: Send + 'static>(
     if work <= SMALL {
         return Ok(decode(generation, generation.bounds(bytes)));
     }
-    let (of, mut held) = (Arc::clone(generation), permit.take());
+    let (model, mut held) = (Arc::clone(generation), permit.take());
     let deadline = Instant::now() + generation.limits.deadline;
     let task = move || {
-        let decoded = decode(&of, of.bounds(bytes).counted(&mut held));
+        let decoded = decode(&model, model.bounds(bytes).counted(&mut held));
         (decoded, held)
     };
     let decoded;
@@ -69,10 +69,10 @@ pub(super) async fn encoded<T: Send + 'static>(
     let encoded = if size <= LARGE_ANSWER {
         encode(generation, &answer)
     } else {
-        let (of, held) = (Arc::clone(generation), permit.take());
+        let (model, held) = (Arc::clone(generation), permit.take());
         let deadline = Instant::now() + generation.limits.deadline;
         let encoded;
-        let task = move || (encode(&of, &answer), held);
+        let task = move || (encode(&model, &answer), held);
         (encoded, *permit) = app.workers.call(&generation.name, size, deadline, task).await?;
         encoded
     };

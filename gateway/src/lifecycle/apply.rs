@@ -384,15 +384,15 @@ impl Fleet {
             "on trial"
         );
         if gate.shadow > 0 {
-            let of = |outcome| self.metrics.lifecycle.shadow.with_label_values(&[name, outcome]);
+            let counter = |outcome| self.metrics.lifecycle.shadow.with_label_values(&[name, outcome]);
             baseline.shadow.set(Some(Arc::new(Target {
                 generation: Arc::clone(&canary),
                 share: gate.shadow,
-                same: of("same"),
-                different: of("different"),
-                failed: of("failed"),
-                incompatible: of("incompatible"),
-                skipped: of("skipped"),
+                same: counter("same"),
+                different: counter("different"),
+                failed: counter("failed"),
+                incompatible: counter("incompatible"),
+                skipped: counter("skipped"),
             })));
         }
         model.judge = Some(Judge::new(rollout, canary, baseline));

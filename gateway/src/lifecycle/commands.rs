@@ -192,7 +192,7 @@ pub(super) fn promote(fleet: &mut Fleet, name: &str, why: &str) -> Result<(), Er
     let sources: Vec<_> = ids.iter().filter_map(|id| Some(state.version(id)?.release.source)).collect();
     fleet.unwritten.extend(sources);
     count(&fleet.metrics.lifecycle.releases, &[name, "promoted"]);
-    let judge = fleet.judges().find(|(of, _)| *of == name).map(|(_, judge)| judge.since.elapsed().as_secs());
+    let judge = fleet.judges().find(|(model, _)| *model == name).map(|(_, judge)| judge.since.elapsed().as_secs());
     tracing::info!(model = name, release = rollout.canary, why, after_s = judge, "promoted");
     Ok(())
 }

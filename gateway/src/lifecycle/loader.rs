@@ -218,7 +218,7 @@ impl VersionLoader {
         let threads = *threads;
         let attempt = self.attempt(release, *is_known_good)?;
         let (reply, answer) = oneshot::channel();
-        let (this, of, urgent) = (Arc::clone(self), release.clone(), Arc::clone(urgent));
+        let (this, release, urgent) = (Arc::clone(self), release.clone(), Arc::clone(urgent));
         let cancelled = Arc::new(AtomicBool::new(false));
         let _waiting = Cancel(Arc::clone(&cancelled));
         let (span, mut by) = (tracing::Span::current(), RequestId::current());
@@ -229,9 +229,9 @@ impl VersionLoader {
                 // Of this thread and its child only, on Linux. Without the right to, it competes as an equal.
                 _ = rustix::process::setpriority_process(None, NICE);
             }
-            let vetted = this.vet(&of, threads, is_background, &urgent, &cancelled);
+            let vetted = this.vet(&release, threads, is_background, &urgent, &cancelled);
             let loaded = match &vetted {
-                Err(refusal) => Err(this.refused(&of, refusal)),
+                Err(refusal) => Err(this.refused(&release, refusal)),
                 Ok(vetted) if is_background => {
                     let metrics = Arc::clone(&this.metrics);
                     let served = move || {
@@ -239,23 +239,23 @@ impl VersionLoader {
                     };
                     let most = this.limits.load / REST_SHARE;
                     let (loaded, rested) =
-                        modelgate_throttle::resting(served, most, || this.load(&of, vetted, threads));
+                        modelgate_throttle::resting(served, most, || this.load(&release, vetted, threads));
                     this.metrics.lifecycle.release_seconds.with_label_values(&["rest"]).observe(rested.as_secs_f64());
                     loaded
                 }
-                Ok(vetted) => this.load(&of, vetted, threads),
+                Ok(vetted) => this.load(&release, vetted, threads),
             };
             // Also where nobody waits for it any more.
             if let Some((attempts, attempt)) = attempt {
                 if let Err(refusal) = &vetted
                     && refusal.is_death
-                    && let Err(error) = attempts.note_death(&of.id, &refusal.problems.join("; "))
+                    && let Err(error) = attempts.note_death(&release.id, &refusal.problems.join("; "))
                 {
                     tracing::warn!(%error, "what a process died of could not be written down");
                 }
                 drop(attempt);
                 if loaded.is_ok() {
-                    attempts.forget(&of.id);
+                    attempts.forget(&release.id);
                 }
             }
             // Loading takes many times what the model takes.
@@ -450,9 +450,9 @@ impl VersionLoader {
             let file = FileRef { file: graph.to_owned(), sha256 };
             return Ok(plain::booster_manifest("model", &release.version, &file, form).into_bytes());
         }
-        let (of, digest) = (store.clone(), sha256.clone());
+        let (cache, digest) = (store.clone(), sha256.clone());
         #[expect(clippy::disallowed_methods, reason = "one for each release that is fetched, and those are counted")]
-        let named = spawn_blocking(move || of.read(&digest).map(modelgate_onnx::data_files)).await;
+        let named = spawn_blocking(move || cache.read(&digest).map(modelgate_onnx::data_files)).await;
         let named = named.map_err(|error| unverified(error.to_string()))?.map_err(unverified)?;
         let mut data = Vec::new();
         for name in named {

@@ -260,11 +260,11 @@ impl World {
     fn hear(&mut self, source: usize, changed: bool) {
         let remembered = if self.heard[source] { Vec::new() } else { self.written[source].clone() };
         self.heard[source] = true;
-        let of = |release: &Release| (release.clone(), self.cached.contains(&release.id));
+        let with_files = |release: &Release| (release.clone(), self.cached.contains(&release.id));
         let offer = SourceOffer {
             releases: self.sources[source].clone(),
             is_chosen: self.is_chosen[source],
-            fallbacks: remembered.iter().map(|remembered| of(&remembered.release)).collect(),
+            fallbacks: remembered.iter().map(|remembered| with_files(&remembered.release)).collect(),
             remembered: remembered
                 .iter()
                 .filter(|remembered| remembered.is_last_known_good)
@@ -574,8 +574,8 @@ proptest! {
         }).collect();
         let over = Need { bytes: over.0, instances: over.1 };
         let unload = to_unload(residents.clone(), over);
-        let sum = |of: &[Resident]| of.iter().fold(Need::default(), |sum, resident| sum.and(resident.takes));
-        let is_enough = |of: &[Resident]| sum(of).bytes >= over.bytes && sum(of).instances >= over.instances;
+        let sum = |residents: &[Resident]| residents.iter().fold(Need::default(), |sum, resident| sum.and(resident.takes));
+        let is_enough = |residents: &[Resident]| sum(residents).bytes >= over.bytes && sum(residents).instances >= over.instances;
         prop_assert!(unload.iter().all(|resident| !resident.is_kept));
         let mut can_go: Vec<_> = residents.into_iter().filter(|resident| !resident.is_kept).collect();
         can_go.reverse();

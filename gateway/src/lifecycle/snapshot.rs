@@ -180,7 +180,7 @@ fn model(fleet: &Fleet, name: &str, state: &ModelState, now: Instant) -> Model {
         previous: history.previous.as_ref().map(number),
         rolled_back: history.rolled_back.as_ref().map(|it| RolledBack { from: number(&it.from), to: number(&it.to) }),
         rollout: state.rollout().map(|rollout| {
-            let judge = fleet.judges().find(|(of, _)| *of == name).map(|(_, judge)| judge);
+            let judge = fleet.judges().find(|(model, _)| *model == name).map(|(_, judge)| judge);
             let gate = fleet.policy.gate;
             let share = |thousandths: u32| f64::from(thousandths) / 1000.0;
             Rollout {

@@ -145,7 +145,11 @@ impl Watcher {
         Offer {
             source: self.index,
             // To what somebody went back, the source did not offer.
-            releases: before.iter().filter(|of| of.instead_of.is_none()).map(|of| of.release.clone()).collect(),
+            releases: before
+                .iter()
+                .filter(|remembered| remembered.instead_of.is_none())
+                .map(|remembered| remembered.release.clone())
+                .collect(),
             is_chosen: self.source.chooses(),
             fallbacks: Vec::new(),
             remembered: before.to_vec(),
@@ -257,8 +261,8 @@ fn random() -> f64 {
 fn chosen(mut releases: Vec<Release>, policy: &VersionPolicy) -> (Vec<Release>, Vec<Release>) {
     releases.sort_by(|a, b| a.model.cmp(&b.model));
     let (mut wanted, mut next) = (Vec::new(), Vec::new());
-    for of in releases.chunk_by(|a, b| a.model == b.model) {
-        let (chosen, other) = policy.choose(of.to_vec());
+    for versions in releases.chunk_by(|a, b| a.model == b.model) {
+        let (chosen, other) = policy.choose(versions.to_vec());
         wanted.extend(chosen);
         next.extend(other);
     }

@@ -284,7 +284,8 @@ impl Loader {
                 let manifest = String::from_utf8(manifest.to_vec())
                     .map_err(|error| Refusal::of(format!("{MANIFEST}: not UTF-8: {error}")))?;
                 let files = Manifest::parse(manifest.as_bytes()).and_then(|manifest| manifest.files());
-                let files = files.map_err(Refusal::of)?.into_iter().map(|of| (of.sha256.clone(), file(&of.sha256)));
+                let files =
+                    files.map_err(Refusal::of)?.into_iter().map(|listed| (listed.sha256.clone(), file(&listed.sha256)));
                 let files = files.collect();
                 TaskSource::Stored { manifest, files }
             }

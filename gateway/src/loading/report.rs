@@ -124,7 +124,8 @@ impl Reports {
     /// Keeps the folder bounded.
     fn drop_oldest(&self) {
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
-        let entries = entries.flatten().filter(|entry| entry.path().extension().is_some_and(|of| of == "json"));
+        let entries =
+            entries.flatten().filter(|entry| entry.path().extension().is_some_and(|extension| extension == "json"));
         let mut entries: Vec<_> =
             entries.filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()))).collect();
         if entries.len() > MAX_REPORTS {
@@ -144,8 +145,8 @@ impl Reports {
         let identity = format!("{}:{} {} {times:?}", meta.dev(), meta.ino(), meta.len());
         let known = self.folder.join("binary");
         let text = fs::read_to_string(&known).unwrap_or_default();
-        if let Some((of, digest)) = text.trim_end().split_once('\n')
-            && of == identity
+        if let Some((owner, digest)) = text.trim_end().split_once('\n')
+            && owner == identity
         {
             return Ok(digest.to_owned());
         }
@@ -203,8 +204,8 @@ mod tests {
         fs::write(&binary, "one").expect("written");
         let first = reports.binary(&binary).expect("read");
         assert_eq!(reports.binary(&binary).expect("known"), first);
-        let of = File::options().append(true).open(&binary);
-        of.and_then(|mut file| file.write_all(b"!")).expect("changed");
+        let opened = File::options().append(true).open(&binary);
+        opened.and_then(|mut file| file.write_all(b"!")).expect("changed");
         assert_ne!(reports.binary(&binary).expect("read"), first);
     }
 }

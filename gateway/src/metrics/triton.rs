@@ -55,23 +55,23 @@ impl Triton {
     }
 
     /// Called with the list of generations locked, so one at a time.
-    pub(super) fn update(&self, of: &ModelMetrics) {
-        let labels = [of.model.as_str(), of.version.as_str()];
-        raise(&self.success.with_label_values(&labels), of.count(Outcome::Success));
+    pub(super) fn update(&self, series: &ModelMetrics) {
+        let labels = [series.model.as_str(), series.version.as_str()];
+        raise(&self.success.with_label_values(&labels), series.count(Outcome::Success));
         for reason in ["OTHER", "REJECTED", "BACKEND", "CANCELED"] {
             let total = Outcome::ALL
                 .into_iter()
                 .filter(|outcome| outcome.triton_reason() == Some(reason))
-                .map(|outcome| of.count(outcome))
+                .map(|outcome| series.count(outcome))
                 .sum();
             raise(&self.failure.with_label_values(&[labels[0], labels[1], reason]), total);
         }
         let us = |seconds: f64| (seconds * 1e6) as u64;
-        raise(&self.count.with_label_values(&labels), of.rows.get_sample_sum() as u64);
-        raise(&self.exec.with_label_values(&labels), of.batch_rows.get_sample_count());
-        raise(&self.durations[0].with_label_values(&labels), us(of.total.get_sample_sum()));
-        raise(&self.durations[1].with_label_values(&labels), us(of.queue.get_sample_sum()));
-        let stages = of.stages.iter().map(Histogram::get_sample_sum).sum();
+        raise(&self.count.with_label_values(&labels), series.rows.get_sample_sum() as u64);
+        raise(&self.exec.with_label_values(&labels), series.batch_rows.get_sample_count());
+        raise(&self.durations[0].with_label_values(&labels), us(series.total.get_sample_sum()));
+        raise(&self.durations[1].with_label_values(&labels), us(series.queue.get_sample_sum()));
+        let stages = series.stages.iter().map(Histogram::get_sample_sum).sum();
         raise(&self.durations[3].with_label_values(&labels), us(stages));
     }
 }

@@ -154,14 +154,14 @@ mod tests {
 
     #[tokio::test]
     async fn tasks_of_one_thread_keep_their_own() {
-        let work = async |of: &'static str| {
+        let work = async |name: &'static str| {
             let check = async {
                 for _ in 0..3 {
-                    assert_eq!(RequestId::current(), Some(id(of)));
+                    assert_eq!(RequestId::current(), Some(id(name)));
                     tokio::task::yield_now().await;
                 }
             };
-            scope(Some(id(of)), pin!(check)).await;
+            scope(Some(id(name)), pin!(check)).await;
         };
         tokio::join!(work("a"), work("b"));
         assert_eq!(RequestId::current(), None);

@@ -299,8 +299,8 @@ impl<T> FairQueue<T> {
         let others = self.flows.iter().filter(|(name, flow)| flow.count > 0 && &***name != model);
         let weights = others.clone().map(|(_, flow)| u64::from(flow.weight)).sum::<u64>() + u64::from(weight);
         let capacity = self.capacity;
-        let share = |of: usize, weight: u32| {
-            let share = of as u128 * u128::from(weight) / u128::from(weights.max(1));
+        let share = |whole: usize, weight: u32| {
+            let share = whole as u128 * u128::from(weight) / u128::from(weights.max(1));
             usize::try_from(share).unwrap_or(usize::MAX).max(1)
         };
         let within = count < share(capacity.slots, weight)
@@ -312,7 +312,7 @@ impl<T> FairQueue<T> {
         let bytes_over = |flow: &Flow<T>| flow.bytes.saturating_sub(share(capacity.bytes, flow.weight));
         let slots_short = (self.count + 1).saturating_sub(capacity.slots);
         let bytes_short = self.bytes.saturating_add(size).saturating_sub(capacity.bytes);
-        let over = |of: &dyn Fn(&Flow<T>) -> usize| others.clone().map(|(_, flow)| of(flow)).sum::<usize>();
+        let over = |excess: &dyn Fn(&Flow<T>) -> usize| others.clone().map(|(_, flow)| excess(flow)).sum::<usize>();
         if over(&slots_over) < slots_short || over(&bytes_over) < bytes_short {
             return None;
         }

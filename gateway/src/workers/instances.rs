@@ -71,7 +71,7 @@ pub fn sweep() -> bool {
 
 struct Entry {
     runner: Runner,
-    of: Weak<Generation>,
+    generation: Weak<Generation>,
     used: u64,
 }
 
@@ -84,7 +84,7 @@ impl Held {
         }
         let entry = self.by_id.entry(generation.id).or_insert_with(|| Entry {
             runner: generation.take_runner(),
-            of: Arc::downgrade(generation),
+            generation: Arc::downgrade(generation),
             used: 0,
         });
         entry.used = self.clock;
@@ -97,7 +97,7 @@ impl Held {
     }
 
     fn take_gone(&mut self) -> Vec<Entry> {
-        self.by_id.extract_if(|_, entry| entry.of.strong_count() == 0).map(|(_, entry)| entry).collect()
+        self.by_id.extract_if(|_, entry| entry.generation.strong_count() == 0).map(|(_, entry)| entry).collect()
     }
 
     /// Drops the instances that are longest unused if there are too many.

@@ -109,8 +109,8 @@ mod tests {
     #[test]
     fn a_request_alone_on_a_worker_has_all_its_time() {
         let (start, deadline) = (Instant::now(), Duration::from_secs(10));
-        let of = |others_wait| RetryPolicy::TryLast.for_one(start, start, start + deadline, others_wait, || BUDGET);
-        assert_eq!((of(false), of(true)), (Some(start + deadline), Some(start + BUDGET)));
+        let until = |others_wait| RetryPolicy::TryLast.for_one(start, start, start + deadline, others_wait, || BUDGET);
+        assert_eq!((until(false), until(true)), (Some(start + deadline), Some(start + BUDGET)));
     }
 
     #[test]

@@ -69,12 +69,12 @@ pub(super) fn watch(queue: &Arc<Queue>, serve: fn(&Queue, usize)) {
 }
 
 fn start(queue: &Arc<Queue>, number: usize, serve: fn(&Queue, usize)) -> Option<JoinHandle<()>> {
-    let of = Arc::clone(queue);
+    let shared = Arc::clone(queue);
     let run = move || {
-        serve(&of, of.config.count + number);
-        let mut state = of.lock();
+        serve(&shared, shared.config.count + number);
+        let mut state = shared.lock();
         state.substitutes -= 1;
-        of.metrics.substitutes.set(state.substitutes as i64);
+        shared.metrics.substitutes.set(state.substitutes as i64);
     };
     let thread = spawn(format!("substitute-{number}"), run);
     thread.inspect_err(|error| tracing::warn!(%error, "a substitute for a worker cannot be started")).ok()

@@ -258,8 +258,8 @@ impl Builder {
         let mut sets = vec![None; nodes];
         let mut left = categories.len();
         for ((&owner, &start), &size) in owners.iter().zip(&starts).zip(&sizes) {
-            let of = usize::try_from(owner).ok().filter(|&of| types.get(of) == Some(&1) && sets[of].is_none());
-            let of = of.ok_or_else(|| wrong("categories of no node"))?;
+            let node = usize::try_from(owner).ok().filter(|&node| types.get(node) == Some(&1) && sets[node].is_none());
+            let node = node.ok_or_else(|| wrong("categories of no node"))?;
             let (start, size) = (usize::try_from(start).ok(), usize::try_from(size).ok().filter(|&size| size <= left));
             let run = start.zip(size).and_then(|(start, size)| categories.get(start..start.checked_add(size)?));
             let run = run.ok_or_else(|| wrong("categories outside of its list"))?;
@@ -274,7 +274,7 @@ impl Builder {
                 }
                 words[word] |= 1 << (category % 32);
             }
-            sets[of] = Some(self.sets.push(READER, words)?);
+            sets[node] = Some(self.sets.push(READER, words)?);
         }
         // A node of this type without categories sends all to the left, as a set without members does.
         for (set, &kind) in sets.iter_mut().zip(&types) {

@@ -117,7 +117,7 @@ fn split(message: &[u8], number: u64) -> Option<(Vec<&[u8]>, Vec<u8>)> {
     let (mut found, mut rest) = (Vec::new(), Vec::new());
     for field in Fields(message) {
         match field? {
-            Field { number: of, value: Value::Bytes(bytes), .. } if of == number => found.push(bytes),
+            Field { number: field, value: Value::Bytes(bytes), .. } if field == number => found.push(bytes),
             field => rest.extend_from_slice(field.whole),
         }
     }

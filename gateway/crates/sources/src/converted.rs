@@ -271,9 +271,9 @@ mod tests {
         // Of an earlier version of that number.
         assert_eq!(message(Some(state("failed", "yours"))), message(None));
         assert_eq!(message(Some("<html>".into())), message(None));
-        let of = |facts| reason("m", "3", b"mine", facts);
-        assert!(of(Facts { stale: Some("stale"), ..Facts::default() }).ends_with("(stale)"));
-        let flavor = of(Facts { flavor: Some("xgboost has no file"), ..Facts::default() });
+        let reason_for = |facts| reason("m", "3", b"mine", facts);
+        assert!(reason_for(Facts { stale: Some("stale"), ..Facts::default() }).ends_with("(stale)"));
+        let flavor = reason_for(Facts { flavor: Some("xgboost has no file"), ..Facts::default() });
         assert!(flavor.contains("and its flavour xgboost has no file; convert it with"), "{flavor}");
     }
 }

@@ -38,7 +38,7 @@ impl Intercept for Bounded {
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         // The content of an object comes as a stream, which its reader bounds.
-        let is_get = config.load::<Metadata>().is_some_and(|of| of.name() == "GetObject");
+        let is_get = config.load::<Metadata>().is_some_and(|metadata| metadata.name() == "GetObject");
         let is_content = is_get && context.response().status().is_success();
         if !is_content {
             let body = std::mem::replace(context.response_mut().body_mut(), SdkBody::empty());

@@ -182,8 +182,8 @@ impl Store {
         let entries = fs::read_dir(self.folder.join("sources")).into_iter().flatten().flatten();
         let fresh = entries.filter(|entry| age(entry).is_some_and(|age| age < REMEMBERED));
         let manifests = fresh.flat_map(|entry| lines(&entry.path())).map(|line| line.manifest);
-        let files =
-            manifests.filter_map(|manifest| Manifest::parse(manifest.as_bytes()).and_then(|of| of.files()).ok());
+        let files = manifests
+            .filter_map(|manifest| Manifest::parse(manifest.as_bytes()).and_then(|manifest| manifest.files()).ok());
         files.flatten().map(|file| file.sha256).collect()
     }
 

@@ -174,16 +174,16 @@ impl<'a> ModelDoc<'a> {
     }
 
     fn answer(&self, list: bool) -> Value {
-        let of = |column: &Column| {
+        let schema = |column: &Column| {
             let value = column::output(column);
             if list { json!({ "type": "array", "items": value }) } else { value }
         };
         let key = if list { "predictions" } else { "prediction" };
-        let outputs: Map<_, _> = self.outputs().iter().map(|column| (column.name.clone(), of(column))).collect();
+        let outputs: Map<_, _> = self.outputs().iter().map(|column| (column.name.clone(), schema(column))).collect();
         let names: Vec<_> = self.outputs().iter().map(|column| column.name.as_str()).collect();
         let mut properties = Map::new();
         let unseen = if list { json!({ "type": "array" }) } else { json!({}) };
-        properties.insert(key.into(), self.outputs().first().map_or(unseen, of));
+        properties.insert(key.into(), self.outputs().first().map_or(unseen, schema));
         properties.insert(
             "outputs".into(),
             json!({

@@ -334,8 +334,8 @@ fn form(key: &str) -> Value {
     object(&json!({ key: kind }), &[key])
 }
 
-fn examples(models: &[ModelDoc<'_>], of: impl Fn(&ModelDoc<'_>) -> Option<Value>) -> Map<String, Value> {
-    models.iter().filter_map(|model| Some((model.name.to_owned(), json!({ "value": of(model)? })))).collect()
+fn examples(models: &[ModelDoc<'_>], example: impl Fn(&ModelDoc<'_>) -> Option<Value>) -> Map<String, Value> {
+    models.iter().filter_map(|model| Some((model.name.to_owned(), json!({ "value": example(model)? })))).collect()
 }
 
 /// A row that is known to be answered.

@@ -113,8 +113,8 @@ async fn decode(
 ) -> Result<Decoded, Error> {
     let bytes = body.len();
     let size = Size { bytes, work: json + (bytes - json) / BINARY_DISCOUNT };
-    let of = app.clone();
-    let decode = move |generation: &Generation, bounds: Bounds<'_>| decode_now(&of, generation, body, json, bounds);
+    let state = app.clone();
+    let decode = move |generation: &Generation, bounds: Bounds<'_>| decode_now(&state, generation, body, json, bounds);
     work::decoded(app, generation, size, permit, decode).await?.map_err(|error| generation.refused(error))
 }
 

@@ -325,7 +325,8 @@ fn features(parts: &Parts) -> Read<(Vec<Kind>, Vec<String>)> {
         return Err(READER.corrupt(format!("it has {count} features")));
     }
     let floats = parts.floats.iter().map(|float| (float.flat, Kind::Number, &float.name, float.index));
-    let categories = parts.categories.iter().map(|of| (of.flat, Kind::Category, &of.name, of.index));
+    let categories =
+        parts.categories.iter().map(|category| (category.flat, Kind::Category, &category.name, category.index));
     let mut all: Vec<_> = floats.chain(categories).collect();
     all.sort_by_key(|&(flat, ..)| flat);
     let mut next = [0, 0];

@@ -43,10 +43,10 @@ pub(crate) fn from_json(bytes: &[u8]) -> Read<(Model, About)> {
     let parts = Parts { floats, categories, one_hot, ctrs, tables, plan, leaves: trees.leaves, dimension, scale, bias };
     let model = Model::new(parts)?;
     let info = document.get("model_info");
-    let of = |key: &str| info.and_then(|info| info.get(key));
-    let threshold = of("binclass_probability_threshold").and_then(Document::number);
-    let version = of("catboost_version_info").and_then(Document::text);
-    let about = About::new(of("params"), of("class_params"), threshold, version, model.scores())?;
+    let entry = |key: &str| info.and_then(|info| info.get(key));
+    let threshold = entry("binclass_probability_threshold").and_then(Document::number);
+    let version = entry("catboost_version_info").and_then(Document::text);
+    let about = About::new(entry("params"), entry("class_params"), threshold, version, model.scores())?;
     let names = model.names();
     Ok((model, About { names, ..about }))
 }

@@ -87,12 +87,12 @@ fn a_shape_is_bounded_wherever_it_comes_from() {
         let with = |more: Vec<NodeProto>, others: Vec<TensorProto>| {
             ([nodes.clone(), more].concat(), [tensors.clone(), others].concat())
         };
-        let (all, of) = with(vec![of_shape("s", "big")], vec![]);
-        refused("ConstantOfShape", all, of);
-        let (all, of) = with(vec![node("Expand", &["v", "s"], "big", vec![])], vec![doubles("v", &[1], &[1.0])]);
-        refused("Expand", all, of);
-        let (all, of) = with(vec![node("Tile", &["v", "s"], "big", vec![])], vec![doubles("v", &[1, 1], &[1.0])]);
-        refused("Tile", all, of);
+        let (all, values) = with(vec![of_shape("s", "big")], vec![]);
+        refused("ConstantOfShape", all, values);
+        let (all, values) = with(vec![node("Expand", &["v", "s"], "big", vec![])], vec![doubles("v", &[1], &[1.0])]);
+        refused("Expand", all, values);
+        let (all, values) = with(vec![node("Tile", &["v", "s"], "big", vec![])], vec![doubles("v", &[1, 1], &[1.0])]);
+        refused("Tile", all, values);
     }
 }
 

@@ -19,8 +19,8 @@ impl Work {
         let readers = self.readers.get(indices).filter(|readers| readers.count == 1)?;
         let pick_at = readers.last?;
         let pick = self.nodes.get(pick_at)?.as_ref()?;
-        let ([classes, of], [picked]) = (&pick.input[..], &pick.output[..]) else { return None };
-        if pick.op_type != "ArrayFeatureExtractor" || of != indices {
+        let ([classes, picks], [picked]) = (&pick.input[..], &pick.output[..]) else { return None };
+        if pick.op_type != "ArrayFeatureExtractor" || picks != indices {
             return None;
         }
         let (reshape_at, reshape) = self.next(picked, "Reshape")?;

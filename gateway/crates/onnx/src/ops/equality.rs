@@ -53,8 +53,8 @@ impl BinMiniOp for Equality {
         };
         let (one, other) = (sizes(&inputs[0])?, sizes(&inputs[1])?);
         let shape = multi_broadcast(&[one.shape(), other.shape()])?;
-        let of = |sizes: &tract_ndarray::ArrayD<TDim>| sizes.broadcast(&*shape).map(|sizes| sizes.to_owned());
-        let (Some(one), Some(other)) = (of(&one), of(&other)) else { bail!("sizes of other shapes") };
+        let spread = |sizes: &tract_ndarray::ArrayD<TDim>| sizes.broadcast(&*shape).map(|sizes| sizes.to_owned());
+        let (Some(one), Some(other)) = (spread(&one), spread(&other)) else { bail!("sizes of other shapes") };
         let equal = one.iter().zip(&other).map(|(one, other)| are_equal(one, other));
         let equal = tract_ndarray::ArrayD::from_shape_vec(&*shape, equal.collect::<TractResult<Vec<_>>>()?)?;
         Ok(Some(tvec!(Tensor::from(equal).into_tvalue())))

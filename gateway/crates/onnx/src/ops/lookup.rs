@@ -51,18 +51,18 @@ impl Lookup {
             }
             _ => Keys::Ints(indices(self::values::<i64>(keys)?.iter().copied())),
         };
-        let of = |datum| values.datum_type() == datum && default.datum_type() == datum;
-        let values = if of(String::datum_type()) {
+        let both_are = |datum| values.datum_type() == datum && default.datum_type() == datum;
+        let values = if both_are(String::datum_type()) {
             Values::Strings(strings(values)?.iter().chain(strings(default)?).cloned().collect())
-        } else if of(i64::datum_type()) {
+        } else if both_are(i64::datum_type()) {
             Values::I64(with_default(values, default)?)
-        } else if of(i32::datum_type()) {
+        } else if both_are(i32::datum_type()) {
             Values::I32(with_default(values, default)?)
-        } else if of(i16::datum_type()) {
+        } else if both_are(i16::datum_type()) {
             Values::I16(with_default(values, default)?)
-        } else if of(f32::datum_type()) {
+        } else if both_are(f32::datum_type()) {
             Values::F32(with_default(values, default)?)
-        } else if of(f64::datum_type()) {
+        } else if both_are(f64::datum_type()) {
             Values::F64(with_default(values, default)?)
         } else {
             bail!("values of {:?} and a default of {:?} are not supported", values.datum_type(), default.datum_type());

@@ -36,10 +36,10 @@ impl Kernel for QLinearMatMul {
         let [before_b @ .., other_inner, columns] = &b.shape[..] else { bail!("expected a matrix") };
         ensure!(inner == other_inner, "{inner} columns meet {other_inner} rows");
         // One scale for each column of the second is what exporters write besides a single one.
-        for (what, one, of) in [("a", a_scale, a_zero), ("b", b_scale, b_zero), ("y", y_scale, y_zero)] {
+        for (what, one, zero) in [("a", a_scale, a_zero), ("b", b_scale, b_zero), ("y", y_scale, y_zero)] {
             let single = |spec: &Spec| spec.shape.iter().all(|dim| *dim == 1.to_dim());
             let by_column = |spec: &Spec| what == "b" && spec.shape[..] == [columns.clone()];
-            let fits = [one, of].iter().all(|spec| single(spec) || by_column(spec));
+            let fits = [one, zero].iter().all(|spec| single(spec) || by_column(spec));
             ensure!(fits, "scales of {what} by row are not supported");
         }
         let mut shape = tract_core::broadcast::multi_broadcast(&[before_a, before_b])?;
@@ -115,12 +115,12 @@ fn single<T: Datum + Copy>(tensor: &Tensor) -> TractResult<T> {
 }
 
 /// The place among matrices of shape `of` that the place `block` among those of shape `all` broadcasts from.
-fn start(block: usize, all: &[usize], of: &[usize]) -> usize {
+fn start(block: usize, all: &[usize], shape: &[usize]) -> usize {
     let (mut left, mut stride, mut index) = (block, 1, 0);
     for (back, &dim) in all.iter().rev().enumerate() {
         let at = left % dim;
         left /= dim;
-        if let Some(&own) = of.len().checked_sub(back + 1).and_then(|at| of.get(at)) {
+        if let Some(&own) = shape.len().checked_sub(back + 1).and_then(|at| shape.get(at)) {
             if own != 1 {
                 index += at * stride;
             }

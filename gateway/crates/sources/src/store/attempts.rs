@@ -158,7 +158,7 @@ impl Attempts {
 /// Whether this stands for a load of the release in a process that died.
 fn is_left(entry: &fs::DirEntry, id: &str) -> bool {
     let name = entry.file_name();
-    let is_of = name.to_str().and_then(|name| name.split_once('.')).is_some_and(|(of, _)| of == id);
+    let is_of = name.to_str().and_then(|name| name.split_once('.')).is_some_and(|(release, _)| release == id);
     is_of && File::open(entry.path()).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_ok())
 }
 
@@ -191,9 +191,9 @@ mod tests {
         drop(others.begin(&bad, false).expect("begun"));
         drop(first);
         die(attempts.begin(&bad, false).expect("begun"));
-        for of in [&attempts, &others] {
-            assert!(matches!(of.begin(&bad, false), Err(NotBegun::Died(1, _))));
-            drop(of.begin(&good, false).expect("another one"));
+        for both in [&attempts, &others] {
+            assert!(matches!(both.begin(&bad, false), Err(NotBegun::Died(1, _))));
+            drop(both.begin(&good, false).expect("another one"));
         }
         // What has answered has more lives.
         die(others.begin(&bad, true).expect("begun"));

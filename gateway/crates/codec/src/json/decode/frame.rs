@@ -122,18 +122,18 @@ mod tests {
 
     #[test]
     fn a_matrix_takes_a_frame_of_its_width() {
-        let of = |columns: &[Column], names: &[&str]| {
+        let frame = |columns: &[Column], names: &[&str]| {
             Frame::of(names.iter().copied(), Inputs { columns, names: &NameIndex::of(columns) })
         };
         let fixed = [Column::new("x", Datatype::F32, [-1, 3])];
         let open = [Column::new("x", Datatype::F32, [-1, -1])];
         let cube = [Column::new("x", Datatype::F32, [-1, 3, 2])];
-        assert_eq!(of(&fixed, &["a", "b", "c"]), Ok(Frame::Matrix));
-        assert_eq!(of(&open, &["a", "b"]), Ok(Frame::Matrix));
-        assert_eq!(of(&fixed, &["x"]), Ok(Frame::Columns(vec![Some(0)])));
-        assert_eq!(of(&cube, &["a", "b", "c"]), Ok(Frame::Columns(vec![None; 3])));
-        assert!(of(&fixed, &["a", "b"]).is_err_and(|error| error.contains("which is 3")));
-        assert!(of(&fixed, &["x", "x"]).is_err_and(|error| error.contains("twice")));
+        assert_eq!(frame(&fixed, &["a", "b", "c"]), Ok(Frame::Matrix));
+        assert_eq!(frame(&open, &["a", "b"]), Ok(Frame::Matrix));
+        assert_eq!(frame(&fixed, &["x"]), Ok(Frame::Columns(vec![Some(0)])));
+        assert_eq!(frame(&cube, &["a", "b", "c"]), Ok(Frame::Columns(vec![None; 3])));
+        assert!(frame(&fixed, &["a", "b"]).is_err_and(|error| error.contains("which is 3")));
+        assert!(frame(&fixed, &["x", "x"]).is_err_and(|error| error.contains("twice")));
     }
 
     #[test]

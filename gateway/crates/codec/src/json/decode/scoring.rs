@@ -477,7 +477,7 @@ mod tests {
         let text = [Column::scalar("x", Datatype::Bytes)];
         let named = [Column::scalar("b64", Datatype::Bytes)];
         let pair = [Column::scalar("x", Datatype::Bytes), Column::scalar("n", Datatype::I64)];
-        let of = |columns: &[Column], body: &str| {
+        let bytes = |columns: &[Column], body: &str| {
             let (decoded, _) =
                 decode_for(columns, body, Dialect::TensorFlow).unwrap_or_else(|error| panic!("{body}: {error:?}"));
             let views = decoded.batch.views(columns).expect("well packed");
@@ -492,11 +492,11 @@ mod tests {
             r#"{"inputs":{"x":[{"b64":"/wBh"}]},"signature_name":null}"#,
             r#"{"inputs":[{"b64":"/wBh"}]}"#,
         ] {
-            assert_eq!(of(&text, body), b"\xff\0a", "{body}");
+            assert_eq!(bytes(&text, body), b"\xff\0a", "{body}");
         }
-        assert_eq!(of(&named, r#"{"instances":[{"b64":"/wBh"}]}"#), b"/wBh", "a feature of that name");
-        assert_eq!(of(&pair, r#"{"instances":[{"n":1,"x":{"b64":"YQ"}}]}"#), b"a");
-        assert_eq!(of(&text, r#"{"inputs":"abc"}"#), b"abc");
+        assert_eq!(bytes(&named, r#"{"instances":[{"b64":"/wBh"}]}"#), b"/wBh", "a feature of that name");
+        assert_eq!(bytes(&pair, r#"{"instances":[{"n":1,"x":{"b64":"YQ"}}]}"#), b"a");
+        assert_eq!(bytes(&text, r#"{"inputs":"abc"}"#), b"abc");
         for body in [
             r#"{"instances":[{"x":{"b64":"!"}}]}"#,
             r#"{"instances":[{"x":{"b64":"YQ","more":1}}]}"#,

@@ -35,11 +35,11 @@ pub(super) type Neighbours = Vec<(usize, f32)>;
 /// The neighbours of each index.
 pub(super) fn weights(interpolation: Interpolation, coordinates: &Coordinates) -> Vec<Neighbours> {
     let size = coordinates.scale.from;
-    let of = |&value: &f32| match interpolation {
+    let taps = |&value: &f32| match interpolation {
         Interpolation::Cubic { coefficient, exclude_outside } => cubic(value, size, coefficient, exclude_outside),
         Interpolation::Linear | Interpolation::Nearest(_) => linear(value, size),
     };
-    coordinates.values.iter().map(of).collect()
+    coordinates.values.iter().map(taps).collect()
 }
 
 fn linear(value: f32, size: usize) -> Neighbours {
