@@ -167,7 +167,7 @@ impl Shared {
         let is_asked =
             |live: &Arc<Generation>| live.name == name && version.is_none_or(|version| live.version == version);
         let live: Vec<_> =
-            self.catalog.live().into_iter().filter(is_asked).map(|live| ModelStatistics::of(&live)).collect();
+            self.catalog.live().into_iter().filter(is_asked).map(|live| ModelStatistics::new(&live)).collect();
         if live.is_empty() {
             let counted = self.metrics.last(name, &known);
             return Ok(vec![ModelStatistics::counted(name, &known, counted.as_deref())]);

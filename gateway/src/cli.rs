@@ -441,7 +441,7 @@ fn check(path: &Path) -> ExitCode {
         }),
         // Nothing was loaded elsewhere.
         None => {
-            verified::load(&|| read(path), &artifacts, &metrics, None).map(|verified| Checked::of(verified.generation))
+            verified::load(&|| read(path), &artifacts, &metrics, None).map(|verified| Checked::new(verified.generation))
         }
     });
     let problems = match checked {
@@ -483,7 +483,7 @@ struct Checked {
 }
 
 impl Checked {
-    fn of(generation: Generation) -> Self {
+    fn new(generation: Generation) -> Self {
         Self {
             rows: generation.batching_decision.to_string(),
             proof: proof(generation.golden.examples.len()),

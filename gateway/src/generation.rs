@@ -145,7 +145,7 @@ impl Generation {
             outputs: modules.last().map(|module| module.signature().outputs.clone()).unwrap_or_default(),
         };
         let labels: Vec<_> = stages.iter().map(String::as_str).collect();
-        let names = NameIndex::of(&signature.inputs);
+        let names = NameIndex::new(&signature.inputs);
         let mut dropped = bundle.ignored_columns;
         dropped.sort_unstable();
         if names.model_column().is_some() {

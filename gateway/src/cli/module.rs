@@ -76,7 +76,7 @@ impl Language {
     }
 
     /// By what a path is, or by what its folder has.
-    fn of(path: &Path) -> anyhow::Result<Self> {
+    fn from_path(path: &Path) -> anyhow::Result<Self> {
         let name = path.to_string_lossy();
         let file = name.rsplit_once(':').map_or(&*name, |(file, _)| file);
         match Path::new(file).extension().and_then(|extension| extension.to_str()) {
@@ -95,7 +95,7 @@ pub(super) fn run(command: ModuleCommand) -> anyhow::Result<()> {
     match command {
         ModuleCommand::Build { source, out } => build(&source, out.as_deref()),
         ModuleCommand::New { lang, folder } => new(lang, &folder),
-        ModuleCommand::Test { path } => match Language::of(&path)? {
+        ModuleCommand::Test { path } => match Language::from_path(&path)? {
             Language::Python => call(python()?.arg("test").arg(&path)),
             Language::Javascript => call(javascript(&path)?.arg("test").arg(&path)),
             Language::Rust => call(Command::new("cargo").arg("test").current_dir(&path)),
@@ -118,7 +118,7 @@ fn new(language: Language, folder: &Path) -> anyhow::Result<()> {
 }
 
 fn build(source: &Path, out: Option<&Path>) -> anyhow::Result<()> {
-    let language = Language::of(source)?;
+    let language = Language::from_path(source)?;
     let out = out.map_or_else(|| default_out(source, language), Path::to_owned);
     match language {
         Language::Python => call(python()?.arg("build").arg(source).arg("--out").arg(&out))?,
@@ -248,8 +248,8 @@ mod tests {
             ("mine.ts", Language::Javascript),
             (".", Language::Rust),
         ] {
-            assert_eq!(Language::of(Path::new(path)).expect(path), language);
+            assert_eq!(Language::from_path(Path::new(path)).expect(path), language);
         }
-        assert!(Language::of(Path::new("mine.c")).is_err());
+        assert!(Language::from_path(Path::new("mine.c")).is_err());
     }
 }

@@ -39,7 +39,7 @@ pub fn check(message: &[u8]) {
     let (taken, most) = (size_of_request(&request), 2 * (2 * message.len() + counted) + FLOOR);
     assert!(taken <= most, "{} bytes take {taken} decoded, {counted} were counted", message.len());
     for columns in models() {
-        let names = NameIndex::of(&columns);
+        let names = NameIndex::new(&columns);
         for tensors in [false, true] {
             let inputs = Inputs { columns: &columns, names: &names };
             let model = Interface { name: "m", version: "1", inputs, outputs: &columns, dropped: &[], tensors };

@@ -73,7 +73,7 @@ impl Inference {
 
         let asked = parameters.timeout.filter(|&micros| micros > 0).map(Duration::from_micros);
         let limit = [asked, timeout].into_iter().flatten().fold(generation.limits.deadline, Duration::min);
-        let priority = Priority::of(parameters.priority.unwrap_or(0));
+        let priority = Priority::from_number(parameters.priority.unwrap_or(0));
         let options = RequestOptions { deadline: started + limit, priority };
         let answer =
             self.app.workers.execute(&generation, packed.batch, options).await.map_err(|error| match error {

@@ -186,7 +186,7 @@ impl GrpcInferenceService for Inference {
     ) -> Result<Response<ModelStatisticsResponse>, Status> {
         let ModelStatisticsRequest { name, version } = request.into_inner();
         let all = if name.is_empty() {
-            self.app.catalog.live().iter().map(|generation| Statistics::of(generation)).collect()
+            self.app.catalog.live().iter().map(|generation| Statistics::new(generation)).collect()
         } else {
             self.app.statistics(&name, version_of(&version)).map_err(|error| status(&error))?
         };

@@ -120,7 +120,7 @@ async fn receive_bounded(
     if length.is_some_and(|length| length > limit) {
         return Err(Error::BodyTooLarge(limit));
     }
-    let coding = Coding::of(headers)?;
+    let coding = Coding::from_headers(headers)?;
     let mut permit = Permit::new(&app.memory);
     let pieces = pieces(body, limit, app.http.body_timeout, &mut permit).await?;
     if coding == Coding::Identity {
@@ -216,7 +216,7 @@ pub(crate) enum Coding {
 }
 
 impl Coding {
-    fn of(headers: &HeaderMap) -> Result<Self, Error> {
+    fn from_headers(headers: &HeaderMap) -> Result<Self, Error> {
         let Some(value) = headers.get(header::CONTENT_ENCODING) else { return Ok(Self::Identity) };
         match value.as_bytes().to_ascii_lowercase().trim_ascii() {
             b"" | b"identity" => Ok(Self::Identity),

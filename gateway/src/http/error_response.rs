@@ -26,7 +26,7 @@ enum Surface {
 }
 
 impl Surface {
-    fn of(path: &str) -> Self {
+    fn at(path: &str) -> Self {
         let under = |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if under("/v1/embeddings") {
             Self::OpenAi
@@ -51,7 +51,7 @@ impl IntoResponse for Error {
 
 /// An error in the shape that this path's clients parse.
 pub(super) fn refusal(path: &str, error: &Error) -> Response {
-    let surface = Surface::of(path);
+    let surface = Surface::at(path);
     let (status, body) = match surface {
         Surface::Plain => (error.status(), json!({ "detail": detail(error) })),
         Surface::OpenAi => (open_status(error), json!({ "error": openai_error(error) })),

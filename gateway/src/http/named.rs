@@ -72,7 +72,7 @@ mod tests {
 
     use super::*;
 
-    fn of(path: Option<&str>, uri: &str, headers: &[&[u8]]) -> Result<Option<String>, String> {
+    fn named(path: Option<&str>, uri: &str, headers: &[&[u8]]) -> Result<Option<String>, String> {
         let request =
             headers.iter().fold(Request::builder().uri(uri), |request, value| request.header("x-model", *value));
         let (head, ()) = request.body(()).expect("a request").into_parts();
@@ -82,13 +82,13 @@ mod tests {
     #[test]
     fn one_model_is_named_in_any_place() {
         let name = |text: &str| Ok(Some(text.to_owned()));
-        assert_eq!(of(None, "/predict", &[]), Ok(None));
-        assert_eq!(of(None, "/predict?outputs=all", &[]), Ok(None));
-        assert_eq!(of(Some("m"), "/predict/m?model=m", &[b"m"]), name("m"));
-        assert_eq!(of(None, "/predict?outputs=all&model=a+b", &[]), name("a b"));
-        assert_eq!(of(None, "/predict?model=a%2Bb%20c", &[b"a%2bb c"]), name("a+b c"));
-        assert_eq!(of(None, "/predict", &["模型一".as_bytes()]), name("模型一"));
-        assert_eq!(of(None, "/predict?model=%E6%A8%A1", &[]), name("模"));
+        assert_eq!(named(None, "/predict", &[]), Ok(None));
+        assert_eq!(named(None, "/predict?outputs=all", &[]), Ok(None));
+        assert_eq!(named(Some("m"), "/predict/m?model=m", &[b"m"]), name("m"));
+        assert_eq!(named(None, "/predict?outputs=all&model=a+b", &[]), name("a b"));
+        assert_eq!(named(None, "/predict?model=a%2Bb%20c", &[b"a%2bb c"]), name("a+b c"));
+        assert_eq!(named(None, "/predict", &["模型一".as_bytes()]), name("模型一"));
+        assert_eq!(named(None, "/predict?model=%E6%A8%A1", &[]), name("模"));
         for (path, uri, headers) in [
             (Some("m"), "/x?model=n", &[][..]),
             (Some("m"), "/x", &[&b"n"[..]]),
@@ -98,7 +98,7 @@ mod tests {
             (None, "/x?model=%ff", &[]),
             (None, "/x", &[b"\xff"]),
         ] {
-            assert!(of(path, uri, headers).is_err(), "{path:?} {uri} {headers:?}");
+            assert!(named(path, uri, headers).is_err(), "{path:?} {uri} {headers:?}");
         }
     }
 }

@@ -81,7 +81,7 @@ async fn asked(app: &App, body: &Bytes) -> Result<Option<String>, Error> {
 
 fn shape(generation: &Generation) -> Result<Shape, Error> {
     let signature = &generation.signature;
-    let shape = Shape::of(&signature.inputs, &signature.outputs).filter(|_| !generation.tensors);
+    let shape = Shape::find(&signature.inputs, &signature.outputs).filter(|_| !generation.tensors);
     shape.ok_or_else(|| Error::Parameter {
         parameter: "model",
         message: format!(

@@ -48,7 +48,7 @@ pub(super) async fn around<F: Future<Output = Response>>(
 ) -> Response {
     let start = Instant::now();
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let id = RequestId::of(request.headers(), number);
+    let id = RequestId::from_headers(request.headers(), number);
     if client_info::is_needed_for(request.uri().path()) {
         // The audit log tells it, also where the caller brought none.
         request.headers_mut().insert(REQUEST_ID, id.header());

@@ -73,7 +73,7 @@ async fn statistics_of(State(app): State<App>, target: Target) -> Result<Respons
 }
 
 async fn all_statistics(State(app): State<App>) -> Response {
-    statistics(&app.catalog.live().iter().map(|generation| ModelStatistics::of(generation)).collect::<Vec<_>>())
+    statistics(&app.catalog.live().iter().map(|generation| ModelStatistics::new(generation)).collect::<Vec<_>>())
 }
 
 fn statistics(all: &[ModelStatistics]) -> Response {

@@ -302,7 +302,7 @@ impl Fleet {
         let Some(model) = self.models.get_mut(name) else { return };
         let Model { state, handles, .. } = model;
         handles.retain(|id, _| state.version(id).is_some());
-        let preference = Preference::of(state, &self.policy.gate);
+        let preference = Preference::new(state, &self.policy.gate);
         let (is_gone, known) = (preference.is_gone(), preference.wanted.len());
         model.known = known;
         if is_gone {
@@ -334,7 +334,7 @@ impl Fleet {
             urgent: Arc::clone(&urgent),
             is_known_good: version.health == Health::KnownGood,
         };
-        let reservation = self.reservations.of(name, id, job.id);
+        let reservation = self.reservations.reservation(name, id, job.id);
         let span = tracing::info_span!("load", model = name, version = request.release.version);
         let bring = Arc::clone(&self.loader).bring(request, reservation).instrument(span);
         let (ended, model, id, job) = (self.ended.clone(), name.to_owned(), id.to_owned(), job.id);
@@ -404,7 +404,7 @@ impl Fleet {
             self.catalog.set(name, entry(&model.state, &self.policy, &generation));
         }
         // A model that has yet to show that it can answers for no other.
-        let can_answer = |model: &Model| Preference::of(&model.state, &self.policy.gate).can_answer();
+        let can_answer = |model: &Model| Preference::new(&model.state, &self.policy.gate).can_answer();
         let can = || self.models.iter().find(|(_, model)| can_answer(model)).map(|(name, _)| name.clone());
         let first = || can().or_else(|| self.models.keys().next().cloned());
         let default = self.default_model.clone().or_else(|| self.first_static.clone()).or_else(first);

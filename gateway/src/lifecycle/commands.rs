@@ -59,7 +59,7 @@ pub(super) fn activate(fleet: &mut Fleet, name: &str, number: Option<&str>, wait
         waiter.answer(Err(Error::Overloaded));
         return;
     }
-    let id = Preference::of(state, &fleet.policy.gate).candidate(number).cloned();
+    let id = Preference::new(state, &fleet.policy.gate).candidate(number).cloned();
     // A shadow gets copies of requests and answers none.
     let is_shadow =
         |id: &str| fleet.policy.gate.canary == 0 && state.rollout().is_some_and(|rollout| rollout.canary == id);
@@ -151,7 +151,7 @@ fn reply_when_loaded(fleet: &mut Fleet, name: &str, reply: Reply) {
     let waiter = Waiter::new(true, waiter);
     // Requests may be content with what answered last; an operator who loads the model is not.
     let id = fleet.state(name).and_then(|state| {
-        let preference = Preference::of(state, &fleet.policy.gate);
+        let preference = Preference::new(state, &fleet.policy.gate);
         preference.baseline.or(preference.preferred).cloned()
     });
     match id {

@@ -71,7 +71,7 @@ fn loaded(
     took: Duration,
 ) {
     let Some(state) = fleet.state(name) else { return };
-    let preference = Preference::of(state, &fleet.policy.gate);
+    let preference = Preference::new(state, &fleet.policy.gate);
     let is_preferred = preference.preferred.is_some_and(|preferred| preferred == id);
     let is_untried = preference.baseline.is_some_and(|baseline| state.is_ready(baseline));
     // An older version that serves beside a newer one takes the place of none.
@@ -142,7 +142,7 @@ fn failed(fleet: &mut Fleet, name: &str, id: &str, failure: &Failure) {
         count(&fleet.metrics.lifecycle.activations, &["failed"]);
         // Another one may do, if the request asks for no version in particular. Requests that name one get its error.
         let state = fleet.state(name);
-        let next = state.and_then(|state| Preference::of(state, &fleet.policy.gate).fallback(id).cloned());
+        let next = state.and_then(|state| Preference::new(state, &fleet.policy.gate).fallback(id).cloned());
         for waiter in waiters {
             match &next {
                 Some(next) if waiter.any => wait(fleet, name, next, waiter),

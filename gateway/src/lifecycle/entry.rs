@@ -19,7 +19,7 @@ pub(super) fn entry(
     policy: &Policy,
     generation: &dyn Fn(&str) -> Option<Arc<Generation>>,
 ) -> Entry {
-    let preference = Preference::of(model, &policy.gate);
+    let preference = Preference::new(model, &policy.gate);
     let is_unloaded = model.desired() == Desired::Unloaded;
     let canary = model.rollout().filter(|_| policy.gate.canary > 0).and_then(|rollout| {
         Some(Canary { generation: generation(&rollout.canary)?, share: policy.gate.canary, turn: 0.into() })

@@ -29,7 +29,7 @@ pub(super) fn has_rollouts(gate: &Gate) -> bool {
 }
 
 impl<'a> Preference<'a> {
-    pub(super) fn of(model: &'a ModelState, gate: &Gate) -> Self {
+    pub(super) fn new(model: &'a ModelState, gate: &Gate) -> Self {
         Self::with(model, model.history(), gate)
     }
 

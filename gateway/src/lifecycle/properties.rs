@@ -155,7 +155,7 @@ impl World {
     }
 
     fn preference(&self) -> Preference<'_> {
-        Preference::of(&self.model, &self.policy.gate)
+        Preference::new(&self.model, &self.policy.gate)
     }
 
     /// The version that answers a request which names none, without waiting.

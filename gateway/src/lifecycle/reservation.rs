@@ -54,7 +54,7 @@ impl Reservations {
     }
 
     /// For the job of a version.
-    pub(super) fn of(&self, model: &str, id: &str, job: u64) -> Reservation {
+    pub(super) fn reservation(&self, model: &str, id: &str, job: u64) -> Reservation {
         Reservation { reservations: self.clone(), model: model.to_owned(), id: id.to_owned(), job }
     }
 

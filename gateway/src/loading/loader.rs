@@ -120,7 +120,7 @@ impl From<Refusal> for BundleError {
 }
 
 impl Refusal {
-    fn of(problem: impl Into<String>) -> Self {
+    fn new(problem: impl Into<String>) -> Self {
         Self { problems: vec![problem.into()], ..Self::default() }
     }
 }
@@ -202,11 +202,13 @@ impl Loader {
             }
             Err(NoAnswer::NotNow(error)) => Err(Refusal {
                 is_transient: true,
-                ..Refusal::of(format!("no process could be started to load it: {error}"))
+                ..Refusal::new(format!("no process could be started to load it: {error}"))
             }),
-            Err(NoAnswer::Cancelled) => Err(Refusal { is_transient: true, ..Refusal::of("it is not wanted any more") }),
-            Err(NoAnswer::Died(reason)) => Err(Refusal { is_death: true, ..Refusal::of(reason) }),
-            Err(NoAnswer::Failed(reason)) => Err(Refusal::of(reason)),
+            Err(NoAnswer::Cancelled) => {
+                Err(Refusal { is_transient: true, ..Refusal::new("it is not wanted any more") })
+            }
+            Err(NoAnswer::Died(reason)) => Err(Refusal { is_death: true, ..Refusal::new(reason) }),
+            Err(NoAnswer::Failed(reason)) => Err(Refusal::new(reason)),
         }
     }
 
@@ -228,7 +230,7 @@ impl Loader {
             && !by_hand
             && let Err(NotBegun::Died(deaths, reason)) = attempts.check(id, true)
         {
-            return Err(Refusal::of(format!(
+            return Err(Refusal::new(format!(
                 "{reason} ({deaths} so far), so it is not tried again by itself: try it with `modelgate check`, or change \
                  the bundle"
             )));
@@ -282,10 +284,12 @@ impl Loader {
             Subject::Path(path) => TaskSource::Path(path.to_owned()),
             Subject::Stored { manifest, file } => {
                 let manifest = String::from_utf8(manifest.to_vec())
-                    .map_err(|error| Refusal::of(format!("{MANIFEST}: not UTF-8: {error}")))?;
+                    .map_err(|error| Refusal::new(format!("{MANIFEST}: not UTF-8: {error}")))?;
                 let files = Manifest::parse(manifest.as_bytes()).and_then(|manifest| manifest.files());
-                let files =
-                    files.map_err(Refusal::of)?.into_iter().map(|listed| (listed.sha256.clone(), file(&listed.sha256)));
+                let files = files
+                    .map_err(Refusal::new)?
+                    .into_iter()
+                    .map(|listed| (listed.sha256.clone(), file(&listed.sha256)));
                 let files = files.collect();
                 TaskSource::Stored { manifest, files }
             }

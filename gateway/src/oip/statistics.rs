@@ -68,7 +68,7 @@ pub struct InferenceStatistics {
 
 impl ModelStatistics {
     /// Of one generation's model, from its series.
-    pub fn of(generation: &Generation) -> Self {
+    pub fn new(generation: &Generation) -> Self {
         Self::counted(&generation.name, &generation.version, Some(&generation.metrics))
     }
 

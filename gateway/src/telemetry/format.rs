@@ -193,7 +193,7 @@ mod tests {
 
     fn events() {
         let headers = HeaderMap::from_iter([(request_id::REQUEST_ID, HeaderValue::from_static("id-7"))]);
-        let mut id = Some(RequestId::of(&headers, 0));
+        let mut id = Some(RequestId::from_headers(&headers, 0));
         let _entered = enter(&mut id);
         let span = tracing::info_span!("load", model = "iris", version = "1");
         let _in_span = span.enter();

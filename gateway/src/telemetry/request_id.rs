@@ -45,7 +45,7 @@ enum Id {
 
 impl RequestId {
     /// The caller's id, if it is one that can be logged and sent back; else a new one, for the request of this number.
-    pub fn of(headers: &HeaderMap, number: u64) -> Self {
+    pub fn from_headers(headers: &HeaderMap, number: u64) -> Self {
         if let Some(id) = headers.get(REQUEST_ID)
             && (1..=MAX_ID).contains(&id.len())
             && id.as_bytes().iter().all(u8::is_ascii_graphic)
@@ -121,20 +121,20 @@ mod tests {
     use super::*;
 
     fn id(text: &'static str) -> RequestId {
-        RequestId::of(&HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_static(text))]), 0)
+        RequestId::from_headers(&HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_static(text))]), 0)
     }
 
     #[test]
     fn an_id_that_is_made_is_the_same_in_the_log_and_in_the_answer() {
         for number in [0, 1, u64::MAX] {
-            let made = RequestId::of(&HeaderMap::new(), number);
+            let made = RequestId::from_headers(&HeaderMap::new(), number);
             assert_eq!(made.header().to_str().expect("ASCII"), made.to_string());
             assert_eq!(made.to_string().len(), 16);
         }
         let too_long = "x".repeat(MAX_ID + 1);
         for bad in ["", "with space", &too_long] {
             let headers = HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_str(bad).expect("a value"))]);
-            assert_eq!(RequestId::of(&headers, 7), RequestId::of(&HeaderMap::new(), 7), "{bad}");
+            assert_eq!(RequestId::from_headers(&headers, 7), RequestId::from_headers(&HeaderMap::new(), 7), "{bad}");
         }
     }
 

@@ -46,7 +46,7 @@ impl Weights {
     }
 
     /// The weight of a model.
-    pub fn of(&self, model: &str) -> u32 {
+    pub fn weight(&self, model: &str) -> u32 {
         self.0.get(model).copied().unwrap_or(1)
     }
 }
@@ -61,7 +61,7 @@ impl Priority {
 
     /// As the Open Inference Protocol numbers it: 1 goes first, larger numbers later, and 0 is the default. There are five
     /// levels, and the default is the third.
-    pub fn of(number: u64) -> Self {
+    pub fn from_number(number: u64) -> Self {
         match usize::try_from(number) {
             Ok(0) => Self::DEFAULT,
             Ok(number) => Self((number - 1).min(LEVELS - 1)),
@@ -76,16 +76,17 @@ mod tests {
 
     #[test]
     fn one_goes_first_and_the_default_is_in_the_middle() {
-        let levels: Vec<_> = [1, 2, 3, 4, 5, 6, u64::MAX].into_iter().map(|number| Priority::of(number).0).collect();
+        let levels: Vec<_> =
+            [1, 2, 3, 4, 5, 6, u64::MAX].into_iter().map(|number| Priority::from_number(number).0).collect();
         assert_eq!(levels, [0, 1, 2, 3, 4, 4, 4]);
-        assert_eq!(Priority::of(0), Priority::of(3));
+        assert_eq!(Priority::from_number(0), Priority::from_number(3));
     }
 
     #[test]
     fn weights_are_named_once_and_bounded() {
         let parse = |texts: &[&str]| Weights::parse(&texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>());
         let weights = parse(&["fraud=3", "a=b=10"]).expect("weights");
-        assert_eq!((weights.of("fraud"), weights.of("a=b"), weights.of("other")), (3, 10, 1));
+        assert_eq!((weights.weight("fraud"), weights.weight("a=b"), weights.weight("other")), (3, 10, 1));
         for bad in [&["fraud"][..], &["fraud=0"], &["fraud=1001"], &["=2"], &["fraud=x"], &["fraud=1", "fraud=2"]] {
             assert!(parse(bad).is_err(), "{bad:?}");
         }

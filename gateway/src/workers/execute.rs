@@ -313,7 +313,7 @@ impl Executor<'_> {
         let (start, deadline) = (Instant::now(), until.deadline);
         let mut held = self.instances.lock();
         let result = catch_unwind(AssertUnwindSafe(|| {
-            let runner = held.of(generation);
+            let runner = held.runner(generation);
             self.metrics.copied_to_modules.inc_by(batch.size() as u64);
             let answer = generation.run(runner, batch, until)?;
             generation.metrics.batch_rows.observe(f64::from(rows));

@@ -58,7 +58,7 @@ impl Inline {
                 return None;
             }
         }
-        let weight = |model: &str| weights.of(model);
+        let weight = |model: &str| weights.weight(model);
         self.lanes.put(job, model_of, weight, |jobs, job| job.fits(jobs), Vec::push, |job| vec![job]);
         Some(put)
     }

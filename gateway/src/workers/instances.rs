@@ -77,7 +77,7 @@ struct Entry {
 
 impl Held {
     /// The runner that the thread keeps for a generation; made where there is none.
-    pub(super) fn of(&mut self, generation: &Arc<Generation>) -> &mut Runner {
+    pub(super) fn runner(&mut self, generation: &Arc<Generation>) -> &mut Runner {
         self.clock += 1;
         if !self.by_id.contains_key(&generation.id) {
             self.make_room();

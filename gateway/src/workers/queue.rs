@@ -109,7 +109,7 @@ impl State {
 
     /// Ends what a thread was doing.
     fn finish(&mut self, thread: usize, now: Instant) {
-        if let Some(running) = self.threads.of(thread).take() {
+        if let Some(running) = self.threads.entry(thread).take() {
             let spent = running.spent(now);
             self.waiting.finish(running.turn, spent);
         }
@@ -127,13 +127,13 @@ impl State {
         let threads = &self.threads;
         let (turn, work) = self.waiting.pop(|model| !is_substitute || !threads.is_held_by(model, now))?;
         left(&work);
-        *self.threads.of(thread) = Some(Running::new(turn, now, work.deadline()));
+        *self.threads.entry(thread) = Some(Running::new(turn, now, work.deadline()));
         Some(work)
     }
 
     /// Moves to `jobs` what waits and may run with the first of them, up to so many rows in all.
     fn take_like(&mut self, thread: usize, jobs: &mut Vec<Job>, max_rows: u32) {
-        let (Some(first), Some(running)) = (jobs.first(), self.threads.of(thread)) else { return };
+        let (Some(first), Some(running)) = (jobs.first(), self.threads.entry(thread)) else { return };
         let (id, dims) = (first.generation.id, first.dims.clone());
         let mut rows = rows_of(jobs);
         let wanted = |work: &Work| match work {
@@ -224,7 +224,7 @@ impl Queue {
             count(job, 1);
         }
         let new = New { item: work, size, at, level: priority.0 };
-        let displaced = state.waiting.push(model, self.config.weights.of(model), new).map_err(|refused| {
+        let displaced = state.waiting.push(model, self.config.weights.weight(model), new).map_err(|refused| {
             left(&refused);
             Error::Overloaded
         })?;
@@ -305,7 +305,7 @@ impl Queue {
             state.take_like(thread, &mut jobs, batching.max_rows);
             self.report(&state);
             let now = Instant::now();
-            if let Some(running) = state.threads.of(thread) {
+            if let Some(running) = state.threads.entry(thread) {
                 // It has waited so far, and keeps nobody from anything by that.
                 running.since = now;
                 running.deadline = jobs.iter().map(|job| job.deadline).fold(running.deadline, Instant::max);

@@ -44,7 +44,7 @@ impl Threads {
         Self((0..count).map(|_| None).collect())
     }
 
-    pub(super) fn of(&mut self, thread: usize) -> &mut Option<Running> {
+    pub(super) fn entry(&mut self, thread: usize) -> &mut Option<Running> {
         &mut self.0[thread]
     }
 

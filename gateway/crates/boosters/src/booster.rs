@@ -88,7 +88,7 @@ enum Engine {
 impl Booster {
     /// Reads a model. The content decides which library's it is. Files are not trusted: a bad one is an error.
     pub fn read(bytes: &[u8]) -> Result<Self, BoosterError> {
-        let (booster, reader) = match Format::of(bytes).ok_or(BoosterError::Unknown)? {
+        let (booster, reader) = match Format::detect(bytes).ok_or(BoosterError::Unknown)? {
             Format::LightGbm => {
                 let lightgbm::Model { forest, objective, encodings, names, version } = lightgbm::read(bytes)?;
                 (Self::new(Engine::LightGbm(forest, encodings), objective, names, version), lightgbm::READER)
@@ -111,7 +111,7 @@ impl Booster {
 
     /// Whether a file looks like a model of one of the libraries, by its first bytes.
     pub fn is_one(bytes: &[u8]) -> bool {
-        Format::of(bytes).is_some()
+        Format::detect(bytes).is_some()
     }
 
     fn xgboost(bytes: &[u8], is_text: bool) -> Read<Self> {
@@ -386,7 +386,7 @@ enum Format {
 }
 
 impl Format {
-    fn of(bytes: &[u8]) -> Option<Self> {
+    fn detect(bytes: &[u8]) -> Option<Self> {
         if bytes.starts_with(catboost::MAGIC) {
             return Some(Self::Cbm);
         }

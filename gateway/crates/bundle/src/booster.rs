@@ -35,7 +35,7 @@ struct ColumnEntry {
 }
 
 impl BoosterEntry {
-    pub(super) fn of(form: &BoosterForm) -> Self {
+    pub(super) fn new(form: &BoosterForm) -> Self {
         let answers = match form.answers {
             Answers::All => AnswersEntry::All,
             Answers::Classes => AnswersEntry::Classes,

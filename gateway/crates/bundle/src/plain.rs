@@ -123,7 +123,7 @@ fn with_chain(name: &str, version: &str, graph: &FileRef, data: &[FileRef], mode
 pub fn booster_manifest(name: &str, version: &str, file: &FileRef, form: &BoosterForm) -> String {
     let plain = manifest(name, version, file, &[], Mode::Auto);
     // Names and types can always be written.
-    let form = toml::Value::try_from(BoosterEntry::of(form)).map_or_else(|_| "{}".to_owned(), |form| form.to_string());
+    let form = toml::Value::try_from(BoosterEntry::new(form)).map_or_else(|_| "{}".to_owned(), |form| form.to_string());
     plain.replacen("\n[[stage]]", &format!("booster = {form}\n\n[[stage]]"), 1)
 }
 

@@ -109,7 +109,7 @@ mod tests {
     const POLICY: Policy<'_> = Policy { max_rows: 10_000, ignores_extra: false, dropped: &[] };
 
     fn rows(body: &str, columns: &[Column], bounds: Bounds<'_>) -> Result<Decoded, DecodeError> {
-        let inputs = Inputs { columns, names: &NameIndex::of(columns) };
+        let inputs = Inputs { columns, names: &NameIndex::new(columns) };
         decode::rows_within(body.as_bytes(), inputs, Keys::Given("m"), POLICY, bounds)
     }
 
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn rows_that_leave_out_many_columns_are_bounded_in_every_form() {
         let columns = nullable(2_000);
-        let names = NameIndex::of(&columns);
+        let names = NameIndex::new(&columns);
         let inputs = Inputs { columns: &columns, names: &names };
         let most = |body: &str| Bounds::new(10_000, MEMORY, body.len());
         let excess = DecodeError::Excess(Excess::Bytes(most("").bytes + 4 * 30_001));

@@ -122,7 +122,7 @@ impl From<Bytes> for ChunkedBytes {
 mod tests {
     use super::*;
 
-    fn of(pieces: &[usize]) -> (ChunkedBytes, Vec<u8>) {
+    fn chunked(pieces: &[usize]) -> (ChunkedBytes, Vec<u8>) {
         let mut bytes = ChunkedBytes::default();
         let mut whole = Vec::new();
         for (index, &size) in pieces.iter().enumerate() {
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn parts_and_wholes_are_what_was_pushed() {
         for pieces in [&[][..], &[5], &[5, 7, 9], &[5000, 3, 6000, 1, 2], &[1, 8000, 4]] {
-            let (bytes, whole) = of(pieces);
+            let (bytes, whole) = chunked(pieces);
             assert_eq!(bytes.len(), whole.len());
             assert_eq!(bytes.joined(), whole);
             for (from, to) in [(0, whole.len()), (3, 6), (4, 5002), (whole.len() / 2, whole.len() + 9), (9, 9)] {
@@ -151,8 +151,8 @@ mod tests {
     #[test]
     fn only_small_pieces_of_several_are_copied() {
         assert_eq!(ChunkedBytes::from(Bytes::from_static(b"whole")).copied(), 0);
-        assert_eq!(of(&[5000, 100, 7, 5000]).0.copied(), 107);
-        let (bytes, whole) = of(&vec![1; 10_000]);
+        assert_eq!(chunked(&[5000, 100, 7, 5000]).0.copied(), 107);
+        let (bytes, whole) = chunked(&vec![1; 10_000]);
         assert_eq!((bytes.pieces().count(), whole.len()), (1, 10_000));
     }
 }

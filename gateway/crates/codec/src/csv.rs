@@ -43,7 +43,7 @@ pub fn rows<'p>(text: &str, inputs: Inputs<'_>, bounds: impl Into<Bounds<'p>>) -
     }
     let mut builders: Vec<_> = columns.iter().map(Builder::new).collect();
     let width = fields.len();
-    let frame = Frame::of(fields.iter().map(String::as_str), inputs).map_err(DecodeError::Table)?;
+    let frame = Frame::from_names(fields.iter().map(String::as_str), inputs).map_err(DecodeError::Table)?;
     let indices = match frame {
         Frame::Columns(indices) => {
             let is_list = |column: &&Column| column.inner_shape().iter().any(|&size| size != 1);
@@ -241,7 +241,7 @@ mod tests {
     use crate::json::decode::NameIndex;
 
     fn decode(text: &str, columns: &[Column]) -> Result<Batch, DecodeError> {
-        rows(text, Inputs { columns, names: &NameIndex::of(columns) }, 3)
+        rows(text, Inputs { columns, names: &NameIndex::new(columns) }, 3)
     }
 
     fn columns() -> Vec<Column> {

@@ -23,7 +23,7 @@ pub struct Shape {
 
 impl Shape {
     /// Of a model that takes one column of texts and gives a row of floats for each; `None` for any other.
-    pub fn of(inputs: &[Column], outputs: &[Column]) -> Option<Self> {
+    pub fn find(inputs: &[Column], outputs: &[Column]) -> Option<Self> {
         let [input] = inputs else { return None };
         if input.datatype != Datatype::Bytes || input.shape.len() != 1 || input.nullable {
             return None;
@@ -134,16 +134,16 @@ mod tests {
             Column::new("embedding", Datatype::F32, [-1, 3]),
             Column::scalar("tokens", Datatype::I64),
         ];
-        assert_eq!(Shape::of(&text(), &outputs), Some(Shape { embedding: 3, width: 3, tokens: Some(4) }));
-        assert_eq!(Shape::of(&text(), &outputs[..3]), None);
-        assert_eq!(Shape::of(&[Column::scalar("x", Datatype::F64)], &outputs), None);
-        assert_eq!(Shape::of(&[text(), text()].concat(), &outputs), None);
+        assert_eq!(Shape::find(&text(), &outputs), Some(Shape { embedding: 3, width: 3, tokens: Some(4) }));
+        assert_eq!(Shape::find(&text(), &outputs[..3]), None);
+        assert_eq!(Shape::find(&[Column::scalar("x", Datatype::F64)], &outputs), None);
+        assert_eq!(Shape::find(&[text(), text()].concat(), &outputs), None);
     }
 
     #[test]
     fn both_encodings_hold_the_same_numbers() {
         let outputs = [Column::new("e", Datatype::F32, [-1, 2]), Column::scalar("tokens", Datatype::I64)];
-        let shape = Shape::of(&text(), &outputs).expect("embeddings");
+        let shape = Shape::find(&text(), &outputs).expect("embeddings");
         let mut writer = Writer::default();
         writer.fixed(&[0.1f32, -2.0, 3.5, 1e-9]);
         writer.fixed(&[4i64, 5]);

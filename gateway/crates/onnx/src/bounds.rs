@@ -49,7 +49,7 @@ struct Allowance {
 }
 
 impl Allowance {
-    fn of(file_bytes: usize) -> Self {
+    fn for_file(file_bytes: usize) -> Self {
         let bytes = file_bytes as u64;
         let plus = |base: u64, each: u64| base.saturating_add(bytes.saturating_mul(each));
         Self {
@@ -99,7 +99,7 @@ pub(super) fn within<T>(file_bytes: usize, load: impl FnOnce() -> T) -> (T, Opti
             LEFT.set(self.0.take());
         }
     }
-    let end = End(LEFT.replace(Some(Allowance::of(file_bytes))));
+    let end = End(LEFT.replace(Some(Allowance::for_file(file_bytes))));
     let loaded = load();
     let refused = LEFT.with_borrow_mut(|left| left.as_mut().and_then(|left| left.refused.take()));
     drop(end);
@@ -139,7 +139,7 @@ fn build_bounded(ctx: &ParsingContext<'_>, node: &NodeProto) -> TractResult<(Box
         ops::register(&mut onnx);
         onnx
     });
-    let named = Named::of(node);
+    let named = Named::new(node);
     // Some are built with the values of a shape that an attribute tells.
     for shape in node.attribute.iter().filter(|attribute| attribute.name == "shape") {
         let elements = shape.ints.iter().map(|&dim| dim.unsigned_abs()).fold(1, u64::saturating_mul);
@@ -159,7 +159,7 @@ struct Named {
 }
 
 impl Named {
-    fn of(node: &NodeProto) -> Self {
+    fn new(node: &NodeProto) -> Self {
         let name = if node.name.is_empty() { node.output.first().unwrap_or(&node.name) } else { &node.name };
         Self { operator: node.op_type.clone(), node: name.clone() }
     }

@@ -80,7 +80,7 @@ enum Credentials {
 
 impl Credentials {
     /// Whichever MLflow's own client would send: those of the address, those of the variables, the token.
-    fn of(server: &Url, environment: &Environment) -> Self {
+    fn new(server: &Url, environment: &Environment) -> Self {
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let both = |name: String, password: String| {
             (!name.is_empty() && !password.is_empty()).then_some(Self::Basic(name, password))
@@ -149,7 +149,7 @@ impl MlflowSource {
             Url::parse(&server).ok().filter(|url| matches!(url.scheme(), "http" | "https")).with_context(|| {
                 format!("models:/{}: expected the tracking server's address as http://host:port", at.model)
             })?;
-        let credentials = Credentials::of(&server, environment);
+        let credentials = Credentials::new(&server, environment);
         // So that no error repeats them. Fails only for addresses that can have none.
         _ = server.set_username("");
         _ = server.set_password(None);
@@ -431,7 +431,7 @@ mod tests {
             ("http://host", variables(Some("n"), None, Some("t")), token()),
             ("http://jo%40x:p%40s%3As%2F@host", variables(Some("n"), Some("p"), Some("t")), basic("jo@x", "p@s:s/")),
         ] {
-            assert_eq!(Credentials::of(&Url::parse(address).expect(address), &environment), expected, "{address}");
+            assert_eq!(Credentials::new(&Url::parse(address).expect(address), &environment), expected, "{address}");
         }
     }
 

@@ -36,7 +36,7 @@ pub fn packed(input: &[u8]) {
     }
     let texts = [Column::scalar("text", Datatype::Bytes)];
     let outputs = [Column::new("e", Datatype::F32, [-1, 2]), Column::scalar("tokens", Datatype::I64)];
-    let shape = Shape::of(&texts, &outputs).expect("embeddings");
+    let shape = Shape::find(&texts, &outputs).expect("embeddings");
     for encoding in [Encoding::Float, Encoding::Base64] {
         if let Ok(body) = embeddings::write(&batch, &outputs, shape, "m", encoding) {
             is_json(&body);

@@ -33,8 +33,8 @@ pub(crate) struct Schema {
 }
 
 impl Schema {
-    fn of(columns: Vec<Column>) -> Self {
-        Self { names: NameIndex::of(&columns), columns }
+    fn new(columns: Vec<Column>) -> Self {
+        Self { names: NameIndex::new(&columns), columns }
     }
 
     pub(crate) fn inputs(&self) -> Inputs<'_> {
@@ -71,7 +71,7 @@ pub(crate) static TABLES: LazyLock<[Schema; 4]> = LazyLock::new(|| {
         vec![Column::new("x", Datatype::F64, [-1, 3])],
         vec![Column::scalar("model", Datatype::Bytes), optional("year", Datatype::I32)],
     ]
-    .map(Schema::of)
+    .map(Schema::new)
 });
 
 /// Columns that no table has: half floats, and two sizes left open.
@@ -80,7 +80,7 @@ pub(crate) static TENSORS: LazyLock<[Schema; 2]> = LazyLock::new(|| {
         vec![Column::new("h", Datatype::F16, [-1, 2]), Column::scalar("t", Datatype::Bytes)],
         vec![Column::new("c", Datatype::I16, [-1, -1, -1])],
     ]
-    .map(Schema::of)
+    .map(Schema::new)
 });
 
 /// Every kind.

@@ -148,6 +148,6 @@ fn decode_now(
         id: id.map(std::borrow::Cow::into_owned),
         // Triton takes 0 for none.
         timeout: parameters.timeout.filter(|&micros| micros > 0).map(Duration::from_micros),
-        priority: Priority::of(parameters.priority.unwrap_or(0)),
+        priority: Priority::from_number(parameters.priority.unwrap_or(0)),
     })
 }

@@ -45,7 +45,7 @@ pub(crate) fn from_cbm(bytes: &[u8]) -> Read<(Model, About)> {
     let mut rest = Rest(bytes.strip_prefix(MAGIC).ok_or_else(|| READER.corrupt("it does not begin with CBM1"))?);
     let size = rest.size()?;
     let buffer = rest.take(size)?;
-    let budget = flat::Budget::of(buffer);
+    let budget = flat::Budget::new(buffer);
     let core = flat::Table::root(buffer, &budget)?;
     if core.text(0)? != FORMAT {
         return Err(READER.unsupported(format!("the format '{}'", core.text(0)?)));
@@ -59,7 +59,7 @@ pub(crate) fn from_cbm(bytes: &[u8]) -> Read<(Model, About)> {
         for _ in 0..count {
             let size = rest.size()?;
             let buffer = rest.take(size)?;
-            let budget = flat::Budget::of(buffer);
+            let budget = flat::Budget::new(buffer);
             let (key, table) = table(&flat::Table::root(buffer, &budget)?)?;
             tables.insert(key, table);
         }

@@ -77,7 +77,7 @@ impl Feature {
     }
 
     /// The statistic of a row whose features have this hash.
-    pub(super) fn of(&self, table: &Table, hash: u64) -> f32 {
+    pub(super) fn statistic(&self, table: &Table, hash: u64) -> f32 {
         let index = table.indices.get(&hash).map(|&index| index as usize);
         let kind = self.key.1;
         if kind.is_counter() {

@@ -13,7 +13,7 @@ const SHARING: usize = 64;
 pub(super) struct Budget(Cell<usize>);
 
 impl Budget {
-    pub(super) fn of(buffer: &[u8]) -> Self {
+    pub(super) fn new(buffer: &[u8]) -> Self {
         Self(Cell::new(buffer.len().saturating_mul(SHARING)))
     }
 

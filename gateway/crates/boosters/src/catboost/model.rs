@@ -238,7 +238,7 @@ impl Model {
             };
             let column = &mut column[..rows];
             for (value, &hash) in column.iter_mut().zip(hashes) {
-                *value = feature.of(&self.tables[*table], hash);
+                *value = feature.statistic(&self.tables[*table], hash);
             }
             above(column, &feature.borders, &mut planes);
         }

@@ -85,7 +85,7 @@ mod tests {
     }
 
     fn decode_as(body: &str, columns: &[Column], keys: Keys<'_>, policy: Policy<'_>) -> Result<Decoded, DecodeError> {
-        let inputs = Inputs { columns, names: &NameIndex::of(columns) };
+        let inputs = Inputs { columns, names: &NameIndex::new(columns) };
         rows(body.as_bytes(), inputs, keys, Policy { max_rows: 3, ..policy })
     }
 

@@ -72,7 +72,7 @@ pub fn pack<'p>(inputs: &[Input<'_>], model: &Interface<'_>, bounds: impl Into<B
     else {
         return Err(Error::Invalid(format!("expected at least one input for model '{name}', got none")));
     };
-    let rows = Shape::of(first, column, model)?.rows;
+    let rows = Shape::new(first, column, model)?.rows;
     if rows > bounds.rows {
         return Err(Error::TooManyRows(bounds.rows));
     }
@@ -86,7 +86,7 @@ pub fn pack<'p>(inputs: &[Input<'_>], model: &Interface<'_>, bounds: impl Into<B
             packer.missing(column, rows as usize);
             continue;
         };
-        let shape = Shape::of(input, column, model)?;
+        let shape = Shape::new(input, column, model)?;
         if shape.rows != rows {
             return Err(Error::Invalid(format!(
                 "all inputs must have the same number of rows: '{}' has {rows}, '{}' has {}",
@@ -146,7 +146,7 @@ struct Shape {
 }
 
 impl Shape {
-    fn of(input: &Input<'_>, column: &Column, model: &Interface<'_>) -> Result<Self, Error> {
+    fn new(input: &Input<'_>, column: &Column, model: &Interface<'_>) -> Result<Self, Error> {
         let (name, tensors) = (model.name, model.tensors);
         if input.datatype != column.datatype {
             return Err(Error::Invalid(format!(
@@ -335,7 +335,7 @@ mod tests {
     #[test]
     fn no_value_in_very_many_lists_is_no_shape() {
         let columns = [Column::new("c", Datatype::I16, [-1, -1, -1])];
-        let inputs = Inputs { columns: &columns, names: &NameIndex::of(&columns) };
+        let inputs = Inputs { columns: &columns, names: &NameIndex::new(&columns) };
         let model = Interface { name: "m", version: "1", inputs, outputs: &columns, dropped: &[], tensors: false };
         for (shape, is_taken) in
             [([1, i64::MAX, 0], false), ([1, 1 << 40, 0], false), ([2, 7, 0], true), ([1, 0, i64::MAX], true)]

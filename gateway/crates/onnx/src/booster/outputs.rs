@@ -37,7 +37,7 @@ pub(super) struct Outputs {
 }
 
 impl Labels {
-    fn of(booster: &Booster) -> Self {
+    fn new(booster: &Booster) -> Self {
         fn parsed<T: std::str::FromStr>(names: &[String]) -> Option<Vec<T>> {
             names.iter().map(|name| name.parse().ok()).collect()
         }
@@ -64,15 +64,15 @@ impl Labels {
     }
 
     fn pack(&self, booster: &Booster, indices: &[usize], writer: &mut Writer) -> Result<(), LayoutError> {
-        fn of<T: Copy + Default>(classes: &[T], indices: &[usize]) -> Vec<T> {
+        fn chosen<T: Copy + Default>(classes: &[T], indices: &[usize]) -> Vec<T> {
             indices.iter().map(|&index| classes.get(index).copied().unwrap_or_default()).collect()
         }
         match self {
             Self::Indices => writer.fixed(&indices.iter().map(|&index| index as i64).collect::<Vec<_>>()),
-            Self::Integers(classes) => writer.fixed(&of(classes, indices)),
-            Self::Numbers(classes) => writer.fixed(&of(classes, indices)),
+            Self::Integers(classes) => writer.fixed(&chosen(classes, indices)),
+            Self::Numbers(classes) => writer.fixed(&chosen(classes, indices)),
             Self::Flags(classes) => {
-                writer.fixed(&of(classes, indices).into_iter().map(u8::from).collect::<Vec<_>>());
+                writer.fixed(&chosen(classes, indices).into_iter().map(u8::from).collect::<Vec<_>>());
             }
             Self::Texts => {
                 let name = |&index: &usize| booster.classes().get(index).map_or(&[][..], |name| name.as_bytes());
@@ -100,7 +100,7 @@ impl Outputs {
         let (first, columns) = match (answers, task) {
             (Answers::Raw, _) => (First::Raw, vec![column("prediction", number, scores)]),
             (Answers::All | Answers::Classes, Task::Binary | Task::Classes) => {
-                let labels = Labels::of(booster);
+                let labels = Labels::new(booster);
                 let label = Column::scalar("label", labels.datatype());
                 let classes = if task == Task::Binary { 2 } else { scores };
                 (First::Classes(labels), vec![label, column("probabilities", number, classes), raw])

@@ -23,7 +23,7 @@ macro_rules! plain {
             domain: "",
             name: stringify!($name),
             attributes: &[],
-            build: |_, _| of(Function::$name),
+            build: |_, _| built(Function::$name),
         };)*
     };
 }
@@ -42,7 +42,7 @@ macro_rules! with_parameters {
             attributes: &[$($attribute),*],
             build: |_, node| {
                 let build: fn(Attributes<'_>) -> Function = $build;
-                of(build(Attributes(node)))
+                built(build(Attributes(node)))
             },
         };)*
     };
@@ -88,8 +88,8 @@ pub(super) const GELU: Operator = Operator {
     name: "Gelu",
     attributes: &["approximate"],
     build: |_, node| match Attributes(node).text("approximate")? {
-        None | Some("none") => of(Function::Gelu),
-        Some("tanh") => of(Function::FastGelu),
+        None | Some("none") => built(Function::Gelu),
+        Some("tanh") => built(Function::FastGelu),
         Some(other) => bail!("attribute 'approximate': unknown '{other}'"),
     },
 };
@@ -119,7 +119,7 @@ pub(super) fn clip(low: f32, high: f32) -> ElementWiseOp {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the type of a builder")]
-fn of(function: Function) -> Built {
+fn built(function: Function) -> Built {
     Ok((expand(Unary { function, biased: false }), vec![]))
 }
 

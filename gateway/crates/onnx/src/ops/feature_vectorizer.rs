@@ -41,7 +41,7 @@ impl Kernel for FeatureVectorizer {
             bail!("expected numbers, got {:?}", other.datum);
         }
         let rows = rows(&inputs.first().context("no inputs")?.shape);
-        Ok(tvec!(Spec::of::<f32>([rows, self.0.iter().sum::<usize>().to_dim()])))
+        Ok(tvec!(Spec::new::<f32>([rows, self.0.iter().sum::<usize>().to_dim()])))
     }
 
     fn rows(&self, inputs: &Inputs<'_>) -> Outcome {

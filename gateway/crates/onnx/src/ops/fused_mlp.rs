@@ -221,7 +221,7 @@ impl Kernel for FusedMlp {
         let [before @ .., width] = &*rows.shape else { bail!("expected rows, got a single value") };
         let wanted = self.width();
         ensure!(width.to_usize().map_or(true, |width| width == wanted), "expected {wanted} values, got {width}");
-        Ok(tvec!(Spec::of::<f32>(before.iter().cloned().chain([self.width_out().to_dim()]))))
+        Ok(tvec!(Spec::new::<f32>(before.iter().cloned().chain([self.width_out().to_dim()]))))
     }
 
     fn rows(&self, inputs: &Inputs<'_>) -> Outcome {

@@ -22,7 +22,7 @@ pub(super) struct Spec {
 
 impl Spec {
     /// Values of type `T` in this shape.
-    pub(super) fn of<T: Datum>(shape: impl IntoIterator<Item = TDim>) -> Self {
+    pub(super) fn new<T: Datum>(shape: impl IntoIterator<Item = TDim>) -> Self {
         Self { datum: T::datum_type(), shape: shape.into_iter().collect() }
     }
 

@@ -48,7 +48,7 @@ impl Kernel for Kind {
     fn outputs(&self, inputs: &[Spec]) -> TractResult<TVec<Spec>> {
         let [input] = inputs else { bail!("expected 1 input, got {}", inputs.len()) };
         ensure!(input.datum.is_float(), "{:?} is not supported", input.datum);
-        Ok(tvec!(Spec::of::<bool>(input.shape.clone())))
+        Ok(tvec!(Spec::new::<bool>(input.shape.clone())))
     }
 
     fn rows(&self, inputs: &Inputs<'_>) -> Outcome {

@@ -100,7 +100,7 @@ impl Kernel for Classifier {
     fn outputs(&self, inputs: &[Spec]) -> TractResult<TVec<Spec>> {
         let rows = check(&self.gemm, inputs)?;
         let labels = Spec { datum: self.labels.datum(), shape: tvec!(rows.clone()) };
-        Ok(tvec!(labels, Spec::of::<f32>([rows, self.labels.len().to_dim()])))
+        Ok(tvec!(labels, Spec::new::<f32>([rows, self.labels.len().to_dim()])))
     }
 
     fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
@@ -162,7 +162,7 @@ impl Kernel for Regressor {
     }
 
     fn outputs(&self, inputs: &[Spec]) -> TractResult<TVec<Spec>> {
-        Ok(tvec!(Spec::of::<f32>([check(&self.gemm, inputs)?, self.gemm.outputs().to_dim()])))
+        Ok(tvec!(Spec::new::<f32>([check(&self.gemm, inputs)?, self.gemm.outputs().to_dim()])))
     }
 
     fn rows(&self, inputs: &Inputs<'_>) -> Outcome {

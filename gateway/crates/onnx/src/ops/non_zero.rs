@@ -38,7 +38,7 @@ impl Kernel for NonZero {
         let [data] = inputs else { bail!("expected 1 input, got {}", inputs.len()) };
         ensure!(is_numeric(data.datum), "values of type {:?} are not supported", data.datum);
         // A single value counts as a list of one.
-        Ok(tvec!(Spec::of::<i64>([data.shape.len().max(1).to_dim(), self.count.clone()])))
+        Ok(tvec!(Spec::new::<i64>([data.shape.len().max(1).to_dim(), self.count.clone()])))
     }
 
     fn rows(&self, inputs: &Inputs<'_>) -> Outcome {

@@ -144,7 +144,7 @@ impl Kernel for Layer {
         let axis = axis(self.axis, input.shape.len())?;
         let mut outer = input.shape.clone();
         outer[axis..].fill(1.to_dim());
-        let statistics = Spec::of::<f32>(outer);
+        let statistics = Spec::new::<f32>(outer);
         let mut outputs = tvec!(input.clone(), statistics.clone(), statistics);
         if self.is_skipping() {
             outputs.push(input.clone());

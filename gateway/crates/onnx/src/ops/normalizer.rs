@@ -43,7 +43,7 @@ impl Kernel for Normalizer {
         let [input] = inputs else { bail!("expected 1 input, got {}", inputs.len()) };
         ensure!(is_numeric(input.datum), "expected numbers, got {:?}", input.datum);
         input.matrix()?;
-        Ok(tvec!(Spec::of::<f32>(input.shape.clone())))
+        Ok(tvec!(Spec::new::<f32>(input.shape.clone())))
     }
 
     fn rows(&self, inputs: &Inputs<'_>) -> Outcome {

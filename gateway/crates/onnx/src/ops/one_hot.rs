@@ -65,7 +65,7 @@ impl Kernel for OneHot {
         }
         let mut shape = input.shape.clone();
         shape.push(self.count.to_dim());
-        Ok(tvec!(Spec::of::<f32>(shape)))
+        Ok(tvec!(Spec::new::<f32>(shape)))
     }
 
     fn rows(&self, inputs: &Inputs<'_>) -> Outcome {

@@ -122,7 +122,7 @@ impl Kernel for Pool {
         }
         let mut specs = tvec!(Spec { datum: x.datum, shape: shape.clone() });
         if matches!(self.function, Function::Max { tells_indices: true, .. }) {
-            specs.push(Spec::of::<i64>(shape));
+            specs.push(Spec::new::<i64>(shape));
         }
         Ok(specs)
     }

@@ -97,7 +97,7 @@ impl Grid {
 }
 
 impl ScaleIndex {
-    fn of(&self, position: usize) -> usize {
+    fn index(&self, position: usize) -> usize {
         if self.count == 1 {
             return 0;
         }
@@ -156,7 +156,7 @@ impl Kernel for Quantize {
             _ => (0.0, 255.0),
         };
         let quantize = |(position, &value): (usize, &f32)| {
-            let index = scale_index.of(position);
+            let index = scale_index.index(position);
             let zero = zeros.as_ref().map_or(0.0, |zeros| zeros[index] as f32);
             let whole = (value / scales[index]).round_ties_even();
             // What is no number is the least.
@@ -202,7 +202,7 @@ impl Kernel for Dequantize {
         let (x_values, scales) = (values::<i32>(x)?, values::<f32>(scale)?);
         ensure!(zeros.as_ref().is_none_or(|zeros| zeros.len() == scales.len()), "as many zero points as scales");
         let real = |(position, &value): (usize, &i32)| {
-            let index = scale_index.of(position);
+            let index = scale_index.index(position);
             let zero = zeros.as_ref().map_or(0, |zeros| zeros[index]);
             value.wrapping_sub(zero) as f32 * scales[index]
         };
@@ -223,7 +223,7 @@ impl Kernel for Dynamic {
     fn outputs(&self, inputs: &[Spec]) -> TractResult<TVec<Spec>> {
         let [x] = inputs else { bail!("expected 1 input, got {}", inputs.len()) };
         ensure!(x.datum == DatumType::F32, "values of type {:?} are not supported", x.datum);
-        Ok(tvec!(Spec::of::<u8>(x.shape.clone()), Spec::of::<f32>([]), Spec::of::<u8>([])))
+        Ok(tvec!(Spec::new::<u8>(x.shape.clone()), Spec::new::<f32>([]), Spec::new::<u8>([])))
     }
 
     fn rows(&self, inputs: &Inputs<'_>) -> Outcome {

@@ -22,7 +22,7 @@ macro_rules! operators {
             domain: "",
             name: $name,
             attributes: &["axes", "keepdims", "noop_with_empty_axes"],
-            build: |ctx, node| of(ctx, node, How::$how, $since),
+            build: |ctx, node| built(ctx, node, How::$how, $since),
         };)*
     };
 }
@@ -44,7 +44,7 @@ pub(super) const ARG_MAX: Operator = Operator {
 pub(super) const ARG_MIN: Operator = Operator { name: "ArgMin", build: |_, node| arg_extreme(node, false), ..ARG_MAX };
 
 #[expect(clippy::unnecessary_wraps, reason = "the type of a builder")]
-fn of(ctx: &ParsingContext<'_>, node: &NodeProto, how: How, since: i64) -> Built {
+fn built(ctx: &ParsingContext<'_>, node: &NodeProto, how: How, since: i64) -> Built {
     let keep = Attributes(node).int("keepdims").unwrap_or(1) != 0;
     let noop = Attributes(node).int("noop_with_empty_axes").unwrap_or(0) != 0;
     let by_input = ctx.onnx_operator_set_version >= since && node.input.get(1).is_some_and(|name| !name.is_empty());
@@ -170,7 +170,7 @@ impl Reduce {
         tensor(&self.shape(shape, &axes, 1), sums.concat()).map(Some)
     }
 
-    fn of<T: Number>(&self, input: &Tensor) -> TractResult<TValue> {
+    fn folded<T: Number>(&self, input: &Tensor) -> TractResult<TValue> {
         if let Some(sums) = self.columns::<T>(input)? {
             return Ok(sums);
         }
@@ -215,23 +215,23 @@ impl Kernel for Reduce {
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         let input = &*inputs[0];
         let outcome = match input.datum_type() {
-            DatumType::F32 => self.of::<f32>(input),
-            DatumType::F64 => self.of::<f64>(input),
+            DatumType::F32 => self.folded::<f32>(input),
+            DatumType::F64 => self.folded::<f64>(input),
             // Computed with singles.
-            DatumType::F16 if self.how.is_index() => self.of::<f32>(input),
-            DatumType::F16 => Ok(self.of::<f32>(input)?.cast_to::<f16>()?.into_owned().into()),
-            DatumType::I8 => self.of::<i8>(input),
-            DatumType::I16 => self.of::<i16>(input),
-            DatumType::I32 => self.of::<i32>(input),
-            DatumType::U8 => self.of::<u8>(input),
-            DatumType::U16 => self.of::<u16>(input),
-            DatumType::U32 => self.of::<u32>(input),
-            DatumType::U64 => self.of::<u64>(input),
+            DatumType::F16 if self.how.is_index() => self.folded::<f32>(input),
+            DatumType::F16 => Ok(self.folded::<f32>(input)?.cast_to::<f16>()?.into_owned().into()),
+            DatumType::I8 => self.folded::<i8>(input),
+            DatumType::I16 => self.folded::<i16>(input),
+            DatumType::I32 => self.folded::<i32>(input),
+            DatumType::U8 => self.folded::<u8>(input),
+            DatumType::U16 => self.folded::<u16>(input),
+            DatumType::U32 => self.folded::<u32>(input),
+            DatumType::U64 => self.folded::<u64>(input),
             DatumType::Bool => {
                 let bytes = input.cast_to::<u8>()?;
-                Ok(self.of::<u8>(&bytes)?.cast_to::<bool>()?.into_owned().into())
+                Ok(self.folded::<u8>(&bytes)?.cast_to::<bool>()?.into_owned().into())
             }
-            _ => self.of::<i64>(input),
+            _ => self.folded::<i64>(input),
         };
         Ok(tvec!(outcome?))
     }

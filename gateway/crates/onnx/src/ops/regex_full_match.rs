@@ -32,7 +32,7 @@ impl Kernel for FullMatch {
     fn outputs(&self, inputs: &[Spec]) -> TractResult<TVec<Spec>> {
         let [input] = inputs else { bail!("expected 1 input, got {}", inputs.len()) };
         ensure!(input.datum == String::datum_type(), "expected texts, got {:?}", input.datum);
-        Ok(tvec!(Spec::of::<bool>(input.shape.clone())))
+        Ok(tvec!(Spec::new::<bool>(input.shape.clone())))
     }
 
     fn rows(&self, inputs: &Inputs<'_>) -> Outcome {

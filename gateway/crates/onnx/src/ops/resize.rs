@@ -360,7 +360,7 @@ impl Resize {
             let along: Vec<Vec<usize>> = coordinates.iter().zip(shape).map(outside).collect();
             for (value, position) in all.iter_mut().zip(positions(shape, &along)) {
                 if position == FILLING {
-                    *value = T::of(self.extrapolation);
+                    *value = T::from_f32(self.extrapolation);
                 }
             }
         }

@@ -60,7 +60,7 @@ impl Kernel for ScaledMatMul {
         let [inner, columns] = &*b.shape else { bail!("expected a matrix, got the shape {:?}", b.shape) };
         let [before @ .., width] = &*a.shape else { bail!("expected rows, got a single value") };
         ensure!(width == inner, "{width} columns meet {inner} rows");
-        Ok(tvec!(Spec::of::<f32>(before.iter().chain([columns]).cloned())))
+        Ok(tvec!(Spec::new::<f32>(before.iter().chain([columns]).cloned())))
     }
 
     fn rows(&self, inputs: &Inputs<'_>) -> Outcome {

@@ -50,7 +50,7 @@ impl Kernel for Scaler {
         if let Some(width) = input.shape.last().and_then(|width| width.to_usize().ok()) {
             ensure!(columns == 1 || columns == width, "expected {columns} columns, got {width}");
         }
-        Ok(tvec!(Spec::of::<f32>(input.shape.clone())))
+        Ok(tvec!(Spec::new::<f32>(input.shape.clone())))
     }
 
     fn rows(&self, inputs: &Inputs<'_>) -> Outcome {

@@ -23,13 +23,13 @@ macro_rules! operators {
             domain: "",
             name: stringify!($name),
             attributes: &["axis"],
-            build: |ctx, node| of(ctx, node, How::$name),
+            build: |ctx, node| softmax(ctx, node, How::$name),
         };)*
     };
 }
 operators! { SOFTMAX Softmax; LOG_SOFTMAX LogSoftmax; HARDMAX Hardmax; }
 
-fn of(ctx: &ParsingContext<'_>, node: &NodeProto, how: How) -> Built {
+fn softmax(ctx: &ParsingContext<'_>, node: &NodeProto, how: How) -> Built {
     // Up to opset 12, all from the axis on is one row.
     let flat = ctx.onnx_operator_set_version < 13;
     let axis = Attributes(node).int("axis").unwrap_or(if flat { 1 } else { -1 });

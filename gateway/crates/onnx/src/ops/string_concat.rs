@@ -27,7 +27,7 @@ impl Kernel for StringConcat {
     fn outputs(&self, inputs: &[Spec]) -> TractResult<TVec<Spec>> {
         let [one, other] = inputs else { bail!("expected 2 inputs, got {}", inputs.len()) };
         ensure!([one, other].iter().all(|input| input.datum == String::datum_type()), "expected texts");
-        Ok(tvec!(Spec::of::<String>(multi_broadcast(&[&one.shape, &other.shape])?)))
+        Ok(tvec!(Spec::new::<String>(multi_broadcast(&[&one.shape, &other.shape])?)))
     }
 
     fn rows(&self, inputs: &Inputs<'_>) -> Outcome {

@@ -93,7 +93,7 @@ impl Kernel for StringNormalizer {
                 shape => bail!("expected a list of words, got the shape {shape:?}"),
             }
         }
-        Ok(tvec!(Spec::of::<String>(shape)))
+        Ok(tvec!(Spec::new::<String>(shape)))
     }
 
     fn rows(&self, inputs: &Inputs<'_>) -> Outcome {

@@ -71,7 +71,7 @@ impl Kernel for StringSplit {
         // Without texts there are no parts.
         let none = input.shape.iter().any(|size| *size == 0.to_dim());
         shape.push(if none { 0.to_dim() } else { self.parts.clone() });
-        Ok(tvec!(Spec::of::<String>(shape), Spec::of::<i64>(input.shape.clone())))
+        Ok(tvec!(Spec::new::<String>(shape), Spec::new::<i64>(input.shape.clone())))
     }
 
     fn rows(&self, inputs: &Inputs<'_>) -> Outcome {

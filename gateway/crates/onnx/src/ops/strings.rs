@@ -134,7 +134,7 @@ impl Kernel for ToText {
 
     fn outputs(&self, inputs: &[Spec]) -> TractResult<TVec<Spec>> {
         let [input] = inputs else { bail!("expected 1 input, got {}", inputs.len()) };
-        Ok(tvec!(Spec::of::<String>(input.shape.clone())))
+        Ok(tvec!(Spec::new::<String>(input.shape.clone())))
     }
 
     fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
@@ -222,7 +222,7 @@ impl Kernel for EqualTexts {
     fn outputs(&self, inputs: &[Spec]) -> TractResult<TVec<Spec>> {
         let [one, other] = inputs else { bail!("expected 2 inputs, got {}", inputs.len()) };
         ensure!([one, other].iter().all(|input| input.datum == String::datum_type()), "texts equal only texts");
-        Ok(tvec!(Spec::of::<bool>(tract_core::broadcast::multi_broadcast(&[&one.shape, &other.shape])?)))
+        Ok(tvec!(Spec::new::<bool>(tract_core::broadcast::multi_broadcast(&[&one.shape, &other.shape])?)))
     }
 
     fn rows(&self, inputs: &Inputs<'_>) -> Outcome {

@@ -199,8 +199,8 @@ impl Kernel for TfIdf {
         }
         let width = self.width.to_dim();
         match &*input.shape {
-            [_] => Ok(tvec!(Spec::of::<f32>([width]))),
-            [rows, _] => Ok(tvec!(Spec::of::<f32>([rows.clone(), width]))),
+            [_] => Ok(tvec!(Spec::new::<f32>([width]))),
+            [rows, _] => Ok(tvec!(Spec::new::<f32>([rows.clone(), width]))),
             shape => bail!("expected a matrix, got the shape {shape:?}"),
         }
     }

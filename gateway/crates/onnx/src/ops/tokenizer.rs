@@ -90,7 +90,7 @@ impl Kernel for Tokenizer {
         ensure!(input.datum == String::datum_type(), "expected texts, got {:?}", input.datum);
         let mut shape = input.shape.clone();
         shape.push(self.tokens.clone());
-        Ok(tvec!(Spec::of::<String>(shape)))
+        Ok(tvec!(Spec::new::<String>(shape)))
     }
 
     fn rows(&self, inputs: &Inputs<'_>) -> Outcome {

@@ -74,7 +74,7 @@ impl Kernel for TopK {
         let axis = axis(self.axis, shape.len())?;
         ensure!(shape[axis].to_usize().map_or(true, |size| self.k <= size), "{} of {} values", self.k, shape[axis]);
         shape[axis] = self.k.to_dim();
-        Ok(tvec!(Spec { datum: data.datum, shape: shape.clone() }, Spec::of::<i64>(shape)))
+        Ok(tvec!(Spec { datum: data.datum, shape: shape.clone() }, Spec::new::<i64>(shape)))
     }
 
     fn rows(&self, inputs: &Inputs<'_>) -> Outcome {

@@ -15,7 +15,7 @@ pub fn first_row_fits(body: &[u8], inputs: Inputs<'_>, policy: Policy<'_>) -> bo
     let Some(object) = row.strip_prefix(b"{") else { return false };
     let mut is_present = vec![false; inputs.columns.len()];
     let mut guess = 0;
-    for (key, _) in Fields::of(object) {
+    for (key, _) in Fields::new(object) {
         let Some(key) = unescaped(key) else { return false };
         if key == MODEL_KEY {
             continue;
@@ -44,7 +44,7 @@ mod tests {
         let mut note = Column::scalar("note", Datatype::Bytes);
         note.nullable = true;
         let columns = [Column::scalar("a", Datatype::F64), note, Column::new("x", Datatype::F32, [-1, 2])];
-        let inputs = Inputs { columns: &columns, names: &NameIndex::of(&columns) };
+        let inputs = Inputs { columns: &columns, names: &NameIndex::new(&columns) };
         let dropped = ["id".to_owned()];
         let strict = Policy { max_rows: 1, ignores_extra: false, dropped: &dropped };
         for (body, fits) in [
@@ -63,7 +63,7 @@ mod tests {
         assert!(first_row_fits(br#"{"a":1,"x":[1,2],"b":1}"#, inputs, lenient));
         // The key names the model, so a column of that name lacks.
         let columns = [Column::scalar("model", Datatype::Bytes)];
-        let inputs = Inputs { columns: &columns, names: &NameIndex::of(&columns) };
+        let inputs = Inputs { columns: &columns, names: &NameIndex::new(&columns) };
         assert!(!first_row_fits(br#"{"model":"m"}"#, inputs, strict));
     }
 }

@@ -26,7 +26,10 @@ impl Frame {
     ///
     /// # Errors
     /// A name that stands twice, or a frame that is not as wide as the matrix; the whole text.
-    pub(crate) fn of<'n>(names: impl Iterator<Item = &'n str> + Clone, inputs: Inputs<'_>) -> Result<Self, String> {
+    pub(crate) fn from_names<'n>(
+        names: impl Iterator<Item = &'n str> + Clone,
+        inputs: Inputs<'_>,
+    ) -> Result<Self, String> {
         let mut guess = 0;
         let indices: Vec<_> = names
             .clone()
@@ -123,7 +126,7 @@ mod tests {
     #[test]
     fn a_matrix_takes_a_frame_of_its_width() {
         let frame = |columns: &[Column], names: &[&str]| {
-            Frame::of(names.iter().copied(), Inputs { columns, names: &NameIndex::of(columns) })
+            Frame::from_names(names.iter().copied(), Inputs { columns, names: &NameIndex::new(columns) })
         };
         let fixed = [Column::new("x", Datatype::F32, [-1, 3])];
         let open = [Column::new("x", Datatype::F32, [-1, -1])];

@@ -50,7 +50,7 @@ mod tests {
     /// The decoder's result for one value: its value as pydantic tells it, or the kind of the error.
     fn verdict(datatype: Datatype, json: &str) -> Result<Value, &'static str> {
         let columns = [Column::scalar("x", datatype)];
-        let inputs = Inputs { columns: &columns, names: &NameIndex::of(&columns) };
+        let inputs = Inputs { columns: &columns, names: &NameIndex::new(&columns) };
         let body = format!("{{\"x\":{json}}}");
         let decoded = match rows(body.as_bytes(), inputs, Keys::Given("m"), Policy { max_rows: 1, ..Policy::default() })
         {

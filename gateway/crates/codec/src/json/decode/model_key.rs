@@ -70,7 +70,7 @@ fn last_key(object: &[u8]) -> Option<&str> {
 /// Key by key from the start, no further than to the key.
 fn search(object: &[u8]) -> ModelKey<'_> {
     let is_model = |key| unescaped(key).is_some_and(|key| key == MODEL_KEY);
-    let Some((_, value)) = Fields::of(object).find(|&(key, _)| is_model(key)) else { return ModelKey::Absent };
+    let Some((_, value)) = Fields::new(object).find(|&(key, _)| is_model(key)) else { return ModelKey::Absent };
     match string(value) {
         Some((name, _)) => unescaped(name).map_or(ModelKey::Absent, ModelKey::Name),
         None if value.starts_with(b"null") => ModelKey::Absent,
@@ -87,7 +87,7 @@ pub(super) struct Fields<'b> {
 
 impl<'b> Fields<'b> {
     /// Of an object without its opening brace.
-    pub(super) fn of(object: &'b [u8]) -> Self {
+    pub(super) fn new(object: &'b [u8]) -> Self {
         Self { rest: object, is_at_value: false }
     }
 }

@@ -31,7 +31,7 @@ pub struct NameIndex {
 
 impl NameIndex {
     /// Of these columns. Where two have the same name, the first is found.
-    pub fn of(columns: &[Column]) -> Self {
+    pub fn new(columns: &[Column]) -> Self {
         let size = if columns.is_empty() { 0 } else { (columns.len() * 2).next_power_of_two() };
         let mut index = Self { hasher: RandomState::new(), slots: vec![FREE; size], model: None };
         for (position, column) in columns.iter().enumerate() {
@@ -102,7 +102,7 @@ mod tests {
 
     /// Names compared for one row with its keys in this order, each guessed to follow the one before.
     fn compared(columns: &[Column], order: impl Iterator<Item = usize>) -> usize {
-        let (index, mut count, mut guess) = (NameIndex::of(columns), 0, 0);
+        let (index, mut count, mut guess) = (NameIndex::new(columns), 0, 0);
         for position in order {
             assert_eq!(index.search(columns, &columns[position].name, guess, &mut count), Some(position));
             guess = position + 1;
@@ -120,9 +120,9 @@ mod tests {
             let count = compared(&columns, order.into_iter());
             assert!(count < 4 * 4_000, "{count} names compared for 4,000 keys");
         }
-        let (index, mut count) = (NameIndex::of(&columns), 0);
+        let (index, mut count) = (NameIndex::new(&columns), 0);
         assert_eq!(index.search(&columns, "none of them", 0, &mut count), None);
         assert!(count < 50, "{count} names compared for one that is unknown");
-        assert_eq!(NameIndex::of(&[]).find(&[], "x", 0), None);
+        assert_eq!(NameIndex::new(&[]).find(&[], "x", 0), None);
     }
 }

@@ -44,7 +44,7 @@ pub enum Form {
 }
 
 impl Form {
-    fn of(key: &str, dialect: Dialect) -> Option<Self> {
+    fn from_key(key: &str, dialect: Dialect) -> Option<Self> {
         match (key, dialect) {
             ("dataframe_records", Dialect::Mlflow) => Some(Self::Records),
             ("dataframe_split", Dialect::Mlflow) => Some(Self::Split),
@@ -166,7 +166,7 @@ impl<'de> Visitor<'de> for Envelope<'_, '_> {
         let Self { state, dialect, seen } = self;
         let mut others: Vec<String> = Vec::new();
         while let Some(key) = map.next_key_seed(Key)? {
-            let Some(form) = Form::of(&key, dialect) else {
+            let Some(form) = Form::from_key(&key, dialect) else {
                 map.next_value::<IgnoredAny>()?;
                 if others.len() < 20 {
                     others.push(format!("'{}'", shorten(&key)));
@@ -297,7 +297,7 @@ impl<'de> Visitor<'de> for Split<'_, '_> {
                     named = true;
                     let most = frame::most_names(state.columns);
                     let Some(names) = map.next_value_seed(OrNull(Names { most }))? else { continue };
-                    let frame = Frame::of(names.iter().map(String::as_str), state.inputs);
+                    let frame = Frame::from_names(names.iter().map(String::as_str), state.inputs);
                     seen.frame = Some(frame.map_err(|problem| state.stop(DecodeError::Table(problem)))?);
                 }
                 ("index", _) => _ = map.next_value::<IgnoredAny>()?,
@@ -344,7 +344,7 @@ mod tests {
     }
 
     fn decode_for(columns: &[Column], body: &str, dialect: Dialect) -> Result<(Decoded, Form), DecodeError> {
-        let inputs = Inputs { columns, names: &NameIndex::of(columns) };
+        let inputs = Inputs { columns, names: &NameIndex::new(columns) };
         scoring(body.as_bytes(), inputs, Policy { max_rows: 3, ..Policy::default() }, dialect)
     }
 

@@ -67,24 +67,28 @@ impl Activation {
         let (zero, one) = (T::zero(), T::one());
         let positive = |value: T| if value < zero { zero } else { value };
         match self {
-            Self::Affine(alpha, beta) => each(values, |value| T::of(alpha) * value + T::of(beta)),
+            Self::Affine(alpha, beta) => each(values, |value| T::from_f32(alpha) * value + T::from_f32(beta)),
             Self::Elu(alpha) => {
-                each(values, |value| if value < zero { T::of(alpha) * value.exp_m1() } else { value });
+                each(values, |value| if value < zero { T::from_f32(alpha) * value.exp_m1() } else { value });
             }
             Self::HardSigmoid(alpha, beta) => each(values, |value| {
-                let line = positive(T::of(alpha) * value + T::of(beta));
+                let line = positive(T::from_f32(alpha) * value + T::from_f32(beta));
                 if line > one { one } else { line }
             }),
-            Self::LeakyRelu(alpha) => each(values, |value| if value < zero { T::of(alpha) * value } else { value }),
+            Self::LeakyRelu(alpha) => {
+                each(values, |value| if value < zero { T::from_f32(alpha) * value } else { value });
+            }
             Self::Relu => each(values, positive),
-            Self::ScaledTanh(alpha, beta) => each(values, |value| T::of(alpha) * (T::of(beta) * value).tanh()),
+            Self::ScaledTanh(alpha, beta) => {
+                each(values, |value| T::from_f32(alpha) * (T::from_f32(beta) * value).tanh());
+            }
             Self::Sigmoid => T::sigmoid_all(values),
             // The greater part is taken out, so that nothing overflows.
             Self::Softplus => each(values, |value| positive(value) + (-value.abs()).exp().ln_1p()),
             Self::Softsign => each(values, |value| value / (one + value.abs())),
             Self::Tanh => T::tanh_all(values),
             Self::ThresholdedRelu(alpha) => {
-                each(values, |value| if value > T::of(alpha) || value.is_nan() { value } else { zero });
+                each(values, |value| if value > T::from_f32(alpha) || value.is_nan() { value } else { zero });
             }
         }
     }

@@ -7,7 +7,7 @@ use super::sequence::Direction;
 impl<T: Real> Direction<T> {
     /// Cuts sums to the bounds of the attribute `clip`.
     fn clip(&self, values: &mut [T]) {
-        let Some(bound) = self.shape.clip.map(T::of) else { return };
+        let Some(bound) = self.shape.clip.map(T::from_f32) else { return };
         for value in values {
             if *value > bound {
                 *value = bound;

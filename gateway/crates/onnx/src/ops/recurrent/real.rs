@@ -20,7 +20,7 @@ pub(super) trait Real: Datum + Copy + PartialOrd + tract_num_traits::Float + std
     fn matrix_bytes(matrix: &Self::Matrix) -> usize;
 
     /// From a number in a file.
-    fn of(value: f32) -> Self;
+    fn from_f32(value: f32) -> Self;
 
     /// One over one plus e to the minus each.
     fn sigmoid_all(values: &mut [Self]);
@@ -59,7 +59,7 @@ impl Real for f32 {
         matrix.gemm.as_ref().map_or(0, PackedGemm::bytes)
     }
 
-    fn of(value: f32) -> Self {
+    fn from_f32(value: f32) -> Self {
         value
     }
 
@@ -111,7 +111,7 @@ impl Real for f64 {
         size_of_val(matrix.weights.as_slice())
     }
 
-    fn of(value: f32) -> Self {
+    fn from_f32(value: f32) -> Self {
         value.into()
     }
 

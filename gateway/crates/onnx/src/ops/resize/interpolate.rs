@@ -14,17 +14,17 @@ pub(super) enum Interpolation {
 
 /// The type that values are summed in.
 pub(super) trait Real: Datum + Copy + tract_num_traits::Float {
-    fn of(value: f32) -> Self;
+    fn from_f32(value: f32) -> Self;
 }
 
 impl Real for f32 {
-    fn of(value: f32) -> Self {
+    fn from_f32(value: f32) -> Self {
         value
     }
 }
 
 impl Real for f64 {
-    fn of(value: f32) -> Self {
+    fn from_f32(value: f32) -> Self {
         value.into()
     }
 }
@@ -86,7 +86,7 @@ pub(super) fn apply<T: Real>(all: &[T], Axis { outer, from, inner }: Axis, weigh
         for (out, neighbours) in out.chunks_exact_mut(inner.max(1)).zip(weights) {
             for &(index, weight) in neighbours {
                 for (out, &value) in out.iter_mut().zip(&all[index * inner..][..inner]) {
-                    *out = *out + T::of(weight) * value;
+                    *out = *out + T::from_f32(weight) * value;
                 }
             }
         }

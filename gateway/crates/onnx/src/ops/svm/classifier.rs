@@ -107,7 +107,7 @@ impl Kernel for Classifier {
         let (rows, width) = input.matrix()?;
         ensure!(width.to_usize().map_or(true, |width| width == self.width), "expected {} features", self.width);
         let labels = Spec { datum: self.labels.datum(), shape: tvec!(rows.clone()) };
-        Ok(tvec!(labels, Spec::of::<f32>([rows, self.scores().to_dim()])))
+        Ok(tvec!(labels, Spec::new::<f32>([rows, self.scores().to_dim()])))
     }
 
     fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
@@ -154,11 +154,12 @@ impl Classifier {
         match &self.machine {
             Machine::Linear { coefficients, rho } => {
                 let lists = coefficients.chunks_exact(self.width);
-                let scores: Vec<f32> = lists.map(|list| KernelFunction::Linear.of(row, list) + rho).collect();
+                let scores: Vec<f32> = lists.map(|list| KernelFunction::Linear.value(row, list) + rho).collect();
                 (first_greatest(&scores), scores)
             }
             Machine::Pairs { vectors, counts, coefficients, rho, prob_a, prob_b, function } => {
-                let alike: Vec<f32> = vectors.chunks_exact(self.width).map(|vector| function.of(row, vector)).collect();
+                let alike: Vec<f32> =
+                    vectors.chunks_exact(self.width).map(|vector| function.value(row, vector)).collect();
                 let classes = counts.len();
                 let starts: Vec<usize> =
                     counts.iter().scan(0, |start, count| Some(std::mem::replace(start, *start + count))).collect();

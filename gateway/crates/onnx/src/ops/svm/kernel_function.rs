@@ -32,7 +32,7 @@ impl KernelFunction {
     }
 
     /// Of two rows of one width.
-    pub(super) fn of(self, one: &[f32], other: &[f32]) -> f32 {
+    pub(super) fn value(self, one: &[f32], other: &[f32]) -> f32 {
         match self {
             Self::Linear => dot(one, other),
             Self::Poly { gamma, coef0, degree } => {

@@ -70,7 +70,7 @@ impl Kernel for Regressor {
         ensure!(is_numeric(input.datum), "expected numbers, got {:?}", input.datum);
         let (rows, width) = input.matrix()?;
         ensure!(width.to_usize().map_or(true, |width| width == self.width), "expected {} features", self.width);
-        Ok(tvec!(Spec::of::<f32>([rows, 1.to_dim()])))
+        Ok(tvec!(Spec::new::<f32>([rows, 1.to_dim()])))
     }
 
     fn rows(&self, inputs: &Inputs<'_>) -> Outcome {
@@ -84,7 +84,7 @@ impl Kernel for Regressor {
         let answers = values.chunks_exact(width).map(|row| {
             let terms = self.vectors.chunks_exact(width).zip(&self.coefficients);
             let sum: f64 = terms
-                .map(|(vector, &coefficient)| f64::from(coefficient) * f64::from(self.function.of(row, vector)))
+                .map(|(vector, &coefficient)| f64::from(coefficient) * f64::from(self.function.value(row, vector)))
                 .sum();
             let sum = (sum + f64::from(self.rho)) as f32;
             match self.one_class {

@@ -104,7 +104,7 @@ fn check(inputs: &[Fact], features: usize) -> TractResult<TDim> {
 }
 
 fn facts(rows: TDim, labels: &Labels) -> TVec<Fact> {
-    let scores = Fact::of::<f32>([rows.clone(), labels.len().to_dim()]);
+    let scores = Fact::new::<f32>([rows.clone(), labels.len().to_dim()]);
     tvec!(Fact { datum: labels.datum(), shape: tvec!(rows) }, scores)
 }
 

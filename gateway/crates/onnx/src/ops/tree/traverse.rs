@@ -53,7 +53,7 @@ pub(super) struct SparseVotes<T> {
 impl<T: Scalar> Add for SparseVotes<T> {
     #[inline]
     fn add(&self, leaf: u32, sums: &mut [f64]) {
-        for &(class, weight) in self.of(leaf) {
+        for &(class, weight) in self.votes(leaf) {
             sums[class as usize] += weight.to_f64();
         }
     }
@@ -61,7 +61,7 @@ impl<T: Scalar> Add for SparseVotes<T> {
 
 impl<T> SparseVotes<T> {
     #[inline]
-    fn of(&self, leaf: u32) -> &[(u32, T)] {
+    fn votes(&self, leaf: u32) -> &[(u32, T)] {
         let leaf = leaf as usize;
         &self.votes[self.starts[leaf] as usize..self.starts[leaf + 1] as usize]
     }
@@ -76,7 +76,7 @@ pub(super) struct Extreme<V> {
 
 impl<T: Scalar> Add for Extreme<SparseVotes<T>> {
     fn add(&self, leaf: u32, sums: &mut [f64]) {
-        for &(class, weight) in self.votes.of(leaf) {
+        for &(class, weight) in self.votes.votes(leaf) {
             let (sum, weight) = (&mut sums[class as usize], weight.to_f64());
             let none = *sum == 0.0 && sum.is_sign_negative();
             if none || (weight > *sum) == self.greatest {
