@@ -10,6 +10,7 @@ mod commands;
 mod completion;
 mod entry;
 mod estimate;
+mod history;
 mod loader;
 mod offers;
 mod plan;
@@ -22,6 +23,7 @@ mod residency;
 mod rollout;
 mod snapshot;
 mod state;
+mod transition;
 mod version;
 mod watcher;
 

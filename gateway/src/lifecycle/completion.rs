@@ -18,7 +18,7 @@ use crate::{
         loader::{Failure, Outcome},
         offers::write_down,
         preference::Preference,
-        state::Facts,
+        transition::Facts,
         version::{Goal, Job, Urgency, Version, VersionId},
     },
     metrics::lifecycle::count,

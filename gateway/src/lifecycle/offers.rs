@@ -11,7 +11,8 @@ use crate::{
     bundle::Manifest,
     lifecycle::{
         apply::Fleet,
-        state::{Desired, ModelState, SourceOffer},
+        state::{Desired, ModelState},
+        transition::SourceOffer,
         watcher::Offer,
     },
     metrics::lifecycle::count,

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 use crate::{
     config::Gate,
     lifecycle::{
+        history::{History, Rollout},
         preference::{Preference, has_rollouts},
-        state::{Desired, History, ModelState, Plan, Rollout},
+        state::{Desired, ModelState},
+        transition::Plan,
         version::{Goal, Health, Urgency, Version, VersionId, VersionState},
     },
 };

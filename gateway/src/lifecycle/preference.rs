@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use crate::{
     config::Gate,
     lifecycle::{
-        state::{Desired, History, ModelState},
+        history::History,
+        state::{Desired, ModelState},
         version::{Health, Version, VersionId, VersionState},
     },
 };

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{config::Gate, generation::Generation, lifecycle::state::Rollout, request_stats::Snapshot};
+use crate::{config::Gate, generation::Generation, lifecycle::history::Rollout, request_stats::Snapshot};
 
 /// Compares the requests of a canary with those of its baseline, from the start of the rollout on.
 #[derive(Debug)]

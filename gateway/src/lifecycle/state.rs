@@ -7,13 +7,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use crate::{
-    lifecycle::version::{Goal, Health, Job, Need, Version, VersionId, VersionState},
-    model_info::ModelInfo,
+    lifecycle::{
+        history::{History, RolledBack, Rollout},
+        transition::{Changes, Facts, Plan, Requested, RollBack, SourceOffer},
+        version::{Health, Job, Need, Version, VersionId, VersionState},
+    },
     release::{Content, Release, by_version},
     source::Clash,
     store::Remembered,
@@ -53,35 +55,6 @@ pub(super) enum Desired {
     Unloaded,
 }
 
-/// The versions that have answered, for the time when a newer one does not.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct History {
-    /// The version that answered last where a request named none, even if it is not resident.
-    pub(super) last_known_good: Option<VersionId>,
-    /// The version that was switched away from last. It stays resident until its memory is needed.
-    pub(super) previous: Option<VersionId>,
-    /// Until a version has answered: others to load if none that is wanted can be.
-    pub(super) fallbacks: Vec<VersionId>,
-    /// An operator's rollback; until a source offers something else.
-    pub(super) rolled_back: Option<RolledBack>,
-}
-
-/// The version that an operator went back from, and the one that they went back to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct RolledBack {
-    pub(super) from: VersionId,
-    pub(super) to: VersionId,
-}
-
-/// A canary beside its baseline. Both are resident.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Rollout {
-    /// The version on trial.
-    pub(super) canary: VersionId,
-    /// The version that answers meanwhile.
-    pub(super) baseline: VersionId,
-}
-
 /// One source's offer of a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Offered {
@@ -89,82 +62,6 @@ pub(super) struct Offered {
     pub(super) ids: Vec<VersionId>,
     /// Whether somebody said which version it is to be, so that none is preferred for its number.
     pub(super) is_chosen: bool,
-}
-
-/// The result of [`plan`](super::plan::plan) for a model, which [`ModelState::adopt`] takes in.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Plan {
-    /// Versions that answer, the preferred first.
-    pub(super) serve: Vec<VersionId>,
-    /// A version that is tried before it answers all.
-    pub(super) canary: Option<Rollout>,
-    /// Jobs to start.
-    pub(super) load: Vec<(VersionId, Goal)>,
-    /// Versions whose jobs are to end: nobody wants them any more.
-    pub(super) cancel: Vec<VersionId>,
-    /// Resident versions that nothing needs.
-    pub(super) unload: Vec<VersionId>,
-    /// Versions that need not even be known.
-    pub(super) forget: Vec<VersionId>,
-    /// The versions that have answered, now that these serve.
-    pub(super) history: History,
-}
-
-/// A source's report on one model.
-#[derive(Clone, Debug, Default)]
-pub(super) struct SourceOffer {
-    /// The versions that it wants served, the preferred first.
-    pub(super) releases: Vec<Release>,
-    pub(super) is_chosen: bool,
-    /// Others, for where none of these can serve, and whether their files are in the local cache.
-    pub(super) fallbacks: Vec<(Release, bool)>,
-    /// The version that answered in an earlier life, and whether its files are in the local cache.
-    pub(super) remembered: Vec<(Remembered, bool)>,
-    /// Whether every source has been heard by now.
-    pub(super) is_last: bool,
-}
-
-/// The answer to a request for a version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Requested {
-    /// The version answers now.
-    Ready,
-    /// The request waits until the version is loaded.
-    Waits,
-    /// The version failed, and is not tried again yet.
-    Failed,
-}
-
-/// The facts that a version showed when it was loaded.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Facts {
-    /// Bytes that it takes.
-    pub(super) cost: usize,
-    pub(super) info: Option<Arc<ModelInfo>>,
-    pub(super) note: String,
-}
-
-/// The result of an operator's rollback.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct RollBack {
-    pub(super) from: VersionId,
-    pub(super) to: VersionId,
-    /// Whether it takes place at once; otherwise once `to` is loaded.
-    pub(super) is_ready: bool,
-}
-
-/// The changes of [`ModelState::adopt`], for the holder of jobs and generations.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Changes {
-    /// Jobs to start.
-    pub(super) started: Vec<(VersionId, Job)>,
-    /// Versions whose jobs are to end.
-    pub(super) cancelled: Vec<VersionId>,
-    /// Sources of which something else is to be remembered over a restart than before: of the version that answers now,
-    /// and of the one that did.
-    pub(super) unwritten: BTreeSet<usize>,
-    /// Whether anything else changed.
-    pub(super) is_changed: bool,
 }
 
 /// Questions that change nothing.
