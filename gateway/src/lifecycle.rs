@@ -10,6 +10,8 @@ mod commands;
 mod completion;
 mod entry;
 mod estimate;
+mod failure;
+mod fetcher;
 mod history;
 mod loader;
 mod offers;

@@ -24,7 +24,8 @@ use crate::{
     generation::Generation,
     lifecycle::{
         entry::entry,
-        loader::{Failure, LoadRequest, Outcome, VersionLoader},
+        failure::Failure,
+        loader::{LoadRequest, Outcome, VersionLoader},
         plan::{Policy, ROUNDS, plan},
         preference::Preference,
         reservation::{ReservationRequest, Reservations},

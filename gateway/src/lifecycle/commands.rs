@@ -106,7 +106,7 @@ pub(super) fn command(fleet: &mut Fleet, name: &str, command: Command, reply: Re
             let reset = state.load();
             let sources = reset.iter().filter_map(|id| Some(state.version(id)?.release.source));
             let sources: BTreeSet<_> = sources.collect();
-            if let Some(store) = &fleet.loader.store {
+            if let Some(store) = &fleet.loader.fetcher.store {
                 for id in &reset {
                     store.attempts.forget(id);
                 }

@@ -15,7 +15,8 @@ use crate::{
     lifecycle::{
         apply::{Fleet, JobEnd},
         commands::wait,
-        loader::{Failure, Outcome},
+        failure::Failure,
+        loader::Outcome,
         offers::write_down,
         preference::Preference,
         transition::Facts,

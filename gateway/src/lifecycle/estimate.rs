@@ -23,7 +23,7 @@ pub(super) fn estimate(release: &Release, mut cost: usize, loader: &VersionLoade
         && let Ok(manifest) = Manifest::parse(manifest)
     {
         stages = manifest.stages();
-        let store = loader.store.as_ref();
+        let store = loader.fetcher.store.as_ref();
         let length = |sha256: &str| store.and_then(|store| store.length(sha256)).unwrap_or(GRAPH);
         graph = manifest.model_files().map(length).fold(0, usize::saturating_add);
         if loader.has_model(&manifest) {

@@ -5,38 +5,35 @@
 
 use std::{
     cell::Cell,
-    collections::HashSet,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use futures_util::{StreamExt, TryStreamExt, stream};
-use modelgate_onnx::{BoosterForm, Mode};
-use sha2::{Digest, Sha256};
 use tokio::{
     sync::{Semaphore, oneshot},
-    task::spawn_blocking,
     time::timeout,
 };
 
 use crate::{
     allocator,
     artifact_cache::ArtifactCache,
-    bundle::{Bundle, BundleError, FileRef, Manifest, is_inside, plain},
+    bundle::{Bundle, BundleError, Manifest},
     generation::Generation,
     golden,
     lifecycle::{
+        failure::Failure,
+        fetcher::Fetcher,
         reservation::Reservation,
         version::{Goal, Urgency},
     },
     loading::{Loader, Refusal, Subject, Throttle, Vetted},
     metrics::Metrics,
     release::{Content, Release},
-    source::{Kind, Source, SourceError},
+    source::Source,
     store::{
         Store,
         attempts::{Attempt, Attempts, NotBegun},
@@ -45,12 +42,6 @@ use crate::{
     verified::{self, Verified},
     workers,
 };
-
-/// Files fetched at once for one release.
-const FETCHES: usize = 4;
-
-/// Releases of one source fetched at once.
-const FETCHED_RELEASES: usize = 4;
 
 /// Releases of one source loaded at once because they changed; more would only slow each other, and serving, down.
 const LOADS: usize = 1;
@@ -74,17 +65,15 @@ const WARM_TIME: Duration = Duration::from_millis(20);
 /// The parts that make releases live.
 #[derive(Debug)]
 pub(super) struct VersionLoader {
-    pub(super) sources: Vec<Arc<Source>>,
-    pub(super) store: Option<Store>,
+    pub(super) fetcher: Fetcher,
     pub(super) artifacts: Arc<ArtifactCache>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) limits: Limits,
+    limits: Limits,
     /// Lets releases be loaded elsewhere first.
     loader: Arc<Loader>,
     /// Threads that will run it.
     pub(super) threads: usize,
     /// By source: one that is slow holds up no other.
-    fetches: Vec<Semaphore>,
     loads: Vec<Semaphore>,
     activations: Semaphore,
 }
@@ -120,27 +109,6 @@ pub(super) struct Outcome {
     pub(super) generation: Option<Generation>,
 }
 
-/// Why a release cannot serve.
-#[derive(Clone, Debug)]
-pub(super) struct Failure {
-    /// For people; one line for each problem.
-    pub(super) reason: String,
-    /// Whether it may go better later.
-    pub(super) transient: bool,
-}
-
-impl From<SourceError> for Failure {
-    fn from(error: SourceError) -> Self {
-        Self { reason: error.to_string(), transient: !error.is_final() }
-    }
-}
-
-impl From<BundleError> for Failure {
-    fn from(error: BundleError) -> Self {
-        Self { reason: error.to_string(), transient: false }
-    }
-}
-
 impl VersionLoader {
     pub(super) fn new(
         sources: Vec<Arc<Source>>,
@@ -153,19 +121,8 @@ impl VersionLoader {
     ) -> Self {
         // One for releases that are of no source, too.
         let loads = (0..=sources.len()).map(|_| Semaphore::new(LOADS)).collect();
-        let fetches = sources.iter().map(|_| Semaphore::new(FETCHED_RELEASES)).collect();
-        Self {
-            sources,
-            store,
-            artifacts,
-            metrics,
-            limits,
-            loader,
-            threads,
-            fetches,
-            loads,
-            activations: Semaphore::new(ACTIVATIONS),
-        }
+        let fetcher = Fetcher::new(sources, store, Arc::clone(&metrics), limits.bundle);
+        Self { fetcher, artifacts, metrics, limits, loader, threads, loads, activations: Semaphore::new(ACTIVATIONS) }
     }
 
     /// Brings a version as far as asked. Before anything is loaded, the memory that takes is reserved.
@@ -174,7 +131,7 @@ impl VersionLoader {
         mut request: LoadRequest,
         reservation: Reservation,
     ) -> Result<Outcome, Failure> {
-        request.release = self.fetch(request.release).await?;
+        request.release = self.fetcher.fetch(request.release).await?;
         let urgency = match request.goal {
             Goal::Fetched => return Ok(Outcome { release: request.release, generation: None }),
             Goal::Loaded(urgency) => urgency,
@@ -189,10 +146,13 @@ impl VersionLoader {
         let mut turn = gate.acquire().await.map_err(gone)?;
         reservation.reserve(&request.release).await;
         let mut loaded = self.load_aside(&request, urgency).await;
-        if loaded.is_err() && matches!(request.release.content, Content::Bundle { .. }) && !self.has(&request.release) {
+        if loaded.is_err()
+            && matches!(request.release.content, Content::Bundle { .. })
+            && !self.fetcher.has(&request.release)
+        {
             // A damaged file was thrown away: the source may have it. Others have their turn while it comes.
             drop(turn);
-            request.release = self.fetch(request.release).await?;
+            request.release = self.fetcher.fetch(request.release).await?;
             turn = gate.acquire().await.map_err(gone)?;
             loaded = self.load_aside(&request, urgency).await;
         }
@@ -202,13 +162,14 @@ impl VersionLoader {
 
     /// Writes down that a release from a source is about to be loaded, unless a process died of it.
     fn attempt(&self, release: &Release, is_known_good: bool) -> Result<Option<(Attempts, Attempt)>, Failure> {
-        let Some(store) = self.store.as_ref().filter(|_| matches!(release.content, Content::Bundle { .. })) else {
+        let Some(store) = self.fetcher.store.as_ref().filter(|_| matches!(release.content, Content::Bundle { .. }))
+        else {
             return Ok(None);
         };
         match store.attempts.begin(release, is_known_good) {
             Ok(attempt) => Ok(Some((store.attempts.clone(), attempt))),
             Err(NotBegun::Died(deaths, reason)) => Err(Failure { reason: poisoned(deaths, &reason), transient: false }),
-            Err(NotBegun::Local(error)) => Err(local(error)),
+            Err(NotBegun::Local(error)) => Err(error.into()),
         }
     }
 
@@ -291,7 +252,7 @@ impl VersionLoader {
         urgent: &AtomicBool,
         cancelled: &AtomicBool,
     ) -> Result<Vetted, Refusal> {
-        let file = |sha256: &str| self.store.as_ref().map(|store| store.path(sha256)).unwrap_or_default();
+        let file = |sha256: &str| self.fetcher.store.as_ref().map(|store| store.path(sha256)).unwrap_or_default();
         let subject = match &release.content {
             Content::Folder(path) => Subject::Path(path),
             Content::Bundle { manifest, .. } => Subject::Stored { manifest, file: &file },
@@ -318,7 +279,7 @@ impl VersionLoader {
     /// Why a release cannot serve that did not load elsewhere.
     fn refused(&self, release: &Release, refusal: &Refusal) -> Failure {
         let is_damaged = match &release.content {
-            Content::Bundle { manifest, .. } => refusal.is_unread && self.discard_damaged(manifest),
+            Content::Bundle { manifest, .. } => refusal.is_unread && self.fetcher.discard_damaged(manifest),
             _ => false,
         };
         let reason = self.with_remedy(release, refusal.problems.join("\n"));
@@ -330,137 +291,16 @@ impl VersionLoader {
     fn with_remedy(&self, release: &Release, reason: String) -> String {
         let Content::Bundle { manifest, .. } = &release.content else { return reason };
         let is_booster = Manifest::parse(manifest).is_ok_and(|manifest| manifest.has_booster_form());
-        let source = self.sources.get(release.source).filter(|_| is_booster);
+        let source = self.fetcher.sources.get(release.source).filter(|_| is_booster);
         match source.and_then(|source| source.remedy(&release.version)) {
             Some(command) => format!("{reason}; convert it with `{command}`"),
             None => reason,
         }
     }
 
-    /// Whether all files of a release are in the local cache.
-    pub(super) fn has(&self, release: &Release) -> bool {
-        let (Some(store), Content::Bundle { manifest, .. }) = (&self.store, &release.content) else { return false };
-        let files = Manifest::parse(manifest).and_then(|manifest| manifest.files());
-        files.is_ok_and(|files| files.iter().all(|file| store.has(&file.sha256)))
-    }
-
     /// Whether its model is in memory already, for another release.
     pub(super) fn has_model(&self, manifest: &Manifest) -> bool {
         manifest.model_identity().is_some_and(|identity| self.artifacts.live_model(&identity).is_some())
-    }
-
-    /// Brings every file that is not there yet into the local cache.
-    async fn fetch(&self, mut release: Release) -> Result<Release, Failure> {
-        let (Some(store), Some(source)) = (&self.store, self.sources.get(release.source)) else { return Ok(release) };
-        let Some(fetches) = self.fetches.get(release.source) else { return Ok(release) };
-        let _turn = match &release.content {
-            Content::Folder(_) | Content::Demo => return Ok(release),
-            Content::Unservable { reason } => {
-                return Err(Failure { reason: reason.clone(), transient: false });
-            }
-            Content::Bundle { .. } | Content::Onnx { .. } => fetches.acquire().await.ok(),
-        };
-        let start = Instant::now();
-        if let Content::Onnx { at, booster } = &release.content {
-            let (folder, graph) = at.rsplit_once('/').unwrap_or(("", at));
-            let manifest = self.fetch_graph(store, source, &release, folder, graph, booster.as_ref()).await?;
-            release.content = Content::Bundle { manifest: manifest.into(), at: folder.to_owned() };
-            self.record_time("fetch", start);
-            return Ok(release);
-        }
-        let Content::Bundle { manifest, at } = &release.content else { return Ok(release) };
-        let files = Manifest::parse(manifest)
-            .and_then(|manifest| manifest.files())
-            .map_err(|reason| Failure { reason, transient: false })?;
-        let mut seen = HashSet::new();
-        let files = files.into_iter().filter(|file| seen.insert(file.sha256.clone()));
-        let (there, missing): (Vec<_>, Vec<_>) = files.partition(|file| store.has(&file.sha256));
-        let told_too_large = |what: &str| Failure {
-            reason: format!("{what}: too_large: the bundle is larger than the limit of {} bytes", self.limits.bundle),
-            transient: false,
-        };
-        let too_large = || told_too_large("its files together");
-        let lengths = there.iter().filter_map(|file| store.length(&file.sha256)).map(|length| length as u64);
-        let left = self.limits.bundle.checked_sub(lengths.fold(0, u64::saturating_add)).ok_or_else(too_large)?;
-        let name = source.name();
-        self.metrics.lifecycle.reused_files.with_label_values(&[name]).inc_by(there.len() as u64);
-        if missing.is_empty() {
-            return Ok(release);
-        }
-        let budget = AtomicU64::new(left);
-        let fetch = |file: FileRef| {
-            let (source, budget) = (Arc::clone(source), &budget);
-            async move {
-                let message = |reason: String| Failure { reason: format!("{}: {reason}", file.file), transient: true };
-                let left = budget.load(Ordering::Relaxed);
-                let incoming = store.incoming().map_err(local)?;
-                let fetched = source.fetch(at, &file, incoming, left).await.map_err(|error| {
-                    match error.kind {
-                        // What it went over is what others had left.
-                        Kind::TooLarge => told_too_large(&file.file),
-                        _ => Failure { reason: format!("{}: {error}", file.file), transient: true },
-                    }
-                })?;
-                let bytes = fetched.len();
-                let spent = budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes));
-                if spent.is_err() {
-                    return Err(too_large());
-                }
-                self.metrics.lifecycle.fetched_bytes.with_label_values(&[source.name()]).inc_by(bytes);
-                // A digest that is wrong now may be that of a file half replaced.
-                fetched.finish(Some(&file.sha256)).map_err(message)?;
-                Ok(())
-            }
-        };
-        let fetches: Vec<_> = missing.into_iter().map(fetch).collect();
-        // In order: of several that are missing, it is always the same one that is told.
-        stream::iter(fetches).buffered(FETCHES).try_collect::<()>().await?;
-        self.record_time("fetch", start);
-        Ok(release)
-    }
-
-    /// Brings a graph that has no bundle, and the files beside it that hold its larger tensors, or a booster's file. Gives a
-    /// manifest of them.
-    async fn fetch_graph(
-        &self,
-        store: &Store,
-        source: &Source,
-        release: &Release,
-        folder: &str,
-        graph: &str,
-        booster: Option<&BoosterForm>,
-    ) -> Result<Vec<u8>, Failure> {
-        let mut left = self.limits.bundle;
-        // Named by nobody else, so their digests are those of what comes.
-        let mut fetch = async |name: &str| {
-            let message = |reason: String, transient| Failure { reason: format!("{name}: {reason}"), transient };
-            if !is_inside(name) {
-                return Err(message("the graph's data is not beside it".into(), false));
-            }
-            let file = FileRef { file: name.to_owned(), sha256: String::new() };
-            let incoming = store.incoming().map_err(local)?;
-            let fetched = source.fetch(folder, &file, incoming, left).await;
-            let fetched = fetched.map_err(|error| message(error.to_string(), !error.is_final()))?;
-            left -= fetched.len().min(left);
-            self.metrics.lifecycle.fetched_bytes.with_label_values(&[source.name()]).inc_by(fetched.len());
-            fetched.finish(None).map_err(|reason| message(reason, true))
-        };
-        let sha256 = fetch(graph).await?;
-        if let Some(form) = booster {
-            let file = FileRef { file: graph.to_owned(), sha256 };
-            return Ok(plain::booster_manifest("model", &release.version, &file, form).into_bytes());
-        }
-        let (cache, digest) = (store.clone(), sha256.clone());
-        #[expect(clippy::disallowed_methods, reason = "one for each release that is fetched, and those are counted")]
-        let named = spawn_blocking(move || cache.read(&digest).map(modelgate_onnx::data_files)).await;
-        let named = named.map_err(|error| unverified(error.to_string()))?.map_err(unverified)?;
-        let mut data = Vec::new();
-        for name in named {
-            let sha256 = fetch(&name).await?;
-            data.push(FileRef { file: name, sha256 });
-        }
-        let graph = FileRef { file: graph.to_owned(), sha256 };
-        Ok(plain::manifest("graph", &release.version, &graph, &data, Mode::Auto).into_bytes())
     }
 
     /// On a thread where it may take its time. Makes instances for so many threads ahead.
@@ -474,7 +314,7 @@ impl VersionLoader {
                 Content::Onnx { .. } => Err(BundleError::from("it was not fetched".to_owned())),
                 Content::Unservable { reason } => Err(BundleError::from(reason.clone())),
                 Content::Bundle { manifest, .. } => {
-                    let read = |sha256: &str| match &self.store {
+                    let read = |sha256: &str| match &self.fetcher.store {
                         Some(store) => store.read(sha256),
                         None => Err("there is no local cache".into()),
                     };
@@ -486,7 +326,7 @@ impl VersionLoader {
         };
         let fail = |error: BundleError| {
             let transient = match &release.content {
-                Content::Bundle { manifest, .. } => unread.get() && self.discard_damaged(manifest),
+                Content::Bundle { manifest, .. } => unread.get() && self.fetcher.discard_damaged(manifest),
                 Content::Onnx { .. } | Content::Unservable { .. } => true,
                 Content::Folder(_) | Content::Demo => false,
             };
@@ -520,24 +360,6 @@ impl VersionLoader {
         Ok(generation)
     }
 
-    /// Removes files that are not what they were, so that the next try fetches them again. Tells whether any was.
-    fn discard_damaged(&self, manifest: &[u8]) -> bool {
-        let (Some(store), Ok(files)) = (&self.store, Manifest::parse(manifest).and_then(|manifest| manifest.files()))
-        else {
-            return false;
-        };
-        let mut any = false;
-        for file in files {
-            let good =
-                store.read(&file.sha256).is_ok_and(|bytes| format!("{:x}", Sha256::digest(&bytes)) == file.sha256);
-            if !good {
-                store.discard(&file.sha256);
-                any = true;
-            }
-        }
-        any
-    }
-
     fn record_time(&self, part: &str, start: Instant) {
         self.metrics.lifecycle.release_seconds.with_label_values(&[part]).observe(start.elapsed().as_secs_f64());
     }
@@ -556,13 +378,4 @@ impl Drop for Cancel {
 fn poisoned(deaths: usize, reason: &str) -> String {
     let message = if reason.is_empty() { "a gateway ended while it loaded this release" } else { reason };
     format!("{message} ({deaths} so far), so it is not tried again by itself: load it by hand, or change the bundle")
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
-fn local(error: std::io::Error) -> Failure {
-    Failure { reason: format!("the local cache: {error}"), transient: true }
-}
-
-fn unverified(reason: String) -> Failure {
-    Failure { reason, transient: true }
 }

@@ -81,7 +81,7 @@ fn by_model(fleet: &Fleet, offer: Offer) -> BTreeMap<String, SourceOffer> {
         let name = &remembered.release.model;
         // Where it answered in an earlier life, and the source could not tell whether it still has it.
         if remembered.is_last_known_good && (offer.is_partial || by_model.contains_key(name)) {
-            let fetched = fleet.loader.has(&remembered.release);
+            let fetched = fleet.loader.fetcher.has(&remembered.release);
             by_model.entry(name.clone()).or_default().remembered.push((remembered, fetched));
         }
     }
@@ -89,7 +89,7 @@ fn by_model(fleet: &Fleet, offer: Offer) -> BTreeMap<String, SourceOffer> {
         let is_needed = |state: &ModelState| state.history().last_known_good.is_none();
         let is_needed = fleet.state(&release.model).is_none_or(is_needed);
         if let Some(of_model) = by_model.get_mut(&release.model).filter(|_| is_needed) {
-            let fetched = fleet.loader.has(&release);
+            let fetched = fleet.loader.fetcher.has(&release);
             of_model.fallbacks.push((release, fetched));
         }
     }
@@ -146,7 +146,7 @@ fn reconcile_and_tell(fleet: &mut Fleet, name: &str) {
 
 /// Removes files from the cache that no version needs any more. What a source had is not known before it has spoken.
 fn clean(fleet: &Fleet) {
-    let Some(store) = fleet.loader.store.as_ref().filter(|_| fleet.silent.is_empty()) else { return };
+    let Some(store) = fleet.loader.fetcher.store.as_ref().filter(|_| fleet.silent.is_empty()) else { return };
     let versions = fleet.models().flat_map(|(_, state)| state.versions().values());
     let used = versions.filter_map(|version| match &version.release.content {
         Content::Bundle { manifest, .. } => Manifest::parse(manifest).and_then(|manifest| manifest.files()).ok(),
@@ -176,7 +176,9 @@ fn remembered(fleet: &Fleet, source: usize) -> Vec<Remembered> {
 }
 
 fn write(fleet: &Fleet, source: usize, remembered: &[Remembered]) {
-    let (Some(store), Some(named)) = (&fleet.loader.store, fleet.loader.sources.get(source)) else { return };
+    let (Some(store), Some(named)) = (&fleet.loader.fetcher.store, fleet.loader.fetcher.sources.get(source)) else {
+        return;
+    };
     if let Err(error) = store.remember(named.identity(), remembered) {
         tracing::warn!(source = named.name(), %error, "failed to write down what the source offers");
     }

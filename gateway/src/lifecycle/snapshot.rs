@@ -209,7 +209,7 @@ fn of_model(fleet: &Fleet, name: &str, id: &str, version: &Version, now: Instant
     OfModel {
         version: version.release.version.clone(),
         id: id.to_owned(),
-        source: fleet.loader.sources.get(version.release.source).map(|source| source.name().to_owned()),
+        source: fleet.loader.fetcher.sources.get(version.release.source).map(|source| source.name().to_owned()),
         state: version.state.name(),
         since: fleet.since(name, id),
         health: match version.health {
