@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::{Subcommand, ValueEnum};
 use sha2::{Digest, Sha256};
 
-use crate::{bundle::MANIFEST, cli::say};
+use crate::{bundle::MANIFEST, cli::print::say};
 
 /// A command on a module.
 #[derive(Debug, Subcommand)]
