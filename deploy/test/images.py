@@ -202,7 +202,8 @@ def of_binary(tag, binary, version, bill=True):
         shutil.copyfile(library, root / library[1:])
         shutil.copymode(library, root / library[1:])
     shutil.copyfile("/etc/ssl/certs/ca-certificates.crt", root / "etc/ssl/certs/ca-certificates.crt")
-    run(str(inside), "precompile", str(root / "usr/local/lib/modelgate/code"))
+    is_old = version.startswith("0.1.")
+    run(str(inside), "compile" if is_old else "precompile", str(root / "usr/local/lib/modelgate/code"))
     if bill:
         run(sys.executable, str(ROOT / "deploy/sbom.py"), "--version", version, str(root / "usr/share/doc/modelgate/sbom.cdx.json"))
     run("chmod", "-R", "a+rX", str(root / "usr"))
@@ -216,6 +217,9 @@ def of_binary(tag, binary, version, bill=True):
     last = (ROOT / "Dockerfile").read_text().split("\nFROM scratch\n")[1]
     for build, here in (("--from=gateway /image /", "image /"), ("--from=gateway --chown=10001:10001 /cache", "--chown=10001:10001 cache")):
         last = last.replace(f"COPY {build}", f"COPY {here}")
+    # The variables that 0.1 reads: the image of that version has them.
+    for name, old in (("MODELGATE_BUNDLE_CACHE", "MODELGATE_CACHE"), ("MODELGATE_PRECOMPILED_MODULES", "MODELGATE_SHIPPED_CODE")) if is_old else ():
+        last = last.replace(f"{name}=", f"{old}=")
     if "--from=" in last:
         raise Failed("the last stage of the Dockerfile takes more from other stages than of_binary in deploy/test/images.py makes: add that there")
     (context / "Dockerfile").write_text("FROM scratch\n" + last)

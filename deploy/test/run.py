@@ -8,7 +8,7 @@ release binary in seconds. --old-image and --old-binary name version 0.1 in the 
 
     python3 deploy/test/run.py --old-binary modelgate-0.1 comes_up upgrade
 
-Scenarios are named as in scenarios.py; `comes_up` must be among them for those that need the stack.
+Scenarios are named as in scenarios.py, which lists them; `comes_up` must be among them for those that need the stack.
 """
 
 import argparse

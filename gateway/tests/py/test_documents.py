@@ -1,6 +1,8 @@
 """The checks of the documents find what they are for."""
 
 import documents
+import documents_run
+import documents_text
 import prose
 import pytest
 
@@ -11,6 +13,7 @@ HELP = {("serve",): {"--listen", "--help"}, ("check",): {"--help"}, (): {"--help
 def tree(tmp_path, monkeypatch):
     """A tree of one document; a function writes it."""
     monkeypatch.setattr(documents, "ROOT", tmp_path)
+    monkeypatch.setattr(documents_text, "ROOT", tmp_path)
     monkeypatch.setattr(prose, "ROOT", tmp_path)
     for name in ("Makefile", "Dockerfile"):
         (tmp_path / name).write_text("")
@@ -65,11 +68,11 @@ def test_flags(command, problem):
 
 
 def test_answers():
-    documents.compare('{"a": 1.0}', "json", '{"a":1}')
-    documents.compare("x\nversion 1 (generation 7) answers\n", "text", "version 1 (generation …) answers")
+    documents_run.compare('{"a": 1.0}', "json", '{"a":1}')
+    documents_run.compare("x\nversion 1 (generation 7) answers\n", "text", "version 1 (generation …) answers")
     for printed, language, expected in (('{"a": 2}', "json", '{"a":1}'), ("x\n", "text", "y"), ("", "json", "{}")):
-        with pytest.raises(documents.Failure):
-            documents.compare(printed, language, expected)
+        with pytest.raises(documents_run.Failure):
+            documents_run.compare(printed, language, expected)
 
 
 @pytest.mark.parametrize(
