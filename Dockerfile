@@ -1,6 +1,6 @@
 # The gateway's image: one binary, the libraries it is linked to, certificates, and nothing else.
 #
-#   docker build --build-arg VERSION=0.1.0 --tag modelgate:0.1.0 .
+#   docker build --build-arg VERSION=0.2.0 --tag modelgate:0.2.0 .
 #
 # Plain Dockerfile syntax, so that every builder takes it. Stages are ordered by how seldom they change: a change of the
 # gateway's sources builds neither dependencies nor modules again.

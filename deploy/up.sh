@@ -24,7 +24,7 @@ current() { docker service inspect "$gateway" --format "$1" 2>/dev/null || true;
 export MODELGATE_IMAGE="${MODELGATE_IMAGE:-modelgate:latest}" MODELGATE_REPLICAS="${MODELGATE_REPLICAS:-6}"
 export MODELGATE_CONFIG_FILE="${MODELGATE_CONFIG_FILE:-./gateway.toml}"
 [ -r "$MODELGATE_CONFIG_FILE" ] || fail "the gateway's configuration $MODELGATE_CONFIG_FILE cannot be read (relative to deploy/)"
-export MLFLOW_IMAGE="${MLFLOW_IMAGE:-modelgate-mlflow:3.17.2-2}" CONVERTER_IMAGE="${CONVERTER_IMAGE:-modelgate-converter:0.1.0}"
+export MLFLOW_IMAGE="${MLFLOW_IMAGE:-modelgate-mlflow:3.17.2-2}" CONVERTER_IMAGE="${CONVERTER_IMAGE:-modelgate-converter:0.2.0}"
 export LOCUST_WORKERS="${LOCUST_WORKERS:-0}"
 [ "$LOCUST_WORKERS" = 0 ] || export LOCUST_MASTERS=1
 started=$(date +%s)
@@ -75,7 +75,7 @@ if ! has_image "$MLFLOW_IMAGE" && [ "$MLFLOW_IMAGE" = modelgate-mlflow:3.17.2-2 
     say "building the image $MLFLOW_IMAGE"
     docker build -q --tag "$MLFLOW_IMAGE" mlflow >/dev/null
 fi
-if [ "${CONVERTER_REPLICAS:-1}" != 0 ] && [ "$CONVERTER_IMAGE" = modelgate-converter:0.1.0 ] && ! has_image "$CONVERTER_IMAGE"; then
+if [ "${CONVERTER_REPLICAS:-1}" != 0 ] && [ "$CONVERTER_IMAGE" = modelgate-converter:0.2.0 ] && ! has_image "$CONVERTER_IMAGE"; then
     say "building the image $CONVERTER_IMAGE"
     docker build -q --tag "$CONVERTER_IMAGE" --file converter/Dockerfile ../modules/exporter >/dev/null
 fi

@@ -91,7 +91,7 @@ def main():
             image = "modelgate-test/gateway:binary"
             images.of_binary(image, options.binary, run(options.binary, "--version").split()[-1])
         else:
-            images.gateway(image, "0.1.0-test")
+            images.gateway(image, "0.2.0-test")
         old_image = options.old_image
         if old_image:
             images.must_have(old_image)

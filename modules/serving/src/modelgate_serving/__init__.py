@@ -29,7 +29,7 @@ from .serving import Served, serve
 if TYPE_CHECKING:
     from modelgate_exporter import CannotExport, Exported, export, log_bundle, log_model
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _EXPORTER = ("CannotExport", "Exported", "export", "log_bundle", "log_model")
 """Imported when they are used first: a client needs neither scikit-learn nor ONNX."""
