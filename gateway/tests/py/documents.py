@@ -52,6 +52,7 @@ def check_links():
     texts = dict(documents())
     code = sources({".rs", ".py", ".sh", ".yaml", ".yml", ".toml", "", ".lua"}, "gateway", "deploy", "modules", ".ci")
     code += "".join((ROOT / name).read_text() for name in ("Makefile", "Dockerfile"))
+    code += " ".join(f"MODELGATE_{name.upper()}" for name in old_names())
     for name, text in texts.items():
         folder, prose = (ROOT / name).parent, without_fences(text)
         for line, content in enumerate(prose.splitlines(), 1):
@@ -94,6 +95,13 @@ def check_span(where, span, folder, code):
             yield f"{where}: nothing exports the metric {metric}"
 
 
+def old_names():
+    """Settings, by their keys, and commands that have another name now, and still work."""
+    table = ROOT / "gateway/src/config/renamed.rs"
+    text = table.read_text().partition("mod tests")[0] if table.exists() else ""
+    return re.findall(r'\("(\w+)", "\w+"\)', text)
+
+
 def commands(gateway, *above):
     """The flags of each command of the binary, by its words."""
     text = help_text(gateway, *above)
@@ -112,6 +120,8 @@ def check_flags(gateway):
     code = sources({".py", ".sh", ".js", ".rs"}, "modules", "deploy", "gateway/tests", "gateway/benches", "gateway/crates/onnx")
     other = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", code))
     # The exporter adds some of its flags by their names alone.
+    other |= {f"--{name.replace('_', '-')}" for name in old_names()}
+    known |= {(name,): set() for name in old_names()}
     exporter = (ROOT / "modules/exporter/src/modelgate_exporter/__main__.py").read_text()
     other |= {f"--{name}" for name in re.findall(r'"([a-z][a-z-]*)"', exporter)}
     for name, text in documents():
