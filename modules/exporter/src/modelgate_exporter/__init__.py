@@ -10,7 +10,7 @@ from .export import export
 from .functions import truncate
 from .registry import log_bundle, log_model
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "CannotExport",
     "Comparison",
