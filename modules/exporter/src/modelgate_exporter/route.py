@@ -92,8 +92,9 @@ def _tried(job: Job, features: list[Feature], walked: int, datatypes: dict[str, 
 
 def _generated(job: Job, tabular: dict[str, Any], texts: set[str]) -> tuple[pd.DataFrame, Answers | None]:
     """Rows that the sample does not have, as the pipeline takes them, and its answers."""
-    for unknown, missing in ((True, True), (False, True), (False, False)):
-        made = probe.frame(job.frame, tabular, GENERATED_ROWS, unknown=unknown, missing=missing, texts=texts)
+    none: set[str] = set()
+    for unknown, missing, mixed in ((True, True, texts), (False, True, texts), (False, False, texts), (False, True, none), (False, False, none)):
+        made = probe.frame(job.frame, tabular, GENERATED_ROWS, unknown=unknown, missing=missing, texts=mixed)
         try:
             return made, answers(job.pipeline, made, job.names)
         except (ValueError, TypeError, KeyError):

@@ -159,10 +159,13 @@ class Trees:
 
     ensemble: Ensemble
     link: str
-    """`identity`, `exp`, `logistic` (of two classes: one score), `softmax` or `ovr` (each class by itself)."""
+    """`identity`, `exp`, `square` (of the score, with its sign), `logistic` (of two classes: one score), `softmax` or `ovr`
+    (each class by itself)."""
     classes: npt.NDArray[Any] | None = None
     threshold: float = 0.0
     """Of two classes, the score above which the second one is predicted."""
+    zero_is_missing: set[int] = field(default_factory=set)
+    """Features of which LightGBM takes a zero for a missing value."""
 
     def graph(self, width: int, name: str) -> onnx.ModelProto:
         """The whole graph: the matrix `X` to `prediction` and, for classifiers, `probabilities`."""
@@ -175,13 +178,20 @@ class Trees:
             part = build.op("Mul", [build.op("Sign", ["X"], "sign"), size], "whole")
             mask = np.isin(np.arange(width), sorted(whole))[None, :]
             matrix = build.op("Where", [build.constant("is_category", mask), part, "X"], "features")
+        if self.zero_is_missing:
+            near = build.op("LessOrEqual", [build.op("Abs", [matrix], "size"), build.constant("zero", np.array([ZERO]))], "near_zero")
+            mask = np.isin(np.arange(width), sorted(self.zero_is_missing))[None, :]
+            lost = build.op("And", [near, build.constant("may_lack", mask)], "lost")
+            matrix = build.op("Where", [lost, build.constant("none", np.array([np.nan])), matrix], "with_missing")
         build.nodes.append(self.ensemble.node(matrix, "sums"))
         scores = "sums"
         if np.any(self.ensemble.base != 0):
             base = build.constant("base", self.ensemble.base.astype(self.ensemble.dtype)[None, :])
             scores = build.op("Add", ["sums", base], "scores")
         if self.classes is None:
-            if self.link != "identity":
+            if self.link == "square":
+                scores = build.op("Mul", [scores, build.op("Abs", [scores], "absolute")], "value")
+            elif self.link != "identity":
                 scores = build.op({"exp": "Exp", "logistic": "Sigmoid"}[self.link], [scores], "value")
             build.op("Identity", [scores], "prediction")
             outputs = [helper.make_tensor_value_info("prediction", kind, [None, self.ensemble.targets])]
@@ -318,12 +328,11 @@ def _lightgbm(estimator: Any) -> Trees:
     Source: `Tree::NumericalDecision` and `Tree::CategoricalDecision` of LightGBM's `tree.h`.
     """
     dump = estimator.booster_.dump_model(num_iteration=estimator.booster_.best_iteration)
-    if dump.get("average_output"):
-        raise Unsupported("its trees are averaged (boosting_type='rf')")
     if any(tree.get("tree_structure", {}).get("leaf_coeff") for tree in dump["tree_info"]):
         raise Unsupported("its leaves are linear models (linear_tree=True)")
     targets = int(dump["num_tree_per_iteration"])
     ensemble = Ensemble(np.float64, targets, np.zeros(targets))
+    zeros: set[int] = set()
 
     def node(record: Json) -> Any:
         if "split_index" not in record:
@@ -344,30 +353,33 @@ def _lightgbm(estimator: Any) -> Trees:
         if split == -ZERO:
             split = math.nextafter(split, -math.inf)
         if missing == "Zero":
-            raise Unsupported("it takes zeros for missing values (zero_as_missing=True)")
+            zeros.add(feature)
         # Where training saw no missing value, one counts as 0.
-        missing_left = bool(record["default_left"]) if missing == "NaN" else 0.0 <= split
+        missing_left = 0.0 <= split if missing == "None" else bool(record["default_left"])
         return ensemble.branch(feature, LESS_EQUAL, split, missing_left), left, right
 
     for place, tree in enumerate(dump["tree_info"]):
         ensemble.grow(tree["tree_structure"], place % targets, node)
+    if dump.get("average_output"):
+        rounds = max(1, len(dump["tree_info"]) // targets)
+        ensemble.leaf_weights = [weight / rounds for weight in ensemble.leaf_weights]
     objective, *options = str(dump.get("objective", "regression")).split()
     classes = getattr(estimator, "classes_", None)
-    if any(option == "sqrt" for option in options):
-        raise Unsupported("it was trained on the square root of its target (reg_sqrt=True)")
     sigmoid = next((float(option[8:]) for option in options if option.startswith("sigmoid:")), 1.0)
     if classes is not None and objective in ("binary", "multiclassova", "multiclass"):
         if sigmoid != 1.0 and objective != "multiclass":
             ensemble.leaf_weights = [weight * sigmoid for weight in ensemble.leaf_weights]
         link = {"binary": "logistic", "multiclass": "softmax", "multiclassova": "ovr"}[objective]
-        return Trees(ensemble, link, np.asarray(classes))
+        return Trees(ensemble, link, np.asarray(classes), zero_is_missing=zeros)
     if classes is not None:
         raise Unsupported(f"it is a classifier with the objective '{objective}'")
     link = {"poisson": "exp", "gamma": "exp", "tweedie": "exp", "cross_entropy": "logistic"}.get(objective, "identity")
     known = ("regression", "regression_l1", "huber", "fair", "quantile", "mape", "lambdarank", "rank_xendcg")
     if link == "identity" and objective not in known:
         raise Unsupported(f"its objective is '{objective}'")
-    return Trees(ensemble, link)
+    if "sqrt" in options:
+        link = "square"
+    return Trees(ensemble, link, zero_is_missing=zeros)
 
 
 def _xgboost(estimator: Any) -> Trees:
@@ -381,8 +393,8 @@ def _xgboost(estimator: Any) -> Trees:
         booster = booster[: int(best) + 1]
     learner = json.loads(bytes(booster.save_raw("json")))["learner"]
     boosting = learner["gradient_booster"]
-    if boosting["name"] != "gbtree":
-        raise Unsupported(f"its booster is '{boosting['name']}', expected 'gbtree'")
+    if boosting["name"] not in ("gbtree", "dart"):
+        raise Unsupported(f"its booster is '{boosting['name']}', expected 'gbtree' or 'dart'")
     objective = learner["objective"]["name"]
     parameters = learner["learner_model_param"]
     targets = max(1, int(parameters["num_class"]), int(parameters.get("num_target", 1)))
@@ -390,17 +402,21 @@ def _xgboost(estimator: Any) -> Trees:
     given = np.array([float(np.float32(value)) for value in text.split(",")], np.float64)
     base = np.broadcast_to(_margin(given, objective), (targets,)).copy()
     ensemble = Ensemble(np.float32, targets, base)
-    model = boosting["model"]
-    for tree, target in zip(model["trees"], model["tree_info"], strict=True):
+    # Each tree of `dart` has a weight of its own.
+    weights = boosting.get("weight_drop")
+    model = boosting["gbtree"]["model"] if weights is not None else boosting["model"]
+    for number, (tree, target) in enumerate(zip(model["trees"], model["tree_info"], strict=True)):
         if int(tree["tree_param"].get("size_leaf_vector", 0)) > 1:
             raise Unsupported("its leaves are vectors (multi_strategy='multi_output_tree')")
         starts, sizes = tree.get("categories_segments", []), tree.get("categories_sizes", [])
         listed = dict(zip(tree.get("categories_nodes", []), zip(starts, sizes, strict=True), strict=True))
 
-        def node(place: int, tree: Json = tree, listed: Json = listed) -> Any:
+        share = np.float32(1 if weights is None else weights[number])
+
+        def node(place: int, tree: Json = tree, listed: Json = listed, share: Any = share) -> Any:
             left, right = tree["left_children"][place], tree["right_children"][place]
             if left == -1:
-                return float(np.float32(tree["split_conditions"][place]))
+                return float(np.float32(tree["split_conditions"][place]) * share)
             feature, missing_left = tree["split_indices"][place], bool(tree["default_left"][place])
             if place not in listed:
                 split = float(np.float32(tree["split_conditions"][place]))

@@ -5,14 +5,17 @@ and compares it on fresh rows; `test_kinds.py` does so on a few.
 """
 
 from cases import (
+    boosters,
     combined,
     estimators,
     functions,
     hashed,
     kernels,
     libraries,
+    loops,
     numbers,
     registered,
+    rewritten,
     targets,
     teams,
     texts,
@@ -21,6 +24,6 @@ from cases import (
 from cases.data import cases
 
 __all__ = [
-    "cases", "combined", "estimators", "functions", "hashed", "kernels", "libraries", "numbers", "registered", "targets",
+    "boosters", "cases", "combined", "estimators", "functions", "hashed", "kernels", "libraries", "loops", "numbers", "registered", "rewritten", "targets",
     "teams", "texts", "whole",
 ]  # fmt: skip

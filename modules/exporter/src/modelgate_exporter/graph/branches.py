@@ -35,8 +35,14 @@ class _Path:
 _paths: list[_Path] = []
 
 
+class NeedsWays(Exception):
+    """A loop over rows decides by their values: the whole function has to be run in each way."""
+
+
 def decided(symbol: Symbol) -> bool:
     """The result of a test, in the way through the function that is being run."""
+    if not _paths and symbol.ndim == 0:
+        raise NeedsWays
     if not _paths or len(symbol.cols) != 1:
         raise Untraceable("it decides by the values of a whole column (`if` or `and`; np.where and `&` do that for each row)")
     return _paths[-1].take(symbol.cols[0])
@@ -74,7 +80,17 @@ def _together(graph: Graph, found: list[tuple[list[tuple[Col, bool]], Any]], dep
 def _mixed(graph: Graph, test: Col, yes: Any, no: Any) -> Any:
     if isinstance(yes, (list, tuple)) and isinstance(no, (list, tuple)) and len(yes) == len(no):
         return [_mixed(graph, test, one, other) for one, other in zip(yes, no, strict=True)]
+    if isinstance(yes, Symbol) and isinstance(no, Symbol) and (yes.ndim or no.ndim):
+        return _mixed_columns(graph, test, yes, no)
     return Scalar(graph, [each.choose(graph, test, _value(graph, yes), _value(graph, no))])
+
+
+def _mixed_columns(graph: Graph, test: Col, yes: Symbol, no: Symbol) -> Any:
+    """Whole results of two ways, which have the same columns."""
+    if [col.label for col in yes.cols] != [col.label for col in no.cols] or yes.ndim != no.ndim:
+        raise Untraceable("it gives some rows other columns than others")
+    pairs = zip(yes.cols, no.cols, strict=True)
+    return yes.like([one if one is other else each.choose(graph, test, one, other).named(one.label) for one, other in pairs])
 
 
 def _value(graph: Graph, value: Any) -> Col:
@@ -101,7 +117,7 @@ def _of(graph: Graph, result: Col, col: Col) -> Col:
 
 
 class Row:
-    """A row of a frame, as `apply(axis=1)` hands it on."""
+    """A row of a frame, as `apply(axis=1)` and `iterrows` hand it on."""
 
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
@@ -112,16 +128,46 @@ class Row:
     def get(self, key: Any, default: Any = None) -> Any:
         return self[key] if key in self._frame else default
 
+    def __contains__(self, key: Any) -> bool:
+        return key in self._frame
+
+    def __iter__(self) -> Any:
+        return iter([Scalar(self._frame.graph, [col]) for col in self._frame.cols])
+
+    def __len__(self) -> int:
+        return len(self._frame.cols)
+
+    @property
+    def values(self) -> Any:
+        """The values of the row, in order."""
+        return list(self)
+
+    def to_dict(self) -> Any:
+        """The values of the row by name."""
+        return {col.label: Scalar(self._frame.graph, [col]) for col in self._frame.cols}
+
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name not in self._frame:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if name not in self._frame:
             raise Untraceable(f"it uses .{name} of a row")
         return self[name]
 
 
 def row(frame: Frame, function: Callable[[Any], Any]) -> Any:
     """The result of a function of a row for a frame."""
-    result = _value(frame.graph, explored(frame.graph, lambda: function(Row(frame))))
-    return Series(frame.graph, [_of(frame.graph, result, frame.cols[0]).named(None)])
+    graph = frame.graph
+    result = explored(graph, lambda: _labelled(function(Row(frame))))
+    if isinstance(result, Frame):
+        return Frame(graph, [_of(graph, col, frame.cols[0]).named(col.label) for col in result.cols])
+    return Series(graph, [_of(graph, _value(graph, result), frame.cols[0]).named(None)])
 
 
-__all__ = ["Row", "Rows", "decided", "explored", "row", "scalar"]
+def _labelled(result: Any) -> Any:
+    """What a function of a row gives: one value, or a series of several, each a column of the result."""
+    if isinstance(result, Series) and len(result.cols) > 1:
+        return Frame(result.graph, list(result.cols))
+    return result
+
+
+__all__ = ["NeedsWays", "Row", "Rows", "decided", "explored", "row", "scalar"]

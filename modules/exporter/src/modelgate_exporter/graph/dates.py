@@ -90,6 +90,10 @@ class Parts:
         in_year = self._plus(graph.op("Sub", days, first), 719_163.0)
         return year, month, self._plus(day, 1.0), in_year
 
+    def day_of_month(self) -> str:
+        """The day of the month, as a tensor."""
+        return self._civil(self._days())[2]
+
     def _days(self) -> str:
         return self._floor(self._over(self.value, DAY))
 

@@ -401,7 +401,11 @@ def cast(graph: Graph, col: Col, dtype: Any) -> Col:
         whole = "int" in col.dtype.lower() and not col.dtype.startswith("I")
         return replace(col, numeral="int" if whole else "float", raw=False)
     if col.kind == "category":
-        raise Untraceable("it makes a text a number")
+        from .rewriting import number
+
+        if not name.startswith(("int", "uint", "float")):
+            raise Untraceable(f"it makes a text {dtype}")
+        col = number(graph, col, True)
     if name.startswith(("int", "uint")):
         return replace(truncated(graph, col), dtype="int64", label=col.label)
     if name.startswith("float"):

@@ -18,6 +18,16 @@ _map = map
 """Python's own, which a method of a frame hides."""
 
 
+class Number:
+    """The number of a row, which no row knows by itself."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise Untraceable("it takes the number of a row")
+
+
+NUMBER = Number()
+
+
 class Located:
     """`.loc` and `.iloc`: whole columns, or the rows of a test."""
 
@@ -66,6 +76,7 @@ class Frame(Symbol):
     _form = "frame"
     ndim = 2
     index = INDEX
+    empty = False
 
     @property
     def columns(self) -> Any:
@@ -203,6 +214,22 @@ class Frame(Symbol):
     def join(self, other: Any, **_: Any) -> Any:
         return Frame(self.graph, [*self.cols, *other.cols])
 
+    def iterrows(self) -> Any:
+        from .branches import Row
+
+        return iter([(NUMBER, Row(self))])
+
+    def itertuples(self, index: bool = True, name: Any = "Pandas") -> Any:
+        from collections import namedtuple
+
+        from .series import Scalar
+
+        values = [Scalar(self.graph, [col]) for col in self.cols]
+        labels = [str(col.label) for col in self.cols]
+        if index:
+            values, labels = [NUMBER, *values], ["Index", *labels]
+        return iter([namedtuple(name, labels, rename=True)(*values) if name else tuple(values)])
+
     def to_dict(self, orient: Any = "dict", **_: Any) -> Any:
         if orient != "records":
             raise Untraceable("it makes a dictionary of the columns (orient='records' makes one of each row)")
@@ -260,13 +287,69 @@ class Frame(Symbol):
 
     sum, mean, max, min, prod, std, var, any, all, median = _map(reducing, ("sum", "mean", "max", "min", "prod", "std", "var", "any", "all", "median"))
 
-    def eval(self, text: str, **_: Any) -> Any:
-        raise Untraceable("it calls eval")
+    def eval(self, expr: str, inplace: bool = False, **_: Any) -> Any:
+        """Assignments and expressions of columns' names, in Python's own syntax."""
+        made: Any = self if inplace else self.copy()
+        for line in filter(None, map(str.strip, expr.splitlines())):
+            if any(sign in line for sign in "@`"):
+                raise Untraceable("it calls eval with other names than those of columns")
+            name, found, rest = _assigned(line)
+            value = eval(rest, {"__builtins__": {}}, {str(col.label): Series(self.graph, [col]) for col in made.cols})
+            if not found:
+                return value
+            made[name] = value
+        return None if inplace else made
 
     def __getattr__(self, name: str) -> Any:
         if name in list(self.columns):
             return self[name]
         unknown(name)
+
+
+def _assigned(line: str) -> tuple[str, bool, str]:
+    """The name before an assignment, whether there is one, and the expression."""
+    import ast
+
+    (first,) = ast.parse(line).body
+    if isinstance(first, ast.Assign) and len(first.targets) == 1 and isinstance(first.targets[0], ast.Name):
+        return first.targets[0].id, True, ast.unparse(first.value)
+    if isinstance(first, ast.Expr):
+        return "", False, line
+    raise Untraceable("it calls eval with what is no expression")
+
+
+class Dummies:
+    """`pd.get_dummies` of a frame: the columns that the training had are taken from it by `reindex`."""
+
+    def __init__(self, frame: Frame, names: list[Any], prefixes: dict[Any, str], separator: str) -> None:
+        self._frame, self._names, self._prefixes, self._separator = frame, names, prefixes, separator
+
+    def reindex(self, labels: Any = None, columns: Any = None, fill_value: Any = np.nan, **_: Any) -> Any:
+        if columns is None:
+            raise Untraceable(ROWS)
+        made = Frame(self._frame.graph, [])
+        plain = [col.label for col in self._frame.cols if col.label not in self._names]
+        for label in columns:
+            if label in plain:
+                made[label] = self._frame[label]
+                continue
+            found = [name for name in self._names if str(label).startswith(f"{self._prefixes[name]}{self._separator}")]
+            made[label] = fill_value
+            for name in found:
+                word = str(label)[len(self._prefixes[name]) + len(self._separator) :]
+                made[label] = chosen(self._frame.graph, self._frame[name] == word, 1.0, float(fill_value), self._frame[name])
+        return made
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise Untraceable(DUMMIES)
+
+
+DUMMIES = (
+    "it makes a column of each value that the rows have (pd.get_dummies, but for .reindex(columns=…) behind it); "
+    "OneHotEncoder(handle_unknown='ignore') does that for the values of the training"
+)
 
 
 class Records(Symbol):
@@ -276,7 +359,9 @@ class Records(Symbol):
     ndim = 2
 
     def __iter__(self) -> Iterator[Any]:
-        raise Untraceable("it takes the dictionaries of rows apart")
+        from .series import Scalar
+
+        return iter([{col.label: Scalar(self.graph, [col]) for col in self.cols}])
 
 
 def _type(col: Col) -> Any:

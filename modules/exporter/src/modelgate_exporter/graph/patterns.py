@@ -42,6 +42,8 @@ class Pattern:
         flags_ = "".join(letter for letter, flag in (("i", re.IGNORECASE), ("s", re.DOTALL)) if self._flags & flag)
         self.text = (f"(?{flags_})" if flags_ else "") + self._sequence(tree)
         self.groups = tree.state.groups - 1
+        self.alone = r"\A" not in self.text and r"\z" not in self.text
+        """Whether what it matches depends on the match alone."""
         self._tree = list(tree)
 
     def steps(self) -> list[str]:

@@ -14,7 +14,7 @@ from .elementwise import Untraceable
 from .strings import Texts
 from .symbols import ROWS, Array, Rows, Symbol, unknown
 
-METHODS = ("lower", "upper", "strip", "lstrip", "rstrip", "startswith", "endswith", "split")
+METHODS = ("lower", "upper", "strip", "lstrip", "rstrip", "startswith", "endswith", "split", "replace", "title", "capitalize")
 """Of Python's texts: those that pandas' `.str` has with the same meaning."""
 
 
@@ -37,6 +37,7 @@ class Series(Symbol):
     ndim = 1
 
     index = INDEX
+    empty = False
 
     def _single(self) -> Col:
         return self.cols[0]
@@ -53,8 +54,12 @@ class Series(Symbol):
     def dtype(self) -> Any:
         kinds = {"bool": np.dtype(bool), "date": np.dtype("datetime64[ns]"), "category": np.dtype(object)}
         col = self.cols[0]
-        if col.dtype in ("category", "str", "string"):
-            raise Untraceable("it asks for the type of a column of text")
+        if col.dtype in ("str", "string"):
+            return pd.StringDtype(na_value=np.nan) if col.dtype == "str" else pd.StringDtype()
+        if col.dtype == "category":
+            if not (col.roots and col.roots[0].categories):
+                raise Untraceable("it asks for the type of a column of categories")
+            return pd.CategoricalDtype(col.roots[0].categories)
         return kinds.get(col.kind, np.dtype(col.dtype if col.dtype in ("int64", "float32", "int32") else np.float64))
 
     @property
@@ -110,6 +115,15 @@ class Series(Symbol):
 
     def combine_first(self, other: Any) -> Any:
         return self.fillna(other)
+
+    def __iter__(self) -> Any:
+        """The values one by one, as of a frame of one row: a loop does the same to each."""
+        return iter([Scalar(self.graph, list(self.cols))])
+
+    def tolist(self) -> Any:
+        return list(self)
+
+    to_list = tolist
 
     def __getitem__(self, key: Any) -> Any:
         raise Untraceable(ROWS)

@@ -132,6 +132,11 @@ class Texts:
             raise Untraceable("it takes parts of a column that is no text in the sample frame")
         self._graph, self._col, self._like = graph, col, like
 
+    @property
+    def col(self) -> Col:
+        """The column of texts."""
+        return self._col
+
     def _give(self, col: Col) -> Any:
         return self._like(replace(col, label=self._col.label))
 
@@ -201,6 +206,48 @@ class Texts:
         made_ = self._give(found._col)
         return made_.to_frame(0) if expand and hasattr(made_, "to_frame") else made_
 
+    def cat(self, others: Any = None, sep: Any = None, na_rep: Any = None, **_: Any) -> Any:
+        """Another column's text behind this one's."""
+        given = list(others) if isinstance(others, (list, tuple)) else [others]
+        if na_rep is not None or any(not getattr(one, "cols", None) or len(one.cols) != 1 for one in given):
+            raise Untraceable("it puts other texts together than those of columns")
+        found = self._col
+        for one in given:
+            if sep:
+                found = concatenated(self._graph, found, each.constant(self._graph, str(sep)))
+            found = concatenated(self._graph, found, one.cols[0])
+        return self._give(found)
+
+    def title(self) -> Any:
+        from .rewriting import cased
+
+        return self._give(cased(self._graph, self._col, True))
+
+    def capitalize(self) -> Any:
+        from .rewriting import cased
+
+        return self._give(cased(self._graph, self._col, False))
+
+    def replace(self, pat: Any, repl: Any = None, n: int = -1, case: Any = None, flags: int = 0, regex: Any = False) -> Any:
+        """`.str.replace`, and `replace` of a text: each occurrence, or each match of a pattern."""
+        from .rewriting import replaced as rewritten
+
+        if isinstance(pat, dict):
+            found: Any = self
+            for old, new in pat.items():
+                found = Texts(self._graph, rewritten(self._graph, found._col, _literal(old), _plain(new)), self._like)
+            return self._give(found._col)
+        if n not in (-1, 0):
+            raise Untraceable("it replaces a number of occurrences (all of them have an operator)")
+        if not regex and not isinstance(pat, re.Pattern):
+            return self._give(rewritten(self._graph, self._col, _literal(pat), _plain(repl)))
+        if isinstance(repl, str) and "\\" in repl:
+            raise Untraceable("it puts a part of what it found into the text")
+        pattern = _pattern(pat, flags, case is not False)
+        if not pattern.alone:
+            raise Untraceable(f"its pattern {pattern.given!r} looks at what stands before or behind the match")
+        return self._give(rewritten(self._graph, self._col, pattern.text, _plain(repl)))
+
     def get(self, i: Any) -> Any:
         return self[i]
 
@@ -228,6 +275,18 @@ class Texts:
             raise Untraceable("it splits a text by more than one character")
         return Parts(self, SPACE if pat is None else quoted(pat), pat is None)
 
+    def findall(self, pat: Any, flags: int = 0) -> Any:
+        pattern = _pattern(pat, flags)
+        if pattern.groups:
+            raise Untraceable("it finds all matches of a pattern with groups")
+        return Found(self, pattern.text)
+
+    def _parted(self, odd: Any) -> Any:
+        text, lost = source(self._graph, self._col)
+        found = count(self._graph, tokens(self._graph, text, odd))
+        one = self._graph.op("Add", found, self._graph.constant([[1.0]]))
+        return self._give(number(self._graph, self._col, one, lost))
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
@@ -238,32 +297,53 @@ class Parts:
     """The result of `split`: a part of it may be taken."""
 
     def __init__(self, texts: Texts, odd: str, spaces: bool) -> None:
-        self._texts, self._odd, self._spaces = texts, odd, spaces
+        self.texts, self._odd, self.spaces = texts, odd, spaces
 
     @property
     def str(self) -> Parts:
         return self
+
+    def len(self) -> Any:
+        """The number of parts."""
+        if self.spaces:
+            return self.texts.count(r"[^\s]+")
+        return self.texts._parted(self._odd)
+
+    def __len__(self) -> int:
+        raise Untraceable("it counts the parts of a text (.str.count has an operator)")
 
     def get(self, place: Any) -> Any:
         return self[place]
 
     def __getitem__(self, place: Any) -> Any:
         odd = self._odd
-        if self._spaces:
+        if self.spaces:
             if isinstance(place, int) and place >= 0:
-                return self._texts._first(f"[^{odd}]+", place, empty=False)
+                return self.texts._first(f"[^{odd}]+", place, empty=False)
             if place == -1:
-                return self._texts._then(rf"[^{odd}]+[{odd}]*\z", empty=False)._first(f"[^{odd}]+", empty=False)
+                return self.texts._then(rf"[^{odd}]+[{odd}]*\z", empty=False)._first(f"[^{odd}]+", empty=False)
         elif place == 0:
-            return self._texts._first(rf"\A[^{odd}]+")
+            return self.texts._first(rf"\A[^{odd}]+")
         elif place == -1:
-            return self._texts._first(rf"[^{odd}]+\z")
+            return self.texts._first(rf"[^{odd}]+\z")
         raise Untraceable("it takes a part from the middle of a split text (the first, [0], and the last, [-1], have operators)")
 
     def __getattr__(self, name: Any) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
         raise Untraceable(f"it uses .{name} of the parts of a split text")
+
+
+class Found:
+    """The result of `re.findall`: all matches of a pattern without groups."""
+
+    def __init__(self, texts: Texts, pattern: str) -> None:
+        self.texts, self.pattern = texts, pattern
+
+    def __getattr__(self, name: Any) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise Untraceable(f"it uses .{name} of the matches of a pattern")
 
 
 def _stripped(chars: Any) -> str:
@@ -283,6 +363,18 @@ def _pattern(pat: Any, flags: int, case: bool = True) -> Pattern:
     if pattern.empty:
         raise Untraceable(f"its pattern {pat!r} matches an empty text, and so everywhere")
     return pattern
+
+
+def _literal(text: Any) -> str:
+    if not isinstance(text, str) or not text:
+        raise Untraceable("it replaces what is no text of its own")
+    return quoted(text)
+
+
+def _plain(text: Any) -> str:
+    if not isinstance(text, str):
+        raise Untraceable("it replaces by what is no text of its own")
+    return text
 
 
 def _any(texts: Any) -> str:

@@ -23,12 +23,29 @@ def lifted(graph: Graph, value: Any) -> Col:
         if len(value.cols) != 1:
             raise Untraceable("it mixes one column with several")
         return value.cols[0]
+    if isinstance(value, (list, tuple)) and len(value) == 1 and isinstance(value[0], Symbol):
+        return lifted(graph, value[0])  # of a loop over the rows
     if isinstance(value, (list, tuple, np.ndarray, pd.Series)) and np.ndim(value) > 0:
         array = np.asarray(value)
         if array.size != 1:
             raise Untraceable("it computes with an array of its own")
         value = array.ravel()[0]
     return each.constant(graph, value)
+
+
+def collected(graph: Graph, rows: Any) -> tuple[list[Col], list[Any], int]:
+    """The columns that a loop over the rows has put into a list, their names, and how many dimensions that has."""
+    if len(rows) != 1:
+        raise Untraceable("it makes a list of other things than one for each row")
+    (row,) = rows
+    if isinstance(row, dict):
+        return [lifted(graph, value).named(label) for label, value in row.items()], list(row), 2
+    if isinstance(row, Symbol) and row.ndim:
+        return list(row.cols), [col.label for col in row.cols], 2
+    if isinstance(row, (list, tuple)):
+        labels = list(getattr(row, "_fields", range(len(row))))
+        return [lifted(graph, value).named(label) for value, label in zip(row, labels, strict=True)], labels, 2
+    return [lifted(graph, row).named(None)], [None], 1
 
 
 def is_frame(value: Any) -> bool:
@@ -283,6 +300,16 @@ class Array(Symbol):
 
     def like(self, cols: list[Col]) -> Any:
         return Array(self.graph, cols, self.ndim)
+
+    def __iter__(self) -> Any:
+        """The rows one by one, as of an array of one row: a loop does the same to each."""
+        from .series import Scalar
+
+        cells = [Scalar(self.graph, [col]) for col in self.cols]
+        return iter(cells if self.ndim == 1 else [cells])
+
+    def tolist(self) -> Any:
+        return list(self)
 
     @property
     def shape(self) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import linecache
 import math
+import re
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,14 +16,15 @@ import numpy as np
 import pandas as pd
 
 from ..errors import CannotExport
-from .branches import scalar
+from .branches import NeedsWays, explored, scalar
 from .build import Graph
+from .builtin import builtin
 from .columns import Col, Context, NeedsTexts, alone
 from .elementwise import Untraceable
-from .frames import Frame
+from .frames import DUMMIES, Dummies, Frame
 from .functions import beside
 from .series import Index, Scalar, Series
-from .symbols import Array, Symbol
+from .symbols import Array, Symbol, collected, lifted
 
 MATH = {
     **{name: name for name in ("sqrt", "exp", "log", "log2", "log10", "log1p", "expm1", "sin", "cos", "tan", "tanh", "floor", "ceil", "fabs")},
@@ -45,6 +47,9 @@ def traced(function: Callable[[Any], Any], columns: Any, step: Any, named: Any, 
     else:
         given = Array(graph, list(cols), 1 if columns.single else 2)
     made = _called(function, given, cols, step, named, context)
+    if isinstance(made, (list, tuple)) and _symbolic(made):
+        of_rows, _, ndim = collected(graph, made)
+        made = Array(graph, of_rows, ndim)
     if not isinstance(made, Symbol):
         raise context.refuse(step, cols, f"its {_name(named)} gives {type(made).__name__} instead of columns", ADVICE)
     found = [_rows(graph, col, cols) for col in made.cols]
@@ -61,7 +66,17 @@ def _rows(graph: Graph, col: Col, cols: list[Col]) -> Col:
 def _called(function: Callable[[Any], Any], given: Any, cols: list[Col], step: Any, named: Any, context: Context) -> Any:
     try:
         with _pandas(context.graph), np.errstate(all="ignore"):
-            return function(given)
+            # With functions of Python that take stand-ins: `len`, `int`, `max` and the like. Code that has another use for
+            # these names is run without.
+            with builtin(_globals(named), context.graph) as there:
+                try:
+                    if there:
+                        return _run(function, given, context.graph)
+                except (CannotExport, NeedsTexts):
+                    raise
+                except Exception:
+                    pass
+            return _run(function, given, context.graph)
     except (CannotExport, NeedsTexts):
         raise
     except Untraceable as error:
@@ -70,6 +85,34 @@ def _called(function: Callable[[Any], Any], given: Any, cols: list[Col], step: A
     except Exception as error:
         why = f"it fails on symbolic columns ({type(error).__name__}: {' '.join(str(error).split())[:160]})"
         raise _refused(error, why, cols, step, named, context) from error
+
+
+def _run(function: Callable[[Any], Any], given: Any, graph: Graph) -> Any:
+    try:
+        return function(given.copy() if given.ndim else given)
+    except NeedsWays:
+        return explored(graph, lambda: _one(graph, function(given.copy())))
+
+
+def _globals(named: Any) -> dict[str, Any]:
+    """The names of the module that a function of the user's was written in."""
+    inner = getattr(named, "func", named)
+    found: dict[str, Any] = getattr(inner, "__globals__", {})
+    return found
+
+
+def of_text(function: Callable[[Any], Any], text: Col, cols: list[Col], step: Any, context: Context) -> Any:
+    """What a function of one text gives for a stand-in."""
+    given = Scalar(context.graph, [text])
+    return _called(lambda _: explored(context.graph, lambda: function(given)), given, cols, step, function, context)
+
+
+def _one(graph: Graph, made: Any) -> Any:
+    """The result of one way through a loop over rows."""
+    if isinstance(made, list) and _symbolic(made):
+        cols, _, ndim = collected(graph, made)
+        return Array(graph, cols, ndim)
+    return made
 
 
 def _refused(error: Exception, why: str, cols: list[Col], step: Any, named: Any, context: Context) -> CannotExport:
@@ -139,6 +182,10 @@ def _pandas(graph: Graph) -> Iterator[None]:
             for label, value in data.items():
                 made[label] = value
             return made
+        if isinstance(data, (list, tuple)):
+            cols, names, _ = collected(graph, data)
+            labels = list(columns) if columns is not None else names
+            return Frame(graph, [col.named(label) for col, label in zip(cols, labels, strict=True)])
         if not isinstance(data, Symbol):
             raise Untraceable("it makes a frame of other things than columns")
         labels = list(columns) if columns is not None else [col.label for col in data.cols]
@@ -147,6 +194,8 @@ def _pandas(graph: Graph) -> Iterator[None]:
         return Frame(graph, [col.named(label) for col, label in zip(data.cols, labels, strict=True)])
 
     def series(data: Any = None, index: Any = None, name: Any = None, **_: Any) -> Any:
+        if isinstance(data, (list, tuple, dict)):
+            return _of_values(graph, data, index, name)
         if not isinstance(data, Symbol) or len(data.cols) != 1:
             raise Untraceable("it makes a series of other things than a column")
         return Series(graph, [data.cols[0].named(name if name is not None else data.cols[0].label)])
@@ -156,11 +205,20 @@ def _pandas(graph: Graph) -> Iterator[None]:
             raise Untraceable("it puts rows below each other (pd.concat)")
         return Frame(graph, [col for part in parts for col in part.cols])
 
-    def get_dummies(*_: Any, **__: Any) -> Any:
-        raise Untraceable("it makes a column of each value that the rows have (pd.get_dummies); OneHotEncoder(handle_unknown='ignore') does that for the values of the training")
+    def get_dummies(data: Any, prefix: Any = None, prefix_sep: str = "_", dummy_na: bool = False, columns: Any = None, drop_first: bool = False, **_: Any) -> Any:
+        if not isinstance(data, Frame) or prefix is not None or dummy_na or drop_first:
+            raise Untraceable(DUMMIES)
+        texts = [col.label for col in data.cols if col.kind == "category" or col.numeral] if columns is None else list(columns)
+        if any(data._find(label).kind != "category" for label in texts):
+            raise Untraceable(DUMMIES)
+        return Dummies(data, texts, {label: str(label) for label in texts}, prefix_sep)
 
-    def categorical(*_: Any, **__: Any) -> Any:
-        raise Untraceable("it makes categories of a column (pd.Categorical); OrdinalEncoder and OneHotEncoder take the text itself")
+    def categorical(values: Any = None, categories: Any = None, ordered: Any = None, **_: Any) -> Any:
+        if categories is None:
+            raise Untraceable("it makes categories of the values that the rows have (pd.Categorical without categories=); OrdinalEncoder and OneHotEncoder take the text itself")
+        known = list(categories)
+        codes = values.map({value: float(place) for place, value in enumerate(known)}).fillna(-1.0)
+        return type("Categorical", (), {"codes": codes, "categories": pd.Index(known)})()
 
     def isna(value: Any) -> Any:
         return value.isna()
@@ -168,15 +226,15 @@ def _pandas(graph: Graph) -> Iterator[None]:
     def notna(value: Any) -> Any:
         return value.notna()
 
-    def to_numeric(value: Any, **_: Any) -> Any:
-        if any(col.kind == "category" for col in value.cols):
-            raise Untraceable("it makes a text a number")
-        return value
+    def to_numeric(value: Any, **options: Any) -> Any:
+        return value.each_col(lambda col: _number(graph, col, options.get("errors", "raise")))
 
-    def to_datetime(value: Any, unit: Any = None, **_: Any) -> Any:
+    def to_datetime(value: Any, errors: str = "raise", *args: Any, **options: Any) -> Any:
         if all(col.kind == "date" for col in value.cols):
             return value
-        raise Untraceable("it reads dates from text; give the sample frame a column of datetime64, whose requests have milliseconds since 1970")
+        if args or len(value.cols) != 1 or set(options) - {"format", "unit", "cache", "infer_datetime_format"}:
+            raise Untraceable("it reads dates with options (format=, errors= and unit= have operators)")
+        return value.each_col(lambda col: _date(graph, col, errors, options.get("format"), options.get("unit")))
 
     def cut(value: Any, bins: Any, right: bool = True, labels: Any = None, include_lowest: bool = False, **_: Any) -> Any:
         return _cut(graph, value, bins, right, labels, include_lowest)
@@ -188,6 +246,7 @@ def _pandas(graph: Graph) -> Iterator[None]:
     }  # fmt: skip
     real = {name: getattr(pd, name) for name in [*replaced, "DataFrame", "Series", "Categorical"]}
     math_real = {name: getattr(math, name) for name in MATH}
+    re_real = {name: getattr(re, name) for name in ("sub", "findall", "search", "match", "fullmatch")}
     numpy_real = {name: getattr(np, name) for name in ("asarray", "array", "c_", "vectorize")}
 
     class Beside:
@@ -201,6 +260,9 @@ def _pandas(graph: Graph) -> Iterator[None]:
         def call(value: Any, *args: Any, **keywords: Any) -> Any:
             if isinstance(value, Symbol):
                 return value if isinstance(value, Array) else Array(graph, list(value.cols), value.ndim)
+            if isinstance(value, (list, tuple)) and _symbolic(value):
+                cols, _, ndim = collected(graph, value)
+                return Array(graph, cols, ndim)
             return numpy_real[name](value, *args, **keywords)
 
         return call
@@ -209,6 +271,9 @@ def _pandas(graph: Graph) -> Iterator[None]:
         def call(*values: Any) -> Any:
             if len(values) == 1 and isinstance(values[0], Symbol):
                 return values[0].each_col(lambda col: scalar(graph, function, col))
+            if any(isinstance(value, Symbol) for value in values):
+                cells = [Scalar(graph, list(value.cols)) if isinstance(value, Symbol) else value for value in values]
+                return Array(graph, [lifted(graph, explored(graph, lambda: function(*cells)))], 1)
             return numpy_real["vectorize"](function, *args, **keywords)(*values)
 
         return call
@@ -218,6 +283,17 @@ def _pandas(graph: Graph) -> Iterator[None]:
             if isinstance(value, Symbol) and not args:
                 return value.elementwise(MATH[name], (value,))
             return math_real[name](value, *args)
+
+        return call
+
+    def of_patterns(name: str) -> Callable[..., Any]:
+        def call(pattern: Any, *args: Any, **keywords: Any) -> Any:
+            given = list(args)
+            place = 1 if name == "sub" else 0
+            if len(given) > place and isinstance(given[place], Scalar):
+                text = given.pop(place)
+                return _matched(name, pattern, text, *given, **keywords)
+            return re_real[name](pattern, *args, **keywords)
 
         return call
 
@@ -235,6 +311,8 @@ def _pandas(graph: Graph) -> Iterator[None]:
             setattr(np, name, value)
         for name in MATH:
             setattr(math, name, of_math(name))
+        for name in re_real:
+            setattr(re, name, of_patterns(name))
         for name, make in (("DataFrame", frame), ("Series", series), ("Categorical", categorical)):
             setattr(pd, name, _Meta(name, (), {"real": real[name], "made": staticmethod(make)}))
         yield
@@ -245,6 +323,58 @@ def _pandas(graph: Graph) -> Iterator[None]:
             setattr(np, name, value)
         for name, value in math_real.items():
             setattr(math, name, value)
+        for name, value in re_real.items():
+            setattr(re, name, value)
+
+
+def _matched(name: str, pattern: Any, text: Scalar, *args: Any, count: int = 0, flags: int = 0) -> Any:
+    """`re.sub`, `findall`, `search`, `match` and `fullmatch` of a stand-in for one text."""
+    if len(args) > (1 if name == "sub" else 0):
+        raise Untraceable(f"it calls re.{name} with options by their place")
+    texts = text._text()
+    if name == "sub":
+        return texts.replace(pattern, args[0], n=count or -1, flags=flags, regex=True)
+    if name == "findall":
+        return texts.findall(pattern, flags)
+    test = {"search": texts.contains, "match": texts.match, "fullmatch": texts.fullmatch}[name]
+    return test(pattern, flags=flags)
+
+
+UNITS = {"ms": 1.0, "s": 1e3, "us": 1e-3, "ns": 1e-6, "D": 86_400_000.0, "h": 3_600_000.0, "m": 60_000.0}
+"""Milliseconds of the units of `pd.to_datetime`."""
+
+
+def _date(graph: Graph, col: Col, errors: str, form: Any, unit: Any) -> Col:
+    from . import elementwise as each
+    from .rewriting import date
+
+    if col.kind == "number" and not col.numeral:
+        size = UNITS.get("ns" if unit is None else unit)
+        if size is None:
+            raise Untraceable(f"it reads dates of the unit {unit!r}")
+        return each.made(graph, graph.op("Floor", graph.op("Mul", each.tensor(graph, col), graph.constant([[size]]))), (col,), "date")
+    if unit is not None or (form is not None and not isinstance(form, str)):
+        raise Untraceable("it reads dates from text with options (format= has an operator)")
+    return date(graph, col, None if form in (None, "ISO8601") else form, errors != "coerce")
+
+
+def _number(graph: Graph, col: Col, errors: str = "raise") -> Col:
+    from .rewriting import number
+
+    if col.kind != "category" or col.numeral:
+        return col
+    return number(graph, col, errors != "coerce")
+
+
+def _of_values(graph: Graph, data: Any, index: Any, name: Any) -> Any:
+    """A series of a list: one value of each row, or the values of one row under their names."""
+    if isinstance(data, dict):
+        return Series(graph, [lifted(graph, value).named(label) for label, value in data.items()])
+    if isinstance(index, (list, tuple)) and len(index) == len(data):
+        return Series(graph, [lifted(graph, value).named(label) for label, value in zip(index, data, strict=True)])
+    if len(data) == 1:
+        return Series(graph, [lifted(graph, data).named(name)])
+    return Series(graph, [lifted(graph, value).named(place) for place, value in enumerate(data)])
 
 
 def _cut(graph: Graph, value: Any, bins: Any, right: bool, labels: Any, include_lowest: bool) -> Any:

@@ -13,18 +13,33 @@ from .columns import Col, Context, spread
 from .elementwise import Untraceable
 from .patterns import LETTERS
 from .strings import source, tokens
+from .symbols import Symbol
 
-ADVICE = "use analyzer='word' (with the usual token_pattern), 'char' or 'char_wb', with lowercase=True or False, or count words before the request"
+ADVICE = (
+    "use analyzer='word' (with the usual token_pattern), 'char' or 'char_wb', a preprocessor of the operations that the README "
+    "lists, a tokenizer such as str.split, or count words before the request"
+)
 
 
 def vectorized(step: Any, cols: list[Col], context: Context) -> list[Col]:
     """CountVectorizer, TfidfVectorizer and HashingVectorizer."""
     graph = context.graph
     words = taken(step, cols, context)
-    _plain(step, cols, context)
-    pattern = _pattern(step, cols, context) if step.analyzer == "word" else None
-    if step.lowercase:
-        words = graph.op("StringNormalizer", words, case_change_action="LOWER", locale="C.UTF-8", is_case_sensitive=1)
+    own = step.analyzer if callable(step.analyzer) else step.tokenizer if step.analyzer == "word" else None
+    if own is step.analyzer and step.ngram_range != (1, 1):
+        raise context.refuse(step, cols, "its analyzer is a function of your own, which ngram_range is not for", "leave ngram_range out")
+    pattern = _pattern(step, cols, context) if step.analyzer == "word" and own is None else None
+    if own is step.analyzer:
+        words, pattern = _tokens_of(own, words, step, cols, context)
+    elif step.preprocessor is not None:
+        words = _preprocessed(step, words, cols, context)
+    else:
+        if step.lowercase:
+            words = graph.op("StringNormalizer", words, case_change_action="LOWER", locale="C.UTF-8", is_case_sensitive=1)
+        if step.strip_accents is not None:
+            words = _without_accents(step, words, cols, context)
+    if own is not None and own is not step.analyzer:
+        words, pattern = _tokens_of(own, words, step, cols, context)
     if type(step).__name__ == "HashingVectorizer":
         return _hashed(step, words, pattern, cols, context)
     if pattern is None:
@@ -82,12 +97,50 @@ def taken(step: Any, cols: list[Col], context: Context) -> str:
     return text
 
 
-def _plain(step: Any, cols: list[Col], context: Context) -> None:
-    for name, usual in (("tokenizer", None), ("preprocessor", None), ("strip_accents", None)):
-        if getattr(step, name) is not usual:
-            raise context.refuse(step, cols, f"{name}= has no operator", ADVICE)
-    if step.analyzer not in ("word", "char", "char_wb"):
-        raise context.refuse(step, cols, "an analyzer of your own has no operator", ADVICE)
+def _without_accents(step: Any, words: str, cols: list[Col], context: Context) -> str:
+    from .rewriting import without_accents
+
+    if step.strip_accents not in ("unicode", "ascii"):
+        raise context.refuse(step, cols, "strip_accents= is a function of your own", "use strip_accents='unicode' or 'ascii', or a preprocessor")
+    return without_accents(context.graph, words, step.strip_accents == "ascii")
+
+
+def _preprocessed(step: Any, words: str, cols: list[Col], context: Context) -> str:
+    """The texts behind a function of the user's own, which is run on a stand-in for one."""
+    from .strings import made
+    from .tracing import of_text
+
+    graph = context.graph
+    if step.preprocessor is str.lower or step.preprocessor is str.upper:
+        action = "LOWER" if step.preprocessor is str.lower else "UPPER"
+        return graph.op("StringNormalizer", words, case_change_action=action, locale="C.UTF-8", is_case_sensitive=1)
+    found = of_text(step.preprocessor, made(graph, cols[0], words), cols, step, context)
+    if not isinstance(found, Symbol):
+        raise context.refuse(step, cols, f"its preprocessor gives {type(found).__name__} instead of a text", ADVICE)
+    return source(graph, found.cols[0])[0]
+
+
+def _tokens_of(own: Any, words: str, step: Any, cols: list[Col], context: Context) -> tuple[str, str]:
+    """The texts and the pattern of a tokenizer or analyzer of the user's own: one that splits at white space, or finds the
+    matches of a pattern."""
+    from .patterns import SPACE, Pattern
+    from .strings import Found, Parts, made
+    from .tracing import of_text
+
+    if own is str.split:
+        return words, f"[^{SPACE}]+"
+    compiled = getattr(own, "__self__", None)
+    if isinstance(compiled, re.Pattern) and getattr(own, "__name__", "") == "findall" and not compiled.groups:
+        try:
+            return words, Pattern(compiled.pattern, compiled.flags & ~re.UNICODE).text
+        except Untraceable as error:
+            raise context.refuse(step, cols, str(error), ADVICE) from error
+    found = of_text(own, made(context.graph, cols[0], words), cols, step, context)
+    if isinstance(found, Parts) and found.spaces:
+        return source(context.graph, found.texts.col)[0], f"[^{SPACE}]+"
+    if isinstance(found, Found):
+        return source(context.graph, found.texts.col)[0], found.pattern
+    raise context.refuse(step, cols, "its own function gives other words than those between white space, or than the matches of a pattern", ADVICE)
 
 
 def _pattern(step: Any, cols: list[Col], context: Context) -> str:
