@@ -104,8 +104,8 @@ def answers(pipeline: Any, frame: Any, names: Names = Names()) -> Answers:
             prediction = prediction.astype(np.float64)
         if prediction.ndim == 2 and prediction.shape[1] == 1 and is_classifier(pipeline) and not several(pipeline):
             prediction = prediction[:, 0]  # CatBoost gives several classes so
-        if is_classifier(pipeline) and hasattr(pipeline, "predict_proba"):
-            likely = pipeline.predict_proba(frame)
+        likely = _likely(pipeline, frame) if is_classifier(pipeline) else None
+        if likely is not None:
             if isinstance(likely, list):
                 named = names.targets or [str(at) for at in range(len(likely))]
                 parts = zip(named, likely, strict=True)
@@ -119,6 +119,18 @@ def answers(pipeline: Any, frame: Any, names: Names = Names()) -> Answers:
     if names.classes is not None:
         prediction = np.asarray(names.classes, dtype=object)[prediction.astype(np.int64)]
     return Answers(prediction, probabilities, others)
+
+
+def _likely(pipeline: Any, frame: Any) -> Any:
+    """A classifier's probabilities; `None` where it has none, though it may have a method for them."""
+    if not hasattr(pipeline, "predict_proba"):
+        return None
+    final = pipeline.inner if hasattr(pipeline, "inner") else pipeline
+    while hasattr(final, "steps"):
+        final = final.steps[-1][1]
+    if type(found(final)).__name__ == "GaussianProcessClassifier" and found(final).n_classes_ > 2 and found(final).multi_class == "one_vs_one":
+        return None  # scikit-learn raises: it has votes alone
+    return pipeline.predict_proba(frame)
 
 
 def several(pipeline: Any) -> bool:
@@ -194,6 +206,11 @@ def convert(
         prediction["squeeze"] = True
     outputs = [prediction]
     if said.probabilities is not None:
+        if len(found) < 2:
+            raise CannotExport(
+                f"cannot export {step_name(path)} ({type(final).__name__}): skl2onnx leaves out its probabilities; "
+                "use another estimator"
+            )
         outputs.append({"name": "probabilities", "from": found[1].name})
     return Model(graph.SerializeToString(deterministic=True), outputs, datatype)
 

@@ -69,6 +69,13 @@ def _process_classifier(step: Any, given: Columns, context: Context) -> Result:
     return processes.classifier(inner, _checked(step, given, context), context)
 
 
+def _eliminated(step: Any, given: Columns, context: Context) -> Result:
+    """RFE and RFECV at the end of a pipeline: their estimator over the features that are left."""
+    cols = _checked(step, given, context)
+    kept = [col for col, stays in zip(cols, step.support_, strict=True) if stays]
+    return answer(step.estimator_, Columns([col.named(at) for at, col in enumerate(kept)], False), context.at("estimator"))
+
+
 _META = meta.Meta(answer)
 _PAIRS = pairs.Pairs(answer)
 COMPOSED: dict[str, Callable[[Any, Columns, Context], Result]] = {
@@ -82,6 +89,7 @@ COMPOSED: dict[str, Callable[[Any, Columns, Context], Result]] = {
     "BalancedBaggingClassifier": _META.bagging, "EasyEnsembleClassifier": _META.bagging, "RUSBoostClassifier": _META.ada_boost,
     "SelfTrainingClassifier": _META.frozen, "RANSACRegressor": _META.frozen, "OneVsOneClassifier": _PAIRS.one_vs_one,
     "OutputCodeClassifier": _PAIRS.output_code, "GaussianProcessClassifier": _process_classifier,
+    "RFE": _eliminated, "RFECV": _eliminated,
 }  # fmt: skip
 
 RULES: dict[str, Rule] = {

@@ -11,6 +11,8 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
+from .sparse import Sparse
+
 PRODUCER = "modelgate_exporter"
 
 MISSING = "\ue001"
@@ -58,6 +60,8 @@ class Graph:
         self._known: dict[Any, Any] = {}
         self._count = 0
         self.strings = Strings()
+        self.sparse: dict[str, Sparse] = {}
+        """The entries of matrices that no tensor holds as a whole, by the name of the tensor that stands for them."""
 
     def fresh(self, stem: str) -> str:
         """A name that no tensor has."""

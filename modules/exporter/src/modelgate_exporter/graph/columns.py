@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import CannotExport, on_columns, step_name
 from .build import Graph
+from .sparse import DENSEST, dense
 
 Kind = Literal["number", "bool", "category", "date", "delta", "text"]
 Mark = Literal["nan", "none"]
@@ -138,6 +139,11 @@ class Context:
 
     def matrix(self, cols: Sequence[Col], step: Any = None) -> str:
         """The columns side by side, as numbers."""
+        if self.graph.sparse and len(cols) > DENSEST:
+            raise self.refuse(
+                step or "the model", [], f"it takes {len(cols)} columns of each row, which only a linear model and naive Bayes "
+                "can take from their hashes", f"train the pipeline with HashingVectorizer(n_features={2**14}), or {DENSEST} at most",
+            )  # fmt: skip
         for col in cols:
             if col.kind in ("category", "text", "date"):
                 what = {"category": "text", "text": "text", "date": "a date"}[col.kind]
@@ -156,7 +162,10 @@ def joined(graph: Graph, cols: Sequence[Col]) -> str:
     run: list[Col] = []
 
     def flush() -> None:
-        if run:
+        if run and run[0].tensor in graph.sparse:
+            parts.append(dense(graph, graph.sparse[run[0].tensor], [col.place for col in run]))
+            run.clear()
+        elif run:
             parts.append(graph.gather(run[0].tensor, [col.place for col in run]))
             run.clear()
 

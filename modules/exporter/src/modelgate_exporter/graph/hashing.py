@@ -16,6 +16,7 @@ from onnx import TensorProto, helper
 
 from .build import PAD, Graph
 from .columns import Col, Context, spread
+from .sparse import Sparse, grouped
 
 WIDEST = 2**16
 """The most features: a row of them is a row of the matrix behind."""
@@ -34,11 +35,6 @@ def hashed(step: Any, tokens: str, cols: list[Col], context: Context) -> list[Co
     """The columns that the words `[rows, words]` of each row fall into."""
     graph = context.graph
     count = int(step.n_features)
-    if count > WIDEST:
-        raise context.refuse(
-            step, cols, f"it makes {count} columns of each row, and a graph holds them all",
-            f"train it with n_features={2**14}, or {WIDEST} at most",
-        )  # fmt: skip
     graph.opset = max(graph.opset, 20 if step.ngram_range[1] > 1 else 18)
     shortest, longest = step.ngram_range
     # A column of nothing more, whatever the texts, and one for each place behind a word.
@@ -59,6 +55,8 @@ def hashed(step: Any, tokens: str, cols: list[Col], context: Context) -> list[Co
     if step.alternate_sign and not step.binary:
         negative = graph.op("Less", signed, graph.places([0]))
         value = graph.op("Mul", value, graph.where(negative, graph.constant([[-1.0]]), graph.constant([[1.0]])))
+    if count > WIDEST:
+        return _entries(step, place, value, graph.double(valid), cols, graph)
     zeros = graph.op("Mul", graph.gather(value, [0]), graph.constant(np.zeros((1, count))))
     made = graph.op("ScatterElements", zeros, place, value, axis=1, reduction="add")
     if step.binary:
@@ -68,6 +66,27 @@ def hashed(step: Any, tokens: str, cols: list[Col], context: Context) -> list[Co
 
         made = normed(graph, made, step.norm)
     return spread(cols, made, count)
+
+
+def _entries(step: Any, places: str, values: str, valid: str, cols: list[Col], graph: Graph) -> list[Col]:
+    """The columns of a matrix that is too wide to be made: each row names the places of its words."""
+    zero = graph.constant([[0.0]])
+    if step.binary or step.norm is not None:
+        total, count = grouped(graph, places, values, valid)
+        # Each of the entries of one place has its part of it.
+        part = graph.op("Div", valid, graph.where(graph.op("Greater", count, zero), count, graph.constant([[1.0]])))
+        if step.binary:
+            values, total = part, graph.op("Greater", count, zero)
+            total = graph.double(total)
+        if step.norm is not None:
+            one = graph.op("Abs", total) if step.norm == "l1" else graph.op("Mul", total, total)
+            size = graph.sum(graph.op("Mul", part, one))
+            size = size if step.norm == "l1" else graph.op("Sqrt", size)
+            values = graph.op("Div", values, graph.where(graph.op("Equal", size, zero), graph.constant([[1.0]]), size))
+    width = int(step.n_features)
+    name = graph.fresh("entries")
+    graph.sparse[name] = Sparse(places, values, width)
+    return spread(cols, name, width)
 
 
 def _nothing(graph: Graph, tokens: str) -> str:

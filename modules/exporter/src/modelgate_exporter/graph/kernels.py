@@ -120,8 +120,8 @@ def subclusters(step: Any, cols: list[Col], context: Context) -> Result:
 def nearest_centroid(step: Any, cols: list[Col], context: Context) -> Result:
     """NearestCentroid by the usual distances."""
     graph = context.graph
-    if step.metric not in ("euclidean", "manhattan") or getattr(step, "shrink_threshold", None):
-        raise context.refuse(step, cols, "its metric or shrink_threshold", "use metric='euclidean' without shrink_threshold")
+    if step.metric not in ("euclidean", "manhattan"):
+        raise context.refuse(step, cols, f"its metric is {step.metric!r}", "use metric='euclidean' or 'manhattan'")
     power = 2.0 if step.metric == "euclidean" else 1.0
     apart = distances(graph, context.matrix(cols, step), np.asarray(step.centroids_, np.float64), len(cols), power)
     prior = getattr(step, "class_prior_", None)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from . import sparse
 from .build import Graph
 from .columns import Col, Context
 from .numeric import clipped
@@ -22,7 +23,25 @@ def scores(step: Any, cols: list[Col], context: Context) -> tuple[str, int]:
     weights = _dense(step.coef_)
     weights = weights[None, :] if weights.ndim == 1 else weights
     bias = np.broadcast_to(np.asarray(step.intercept_, np.float64).ravel(), (len(weights),))
-    return context.graph.affine(context.matrix(cols, step), weights.T, bias), len(weights)
+    return product(step, cols, weights.T, bias, context), len(weights)
+
+
+def product(step: Any, cols: list[Col], weights: Any, bias: Any, context: Context) -> str:
+    """`X @ weights + bias`; of columns that are known by the entries of a row, the weights of these are gathered."""
+    graph = context.graph
+    if not any(col.tensor in graph.sparse for col in cols):
+        return graph.affine(context.matrix(cols, step), weights, bias)
+    total = None
+    for tensor in dict.fromkeys(col.tensor if col.tensor in graph.sparse else "" for col in cols):
+        mine = [at for at, col in enumerate(cols) if (col.tensor if col.tensor in graph.sparse else "") == tensor]
+        if tensor:
+            wanted = np.array([cols[at].place for at in mine], np.int64)
+            part = sparse.product(graph, graph.sparse[tensor], wanted, weights[mine])
+        else:
+            part = graph.affine(context.matrix([cols[at] for at in mine], step), weights[mine])
+        total = part if total is None else graph.op("Add", total, part)
+    assert total is not None
+    return total if bias is None else graph.op("Add", total, graph.constant(np.atleast_2d(np.asarray(bias, np.float64))))
 
 
 def regressor(step: Any, cols: list[Col], context: Context) -> Result:
@@ -151,7 +170,7 @@ def counted_bayes(step: Any, cols: list[Col], context: Context) -> Result:
     base: Any = step.class_log_prior_
     if type(step).__name__ == "ComplementNB" and len(step.classes_) > 1:
         base = None
-    made = context.graph.affine(context.matrix(cols, step), weights.T, base)
+    made = product(step, cols, weights.T, base, context)
     return _likelihoods(context, step, made, has_decision=False)
 
 

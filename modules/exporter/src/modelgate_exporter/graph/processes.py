@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -66,13 +67,25 @@ def covariance(kernel_: Any, matrix: str, points: Floats, step: Any, cols: list[
         far = graph.op("Sqrt", apart)
         if kernel_.nu == 0.5:
             return graph.op("Exp", graph.op("Neg", far))
-        if kernel_.nu in (1.5, 2.5):
-            far = graph.op("Mul", far, number(np.sqrt(2 * kernel_.nu)))
-            base = graph.op("Add", far, number(1))
-            if kernel_.nu == 2.5:
-                base = graph.op("Add", base, graph.op("Mul", graph.op("Mul", far, far), number(1 / 3)))
-            return graph.op("Mul", base, graph.op("Exp", graph.op("Neg", far)))
-    raise context.refuse(step, cols, f"its kernel has a {kind}", "use RBF, Matern (nu 0.5, 1.5 or 2.5), RationalQuadratic, ExpSineSquared, DotProduct, WhiteKernel and ConstantKernel")
+        if kernel_.nu % 1 == 0.5:
+            return _half_integer(graph, graph.op("Mul", far, number(np.sqrt(2 * kernel_.nu))), int(kernel_.nu - 0.5))
+        raise context.refuse(
+            step, cols, f"its Matern kernel has nu={kernel_.nu:g}, which takes a Bessel function that no operator is",
+            "fit it with nu=0.5, 1.5, 2.5 or another half of an odd number, whose kernel is an exponential times a polynomial",
+        )  # fmt: skip
+    raise context.refuse(step, cols, f"its kernel has a {kind}", "use RBF, Matern, RationalQuadratic, ExpSineSquared, DotProduct, WhiteKernel and ConstantKernel")
+
+
+def _half_integer(graph: Graph, far: str, whole: int) -> str:
+    """Matern's kernel of nu = `whole` + 1/2 at scaled distances: `exp(-far)` times a polynomial of that degree."""
+    total = None
+    for at in range(whole + 1):
+        factor = math.factorial(whole) / math.factorial(2 * whole) * math.factorial(whole + at) / (math.factorial(at) * math.factorial(whole - at))
+        # The power `whole - at` of twice the distance, by Horner's rule.
+        term = graph.constant([[factor]])
+        total = term if total is None else graph.op("Add", graph.op("Mul", total, graph.op("Mul", far, graph.constant([[2.0]]))), term)
+    assert total is not None
+    return graph.op("Mul", total, graph.op("Exp", graph.op("Neg", far)))
 
 
 def _own(kernel_: Any, matrix: str, step: Any, cols: list[Col], context: Context) -> str:

@@ -83,7 +83,7 @@ def _labelled(step: Any, cols: list[Col], given: Columns) -> Columns:
 
         config = get_config().get("transform_output", "default")
     if config not in ("pandas", "polars"):
-        return Columns([col.named(place) for place, col in enumerate(cols)], False)
+        return Columns([col if col.label == place else col.named(place) for place, col in enumerate(cols)], False)
     try:
         names = list(step.get_feature_names_out())
     except Exception:

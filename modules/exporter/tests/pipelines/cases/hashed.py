@@ -4,7 +4,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.feature_extraction.text import (
     CountVectorizer,
@@ -12,11 +14,13 @@ from sklearn.feature_extraction.text import (
     TfidfTransformer,
     TfidfVectorizer,
 )
+from sklearn.feature_selection import SelectKBest, chi2
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, StandardScaler
+from sklearn.svm import LinearSVC
 
 from .data import Case, case, clients
 from .texts import opinions
@@ -137,3 +141,45 @@ def texts_of_numpy() -> Case:
     frame, y = lossy(np.nan)
     words = make_pipeline(FunctionTransformer(lambda X: X["opinión"].fillna("").values.astype("U")), CountVectorizer())
     return make_pipeline(ColumnTransformer([("w", words, ["opinión"])]), LogisticRegression()), frame, y
+
+
+def by_default(model: Any, **options: Any) -> Case:
+    """Texts of few words, some of them twice, hashed into 2**20 columns."""
+    frame, y = opinions()
+    texts = frame["opinión"] + " " + frame["opinión"].str[-12:]
+    return make_pipeline(HashingVectorizer(**options), model), texts, y
+
+
+@case
+def hashed_by_default() -> Case:
+    return by_default(SGDClassifier(random_state=0))
+
+
+@case
+def hashed_by_default_in_pairs() -> Case:
+    return by_default(LogisticRegression(), ngram_range=(1, 2), norm="l1", stop_words=None)
+
+
+@case
+def hashed_by_default_binary() -> Case:
+    return by_default(LogisticRegression(), binary=True)
+
+
+@case
+def hashed_by_default_for_bayes() -> Case:
+    return by_default(MultinomialNB(), alternate_sign=False, norm=None)
+
+
+@case
+def hashed_by_default_and_selected() -> Case:
+    frame, y = opinions()
+    return make_pipeline(HashingVectorizer(alternate_sign=False), SelectKBest(chi2, k=30), RandomForestClassifier(9, random_state=0)), frame["opinión"], y
+
+
+@case
+def hashed_by_default_beside() -> Case:
+    frame, y = opinions()
+    frame["stars"] = np.where(y == "bien", "many", "few")
+    labels = pd.Series(np.where(frame["estrellas"] > 3, "c", y))
+    steps = ColumnTransformer([("n", MinMaxScaler(), ["estrellas"]), ("w", HashingVectorizer(), "opinión"), ("t", OneHotEncoder(), ["tienda"])])
+    return make_pipeline(steps, CalibratedClassifierCV(LinearSVC(), cv=3)), frame, labels
