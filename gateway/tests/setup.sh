@@ -53,10 +53,11 @@ serving() {
     echo "$PWD/modules/serving/src" >"$(echo "$1"/lib/python3*/site-packages)/modelgate-serving.pth"
 }
 
-# exporter FOLDERS...: the exporter in these environments, straight from its sources.
+# exporter FOLDERS...: the exporter in these environments, straight from its sources, and what it makes modules in Python with.
 exporter() {
     for folder in "$@"; do
         echo "$PWD/modules/exporter/src" >"$(echo "$folder"/lib/python3*/site-packages)/modelgate-exporter.pth"
+        echo "$PWD/modules/python/src" >"$(echo "$folder"/lib/python3*/site-packages)/modelgate-module.pth"
     done
 }
 

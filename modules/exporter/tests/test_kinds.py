@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import LabelEncoder, StandardScaler
+from sklearn.preprocessing import LabelEncoder, PowerTransformer, StandardScaler
 
 from modelgate_exporter import export
 from modelgate_exporter.written import Written
@@ -38,6 +40,10 @@ SAMPLE = [
     "nested_column_transformers", "several_labels_of_a_network", "several_labels_one_by_one", "chain_of_forests",
     "nullable_to_a_booster", "categories_as_codes", "select_dtypes_inside", "steps_within_a_class", "label_encoders_in_a_class",
     "clusters_as_features", "an_encoder_within_a_class", "pandas_idioms", "names_of_days", "days_as_numbers", "clusters_of_a_tree",
+    "comprehensions", "rows_one_by_one", "rows_as_tuples", "functions_of_python", "several_values_of_a_row", "dummies_as_in_training",
+    "categories_by_list", "patterns_of_python", "accents_taken_off", "texts_cleaned", "missing_texts_cleaned",
+    "preprocessor_of_ones_own", "tokenizer_of_a_pattern", "analyzer_of_ones_own", "capitals_and_parts", "dates_from_texts",
+    "numbers_from_texts", "hashed_by_default", "hashed_by_default_binary", "lightgbm_forest", "lightgbm_zero_as_missing", "xgboost_dart",
 ]  # fmt: skip
 CASES = [(name, factory) for name, factory in kinds.cases() if name in SAMPLE]
 
@@ -97,3 +103,25 @@ def test_dates_are_milliseconds(tmp_path):
     sent = pd.Timestamp(frame["alta"].iloc[0])
     assert cells[0]["alta"] == (sent - pd.Timestamp(0)) // pd.Timedelta(milliseconds=1)
     assert bundle.datatypes()["alta"] == "i64"
+
+
+def test_probabilities_have_the_names_of_their_classes(frame, target, tmp_path):
+    pipeline = LogisticRegression(max_iter=500).fit(frame[["height", "weight"]], target)
+    bundle = Written(export(pipeline, frame[["height", "weight"]], tmp_path / "b", quiet=True))
+    assert bundle.predict["outputs"][1]["names"] == [str(name) for name in pipeline.classes_]
+    encoder = LabelEncoder().fit(["high", "low", "mid"])
+    bundle = Written(export(pipeline, frame[["height", "weight"]], tmp_path / "c", classes=encoder, quiet=True))
+    assert bundle.predict["outputs"][1]["names"] == [encoder.classes_[place] for place in pipeline.classes_]
+
+
+def test_null_is_taken_where_the_pipeline_takes_it(frame, target, tmp_path, capsys):
+    """The sample has no missing value; the pipeline has a step for them in one column alone."""
+    data = frame[["height", "weight"]].dropna().reset_index(drop=True)
+    fill = make_pipeline(SimpleImputer(strategy="median"), PowerTransformer())
+    steps = ColumnTransformer([("fill", fill, ["height"])], remainder="passthrough")
+    pipeline = make_pipeline(steps, LogisticRegression(max_iter=500)).fit(data, target[: len(data)])
+    bundle = Written(export(pipeline, data, tmp_path / "b"))
+    assert "height (f64?), weight (f64) (? may be null)" in capsys.readouterr().out
+    rows = data.head(40).assign(height=np.nan)
+    given = bundle.answers(bundle.cells(rows))
+    np.testing.assert_allclose(given["probabilities"], pipeline.predict_proba(rows), atol=1e-9)

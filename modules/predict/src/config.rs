@@ -16,6 +16,8 @@ pub(crate) struct Output {
     pub(crate) from: String,
     pub(crate) pick: Option<Pick>,
     pub(crate) classes: Option<Classes>,
+    /// The class that each of a row's values belongs to: told to callers, the values stay as they are.
+    pub(crate) names: Option<Vec<String>>,
     #[serde(default)]
     pub(crate) squeeze: bool,
 }
@@ -23,7 +25,14 @@ pub(crate) struct Output {
 impl Output {
     /// The model's output under its own name.
     pub(crate) fn as_is(column: &Column) -> Self {
-        Self { name: column.name.clone(), from: column.name.clone(), pick: None, classes: None, squeeze: false }
+        Self {
+            name: column.name.clone(),
+            from: column.name.clone(),
+            pick: None,
+            classes: None,
+            names: None,
+            squeeze: false,
+        }
     }
 }
 

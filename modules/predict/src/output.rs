@@ -18,7 +18,7 @@ pub(crate) struct Output {
 impl Output {
     /// Fails with what is wrong with the configuration.
     pub(crate) fn new(config: config::Output, model: &[Column]) -> Result<(Column, Self), String> {
-        let config::Output { name, from, pick, classes, squeeze } = config;
+        let config::Output { name, from, pick, classes, names, squeeze } = config;
         let Some(place) = model.iter().position(|column| column.name == from) else {
             let known = model.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
             return Err(format!(
@@ -57,6 +57,17 @@ impl Output {
                 Classes::Names(classes) => (Datatype::Bytes, classes.clone()),
                 Classes::Bools(_) => (Datatype::Bool, Vec::new()),
             };
+        }
+        if let Some(names) = names {
+            let width = column.shape.get(1).copied().filter(|_| column.shape.len() == 2);
+            if width.is_none_or(|width| usize::try_from(width) != Ok(names.len())) {
+                let count = names.len();
+                return Err(wrong(format!(
+                    "`names` has {count}, so it needs the shape [-1, {count}], got {:?}",
+                    column.shape
+                )));
+            }
+            column.categories = names;
         }
         Ok((column, Self { name, from: place, argmax, squeeze_told, classes }))
     }

@@ -80,8 +80,18 @@ fn names_the_classes() {
 }
 
 #[test]
+fn tells_which_class_each_value_belongs_to() {
+    let config = r#"{"outputs": [{"name": "p", "from": "scores", "names": ["a", "b", "ñ"]}]}"#;
+    let mut predict = host().start::<Predict>(config).unwrap();
+    assert_eq!(predict.signature().outputs[0].categories, ["a", "b", "ñ"]);
+    assert_eq!(predict.run(rows![[[2.0]]]).unwrap()[0].len(), 1);
+}
+
+#[test]
 fn refuses_what_the_model_does_not_give() {
     let wrong = [
+        (r#""from": "scores", "names": ["a"]"#, "`names` has 1, so it needs the shape [-1, 1], got [-1, 3]"),
+        (r#""from": "open", "names": ["a"]"#, "so it needs the shape [-1, 1], got [-1, -1]"),
         (
             r#""from": "labels""#,
             "expected `from` to be an output of the model (label, scores, value, open), got \"labels\"",

@@ -121,7 +121,7 @@ class Exported(os.PathLike[str]):
         examples = f"{self.examples} golden example{'s' if self.examples != 1 else ''}"
         lines = {
             "bundle": f"{self.folder}, {examples}, in {self.seconds:.1f} s",
-            "inputs": ", ".join(shown),
+            "inputs": ", ".join(shown) + (" (? may be null)" if any("?" in text for text in shown) else ""),
             "outputs": ", ".join(self.outputs),
             "runs": f"{self.runs} ({self.datatype})",
             "compared": str(self.compared),

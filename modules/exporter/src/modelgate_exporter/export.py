@@ -6,6 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from .compare import Exported, answer
 from .errors import CannotExport
 from .frame import of_polars, spread
 from .job import Job, OfArrays, OfRecords, OfSeries, Progress, Try
+from .missing import may_lack
 from .model import Answers, Names, answers, found
 from .route import by_graph, by_tabular
 
@@ -85,10 +87,14 @@ def export(
     progress = Progress(quiet)
     progress.say(f"asking the pipeline about {len(frame)} rows")
     job = Job(asked, frame, name, _asked(asked, frame, names), tolerance, names, progress)
-    best = _made(job)
+    best = _made(replace(job, may_lack=frozenset(may_lack(asked, frame))))
     chosen = _chosen(best.compared.agreed, job.said, examples, first)
 
     files = {"model.onnx": best.model.onnx}
+    beside: dict[str, bytes] = {}
+    if best.component:
+        files["features.wasm"] = best.component
+        beside["features.py"] = best.source.encode()
     if best.tabular is not None:
         files["preprocess.json"] = folder.readable(best.tabular)
     files["predict.json"] = folder.readable({"outputs": best.model.outputs})
@@ -96,7 +102,7 @@ def export(
     taken = {entry["name"] for entry in best.inputs}
     ignored = [column for column in frame.columns if isinstance(column, str) and column not in taken]
     manifest = folder.manifest(name, version, description, limits or {}, files, ignored)
-    folder.write(path, {"bundle.toml": manifest.encode(), **files}, overwrite)
+    folder.write(path, {"bundle.toml": manifest.encode(), **files, **beside}, overwrite)
     done = Exported(
         path,
         best.compared,
@@ -140,13 +146,18 @@ def _names(pipeline: Any, classes: Any, targets: Sequence[str] | None) -> Names:
 
 
 def _made(job: Job) -> Try:
-    """The export: by the tabular module as far as that goes, else by operators of the graph."""
+    """The export: by the tabular module as far as that goes, else by operators of the graph.
+
+    Where the export cannot take missing values that the pipeline would take, though the sample has none, requests may not
+    have them.
+    """
     reasons: list[CannotExport] = []
     for route in (by_tabular, by_graph):
-        try:
-            return route(job)
-        except CannotExport as error:
-            reasons.append(error)
+        for each in [job, replace(job, may_lack=frozenset())] if job.may_lack else [job]:
+            try:
+                return route(each)
+            except CannotExport as error:
+                reasons.append(error)
     # The graph knows more: its reason is the one that nothing gets around.
     raise reasons[-1]
 

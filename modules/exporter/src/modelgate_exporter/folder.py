@@ -53,6 +53,11 @@ def manifest(
     tables = [
         ["[model]", 'file = "model.onnx"', f'sha256 = "{digest("model.onnx")}"'],
         *(
+            [["[[stage]]", 'name = "features"', 'module = "features.wasm"', f'sha256 = "{digest("features.wasm")}"']]
+            if "features.wasm" in files
+            else []
+        ),
+        *(
             [
                 "[[stage]]",
                 f'name = "{stage}"',

@@ -83,6 +83,8 @@ class Job:
     tolerance: float
     names: Names
     progress: Progress
+    may_lack: frozenset[str] = frozenset()
+    """Columns without a missing value in the sample, of which the pipeline takes one all the same."""
 
     @property
     def fitted(self) -> Any:
@@ -117,3 +119,7 @@ class Try:
     compared: Comparison
     route: str
     """A sentence that says what runs where."""
+    source: str = ""
+    """The file of the stage in Python, where functions of the pipeline stand outside of the graph."""
+    component: bytes = b""
+    """The module that was made of it."""

@@ -211,8 +211,19 @@ def convert(
                 f"cannot export {step_name(path)} ({type(final).__name__}): skl2onnx leaves out its probabilities; "
                 "use another estimator"
             )
-        outputs.append({"name": "probabilities", "from": found[1].name})
+        outputs.append({"name": "probabilities", "from": found[1].name, **named(classes, names)})
     return Model(graph.SerializeToString(deterministic=True), outputs, datatype)
+
+
+def named(classes: Any, names: Names) -> dict[str, list[str]]:
+    """`names` of the predict config: the class that each probability of a row is for."""
+    if classes is None:
+        return {}
+    own = np.asarray(classes).tolist()
+    if names.classes is not None:
+        own = [names.classes[int(value)] for value in own]
+    # Whole floats are integers in an answer.
+    return {"names": [str(int(value)) if isinstance(value, float) and value.is_integer() else str(value) for value in own]}
 
 
 def wanted(said: Answers, names: Names) -> Any:

@@ -42,9 +42,10 @@ def frame(
         if column in texts and not strict:
             drawn = pd.Series([_mixed(text, rng) for text in drawn], dtype=drawn.dtype)
         lacking = sample[column][sample[column].isna()]
-        if missing and inputs.get(str(column), {}).get("nullable") and len(lacking):
+        if missing and inputs.get(str(column), {}).get("nullable"):
             # The sample's own mark: to an encoder, None and NaN are different categories.
-            drawn = _with_missing(drawn, rng.random(count) < 0.1, lacking.iloc[0])
+            mark = lacking.iloc[0] if len(lacking) else np.nan
+            drawn = _with_missing(drawn, rng.random(count) < 0.1, mark)
         columns[column] = drawn
     return pd.DataFrame(columns, columns=sample.columns)
 

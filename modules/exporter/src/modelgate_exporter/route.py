@@ -63,7 +63,7 @@ def _best(tried: list[Try | CannotExport], even: bool) -> Try:
 def _tried(job: Job, features: list[Feature], walked: int, datatypes: dict[str, str], kind: str) -> Try:
     matrix_kind = "f64" if kind == "own" else kind
     frame = named(job.frame)
-    tabular = _config(features, frame, datatypes, matrix_kind)
+    tabular = _config(features, frame, datatypes, matrix_kind, job.may_lack)
     kinds = {entry["name"]: entry["datatype"] for entry in tabular["inputs"]}
     cells = rows(frame, kinds)
     matrix = _matrix(job, walked, job.frame, tabular, cells)
@@ -96,9 +96,14 @@ def _generated(job: Job, tabular: dict[str, Any], texts: set[str]) -> tuple[pd.D
     for unknown, missing, mixed in ((True, True, texts), (False, True, texts), (False, False, texts), (False, True, none), (False, False, none)):
         made = probe.frame(job.frame, tabular, GENERATED_ROWS, unknown=unknown, missing=missing, texts=mixed)
         try:
-            return made, answers(job.pipeline, made, job.names)
+            said = answers(job.pipeline, made, job.names)
         except (ValueError, TypeError, KeyError):
             continue  # the pipeline refuses such values, as it would in a request
+        if job.may_lack and not missing:
+            break
+        return made, said
+    if job.may_lack:
+        raise CannotExport("cannot export the pipeline: it takes no row in which several columns have no value")
     return job.frame.head(0), None
 
 
@@ -110,7 +115,8 @@ def by_graph(job: Job) -> Try:
         datatypes.setdefault(column, "f64")
     datatypes = {column: datatypes[column] for column in frame.columns}
     job.progress.say("writing the graph of the whole pipeline")
-    made = compiled(job.fitted, job.frame, datatypes, Given(job.framed, job.single, job.records), wanted(job.said, job.names))
+    form = Given(job.framed, job.single, job.records, job.may_lack)
+    made = compiled(job.fitted, job.frame, datatypes, form, wanted(job.said, job.names))
     model = Model(made.onnx, made.outputs, "f64")
     kinds = {entry["name"]: entry["datatype"] for entry in made.inputs}
     compared = Comparison()
@@ -125,7 +131,7 @@ def by_graph(job: Job) -> Try:
 
     cells = rows(frame, kinds)
     compare(job.said, cells, "the sample", True)
-    config = made.tabular or {"inputs": made.inputs, "blocks": []}
+    config = {**(made.tabular or {"blocks": []}), "inputs": made.inputs}
     texts = {entry["column"] for entry in config["texts"]} if "texts" in config else set() if made.tabular else set(kinds)
     more, said = _generated(job, config, texts)
     if said is not None:
@@ -133,6 +139,10 @@ def by_graph(job: Job) -> Try:
     how = "the whole pipeline in the ONNX graph, in double precision"
     if made.tabular is not None:
         how += "; the tabular module (wasm) reads the columns"
+    if made.foreign is not None:
+        job.progress.say("making a stage in Python of the pipeline's own functions")
+        how = f"{', '.join(dict.fromkeys(made.foreign.functions))} in a stage in Python (wasm); {how}"
+        return Try(made.tabular, made.inputs, cells, model, compared, how, made.foreign.text, made.foreign.component())
     return Try(made.tabular, made.inputs, cells, model, compared, how)
 
 
@@ -170,6 +180,8 @@ def _uses(job: Job, column: str) -> bool:
 
 def fed(made: Compiled, cells: list[dict[str, Any]]) -> Any:
     """The inputs of the graph for some requests."""
+    if made.foreign is not None:
+        cells = made.foreign.rows(cells)
     if made.tabular is not None:
         return reference.fed(made.tabular, cells)
     return {entry["name"]: np.array([[row[entry["name"]]] for row in cells], object) for entry in made.inputs}
@@ -253,6 +265,7 @@ def _config(
     frame: pd.DataFrame,
     datatypes: Mapping[str, str],
     output: str = "f32",
+    may_lack: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
     """The tabular module's config."""
     inputs = []
@@ -263,7 +276,7 @@ def _config(
         entry: dict[str, Any] = {"name": column, "datatype": kind}
         if kind == "i64" and any(map(_truncated, uses)):
             entry["datatype"] = "f64"  # the pipeline truncates, so fractions are welcome
-        if bool(frame[column].isna().to_numpy().any()) or all(map(_takes_missing, uses)):
+        if column in may_lack or bool(frame[column].isna().to_numpy().any()) or all(map(_takes_missing, uses)):
             entry["nullable"] = True
         inputs.append(entry)
     return {

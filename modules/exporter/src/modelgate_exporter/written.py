@@ -15,6 +15,7 @@ import pandas as pd
 
 from . import reference
 from .frame import rows
+from .graph.foreign import typed
 from .model import in_parts, picked
 
 if sys.version_info >= (3, 11):
@@ -38,6 +39,13 @@ class Written:
         if "preprocess" in stages:
             self.tabular = json.loads((self.folder / stages["preprocess"]["config"]).read_text())
 
+        self.stage: Any = None
+        if "features" in stages:
+            scope: dict[str, Any] = {"__name__": "features"}
+            exec(compile((self.folder / "features.py").read_text(), "features.py", "exec"), scope)
+            self.module = scope["features"]
+            self.stage = self.module.start()
+
     @property
     def route(self) -> str:
         """`tabular` where the module preprocesses, `graph` where the ONNX graph does."""
@@ -48,6 +56,8 @@ class Written:
 
     def datatypes(self) -> dict[str, str]:
         """The inputs and their datatypes, as requests name them."""
+        if self.stage is not None:
+            return {column.name: column.type.datatype for column in self.stage.inputs}
         if self.tabular is not None:
             return {entry["name"]: entry["datatype"] for entry in self.tabular["inputs"]}
         return {entry.name: "bytes" for entry in onnx.load_from_string(self.model).graph.input}
@@ -63,6 +73,9 @@ class Written:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         session = onnxruntime.InferenceSession(self.model, options, providers=["CPUExecutionProvider"])
+        if self.stage is not None:
+            kinds = self.datatypes()
+            cells = [self.module(typed(row, kinds)) for row in cells]
         if self.tabular is not None:
             given = reference.fed(self.tabular, cells)
         else:

@@ -14,6 +14,7 @@ from cases import (
     libraries,
     loops,
     numbers,
+    outside,
     registered,
     rewritten,
     targets,
@@ -24,6 +25,6 @@ from cases import (
 from cases.data import cases
 
 __all__ = [
-    "boosters", "cases", "combined", "estimators", "functions", "hashed", "kernels", "libraries", "loops", "numbers", "registered", "rewritten", "targets",
+    "boosters", "cases", "combined", "estimators", "functions", "hashed", "kernels", "libraries", "loops", "numbers", "outside", "registered", "rewritten", "targets",
     "teams", "texts", "whole",
 ]  # fmt: skip

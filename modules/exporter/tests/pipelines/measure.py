@@ -114,9 +114,10 @@ class Gateway:
         self.ready()
 
     def ready(self) -> None:
-        deadline = time.monotonic() + 60
+        # A stage in Python takes some seconds of processor time to compile.
+        deadline = time.monotonic() + 240
         while time.monotonic() < deadline and self.process.poll() is None:
-            with contextlib.suppress(urllib.error.URLError, ConnectionError):
+            with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
                 urllib.request.urlopen(f"http://127.0.0.1:{self.port}/v2/health/ready", timeout=5)
                 return
             time.sleep(0.05)

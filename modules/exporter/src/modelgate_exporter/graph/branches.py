@@ -99,9 +99,29 @@ def _value(graph: Graph, value: Any) -> Col:
     return each.constant(graph, value)
 
 
+UNFOLLOWED = (Untraceable, TypeError, ValueError, AttributeError, KeyError, IndexError)
+"""Errors of code that stand-ins cannot go through."""
+
+
+def outside(graph: Graph, error: Exception, call: Callable[[Any], Any]) -> Any:
+    """A column by the stage in Python. Raises what `error` was, and why that stage does not do either."""
+    told = str(error) if isinstance(error, Untraceable) else f"it fails on symbolic columns ({type(error).__name__}: {' '.join(str(error).split())[:160]})"
+    if graph.foreign is None:
+        raise error
+    try:
+        return call(graph.foreign)
+    except Untraceable as why:
+        raise Untraceable(f"{told}; {why}").with_traceback(error.__traceback__) from None
+
+
 def scalar(graph: Graph, function: Callable[[Any], Any], col: Col, skips_missing: bool = False) -> Col:
     """The result of a function of one value for a column."""
-    result = _value(graph, explored(graph, lambda: function(Scalar(graph, [col]))))
+    try:
+        result = _value(graph, explored(graph, lambda: function(Scalar(graph, [col]))))
+    except UNFOLLOWED as error:
+        if skips_missing:
+            raise
+        return outside(graph, error, lambda foreign: foreign.value(function, col))
     if skips_missing:
         result = each.choose(graph, each.is_missing(graph, col), each.constant(graph, float("nan")), result)
     return _of(graph, result, col)
@@ -157,14 +177,17 @@ class Row:
 def row(frame: Frame, function: Callable[[Any], Any]) -> Any:
     """The result of a function of a row for a frame."""
     graph = frame.graph
-    result = explored(graph, lambda: _labelled(function(Row(frame))))
+    try:
+        result = explored(graph, lambda: _labelled(function(Row(frame))))
+    except UNFOLLOWED as error:
+        return Series(graph, [outside(graph, error, lambda foreign: foreign.row(function, frame.cols)).named(None)])
     if isinstance(result, Frame):
         return Frame(graph, [_of(graph, col, frame.cols[0]).named(col.label) for col in result.cols])
     return Series(graph, [_of(graph, _value(graph, result), frame.cols[0]).named(None)])
 
 
 def _labelled(result: Any) -> Any:
-    """What a function of a row gives: one value, or a series of several, each a column of the result."""
+    """The result of a function of a row: one value, or a series of several, each a column of the result."""
     if isinstance(result, Series) and len(result.cols) > 1:
         return Frame(result.graph, list(result.cols))
     return result

@@ -60,6 +60,8 @@ class Graph:
         self._known: dict[Any, Any] = {}
         self._count = 0
         self.strings = Strings()
+        self.foreign: Any = None
+        """The stage in Python ahead of the graph, where there may be one."""
         self.sparse: dict[str, Sparse] = {}
         """The entries of matrices that no tensor holds as a whole, by the name of the tensor that stands for them."""
 

@@ -12,9 +12,12 @@ from onnx import TensorProto
 
 from ..errors import CannotExport
 from ..frame import is_missing
+from ..model import Names
+from ..model import named as class_names
 from .answers import answer
 from .build import MISSING, Graph
 from .columns import Col, Context, NeedsTexts, Root, is_nan
+from .foreign import Foreign, Stage
 from .result import Result
 from .steps import Columns
 
@@ -33,6 +36,8 @@ class Compiled:
     """Names, datatypes and `nullable`, as `tabular`'s config has them."""
     doubts: list[str]
     """Why some rows may be answered otherwise, one sentence for each step that leaves something open."""
+    foreign: Stage | None = None
+    """The stage in Python, where functions of the pipeline stand outside of the graph."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,8 @@ class Given:
     """One column by itself."""
     records: bool = False
     """A dictionary for each row, without what is missing."""
+    may_lack: frozenset[str] = frozenset()
+    """Columns that have no missing value in the sample, and may in a request."""
 
 
 def compiled(pipeline: Any, frame: pd.DataFrame, datatypes: dict[str, str], given: Given, options: Any) -> Compiled:
@@ -65,21 +72,44 @@ def _compiled(pipeline: Any, frame: pd.DataFrame, datatypes: dict[str, str], giv
         if MATRIX in names:
             raise CannotExport(f"cannot export column '{MATRIX}': a graph that takes texts calls its matrix so; give the column another name")
         graph.strings.inputs = {name: name for name in names}
-        graph.strings.nullable = {name for name in names if bool(frame[name].isna().to_numpy().any())}
-    result = answer(pipeline, Columns(cols, framed, given.single), context)
+        graph.strings.nullable = {name for name in names if name in given.may_lack or bool(frame[name].isna().to_numpy().any())}
+    graph.foreign = _foreign(graph, cols, frame, datatypes, given)
+    result = answer(pipeline, Columns(list(cols), framed, given.single), context)
+    frame, datatypes = graph.foreign.frame, graph.foreign.datatypes
     outputs, predict = _outputs(graph, result, options)
     graph.strings.complete()
     used, taken = _used(graph, outputs, cols)
-    if not used and taken and not graph.strings.nullable & set(taken):
+    made = [one.name for one in graph.foreign.made if one.name in used | set(taken)]
+    if not made and not used and taken and not graph.strings.nullable & set(taken):
         for name in taken:
             graph.input(name, TensorProto.STRING, 1)
         inputs = [{"name": name, "datatype": "bytes"} for name in taken]
         return Compiled(_finished(graph, outputs), None, predict, inputs, context.doubts)
-    tabular = _tabular(graph, cols, used | set(taken), frame, datatypes)
+    nullable = given.may_lack | graph.foreign.nullable
+    tabular = _tabular(graph, cols, used | set(taken), frame, datatypes, nullable)
     if taken:
         # Behind the matrix, in the order of the module's outputs.
         tabular["texts"] = _texts(graph, taken)
+    if made:
+        stage = graph.foreign.stage(tabular["inputs"], made)
+        return Compiled(_finished(graph, outputs), tabular, predict, stage.inputs, context.doubts, stage)
     return Compiled(_finished(graph, outputs), tabular, predict, tabular["inputs"], context.doubts)
+
+
+def _foreign(graph: Graph, cols: list[Col], frame: pd.DataFrame, datatypes: dict[str, str], given: Given) -> Foreign:
+    """The stage in Python, whose columns stand behind those of a request."""
+
+    def column(name: str, values: pd.Series, datatype: str, nullable: bool) -> Col:
+        col = _at(_column(name, values, datatype, True), MATRIX, len(cols))
+        cols.append(col)
+        if graph.strings.inputs is not None and datatype == "bytes":
+            graph.strings.inputs[name] = name
+            if nullable:
+                graph.strings.nullable.add(name)
+        return col
+
+    named_ = frame.set_axis([str(name) for name in frame.columns], axis=1)
+    return Foreign(named_, dict(datatypes), column, given.may_lack)
 
 
 def _texts(graph: Graph, taken: list[str]) -> list[dict[str, Any]]:
@@ -142,7 +172,7 @@ def _used(graph: Graph, outputs: Any, cols: list[Col]) -> tuple[set[str], list[s
     return used, [name for name in texts if name in seen]
 
 
-def _tabular(graph: Graph, cols: list[Col], used: set[str], frame: pd.DataFrame, datatypes: dict[str, str]) -> dict[str, Any]:
+def _tabular(graph: Graph, cols: list[Col], used: set[str], frame: pd.DataFrame, datatypes: dict[str, str], may_lack: frozenset[str]) -> dict[str, Any]:
     """The module's config: texts become codes, and what an encoder refuses is refused there."""
     kept = [place for place, col in enumerate(cols) if col.roots[0].name in used]
     blocks: list[dict[str, Any]] = []
@@ -150,7 +180,7 @@ def _tabular(graph: Graph, cols: list[Col], used: set[str], frame: pd.DataFrame,
     for place in kept:
         root = cols[place].roots[0]
         entry: dict[str, Any] = {"name": root.name, "datatype": datatypes[root.name]}
-        if bool(frame.iloc[:, place].isna().to_numpy().any()):
+        if root.name in may_lack or bool(frame.iloc[:, place].isna().to_numpy().any()):
             entry["nullable"] = True
             _one_mark(root, frame.iloc[:, place])
         if root.kind == "category":
@@ -232,7 +262,8 @@ def _outputs(graph: Graph, result: Result, options: Any) -> tuple[list[Any], lis
         more = {"classes": options.classes}
     add("prediction", graph.op("Squeeze", labels, graph.places([1])), kind, [None], **more)
     if result.probabilities is not None and options.probabilities:
-        add("probabilities", result.probabilities, TensorProto.DOUBLE, [None, len(result.classes)])
+        more = class_names(result.classes, Names(None, options.classes))
+        add("probabilities", result.probabilities, TensorProto.DOUBLE, [None, len(result.classes)], **more)
     elif result.decision is not None and options.decision:
         squeeze = {"squeeze": True} if result.decision_width == 1 else {}
         add("decision", result.decision, TensorProto.DOUBLE, [None, result.decision_width], **squeeze)
@@ -253,7 +284,8 @@ def _several(graph: Graph, targets: list[Result], options: Any, add: Any) -> Non
     names = options.targets or [str(at) for at in range(len(targets))]
     for name, target in zip(names, targets, strict=True):
         if target.probabilities is not None and not options.probabilities:
-            add(f"probabilities_{name}", target.probabilities, TensorProto.DOUBLE, [None, len(target.classes)])
+            more = class_names(target.classes, Names())
+            add(f"probabilities_{name}", target.probabilities, TensorProto.DOUBLE, [None, len(target.classes)], **more)
 
 
 def named(graph: Graph, result: Result, as_text: bool = False) -> tuple[str, int, dict[str, Any]]:

@@ -10,6 +10,7 @@ import unicodedata
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from onnx import TensorProto, helper
 
 from . import elementwise as each
@@ -105,7 +106,7 @@ def cased(graph: Graph, col: Col, words: bool) -> Col:
     # A letter of nothing more in front, so that the first one has one before it.
     empty = graph.op("Unsqueeze", graph.op("Where", graph.op("RegexFullMatch", text, pattern=ANY + "*"), graph.constant([""], object), text), graph.places([1]))
     letters = graph.concat([empty, _without_pad(graph, tokens(graph, text, ANY)), empty])
-    inner = graph.op("Slice", letters, graph.places([1]), graph.places([2**31]), graph.places([1]))
+    inner = graph.op("Slice", letters, graph.places([1]), graph.places([np.iinfo(np.int64).max]), graph.places([1]))
     before = graph.op("Slice", letters, graph.places([0]), graph.places([-1]), graph.places([1]))
     begins = graph.op("RegexFullMatch", before, pattern=r"[^\p{Lu}\p{Ll}\p{Lt}]?" if words else "")
     if not words:

@@ -217,6 +217,9 @@ class Scalar(Symbol):
             raise Untraceable(f"it calls .{name} of a text, for which there is no operator")
         unknown(name)
 
+    def __iter__(self) -> Any:
+        raise Untraceable("it goes through the characters of a text")
+
     def _text(self) -> Texts:
         return Texts(self.graph, self.cols[0], lambda col: Scalar(self.graph, [col]))
 

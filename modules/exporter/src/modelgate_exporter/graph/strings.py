@@ -254,6 +254,9 @@ class Texts:
     def slice(self, start: Any = None, stop: Any = None, step: Any = None) -> Any:
         return self[slice(start, stop, step)]
 
+    def __iter__(self) -> Any:
+        raise Untraceable("it goes through the characters of a text")
+
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, int) and not isinstance(key, bool):
             if key >= 0:
@@ -312,6 +315,9 @@ class Parts:
     def __len__(self) -> int:
         raise Untraceable("it counts the parts of a text (.str.count has an operator)")
 
+    def __iter__(self) -> Any:
+        raise Untraceable("it goes through the parts of a text")
+
     def get(self, place: Any) -> Any:
         return self[place]
 
@@ -339,6 +345,11 @@ class Found:
 
     def __init__(self, texts: Texts, pattern: str) -> None:
         self.texts, self.pattern = texts, pattern
+
+    def __iter__(self) -> Any:
+        raise Untraceable("it goes through the matches of a pattern")
+
+    __getitem__ = __len__ = __iter__
 
     def __getattr__(self, name: Any) -> Any:
         if name.startswith("__"):

@@ -33,8 +33,8 @@ MATH = {
 """Python's functions of numbers that numpy has under the same name."""
 
 ADVICE = (
-    "write it with numpy's or pandas' arithmetic, comparisons and np.where on whole columns, compute the feature "
-    "before the pipeline, or write it as a module of your own (modules/BUNDLE.md)"
+    "write it with numpy's or pandas' arithmetic, comparisons and np.where on whole columns, or as a function of one value or "
+    "one row in Python alone, given to .map or .apply(axis=1) on columns of the frame, or compute the feature before the pipeline"
 )
 
 
@@ -102,7 +102,7 @@ def _globals(named: Any) -> dict[str, Any]:
 
 
 def of_text(function: Callable[[Any], Any], text: Col, cols: list[Col], step: Any, context: Context) -> Any:
-    """What a function of one text gives for a stand-in."""
+    """The result of a function of one text for a stand-in."""
     given = Scalar(context.graph, [text])
     return _called(lambda _: explored(context.graph, lambda: function(given)), given, cols, step, function, context)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import CannotExport
 from . import characters
 from .build import Graph
 from .columns import Col, Context, spread
@@ -105,6 +106,16 @@ def _without_accents(step: Any, words: str, cols: list[Col], context: Context) -
     return without_accents(context.graph, words, step.strip_accents == "ascii")
 
 
+def _outside(function: Any, cols: list[Col], context: Context, error: CannotExport, before: str = "{}", around: str = "{}") -> str:
+    """The texts that a stage in Python makes ahead of the graph."""
+    try:
+        col = context.graph.foreign.value(function, cols[0], before, around)
+    except Untraceable as why:
+        told, _, advice = str(error).partition("; ")
+        raise CannotExport(f"{told}; {why}; {advice}") from error
+    return source(context.graph, col)[0]
+
+
 def _preprocessed(step: Any, words: str, cols: list[Col], context: Context) -> str:
     """The texts behind a function of the user's own, which is run on a stand-in for one."""
     from .strings import made
@@ -114,7 +125,10 @@ def _preprocessed(step: Any, words: str, cols: list[Col], context: Context) -> s
     if step.preprocessor is str.lower or step.preprocessor is str.upper:
         action = "LOWER" if step.preprocessor is str.lower else "UPPER"
         return graph.op("StringNormalizer", words, case_change_action=action, locale="C.UTF-8", is_case_sensitive=1)
-    found = of_text(step.preprocessor, made(graph, cols[0], words), cols, step, context)
+    try:
+        found = of_text(step.preprocessor, made(graph, cols[0], words), cols, step, context)
+    except CannotExport as error:
+        return _outside(step.preprocessor, cols, context, error)
     if not isinstance(found, Symbol):
         raise context.refuse(step, cols, f"its preprocessor gives {type(found).__name__} instead of a text", ADVICE)
     return source(graph, found.cols[0])[0]
@@ -135,7 +149,13 @@ def _tokens_of(own: Any, words: str, step: Any, cols: list[Col], context: Contex
             return words, Pattern(compiled.pattern, compiled.flags & ~re.UNICODE).text
         except Untraceable as error:
             raise context.refuse(step, cols, str(error), ADVICE) from error
-    found = of_text(own, made(context.graph, cols[0], words), cols, step, context)
+    try:
+        found = of_text(own, made(context.graph, cols[0], words), cols, step, context)
+    except CannotExport as error:
+        if own is step.tokenizer and (step.strip_accents is not None or step.preprocessor is not None):
+            raise
+        lower = "({}).lower()" if own is step.tokenizer and step.lowercase else "{}"
+        return _outside(own, cols, context, error, lower, "'\\x1f'.join({})"), r"[^\x{1f}]+"
     if isinstance(found, Parts) and found.spaces:
         return source(context.graph, found.texts.col)[0], f"[^{SPACE}]+"
     if isinstance(found, Found):
