@@ -25,7 +25,7 @@ use crate::{
     model_info::Metadata,
     oip::{
         self,
-        describe::{EXTENSIONS, PLATFORM, TritonType},
+        describe::{EXTENSIONS, PLATFORM, TritonType, classes},
         input,
         statistics::{self, ModelStatistics as Statistics},
     },
@@ -145,9 +145,12 @@ impl GrpcInferenceService for Inference {
             self.app.metadata(&name, version_of(&version)).await.map_err(|error| status(&error))?;
         let (inputs, outputs) =
             (tensors(&info.signature.inputs, info.tensors), tensors(&info.signature.outputs, info.tensors));
+        let classes = classes(&info.signature.outputs).map(|classes| ("classes", classes));
         let properties = [("isolation", info.isolation.name().to_owned()), ("batching", info.batching.clone())]
+            .into_iter()
+            .chain(classes)
             .map(|(name, value)| (name.to_owned(), value))
-            .into();
+            .collect();
         let platform = PLATFORM.into();
         Ok(Response::new(ModelMetadataResponse { name, versions, platform, inputs, outputs, properties }))
     }

@@ -56,14 +56,26 @@ pub fn metadata(model: &Metadata) -> Value {
         };
         columns.iter().map(tensor).collect::<Vec<_>>()
     };
+    let mut properties = json!({ "isolation": info.isolation.name(), "batching": info.batching });
+    if let Some(classes) = classes(&info.signature.outputs) {
+        properties["classes"] = classes.into();
+    }
     json!({
         "name": name,
         "versions": versions,
         "platform": PLATFORM,
         "inputs": tensors(&info.signature.inputs),
         "outputs": tensors(&info.signature.outputs),
-        "properties": { "isolation": info.isolation.name(), "batching": info.batching },
+        "properties": properties,
     })
+}
+
+/// The classes in the order of a row's probabilities, as the text of a JSON list: properties are texts. None where several
+/// outputs have probabilities, each of other classes.
+pub fn classes(outputs: &[Column]) -> Option<String> {
+    let mut named = outputs.iter().filter(|column| column.shape.len() == 2 && !column.categories.is_empty());
+    let classes = json!(named.next()?.categories).to_string();
+    named.next().is_none().then_some(classes)
 }
 
 /// The model's configuration, as far as it has one in Triton's terms.

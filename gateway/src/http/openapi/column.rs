@@ -59,8 +59,12 @@ fn lax(column: &Column, leaf: &mut Map<String, Value>) {
 pub(super) fn output(column: &Column) -> Value {
     let is_float = matches!(column.datatype, Datatype::F16 | Datatype::F32 | Datatype::F64);
     let leaf = leaf(column, column.nullable || is_float);
-    let text = if column.categories.is_empty() { Vec::new() } else { vec![known_values(&column.categories)] };
-    described(nested(column, leaf), &text)
+    let text = match (column.categories.is_empty(), column.inner_shape()) {
+        (true, _) => None,
+        (false, []) => Some(known_values(&column.categories)),
+        (false, _) => Some(format!("One value for each class. {}", known_values(&column.categories))),
+    };
+    described(nested(column, leaf), text.as_slice())
 }
 
 /// Whether a row may leave it out.
@@ -92,7 +96,7 @@ fn leaf(column: &Column, nullable: bool) -> Map<String, Value> {
         schema.insert("minimum".into(), least);
         schema.insert("maximum".into(), most);
     }
-    if !column.categories.is_empty() {
+    if !column.categories.is_empty() && column.inner_shape().is_empty() {
         let values = column.categories.iter().take(MAX_EXAMPLES).map(|text| value(column.datatype, text)).collect();
         schema.insert("examples".into(), values);
     }

@@ -159,6 +159,8 @@ fn operations(models: &[ModelDoc<'_>]) -> Vec<Operation> {
                 &json!({ "isolation": { "description": "Whether module instances outlive a request", "type": "string",
                     "enum": ["worker", "request"] },
                     "batching": { "description": "Whether rows of different requests run together, and why",
+                    "type": "string" },
+                    "classes": { "description": "The classes in the order of the probabilities: a JSON list as text",
                     "type": "string" } }),
                 &["isolation", "batching"],
             ),
