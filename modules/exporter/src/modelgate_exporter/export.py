@@ -152,12 +152,13 @@ def _made(job: Job) -> Try:
     have them.
     """
     reasons: list[CannotExport] = []
-    for route in (by_tabular, by_graph):
-        for each in [job, replace(job, may_lack=frozenset())] if job.may_lack else [job]:
-            try:
-                return route(each)
-            except CannotExport as error:
-                reasons.append(error)
+    plain = replace(job, may_lack=frozenset())
+    # The tabular module's steps tell by themselves what they take.
+    for route, each in ((by_tabular, plain), (by_graph, job), *([(by_graph, plain)] if job.may_lack else [])):
+        try:
+            return route(each)
+        except CannotExport as error:
+            reasons.append(error)
     # The graph knows more: its reason is the one that nothing gets around.
     raise reasons[-1]
 

@@ -1,4 +1,4 @@
-"""Columns in which a pipeline takes missing values that its sample does not have."""
+"""Columns whose missing values a step of the pipeline fills, though its sample has none."""
 
 from __future__ import annotations
 
@@ -9,13 +9,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.pipeline import Pipeline
+
+from .model import found
 
 SECONDS = 10.0
 """For all columns: a pipeline may be slow, and columns many."""
 
 
 def may_lack(pipeline: Any, frame: pd.DataFrame) -> Iterator[str]:
-    """The names of the columns: a row in which one is missing is answered, and no matter how it is marked."""
+    """The names of the columns: a row in which one is missing is answered, no matter how it is marked, and nothing is
+    missing in what the estimator gets. Estimators that take missing values by themselves, as forests, would answer rows in
+    which a column was forgotten.
+    """
     rows = frame.head(3)
     begun = time.monotonic()
     for place in range(len(frame.columns)):
@@ -53,8 +59,20 @@ def _answer(pipeline: Any, rows: pd.DataFrame, place: int, mark: Any) -> Any:
         warnings.simplefilter("ignore")
         try:
             said = np.asarray(pipeline.predict(trial))
+            if not _filled(pipeline, trial):
+                return None
         except Exception:
             return None
     if said.dtype.kind == "f" and not np.isfinite(said).all():
         return None
     return said
+
+
+def _filled(pipeline: Any, rows: pd.DataFrame) -> bool:
+    """Whether nothing is missing in the rows behind the steps."""
+    fitted = found(pipeline.inner if hasattr(pipeline, "inner") else pipeline)
+    if not isinstance(fitted, Pipeline) or len(fitted.steps) < 2:
+        return False
+    given = pipeline._array(rows) if hasattr(pipeline, "_array") else rows
+    made = fitted[:-1].transform(given)
+    return not bool(np.any(pd.isna(made.toarray() if hasattr(made, "toarray") else np.asarray(made))))

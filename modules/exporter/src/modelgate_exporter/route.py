@@ -63,7 +63,7 @@ def _best(tried: list[Try | CannotExport], even: bool) -> Try:
 def _tried(job: Job, features: list[Feature], walked: int, datatypes: dict[str, str], kind: str) -> Try:
     matrix_kind = "f64" if kind == "own" else kind
     frame = named(job.frame)
-    tabular = _config(features, frame, datatypes, matrix_kind, job.may_lack)
+    tabular = _config(features, frame, datatypes, matrix_kind)
     kinds = {entry["name"]: entry["datatype"] for entry in tabular["inputs"]}
     cells = rows(frame, kinds)
     matrix = _matrix(job, walked, job.frame, tabular, cells)
@@ -265,7 +265,6 @@ def _config(
     frame: pd.DataFrame,
     datatypes: Mapping[str, str],
     output: str = "f32",
-    may_lack: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
     """The tabular module's config."""
     inputs = []
@@ -276,7 +275,7 @@ def _config(
         entry: dict[str, Any] = {"name": column, "datatype": kind}
         if kind == "i64" and any(map(_truncated, uses)):
             entry["datatype"] = "f64"  # the pipeline truncates, so fractions are welcome
-        if column in may_lack or bool(frame[column].isna().to_numpy().any()) or all(map(_takes_missing, uses)):
+        if bool(frame[column].isna().to_numpy().any()) or all(map(_takes_missing, uses)):
             entry["nullable"] = True
         inputs.append(entry)
     return {
