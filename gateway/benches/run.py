@@ -23,6 +23,7 @@ from pathlib import Path
 
 import fairness
 import models
+import operators_models
 import release
 
 HERE = Path(__file__).resolve().parent
@@ -201,6 +202,41 @@ def startup(executables, scratch, runs=9):
     at_most("without", statistics.median(cold), 1.5, "s")
 
 
+def loads(executables, scratch, runs=9):
+    print("Start to ready, in turns: the bundle loaded in a child process first, and in the gateway alone (medians):", flush=True)
+    graph, _ = operators_models.made("forest", ROOT / "target/bench-data")
+    forest = scratch / "forest"
+    subprocess.run([executables["modelgate"], "wrap", str(graph), str(forest)], check=True, stdout=subprocess.DEVNULL)
+    for name, bundle in {"demo": GATEWAY / "demo", "forest of 80 trees of depth 12": forest}.items():
+
+        def once(cache, isolation, served=bundle):
+            address = f"127.0.0.1:{free_port()}"
+            command = [executables["modelgate"], "serve", "--bundle", str(served), "--listen", address,
+                       "--code-cache", str(cache), "--load-isolation", isolation]
+            start = time.perf_counter()
+            with running(command) as process:
+                while True:
+                    try:
+                        with urllib.request.urlopen(f"http://{address}/v2/health/ready", timeout=10):
+                            return time.perf_counter() - start
+                    except OSError:
+                        assert process.poll() is None and time.perf_counter() - start < 60
+                        time.sleep(0.001)
+
+        took = {}
+        for number in range(runs):
+            for isolation in ("process", "none"):
+                cache = scratch / f"loads-{bundle.name}-{isolation}-{number}"
+                # The gateway's own modules are compiled already, as in the image.
+                once(cache, isolation, GATEWAY / "tests/data/bundles/iris_like")
+                for when in ("first", "again"):
+                    took.setdefault((when, isolation), []).append(once(cache, isolation))
+        median = {key: statistics.median(times) for key, times in took.items()}
+        print(f"  {name}: {median['first', 'none']:.3f} s in the gateway alone, {median['again', 'none']:.3f} s again")
+        at_most("first load, beyond twice that", median["first", "process"] - 2 * median["first", "none"], 0.05, "s")
+        at_most("with a report ÷ in the gateway alone", median["again", "process"] / median["again", "none"], 1.05)
+
+
 def memory(executables, scratch):
     print("Resident memory, demo bundle, 2 workers, 32 connections:", flush=True)
     body_file = scratch / "bodies.jsonl"
@@ -365,7 +401,7 @@ def protocols(executables, scratch, rounds=5, seconds=2):
     at_most("bytes copied per byte of a binary tensor", ratio_copied, 2.0)
 
 
-PARTS = {part.__name__: part for part in (chain, operators, throughput, protocols, startup, memory, connections)}
+PARTS = {part.__name__: part for part in (chain, operators, throughput, protocols, startup, loads, memory, connections)}
 PARTS |= {name: of_models(name) for name in ("swap", "preprocess", "activation", "many", "release", "fairness")}
 
 

@@ -14,6 +14,7 @@ use tract_onnx::Onnx;
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::tract_core::ops::konst::Const;
+use tract_onnx::tract_hir::internal::tract_core::ops::scan::OptScan;
 use tract_onnx::tract_hir::internal::tract_core::ops::source::TypedSource;
 use tract_onnx::tract_hir::internal::{
     EvalContext, EvalOp, Factoid, GenericFactoid, HashMap, InferenceFact, InferenceModel, InferenceModelPatch,
@@ -437,6 +438,45 @@ pub(super) fn check(model: &TypedModel) -> TractResult<()> {
         let costs = node.op.cost(&facts).unwrap_or_default();
         let work = costs.iter().map(|(_, count)| least(count)).fold(made, u64::saturating_add);
         spend(&named, bytes, work)?;
+    }
+    Ok(())
+}
+
+/// Whether a node has sizes that do not follow from those of its inputs. Which branch an `If` takes, and so what it makes,
+/// follows from values.
+pub(super) fn has_own_sizes(model: &TypedModel) -> bool {
+    let symbols = |shape: &[TDim]| -> Vec<Symbol> { shape.iter().flat_map(TDim::symbols).collect() };
+    model.nodes().iter().filter(|node| !node.inputs.is_empty()).any(|node| {
+        if node.op.name() == "If" || node.op_as::<OptScan>().is_some_and(|scan| has_own_sizes(scan.plan.model())) {
+            return true;
+        }
+        let known: Vec<Symbol> = node
+            .inputs
+            .iter()
+            .filter_map(|&input| model.outlet_fact(input).ok())
+            .flat_map(|fact| symbols(fact.shape.dims()))
+            .collect();
+        let made = node.outputs.iter().flat_map(|output| symbols(output.fact.shape.dims()));
+        made.into_iter().any(|symbol| !known.contains(&symbol))
+    })
+}
+
+/// Refuses a loop whose values have sizes that only its iterations tell: the engine runs them by itself, so nothing could
+/// measure what they make before it is made.
+///
+/// # Errors
+/// The first such node.
+pub(super) fn check_bodies(model: &TypedModel) -> TractResult<()> {
+    for node in model.nodes() {
+        let Some(scan) = node.op_as::<OptScan>() else { continue };
+        let body = scan.plan.model();
+        check_bodies(body)?;
+        if has_own_sizes(body) {
+            let named = Named { operator: "Scan".into(), node: node.name.clone() };
+            with_left(|left| {
+                left.refuse(format!("{named} has a body whose tensors have sizes that follow from values"))
+            })?;
+        }
     }
     Ok(())
 }

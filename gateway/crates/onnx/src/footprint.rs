@@ -3,11 +3,22 @@
 //! The sizes of these values follow from the rows of a request and, for some operators, from what the rows say: a `Range`
 //! has as many elements as a caller asks for. So each node's output is measured before it is made, by the sizes that are
 //! known at that moment. A plan whose sizes follow from the rows alone is measured only for more rows than have passed.
+//!
+//! A node with a graph inside is measured with it. A branch of `If` runs step by step within what the run has left
+//! ([`run_inner`]); the body of a `Scan` is measured by its sizes before the first iteration, and
+//! a plan has none in which sizes follow from values.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
-use tract_onnx::tract_hir::internal::{Symbol, SymbolValues, TDim, TValue, TractResult, TypedModel, TypedNode};
+use tract_onnx::tract_hir::internal::tract_core;
+use tract_onnx::tract_hir::internal::tract_core::ops::scan::OptScan;
+use tract_onnx::tract_hir::internal::{
+    EvalContext, OpState, SymbolValues, TDim, TValue, TVec, TractResult, TypedModel, TypedNode,
+};
 
+use super::bounds::has_own_sizes;
 use super::plan::RunnablePlan;
 
 /// Bytes for one run where nothing else is set.
@@ -29,6 +40,11 @@ pub(super) struct TooMuch {
     bytes: usize,
     limit: usize,
 }
+
+/// The deadline passed before a node.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the deadline passed")]
+pub(super) struct Late;
 
 /// The sizes of one plan that a session has seen fit.
 #[derive(Debug, Default)]
@@ -60,19 +76,67 @@ impl Watch {
     }
 }
 
-/// Whether a node has sizes that do not follow from those of its inputs.
-fn has_own_sizes(model: &TypedModel) -> bool {
-    let symbols = |shape: &[TDim]| -> Vec<Symbol> { shape.iter().flat_map(TDim::symbols).collect() };
-    model.nodes().iter().filter(|node| !node.inputs.is_empty()).any(|node| {
-        let known: Vec<Symbol> = node
-            .inputs
-            .iter()
-            .filter_map(|&input| model.outlet_fact(input).ok())
-            .flat_map(|fact| symbols(fact.shape.dims()))
-            .collect();
-        let made = node.outputs.iter().flat_map(|output| symbols(output.fact.shape.dims()));
-        made.into_iter().any(|symbol| !known.contains(&symbol))
-    })
+/// The bounds of the nodes of one run.
+#[derive(Debug)]
+pub(super) struct Bounds {
+    deadline: Option<Instant>,
+    /// `None` where the run is known to fit.
+    meter: Option<Meter>,
+}
+
+impl Bounds {
+    pub(super) fn new(deadline: Option<Instant>, meter: Option<Meter>) -> Self {
+        Self { deadline, meter }
+    }
+
+    /// Evaluates one node of the run.
+    ///
+    /// # Errors
+    /// [`Late`], [`TooMuch`], or the node's own.
+    pub(super) fn eval(
+        &mut self,
+        context: &EvalContext<'_>,
+        state: Option<&mut (dyn OpState + 'static)>,
+        node: &TypedNode,
+        inputs: TVec<TValue>,
+    ) -> TractResult<TVec<TValue>> {
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Err(Late.into());
+        }
+        let Some(meter) = &mut self.meter else { return tract_core::plan::eval(context, state, node, inputs) };
+        meter.before(node, &inputs, context.symbols)?;
+        let outer =
+            AROUND.replace(Some(Around { left: meter.limit.saturating_sub(meter.live), deadline: self.deadline }));
+        let outputs = tract_core::plan::eval(context, state, node, inputs);
+        AROUND.set(outer);
+        let outputs = outputs?;
+        meter.after(node, &outputs)?;
+        Ok(outputs)
+    }
+}
+
+/// The bounds of a graph inside of the node that runs.
+#[derive(Clone, Copy, Debug)]
+struct Around {
+    left: usize,
+    deadline: Option<Instant>,
+}
+
+thread_local! {
+    /// Of the node that this thread evaluates. The engine hands a node nothing of the run around it.
+    static AROUND: Cell<Option<Around>> = const { Cell::new(None) };
+}
+
+/// Runs the plan of a graph inside of a node, within what the run around it has left.
+///
+/// # Errors
+/// As those of a node of the run around it.
+pub(super) fn run_inner(plan: &RunnablePlan, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+    // No run is around it while constants are folded.
+    let around = AROUND.get().unwrap_or(Around { left: LIMIT.load(Ordering::Relaxed), deadline: None });
+    let meter = Meter { limit: around.left, ..Meter::new(plan.model()) };
+    let mut bounds = Bounds::new(around.deadline, Some(meter));
+    plan.spawn()?.run_plan_with_eval(inputs, |context, state, node, inputs| bounds.eval(context, state, node, inputs))
 }
 
 /// The values of one run: how many bytes of them there are at once.
@@ -96,14 +160,19 @@ impl Meter {
     }
 
     /// Refuses a node whose outputs would not fit beside what there is.
-    pub(super) fn before(&self, node: &TypedNode, inputs: &[TValue], symbols: &SymbolValues) -> TractResult<()> {
+    fn before(&self, node: &TypedNode, inputs: &[TValue], symbols: &SymbolValues) -> TractResult<()> {
         self.check(node, expected(node, inputs, symbols))
     }
 
     /// Counts what the node has made, and no longer what it was the last to read.
-    pub(super) fn after(&mut self, node: &TypedNode, outputs: &[TValue]) -> TractResult<()> {
+    fn after(&mut self, node: &TypedNode, outputs: &[TValue]) -> TractResult<()> {
         let bytes = outputs.iter().map(bytes_of).fold(0, usize::saturating_add);
         self.check(node, bytes)?;
+        self.hold(node, bytes);
+        Ok(())
+    }
+
+    fn hold(&mut self, node: &TypedNode, bytes: usize) {
         let readers = node.outputs.iter().map(|output| output.successors.len()).sum();
         self.nodes[node.id] = Value { bytes, readers };
         self.live = self.live.saturating_add(bytes);
@@ -115,7 +184,6 @@ impl Meter {
                 value.bytes = 0;
             }
         }
-        Ok(())
     }
 
     fn check(&self, node: &TypedNode, more: usize) -> TractResult<()> {
@@ -134,6 +202,7 @@ fn bytes_of(value: &TValue) -> usize {
 
 /// Bytes that a node will make, as far as can be told: of sizes that only its evaluation tells, none.
 fn expected(node: &TypedNode, inputs: &[TValue], symbols: &SymbolValues) -> usize {
+    let inside = node.op_as::<OptScan>().map_or(0, |scan| peak(scan.plan.model(), symbols));
     let by_values = match (&*node.op.name(), inputs) {
         ("Range", [start, end, step]) => {
             steps(start, end, step).map(|steps| steps.saturating_mul(start.datum_type().size_of()))
@@ -142,15 +211,31 @@ fn expected(node: &TypedNode, inputs: &[TValue], symbols: &SymbolValues) -> usiz
         ("NonZero", [data]) => Some(data.len().saturating_mul(data.rank()).saturating_mul(size_of::<i64>())),
         _ => None,
     };
-    by_values.unwrap_or_else(|| {
-        let outputs = node.outputs.iter().filter_map(|output| {
-            let dims = output.fact.shape.iter().map(|dim| dim.eval_to_i64(symbols).ok());
-            let mut len = dims.map(|dim| dim.and_then(|dim| usize::try_from(dim).ok()));
-            let len = len.try_fold(1, |all: usize, dim| Some(all.saturating_mul(dim?)))?;
-            Some(len.saturating_mul(output.fact.datum_type.size_of()))
-        });
-        outputs.fold(0, usize::saturating_add)
-    })
+    by_values.unwrap_or_else(|| made(node, symbols)).saturating_add(inside)
+}
+
+/// Bytes of a node's outputs by their sizes: none for those that only values tell.
+fn made(node: &TypedNode, symbols: &SymbolValues) -> usize {
+    let outputs = node.outputs.iter().filter_map(|output| {
+        let dims = output.fact.shape.iter().map(|dim| dim.eval_to_i64(symbols).ok());
+        let mut len = dims.map(|dim| dim.and_then(|dim| usize::try_from(dim).ok()));
+        let len = len.try_fold(1, |all: usize, dim| Some(all.saturating_mul(dim?)))?;
+        Some(len.saturating_mul(output.fact.datum_type.size_of()))
+    });
+    outputs.fold(0, usize::saturating_add)
+}
+
+/// The most bytes that the values of one iteration of a body hold at once.
+fn peak(body: &TypedModel, symbols: &SymbolValues) -> usize {
+    let (mut meter, mut most) = (Meter { limit: usize::MAX, ..Meter::new(body) }, 0);
+    for id in body.eval_order().unwrap_or_default() {
+        let node = body.node(id);
+        let inside = node.op_as::<OptScan>().map_or(0, |scan| peak(scan.plan.model(), symbols));
+        let bytes = made(node, symbols);
+        most = most.max(meter.live.saturating_add(bytes).saturating_add(inside));
+        meter.hold(node, bytes);
+    }
+    most
 }
 
 /// The length of a range, as the engine counts it.
@@ -166,3 +251,6 @@ fn product(repeats: &TValue, symbols: &SymbolValues) -> Option<usize> {
     let times = repeats.as_slice::<TDim>().ok()?.iter().map(|dim| dim.eval_to_i64(symbols).map(|times| times as usize));
     times.collect::<Result<Vec<_>, _>>().ok().map(|times| times.into_iter().fold(1, usize::saturating_mul))
 }
+
+#[cfg(test)]
+mod tests;

@@ -113,6 +113,7 @@ fn lowered(mut model: TypedModel) -> TractResult<TypedModel> {
     lowering.passes.retain(|pass| format!("{pass:?}") != "MergeConsecutiveSameRoleAxes");
     model.optimize_with_session(&mut lowering.session())?;
     restore(&mut model)?;
+    bounds::check_bodies(&model)?;
     Ok(model)
 }
 

@@ -4,15 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use modelgate_columns::{Column, LayoutError, Signature};
-use tract_onnx::tract_hir::internal::{
-    TValue, TVec, Tensor, TractError, TractResult, TypedSimpleState, ensure, tract_core,
-};
+use tract_onnx::tract_hir::internal::{TValue, TVec, Tensor, TractError, TractResult, TypedSimpleState};
 
 use super::booster::Served;
 use super::columns::{self, Layout};
 use super::error::ComputeError;
 use super::failure::brief;
-use super::footprint::{TooMuch, Watch};
+use super::footprint::{Bounds, Late, TooMuch, Watch};
 use super::guard::guarded;
 use super::ops::InvalidValue;
 use super::plan::RunnablePlan;
@@ -306,6 +304,9 @@ fn further(error: ComputeError, start: u32) -> ComputeError {
 
 /// Why a run ended early: the caller's values, as far as an operator tells, or the model.
 fn failed(error: &TractError) -> ComputeError {
+    if error.downcast_ref::<Late>().is_some() {
+        return ComputeError::Deadline;
+    }
     if let Some(much) = error.downcast_ref::<TooMuch>() {
         return ComputeError::Memory(much.to_string());
     }
@@ -346,21 +347,13 @@ fn run(
         Size::Rows(rows) => (rows, false),
         Size::Open => (usize::MAX, true),
     };
-    let mut meter = watch.meter(plan, rows, is_open);
+    let mut bounds = Bounds::new(deadline, watch.meter(plan, rows, is_open));
     let spawned = match state {
         Some(spawned) => spawned,
         None => state.insert(plan.spawn().map_err(|error| failed(&error))?),
     };
-    let mut late = false;
-    let outputs = spawned.run_plan_with_eval(inputs, |context, state, node, inputs| {
-        late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        ensure!(!late, "the deadline passed");
-        let Some(meter) = &mut meter else { return tract_core::plan::eval(context, state, node, inputs) };
-        meter.before(node, &inputs, context.symbols)?;
-        let outputs = tract_core::plan::eval(context, state, node, inputs)?;
-        meter.after(node, &outputs)?;
-        Ok(outputs)
-    });
+    let outputs =
+        spawned.run_plan_with_eval(inputs, |context, state, node, inputs| bounds.eval(context, state, node, inputs));
     // What loops over rows (`Scan`, `GRU`, …) goes on from where it was, as for a stream of which each run is a part. Here
     // no request may see anything of the one before. An error leaves values behind.
     if outputs.is_err() || spawned.op_states.iter().any(Option::is_some) {
@@ -369,5 +362,5 @@ fn run(
     if outputs.is_ok() {
         watch.pass(rows);
     }
-    outputs.map_err(|error| if late { ComputeError::Deadline } else { failed(&error) })
+    outputs.map_err(|error| failed(&error))
 }

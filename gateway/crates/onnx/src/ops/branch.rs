@@ -12,6 +12,7 @@ use tract_onnx::pb::{GraphProto, NodeProto};
 use tract_onnx::tract_hir::internal::*;
 
 use super::super::failure::brief;
+use super::super::footprint::run_inner;
 use super::super::guard::guarded;
 use super::super::plan::{RunnablePlan, optimized};
 use super::kernel::{Built, Operator};
@@ -328,7 +329,7 @@ impl EvalOp for Choice {
                 self.plans[which].get_or_init(|| plan)
             }
         };
-        plan.run(outer.iter().map(|&outer| inputs[outer].clone()).collect())
+        run_inner(plan, outer.iter().map(|&outer| inputs[outer].clone()).collect())
     }
 }
 
