@@ -10,9 +10,9 @@ unset CARGO_TARGET_DIR
 
 target=wasm32-unknown-unknown
 # Names of packages. The last ones are for tests and examples.
-modules="tabular predict pool text unruly foreign terrain"
+modules="tabular predict pool image text unruly foreign terrain"
 # Of these, what needs the features of crates that would make the others larger: built apart.
-apart="text"
+apart="text image"
 
 say() { echo "modules: $*" >&2; }
 fail() { say "$*"; exit 1; }
