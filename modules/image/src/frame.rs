@@ -4,7 +4,7 @@ use image_codec::{Picture, Refusal, resize};
 
 use crate::config::{At, Config, Resize};
 
-/// What is done to each picture.
+/// The steps that change the size of a picture.
 #[derive(Debug)]
 pub(crate) struct Framing {
     resize: Option<Resize>,

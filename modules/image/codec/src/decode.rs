@@ -2,7 +2,7 @@
 
 use crate::{Picture, Refusal, exif, jpeg, png, webp};
 
-/// What a file has.
+/// The contents of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded {
     /// The pixels as they are stored: gray, or red, green and blue. Alpha is dropped, as Pillow's `convert("RGB")` drops it.

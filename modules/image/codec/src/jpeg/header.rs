@@ -31,7 +31,7 @@ pub(super) struct Reader<'a> {
     place: usize,
     tables: Tables,
     has_jfif: bool,
-    /// How Adobe's marker says that colours were transformed.
+    /// The transform of colours that the marker of Adobe tells.
     adobe: Option<u8>,
     /// Camera's data.
     pub(super) exif: Option<&'a [u8]>,

@@ -38,7 +38,7 @@ impl Scan {
     }
 }
 
-/// What goes on from one block to the next.
+/// The state that one block leaves to the next.
 #[derive(Debug, Default)]
 struct State {
     /// The last mean of each component of the frame.
@@ -188,7 +188,7 @@ fn whole(codes: &Codes<'_>, bits: &mut Bits<'_>, last_mean: &mut i32, block: &mu
     Ok(last)
 }
 
-/// What a scan of a progressive frame has for a block.
+/// The part of a block that a scan of a progressive frame has.
 fn part(
     scan: &Scan,
     codes: &Codes<'_>,
