@@ -1,9 +1,8 @@
 //! JPEG, to the pixels of libjpeg-turbo, which Pillow, `OpenCV` and `PyTorch`'s readers decode with.
 //!
 //! The standard leaves open how an inverse transform is rounded and how chroma is made as large as luma, and models see
-//! the difference. Crates for JPEG differ here by up to 5 levels from libjpeg (`zune-jpeg` 0.5.15; the tests of this crate
-//! measure this decoder), and none gives what is needed to do better. So the whole way is here: markers
-//! ([`header`]), entropy-coded bits ([`bits`], [`huffman`], [`scan`]), the transform ([`transform`]), chroma ([`upsample`]) and
+//! the difference. This decoder follows libjpeg in both to the level, as the tests of this crate measure; so the whole way is
+//! here: markers ([`header`]), entropy-coded bits ([`bits`], [`huffman`], [`scan`]), the transform ([`transform`]), chroma ([`upsample`]) and
 //! colours ([`colour`]).
 //!
 //! Baseline, extended and progressive files of 8 bits with Huffman codes are decoded: gray, RGB, `YCbCr`, CMYK, YCCK.

@@ -7,7 +7,7 @@ use prost::Message;
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, attribute_proto};
 
 use super::super::error::{ComputeError, ModelError};
-use super::super::written::{doubles, doubles_of, int, longs, node, rows_of};
+use super::super::tests::graph_parts::{doubles, doubles_of, int, longs, node, rows_of};
 use super::super::{Model, ModelLimits};
 
 fn load(graph: GraphProto) -> Result<Arc<Model>, ModelError> {
