@@ -21,6 +21,7 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY modules/Cargo.toml modules/
 COPY modules/columns modules/columns
+COPY modules/image/codec modules/image/codec
 COPY gateway/Cargo.toml gateway/
 COPY gateway/crates/boosters/Cargo.toml gateway/crates/boosters/
 COPY gateway/crates/bundle/Cargo.toml gateway/crates/bundle/

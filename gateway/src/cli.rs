@@ -64,6 +64,8 @@ enum Command {
         mode: Option<WrapMode>,
         #[command(flatten)]
         texts: wrap::TextArgs,
+        #[command(flatten)]
+        images: wrap::ImageArgs,
     },
     /// Write a module in Python, JavaScript or Rust: start one, test it, make WebAssembly of it
     #[command(subcommand)]
@@ -200,9 +202,9 @@ impl Cli {
         let done = match self.command {
             Command::Serve(args) => serve::serve(ServeArgs { renamed: self.renamed, ..*args }),
             Command::Predict { bundle, all } => predict::predict(&bundle, all),
-            Command::Wrap { model, out, name, version, mode, texts } => {
+            Command::Wrap { model, out, name, version, mode, texts, images } => {
                 let mode = mode.map_or(Mode::Auto, Mode::from);
-                wrap::wrap(&model, &out, name.as_deref(), version.as_deref(), mode, &texts)
+                wrap::wrap(&model, &out, name.as_deref(), version.as_deref(), mode, &texts, &images)
                     .map(|lines| lines.iter().for_each(|line| say(line)))
             }
             Command::Module(command) => module::run(command),

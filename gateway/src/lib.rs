@@ -35,7 +35,7 @@ pub mod workers;
 // Crates of their own, under the names that this crate calls them by.
 pub use modelgate_bundle as bundle;
 pub use modelgate_bundle::{batching, release};
-pub use modelgate_codec::{bounds, chunked_bytes, csv, echo, embeddings, json};
+pub use modelgate_codec::{bounds, chunked_bytes, csv, echo, embeddings, json, multipart};
 pub use modelgate_files::trust;
 pub use modelgate_sandbox as wasm;
 pub use modelgate_sources as source;

@@ -7,7 +7,7 @@ use std::{env, fmt::Write as _, fs, io::Write as _, path::Path};
 use flate2::{Compression, write::DeflateEncoder};
 use sha2::{Digest, Sha256};
 
-const MODULES: [&str; 4] = ["tabular", "predict", "text", "pool"];
+const MODULES: [&str; 5] = ["tabular", "predict", "text", "pool", "image"];
 
 fn main() {
     let out = env::var("OUT_DIR").unwrap_or_default();

@@ -13,6 +13,7 @@ use modelgate_onnx::{Mode, Model, ModelLimits};
 
 use crate::bundle::{
     MANIFEST,
+    images::ImageChain,
     plain::PlainModel,
     text_chain::{Pooling, TextChain},
 };
@@ -32,6 +33,25 @@ pub(super) struct TextArgs {
     /// Divide embeddings by their length [default: true]
     #[arg(long, value_name = "BOOL", requires = "tokenizer", action = ArgAction::Set)]
     normalize: Option<bool>,
+}
+
+/// The options of `wrap` for a model that takes pixels.
+#[derive(Debug, Args)]
+pub(super) struct ImageArgs {
+    /// Take files of pictures (PNG, JPEG, WebP) in place of pixels: the configuration of `builtin:image`, in JSON
+    #[arg(long, value_name = "FILE", conflicts_with = "tokenizer")]
+    image: Option<PathBuf>,
+}
+
+impl ImageArgs {
+    /// The stages around the model; `None` where it is to be served as it is.
+    fn chain(&self) -> anyhow::Result<Option<ImageChain>> {
+        let Some(path) = &self.image else { return Ok(None) };
+        let config = fs::read(path).with_context(|| path.display().to_string())?;
+        serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&config)
+            .with_context(|| path.display().to_string())?;
+        Ok(Some(ImageChain { config }))
+    }
 }
 
 /// `--pooling` of `wrap`.
@@ -78,6 +98,7 @@ pub(super) fn wrap(
     version: Option<&str>,
     mode: Mode,
     texts: &TextArgs,
+    images: &ImageArgs,
 ) -> anyhow::Result<Vec<String>> {
     ensure!(!folder.join(MANIFEST).exists(), "{}: there is a bundle already", folder.display());
     let plain = PlainModel::read(file).map_err(anyhow::Error::msg)?;
@@ -85,13 +106,16 @@ pub(super) fn wrap(
     let model = Model::load_as(mode, plain.graph.1.clone(), data, &ModelLimits::default())
         .with_context(|| file.display().to_string())?;
     let chain = texts.chain(&model.signature().outputs)?;
-    let manifest = match &chain {
-        Some(chain) => plain.manifest_of_texts(name, version, mode, chain),
-        None => plain.manifest(name, version, mode),
+    let images = images.chain()?;
+    let manifest = match (&chain, &images) {
+        (Some(chain), _) => plain.manifest_of_texts(name, version, mode, chain),
+        (None, Some(images)) => plain.manifest_of_images(name, version, mode, images),
+        (None, None) => plain.manifest(name, version, mode),
     };
     let problems = crate::bundle::Manifest::parse(manifest.as_bytes()).map_err(anyhow::Error::msg)?.problems();
     ensure!(problems.is_empty(), "{}", problems.join("\n"));
-    let beside = chain.as_ref().map(TextChain::files).unwrap_or_default();
+    let mut beside = chain.as_ref().map(TextChain::files).unwrap_or_default();
+    beside.extend(images.as_ref().map(ImageChain::file));
     for (name, bytes) in plain.data.iter().chain([&plain.graph]).chain(&beside) {
         let path = folder.join(name);
         if let Some(parent) = path.parent() {
@@ -110,6 +134,12 @@ pub(super) fn wrap(
         return Ok(vec![
             format!("{}: a bundle without golden examples; it takes a column of texts and {message}", folder.display()),
             format!("`modelgate check {}` tells whether model and tokenizer fit", folder.display()),
+        ]);
+    }
+    if images.is_some() {
+        return Ok(vec![
+            format!("{}: a bundle without golden examples; it takes a column of pictures", folder.display()),
+            format!("`modelgate check {}` tells whether model and configuration fit", folder.display()),
         ]);
     }
     let form = if model.is_tensors() { "tensors as the file has them" } else { "rows of a table" };

@@ -28,6 +28,7 @@ use crate::{
         encode,
     },
     memory::Permit,
+    multipart,
     workers::NO_MODEL,
 };
 
@@ -46,13 +47,15 @@ pub(super) async fn answer(app: App, model: Option<&str>, request: Request) -> R
     let (head, body) = request.into_parts();
     let all = wants_all(head.uri.query().unwrap_or_default())?;
     let named = named::model(model, &head)?;
-    expect_json(&head.headers)?;
+    let form = Form::of(&head.headers)?;
     let queue = named.as_deref().unwrap_or(NO_MODEL);
     let (body, mut permit) = body::receive(&app, queue, &head.headers, body).await?.joined(&app, queue).await?;
 
     let started = Instant::now();
-    let model = resolve(&app, named.as_deref(), &body).await?;
-    let Decoded { batch, list } = decode(&app, &model, body, &mut permit).await?;
+    // Forms name their model outside of the body.
+    let keys = if form == Form::Json { body.clone() } else { Bytes::new() };
+    let model = resolve(&app, named.as_deref(), &keys).await?;
+    let Decoded { batch, list } = decode(&app, &model, form, body, &mut permit).await?;
     let generation = &model.generation;
     permit.settle(batch.size())?;
     generation.metrics.decode_us.inc_by(answer::micros(started));
@@ -92,7 +95,25 @@ pub(super) async fn models(State(app): State<App>) -> Response {
     json_response(StatusCode::OK, json!({ "modelos_disponibles": names }).to_string().into_bytes())
 }
 
-/// JSON, or nothing said about it: FastAPI takes that too.
+/// The way in which rows are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Form {
+    Json,
+    /// `multipart/form-data` with this boundary.
+    Multipart(String),
+}
+
+impl Form {
+    /// JSON where nothing is said about it: FastAPI takes that too.
+    fn of(headers: &HeaderMap) -> Result<Self, Error> {
+        let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        match value.and_then(multipart::boundary) {
+            Some(boundary) => Ok(Self::Multipart(boundary.into_owned())),
+            None => expect_json(headers).map(|()| Self::Json),
+        }
+    }
+}
+
 fn expect_json(headers: &HeaderMap) -> Result<(), Error> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
     let kind = value.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
@@ -102,13 +123,17 @@ fn expect_json(headers: &HeaderMap) -> Result<(), Error> {
 }
 
 /// The rows of a body, decoded once, for the model that the request is for.
-async fn decode(app: &App, model: &Resolved, body: Bytes, permit: &mut Permit) -> Result<Decoded, Error> {
+async fn decode(app: &App, model: &Resolved, form: Form, body: Bytes, permit: &mut Permit) -> Result<Decoded, Error> {
     let &Resolved { ref generation, key_names_model } = model;
     let ignores_extra = app.http.ignore_extra_fields;
     let decoded = work::decoded(app, generation, body.len(), permit, move |generation, bounds| {
         let name = generation.name.as_str();
         let keys = if key_names_model { Keys::Named(name) } else { Keys::Given(name) };
-        decode::rows_within(&body, generation.inputs(), keys, generation.policy(ignores_extra), bounds)
+        let policy = generation.policy(ignores_extra);
+        match form {
+            Form::Json => decode::rows_within(&body, generation.inputs(), keys, policy, bounds),
+            Form::Multipart(boundary) => decode::form_within(&body, &boundary, generation.inputs(), policy, bounds),
+        }
     });
     decoded.await?.map_err(|error| generation.refused(decode_error(error)))
 }

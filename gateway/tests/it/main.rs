@@ -22,6 +22,7 @@ mod faulty;
 mod flowers;
 mod forms;
 mod idle;
+mod images;
 mod lifecycle;
 mod limits;
 mod loading;

@@ -1,8 +1,9 @@
 //! Bundles: what a model is served from, read whole and verified.
 //!
 //! `modules/BUNDLE.md` describes the format. [`Manifest`] is its `bundle.toml`, [`Bundle`] the manifest with the files that it
-//! names, [`Golden`] the rows with known answers, [`plain`] the bundle around an ONNX file that has none ([`text_chain`]: one that takes tokens), [`Ceilings`] what
-//! the operator lets a manifest ask for. [`release`] is a version of a model as a source offers it, and the order of
+//! names, [`Golden`] the rows with known answers, [`plain`] the bundle around an ONNX file that has none ([`text_chain`]:
+//! one that takes tokens, [`images`]: one that takes pixels), [`Ceilings`] what the operator lets a manifest ask for.
+//! [`release`] is a version of a model as a source offers it, and the order of
 //! versions.
 //!
 //! Of the workspace, the crate imports `modelgate-files`, `modelgate-throttle`, `modelgate-onnx` (a loaded model) and
@@ -16,6 +17,7 @@ mod ceilings;
 mod error;
 mod files;
 mod golden;
+pub mod images;
 mod manifest;
 pub mod plain;
 mod python;

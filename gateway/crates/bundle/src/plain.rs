@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::{
     booster::BoosterEntry,
     files::{MAX_FILE, read_inside},
+    images::ImageChain,
     manifest::FileRef,
     python,
     text_chain::TextChain,
@@ -73,6 +74,17 @@ impl PlainModel {
         texts: &TextChain,
     ) -> String {
         self.manifest_with(name, version, mode, &texts.manifest())
+    }
+
+    /// The same around a model that takes pixels.
+    pub fn manifest_of_images(
+        &self,
+        name: Option<&str>,
+        version: Option<&str>,
+        mode: Mode,
+        images: &ImageChain,
+    ) -> String {
+        self.manifest_with(name, version, mode, &images.manifest())
     }
 
     fn manifest_with(&self, name: Option<&str>, version: Option<&str>, mode: Mode, chain: &str) -> String {

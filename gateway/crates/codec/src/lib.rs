@@ -3,6 +3,7 @@
 //! - [`json`]: rows of JSON in one pass, as `/predict`, MLflow's and TensorFlow Serving's clients send them.
 //! - [`embeddings`]: texts and embeddings as OpenAI's clients send and take them.
 //! - [`csv`]: tables as pandas writes them.
+//! - [`multipart`]: forms that are uploaded.
 //! - [`oip`]: tensors of the Open Inference Protocol, in JSON and in binary.
 //! - [`bounds`]: rows and bytes that a body may stand for once it is decoded.
 //! - [`echo`]: the caller's own text in an error, cut at the same place everywhere.
@@ -17,4 +18,5 @@ pub mod csv;
 pub mod echo;
 pub mod embeddings;
 pub mod json;
+pub mod multipart;
 pub mod oip;

@@ -9,8 +9,10 @@ mod booster;
 mod csv;
 mod embeddings;
 mod graph;
+mod image;
 mod manifest;
 mod memory;
+mod multipart;
 mod numbers;
 mod oip;
 mod onnx;
@@ -24,7 +26,9 @@ pub use self::{
     booster::booster,
     csv::csv,
     embeddings::embeddings,
+    image::image,
     manifest::manifest,
+    multipart::multipart,
     oip::oip,
     onnx::{abort_where_ours_panics, is_ours, loader, operators},
     packed::packed,
@@ -37,15 +41,17 @@ pub use self::{
 pub type Check = fn(&[u8]);
 
 /// Every check by the name of its target.
-pub const CHECKS: [(&str, Check); 15] = [
+pub const CHECKS: [(&str, Check); 17] = [
     ("booster_catboost", booster),
     ("booster_lightgbm", booster),
     ("booster_xgboost", booster),
     ("csv", csv),
     ("embeddings", embeddings),
+    ("image", image),
     ("loader", loader),
     ("manifest", manifest),
     ("mlmodel", mlmodel),
+    ("multipart", multipart),
     ("oip", oip),
     ("operators", operators),
     ("packed", packed),

@@ -6,6 +6,7 @@
 pub(crate) mod builder;
 mod cell;
 mod first_row;
+mod form;
 pub(crate) mod frame;
 mod lax;
 mod model_key;
@@ -25,6 +26,7 @@ pub(crate) use self::or_null::OrNull;
 use self::{builder::Forms, row::Body, state::State, with_tokens::with_tokens};
 pub use self::{
     first_row::first_row_fits,
+    form::form_within,
     model_key::{MODEL_KEY, ModelKey, model_key},
     names::{Inputs, NameIndex},
     scoring::{Dialect, Form, scoring, scoring_within},
@@ -51,7 +53,7 @@ pub fn rows_within(
     policy: Policy<'_>,
     mut bounds: Bounds<'_>,
 ) -> Result<Decoded, DecodeError> {
-    let forms = Forms { lax: true, ..Forms::default() };
+    let forms = Forms { lax: true, base64: true, ..Forms::default() };
     with_tokens(body, forms, |body, forms| {
         let mut state = State::new(inputs, keys, policy, bounds.reborrow(), forms);
         let mut deserializer = serde_json::Deserializer::from_slice(body);

@@ -42,7 +42,7 @@ impl Cell<'_> {
     }
 
     /// A value by itself stands for a list of one, as columns of a whole pipeline in one graph are.
-    fn at_leaf(&self) -> bool {
+    pub(super) fn at_leaf(&self) -> bool {
         self.column.inner_shape().iter().skip(self.depth).all(|&size| size == 1)
     }
 
@@ -152,7 +152,7 @@ impl Cell<'_> {
         None
     }
 
-    fn string(self, value: &[u8]) {
+    pub(super) fn string(self, value: &[u8]) {
         self.builder.push(self.column, value);
         // A body is bounded far below 4 GiB, so the offsets cannot overflow; saturating keeps it an error, not a wrap.
         self.builder.ends.push(u32::try_from(self.builder.data.len()).unwrap_or(u32::MAX));
