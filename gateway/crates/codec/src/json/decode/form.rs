@@ -96,7 +96,7 @@ mod tests {
         body.extend_from_slice(b"--B--\r\n");
         let columns =
             [Column::scalar("image", Datatype::Bytes), Column { nullable: true, ..Column::scalar("n", Datatype::F64) }];
-        let inputs = Inputs { columns: &columns, names: &NameIndex::of(&columns) };
+        let inputs = Inputs { columns: &columns, names: &NameIndex::new(&columns) };
         let policy = Policy { max_rows: 2, ..Policy::default() };
         let decoded = form_within(&body, "B", inputs, policy, Bounds::new(2, 1 << 20, body.len()))?;
         assert_eq!(decoded.list, decoded.batch.rows > 1);
@@ -108,26 +108,26 @@ mod tests {
     #[test]
     fn parts_become_columns() {
         let (file, other) = (&b"\xff\xd8\0\r\n--A"[..], &b""[..]);
-        let one = decode(&[("n", b" 2.5\n"), ("image", file)]).expect("a row");
+        let one = decode(&[("n", &b" 2.5\n"[..]), ("image", file)]).expect("a row");
         assert_eq!(one, [(file.to_vec(), 2.5)]);
-        let two = decode(&[("image", file), ("image", other), ("n", b"1")]).expect("two rows");
+        let two = decode(&[("image", file), ("image", other), ("n", &b"1"[..])]).expect("two rows");
         assert_eq!((two[0].1, &two[1].0[..], two[1].1.is_nan()), (1.0, other, true));
     }
 
     #[test]
     fn what_is_wrong_is_told() {
         assert_eq!(decode(&[]), Err(DecodeError::Empty));
-        assert_eq!(decode(&[("image", b""); 3]), Err(DecodeError::TooManyRows { limit: 2 }));
-        let told = |fields| match decode(fields) {
+        assert_eq!(decode(&[("image", &b""[..]); 3]), Err(DecodeError::TooManyRows { limit: 2 }));
+        let told = |fields: &[(&str, &[u8])]| match decode(fields) {
             Err(DecodeError::Fields(errors)) => {
                 errors.into_iter().map(|error| (error.kind, error.field)).collect::<Vec<_>>()
             }
             other => panic!("{other:?}"),
         };
         assert_eq!(
-            told(&[("n", b"x"), ("y", b"")]),
+            told(&[("n", &b"x"[..]), ("y", &b""[..])]),
             [("extra_forbidden", "y".into()), ("float_parsing", "n".into()), ("missing", "image".into())]
         );
-        assert_eq!(told(&[("image", b"a"), ("n", b"\xff")]), [("string_unicode", "n".to_owned())]);
+        assert_eq!(told(&[("image", &b"a"[..]), ("n", &b"\xff"[..])]), [("string_unicode", "n".to_owned())]);
     }
 }
