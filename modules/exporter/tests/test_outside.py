@@ -1,7 +1,6 @@
 """Functions in Python alone become a stage ahead of the others, and say why where they cannot."""
 
 import random
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -11,10 +10,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
 from modelgate_exporter import CannotExport, export
+from modelgate_exporter.graph import foreign
 from modelgate_exporter.source import Source, Uncarried
 from modelgate_exporter.written import Written
 
-BUILT = find_spec("componentize_py") is not None and find_spec("modelgate_module") is not None
 TABLE = {"Lima": 3, "Cusco": float("inf")}
 
 
@@ -60,7 +59,6 @@ def pipeline_of(frame):
     return make_pipeline(change, steps, LinearRegression()).fit(frame, frame["height"] * 2.0)
 
 
-@pytest.mark.skipif(not BUILT, reason="needs componentize-py and modules/python")
 def test_a_stage_in_python(frame, tmp_path, capsys):
     data = frame[["city", "height"]].dropna().reset_index(drop=True)
     pipeline = pipeline_of(data)
@@ -72,8 +70,9 @@ def test_a_stage_in_python(frame, tmp_path, capsys):
     np.testing.assert_allclose(given, pipeline.predict(data), atol=1e-6)
 
 
-@pytest.mark.skipif(BUILT, reason="componentize-py is installed")
-def test_says_what_to_install(frame, tmp_path):
+def test_says_what_to_install(frame, tmp_path, monkeypatch):
+    # As where it is not installed.
+    monkeypatch.setattr(foreign, "installed", lambda: False)
     data = frame[["city", "height"]].dropna().reset_index(drop=True)
     with pytest.raises(CannotExport, match=r"pip install ./modules/python"):
         export(pipeline_of(data), data, tmp_path / "b", quiet=True)

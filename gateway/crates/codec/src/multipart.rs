@@ -148,7 +148,7 @@ mod tests {
     fn what_is_no_form_is_refused() {
         let head = "--XX\r\nContent-Disposition: form-data; name=a\r\n";
         for body in [
-            "".to_owned(),
+            String::new(),
             "--XY--".into(),
             "--XX".into(),
             head.into(),

@@ -70,7 +70,7 @@ fn in_body(mut nodes: Vec<NodeProto>) -> Result<Arc<Model>, ModelError> {
         initializer: vec![
             doubles("from", &[], &[0.0]),
             doubles("by", &[], &[1.0]),
-            longs("many", &[300_000_000, 1]),
+            longs("many", &[200_000_000, 1]),
             doubles("steps", &[2, 1], &[1.0, 1.0]),
         ],
         input: vec![rows_of("x", 1)],
