@@ -162,11 +162,13 @@ async fn what_cannot_be_decoded_is_the_callers_fault() {
     let bundle = pixels("pixels", &json!({ "resize": { "width": 8, "height": 8 } }));
     let gateway = Gateway::serving(&[bundle.path()], |_| ()).await;
     let good = of("gray.jpg");
-    let mut huge = good.clone();
-    let frame = huge.windows(2).position(|pair| pair == [0xff, 0xc0]).expect("a frame");
-    // 65,535 pixels wide and 500 high: allowed by themselves, and no memory for them.
+    let start = |file: &[u8], marker| file.windows(2).position(|pair| pair == [0xff, marker]).expect("a frame");
+    // 65,535 pixels wide and 500 high: allowed by themselves, and no memory for the coefficients of a progressive file.
+    let mut huge = of("37x29-444-progressive.jpg");
+    let frame = start(&huge, 0xc2);
     huge[frame + 5..frame + 9].copy_from_slice(&[0x01, 0xf4, 0xff, 0xff]);
     let mut bomb = good.clone();
+    let frame = start(&bomb, 0xc0);
     bomb[frame + 5..frame + 9].fill(0xff);
     for (bad, expected) in [
         (b"GIF89a".to_vec(), "expected a picture as PNG, JPEG or WebP"),

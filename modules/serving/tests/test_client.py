@@ -44,14 +44,15 @@ def test_the_same_kind_comes_back(served, fitted):
         assert isinstance(other, pl.DataFrame) and other["prediction"].to_list() == expected
         dicts = client.predict(records(frame))
         assert [row["prediction"] for row in dicts] == expected
-        np.testing.assert_allclose([row["probabilities"] for row in dicts], proba, atol=1e-6)
+        assert dicts[0]["probabilities"].keys() == {"leaves", "stays"}
+        np.testing.assert_allclose([list(row["probabilities"].values()) for row in dicts], proba, atol=1e-6)
         assert client.predict(records(frame)[0])["prediction"] == expected[0]
         array = client.predict(frame.to_numpy(dtype=object))
         assert isinstance(array, np.ndarray) and array.tolist() == expected
         np.testing.assert_allclose(client.predict_proba(frame.to_numpy(dtype=object)), proba, atol=1e-6)
         assert set(client.outputs(frame)) == {"prediction", "probabilities"}
         assert [column.name for column in client.signature().inputs] == ["age", "income", "plan"]
-    # Its own handle knows the classes' names.
+    # So does its own handle.
     assert served.predict(records(frame)[0])["probabilities"].keys() == {"leaves", "stays"}
     assert served.predict(pl.from_dicts(records(frame))).columns[1:] == ["probabilities_leaves", "probabilities_stays"]
 
