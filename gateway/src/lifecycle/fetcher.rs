@@ -101,7 +101,7 @@ impl Fetcher {
                 let incoming = store.incoming()?;
                 let fetched = source.fetch(at, &file, incoming, left).await.map_err(|error| {
                     match error.kind {
-                        // What it went over is what others had left.
+                        // The limit is the room that the other files left.
                         Kind::TooLarge => over_limit(&file.file),
                         _ => Failure { reason: format!("{}: {error}", file.file), transient: true },
                     }

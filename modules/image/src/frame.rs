@@ -46,7 +46,7 @@ impl Framing {
             }
             let corner = match at {
                 At::TopLeft => (0, 0),
-                // What is left over is right and below.
+                // An odd pixel goes to the right and the bottom.
                 At::Center => {
                     let half = |from: usize, to: usize| -(((to - from) / 2) as isize);
                     (half(picture.width, width), half(picture.height, height))

@@ -77,7 +77,7 @@ fn every_filter_has_pillows_pixels() {
 fn a_file_that_is_cut_off_is_refused() {
     // The first picture of an animation may be whole where the second is not.
     for (file, bytes) in files().filter(|(file, _)| file.name != "animation.webp") {
-        // What ends a file has no pixels.
+        // The last bytes of a file hold no pixels.
         let tail = if file.name.contains(".jpg") { 2 } else { 13 };
         for length in (0..bytes.len().saturating_sub(tail)).step_by(29) {
             assert!(pixels(&bytes[..length]).is_err(), "{} of {length} bytes", file.name);

@@ -41,7 +41,7 @@ impl<'a> Bits<'a> {
 
     #[cold]
     fn fill_slowly(&mut self) {
-        // What is there of a byte that does not count yet.
+        // Bits below the count belong to a byte that is read again.
         self.window &= !(u64::MAX >> self.count);
         while self.count <= 56 {
             let byte = match (self.data.get(self.place), self.data.get(self.place + 1)) {

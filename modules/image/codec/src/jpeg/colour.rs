@@ -38,7 +38,7 @@ pub(super) fn picture(frame: &Frame, space: Space) -> Result<Picture, Refusal> {
                 darken(pixels, black);
             }
             (Space::Ycck, [a, b, c, black]) => {
-                // These are inks as they would be stored: the inverse of colours.
+                // The conversion gives colours; inks are stored as their inverse.
                 each(pixels, [a, b, c], |ycc| rgb(ycc).map(|colour| 255 - colour));
                 darken(pixels, black);
             }

@@ -131,7 +131,7 @@ impl<'a> Reader<'a> {
                 .map(|(fill, byte)| (start + fill, *byte))
                 .ok_or(Refusal::Truncated)?;
             self.place += fill + 1;
-            // Those of 0, 1 and restarts stand alone, and mean nothing here.
+            // The markers 0, 1 and of restarts have no segment and are skipped.
             if !matches!(marker, 0 | 1 | 0xd0..=0xd8) {
                 return Ok(marker);
             }

@@ -273,7 +273,7 @@ fn refine(
                 1 => -bit,
                 _ => return Err(damaged()),
             };
-            // It comes behind so many that are still 0; those that are not have a bit each on the way.
+            // The run counts coefficients that are still 0; each other one on the way has a correction bit.
             while place <= last {
                 let coefficient = &mut block[ORDER[place]];
                 if *coefficient != 0 {
