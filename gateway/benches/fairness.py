@@ -16,9 +16,13 @@ SECONDS = 4
 # Rows of a request of the flood. More than are put together, so that each is a run of its own.
 ROWS = 256
 
-# Connections of the flood: more than may wait.
-FLOOD = 256
+# Connections of the flood: many times what may wait, so that those that are refused make up for those that wait.
+FLOOD = 512
 QUEUE = 64
+# The rate of the flood, in times of what the gateway can answer of it.
+OFFERED = 4
+# Tries to find the pause between two requests of a connection that gives this rate.
+TRIES = 6
 
 
 def request_file(folder, name, path, body, json_part=0):
@@ -67,15 +71,20 @@ def fairness(bench, executables, scratch):
 
     with bench.serving(command, address):
         capacity = per_second(flood, 8)
-        pause = round(1_000 * FLOOD / (4 * capacity))
         for name, file in others.items():
             connections = 16 if "one row" in name else 2
             tenth = per_second(file, connections) / 10
             delay = max(round(1_000 * connections / tenth), 1)
+            pause = 1_000 * FLOOD / (OFFERED * capacity)
+            for _ in range(TRIES):
+                _, rate = beside_flood(round(pause), lambda: load(file, connections, delay, may_fail=True))
+                if rate >= OFFERED * capacity:
+                    break
+                pause *= rate / (1.05 * OFFERED * capacity)
             alone, beside, offered = [], [], []
             for _ in range(ROUNDS):
                 alone.append(load(file, connections, delay))
-                result, rate = beside_flood(pause, lambda: load(file, connections, delay, may_fail=True))
+                result, rate = beside_flood(round(pause), lambda: load(file, connections, delay, may_fail=True))
                 beside.append(result)
                 offered.append(rate / capacity)
             p99 = [statistics.median(result["p99_us"] for result in results) / 1e3 for results in (alone, beside)]
@@ -84,5 +93,6 @@ def fairness(bench, executables, scratch):
                 f"  {name}: {rates[0]:.0f} /s alone, {rates[1]:.0f} /s beside a flood of {statistics.median(offered):.1f} × "
                 f"capacity ({capacity:.0f} /s); p99 {p99[0]:.2f} ms and {p99[1]:.2f} ms"
             )
+            bench.at_least(f"{name}: the flood's rate ÷ capacity", statistics.median(offered), OFFERED)
             bench.at_most(f"{name}: failed", sum(result["failed"] for result in beside), 0)
             bench.at_most(f"{name}: p99 beside the flood ÷ alone", p99[1] / p99[0], 2)

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Builds the fuzz targets with a stable compiler and runs them: run.sh SECONDS [TARGET ...]
+# Builds the fuzz targets with a stable compiler and runs them: [MODELGATE_PROFILE=dev] run.sh SECONDS [TARGET ...]
 # Beyond what `cargo test` needs: a C++ compiler, for libFuzzer. What finds something new stays in gateway/fuzz/corpus, what
 # fails in gateway/fuzz/artifacts; both are where cargo-fuzz has them.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 seconds=${1:?usage: run.sh SECONDS [TARGET ...]}
+profile=${MODELGATE_PROFILE:-dev}
+export BUILT=target/${profile/#dev/debug}
 shift
 targets=("$@")
 if [ $# = 0 ]; then
@@ -16,7 +18,7 @@ if ! command -v "${CXX:-c++}" >/dev/null; then
 fi
 
 # All of the workspace is selected, so that dependencies have the features that `make test` has built them with.
-RUSTC_WORKSPACE_WRAPPER=$PWD/gateway/fuzz/rustc-wrapper.sh cargo build --locked --workspace "${targets[@]/#/--bin=}"
+RUSTC_WORKSPACE_WRAPPER=$PWD/gateway/fuzz/rustc-wrapper.sh cargo build --locked --profile "$profile" --workspace "${targets[@]/#/--bin=}"
 
 # Runs a target, and prints one line of it, or why it failed.
 run() {
@@ -24,14 +26,14 @@ run() {
     mkdir -p target/fuzz "$at/corpus/$target" "$at/artifacts/$target"
     [ ! -e "$at/dictionaries/$target.dict" ] || options=("-dict=$at/dictionaries/$target.dict")
     [ "$target" != loader ] || folders=(gateway/tests/data/conformance gateway/tests/data/models)
-    "target/debug/$target" -max_total_time="$seconds" -seed="${FUZZ_SEED:-1}" -timeout=60 -rss_limit_mb=2048 -max_len=8192 \
+    "$BUILT/$target" -max_total_time="$seconds" -seed="${FUZZ_SEED:-1}" -timeout=60 -rss_limit_mb=2048 -max_len=8192 \
         -artifact_prefix="$at/artifacts/$target/" "${options[@]}" \
         "$at/corpus/$target" "$at/seeds/$target" "${folders[@]}" >"$log" 2>&1 || code=$?
     if [ $code = 0 ]; then
         sed -n "s/^#\([0-9]*\)\tDONE  */$target: \1 inputs, /p" "$log"
     else
         tail -n 40 "$log" >&2
-        echo "$target failed, as $log tells; the input is the only argument of target/debug/$target" >&2
+        echo "$target failed, as $log tells; the input is the only argument of $BUILT/$target" >&2
     fi
     return $code
 }
