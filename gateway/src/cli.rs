@@ -66,6 +66,8 @@ enum Command {
         texts: wrap::TextArgs,
         #[command(flatten)]
         images: wrap::ImageArgs,
+        #[command(flatten)]
+        labels: wrap::LabelArgs,
     },
     /// Write a module in Python, JavaScript or Rust: start one, test it, make WebAssembly of it
     #[command(subcommand)]
@@ -202,10 +204,17 @@ impl Cli {
         let done = match self.command {
             Command::Serve(args) => serve::serve(ServeArgs { renamed: self.renamed, ..*args }),
             Command::Predict { bundle, all } => predict::predict(&bundle, all),
-            Command::Wrap { model, out, name, version, mode, texts, images } => {
+            Command::Wrap { model, out, name, version, mode, texts, images, labels } => {
                 let mode = mode.map_or(Mode::Auto, Mode::from);
-                wrap::wrap(&model, &out, name.as_deref(), version.as_deref(), mode, &texts, &images)
-                    .map(|lines| lines.iter().for_each(|line| say(line)))
+                wrap::wrap(
+                    &model,
+                    &out,
+                    name.as_deref(),
+                    version.as_deref(),
+                    mode,
+                    &wrap::Around { texts, images, labels },
+                )
+                .map(|lines| lines.iter().for_each(|line| say(line)))
             }
             Command::Module(command) => module::run(command),
             Command::Check { bundle } => return check::check(&bundle),

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{BundleFolder, PATIENCE, demo_row, sha256};
 
@@ -355,6 +355,51 @@ fn names_of_version_0_1_work_and_are_reported() {
         ("MODELGATE_ON_DEMAND", "MODELGATE_LAZY_LOAD"),
     ] {
         assert!(log.contains(&format!("`{old}` is called `{new}` now")), "{old}: {log}");
+    }
+}
+
+#[test]
+fn classes_are_answered_by_their_names_with_their_scores() {
+    let case: Value =
+        serde_json::from_slice(&std::fs::read("tests/data/models/boosted_multi.json").expect("there")).expect("JSON");
+    let numbers = |values: &Value| -> Vec<f64> {
+        values.as_array().expect("a list").iter().map(|value| value.as_f64().expect("a number")).collect()
+    };
+    let expected = &numbers(&case["outputs"][1]["values"])[..3];
+    let mut ranked = [("low", expected[0]), ("middle", expected[1]), ("high", expected[2])];
+    ranked.sort_by(|one, other| other.1.total_cmp(&one.1));
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let (labels, out) = (path("labels.txt"), path("bundle"));
+    std::fs::write(&labels, "low\nmiddle\nhigh\n").expect("written");
+    let graph = "tests/data/models/boosted_multi.onnx";
+    let output = run(&["wrap", graph, &out, "--labels", &labels, "--top", "2"], "");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("the 2 best of 3 classes"), "{}", text(&output.stdout));
+    let report: Value = serde_json::from_slice(&run(&["inspect", &out], "").stdout).expect("JSON");
+    let input = report["model"]["inputs"][0]["name"].as_str().expect("a name").to_owned();
+    let row = json!({ input: &numbers(&case["rows"])[..5] }).to_string();
+    let output = run(&["predict", &out, "--all"], &row);
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)));
+    assert_eq!(answer["labels"], json!([ranked[0].0, ranked[1].0]), "{answer}");
+    for (score, (_, expected)) in numbers(&answer["scores"]).iter().zip(ranked) {
+        assert!((score - expected).abs() < 1e-6, "{answer}: expected {expected}");
+    }
+
+    // The file may be a list in JSON; one class is a plain value.
+    std::fs::write(&labels, r#"["low", "middle", "high"]"#).expect("written");
+    assert!(run(&["wrap", graph, &path("one"), "--labels", &labels, "--top", "1"], "").status.success());
+    let answer: Value = serde_json::from_slice(&run(&["predict", &path("one")], &row).stdout).expect("JSON");
+    assert_eq!(answer, json!({ "prediction": ranked[0].0 }));
+
+    std::fs::write(&labels, "low\nhigh\n").expect("written");
+    for (arguments, reason) in [
+        (&["--labels", &labels][..], "names 2 classes, so the model has to give 2 scores in a row; it gives "),
+        (&["--top", "1"], "--labels <FILE>"),
+    ] {
+        let output = run(&[&["wrap", graph, &path("no")], arguments].concat(), "");
+        assert!(!output.status.success() && text(&output.stderr).contains(reason), "{}", text(&output.stderr));
     }
 }
 

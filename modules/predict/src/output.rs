@@ -1,56 +1,93 @@
 //! One output: a column of the model, as it is or with something done to it.
 
-use modelgate_module::{Column, Datatype, Error, Packer, Values, View};
+use std::borrow::Cow;
 
-use crate::config::{self, Classes, Pick};
+use modelgate_module::{Column, Datatype, Element, Error, Packer, Values, View};
+
+use crate::{
+    config::{self, Apply, Classes, Pick},
+    scores::{Scores, ranked},
+};
 
 #[derive(Debug)]
 pub(crate) struct Output {
     name: String,
     /// The place of the model's output.
     pub(crate) from: usize,
-    argmax: bool,
+    apply: Option<Apply>,
+    kept: Kept,
+    threshold: Option<f64>,
     /// Whether the model tells with each batch that the dimension to squeeze is 1.
     squeeze_told: bool,
     classes: Option<Classes>,
 }
 
+/// What is kept of a row's values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kept {
+    All,
+    At(usize),
+    /// The places of so many largest values.
+    Places(usize),
+    /// So many largest values.
+    Largest(usize),
+}
+
 impl Output {
     /// Fails with what is wrong with the configuration.
     pub(crate) fn new(config: config::Output, model: &[Column]) -> Result<(Column, Self), String> {
-        let config::Output { name, from, pick, classes, names, squeeze } = config;
-        let Some(place) = model.iter().position(|column| column.name == from) else {
+        let Some(place) = model.iter().position(|column| column.name == config.from) else {
             let known = model.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
             return Err(format!(
-                "output '{name}': expected `from` to be an output of the model ({known}), got {from:?}"
+                "output '{}': expected `from` to be an output of the model ({known}), got {:?}",
+                config.name, config.from
             ));
         };
-        let wrong = |message: String| format!("output '{name}': {message}");
-        let mut column = Column { name: name.clone(), ..model[place].clone() };
-        let argmax = matches!(pick, Some(Pick::Argmax));
-        if argmax {
-            if column.shape.len() != 2 || !is_number(column.datatype) || column.nullable {
-                return Err(wrong(format!("`pick` needs numbers of shape [-1, n], the model gives {column}")));
+        let name = config.name.clone();
+        Self::of(config, place, &model[place]).map_err(|message| format!("output '{name}': {message}"))
+    }
+
+    fn of(config: config::Output, place: usize, model: &Column) -> Result<(Column, Self), String> {
+        let config::Output { name, from: _, apply, at, pick, top, threshold, classes, names, squeeze } = config;
+        let mut column = Column { name: name.clone(), ..model.clone() };
+        let is_float = matches!(column.datatype, Datatype::F32 | Datatype::F64) && !column.nullable;
+        if apply.is_some() && (column.shape.len() != 2 || !is_float) {
+            return Err(format!("`apply` needs 32-bit or 64-bit floats of shape [-1, n], the model gives {column}"));
+        }
+        let kept = kept(at, pick, top, &column)?;
+        match kept {
+            Kept::All => {}
+            Kept::At(_) => column = Column::scalar(name.as_str(), column.datatype),
+            Kept::Places(count) | Kept::Largest(count) => {
+                let datatype = if matches!(kept, Kept::Places(_)) { Datatype::I64 } else { column.datatype };
+                let shape = if top.is_some() { vec![-1, count as i64] } else { vec![-1] };
+                column = Column::new(name.as_str(), datatype, shape);
             }
-            column = Column::scalar(name.as_str(), Datatype::I64);
+        }
+        if let Some(threshold) = threshold {
+            if !is_number(column.datatype) || column.nullable || matches!(kept, Kept::Places(_)) {
+                return Err(format!("`threshold` needs scores, got {column}"));
+            }
+            if threshold.is_nan() {
+                return Err("`threshold`: expected a number, got NaN".to_owned());
+            }
+            column = Column::new(name.as_str(), Datatype::I64, column.shape);
         }
         let mut squeeze_told = false;
         if squeeze {
             squeeze_told = match column.shape[..] {
                 [_, 1] => false,
                 [_, -1] => true,
-                _ => {
-                    return Err(wrong(format!("`squeeze` needs the shape [-1, 1], got {:?}", column.shape)));
-                }
+                _ => return Err(format!("`squeeze` needs the shape [-1, 1], got {:?}", column.shape)),
             };
             column.shape = vec![-1];
         }
         if let Some(classes) = &classes {
             if !is_integer(column.datatype) || column.nullable {
-                return Err(wrong(format!("`classes` needs integers, or `pick`; the model gives {column}")));
+                return Err(format!("`classes` needs integers, `pick` or `threshold`; the model gives {column}"));
             }
             if squeeze_told {
-                return Err(wrong("`classes` with `squeeze` needs the shape [-1, 1], got [-1, -1]".to_owned()));
+                return Err("`classes` with `squeeze` needs the shape [-1, 1], got [-1, -1]".to_owned());
             }
             (column.datatype, column.categories) = match classes {
                 Classes::Numbers(classes) => (Datatype::I64, classes.iter().map(ToString::to_string).collect()),
@@ -59,48 +96,123 @@ impl Output {
             };
         }
         if let Some(names) = names {
+            if pick.is_some() {
+                return Err("`names` and `pick` exclude each other: `classes` names what is picked".to_owned());
+            }
             let width = column.shape.get(1).copied().filter(|_| column.shape.len() == 2);
             if width.is_none_or(|width| usize::try_from(width) != Ok(names.len())) {
                 let count = names.len();
-                return Err(wrong(format!(
+                return Err(format!(
                     "`names` has {count}, so it needs the shape [-1, {count}], got {:?}",
                     column.shape
-                )));
+                ));
             }
             column.categories = names;
         }
-        Ok((column, Self { name, from: place, argmax, squeeze_told, classes }))
+        Ok((column, Self { name, from: place, apply, kept, threshold, squeeze_told, classes }))
     }
 
     /// Whether the packed words are the model's own. A squeezed dimension of 1 does not show in them.
     pub(crate) fn is_as_packed(&self) -> bool {
-        !self.argmax && !self.squeeze_told && self.classes.is_none()
+        !self.is_of_numbers() && !self.squeeze_told && self.classes.is_none()
+    }
+
+    /// Whether something is done to the values themselves, which are numbers then.
+    fn is_of_numbers(&self) -> bool {
+        self.apply.is_some() || self.kept != Kept::All || self.threshold.is_some()
     }
 
     pub(crate) fn write(&self, view: &View<'_>, outputs: &mut Packer<'_>) -> Result<(), Error> {
-        match &self.classes {
-            None if self.argmax => argmax(view, outputs.fill::<i64>(&self.name)?),
-            None if self.squeeze_told => {
-                if view.row_size != 1 {
-                    return Err(Error::model(format!(
-                        "'{}': expected 1 value a row, got {}",
-                        self.name, view.row_size
-                    )));
-                }
-                outputs.copy(&self.name, &View { dims: &[], ..*view })
+        if self.is_of_numbers() {
+            let scores = self.apply.map(|apply| Scores::applied(apply, view)).transpose()?;
+            let values = scores.as_ref().map_or(view.values, Scores::values);
+            return match values {
+                Values::F32(values) => self.write_numbers(values, view, outputs),
+                Values::F64(values) => self.write_numbers(values, view, outputs),
+                Values::I64(values) => self.write_numbers(values, view, outputs),
+                Values::I32(values) => self.write_numbers(values, view, outputs),
+                Values::U64(values) => self.write_numbers(values, view, outputs),
+                Values::U32(values) => self.write_numbers(values, view, outputs),
+                Values::I16(values) => self.write_numbers(values, view, outputs),
+                Values::U16(values) => self.write_numbers(values, view, outputs),
+                Values::I8(values) => self.write_numbers(values, view, outputs),
+                Values::U8(values) => self.write_numbers(values, view, outputs),
+                // `of` takes no such column.
+                Values::F16(_) | Values::Bool(_) | Values::Bytes(_) => Err(Error::internal("scores must be numbers")),
+            };
+        }
+        if let Some(classes) = &self.classes {
+            return self.name_classes(classes, &integers(view), view.dims, outputs);
+        }
+        if !self.squeeze_told {
+            return outputs.copy(&self.name, view);
+        }
+        self.must_be_single(view.row_size)?;
+        outputs.copy(&self.name, &View { dims: &[], ..*view })
+    }
+
+    fn write_numbers<T: Number>(&self, values: &[T], view: &View<'_>, outputs: &mut Packer<'_>) -> Result<(), Error> {
+        let size = view.row_size;
+        let has = |count| match size {
+            0 => Err(Error::model("there are no scores to pick from")),
+            _ if size < count => Err(Error::model(format!("'{}': expected {count} scores, got {size}", self.name))),
+            _ => Ok(()),
+        };
+        let kept: Cow<'_, [T]> = match self.kept {
+            Kept::All => Cow::Borrowed(values),
+            Kept::At(place) => {
+                has(place + 1)?;
+                values.chunks_exact(size).map(|row| row[place]).collect()
             }
-            None => outputs.copy(&self.name, view),
-            Some(classes) => {
-                let dims = if self.argmax { &[] } else { view.dims };
-                let places = if self.argmax {
-                    let mut places = vec![0; view.rows];
-                    argmax(view, &mut places)?;
-                    places
-                } else {
-                    integers(view)
-                };
-                self.name_classes(classes, &places, dims, outputs)
+            Kept::Places(top) => {
+                has(top)?;
+                let places: Vec<i64> = ranked(values, size, top)?.into_iter().map(|place| place as i64).collect();
+                return self.write_integers(&places, &[], outputs);
             }
+            Kept::Largest(top) => {
+                has(top)?;
+                let places = ranked(values, size, top)?;
+                places.iter().enumerate().map(|(at, place)| values[at / top * size + place]).collect()
+            }
+        };
+        let dims = match self.kept {
+            Kept::All if self.squeeze_told => {
+                self.must_be_single(size)?;
+                &[]
+            }
+            Kept::All => view.dims,
+            _ => &[],
+        };
+        let Some(threshold) = self.threshold else {
+            outputs.fill_dims::<T>(&self.name, dims)?.copy_from_slice(&kept);
+            return Ok(());
+        };
+        let counts = |value: &T| {
+            let value = value.double();
+            if value.is_nan() {
+                Err(Error::model(format!("'{}': a score is NaN", self.name)))
+            } else {
+                Ok(i64::from(value >= threshold))
+            }
+        };
+        let counted: Result<Vec<i64>, Error> = kept.iter().map(counts).collect();
+        self.write_integers(&counted?, dims, outputs)
+    }
+
+    /// As they are, or the classes that they stand for.
+    fn write_integers(&self, values: &[i64], dims: &[u64], outputs: &mut Packer<'_>) -> Result<(), Error> {
+        if let Some(classes) = &self.classes {
+            return self.name_classes(classes, values, dims, outputs);
+        }
+        outputs.fill_dims::<i64>(&self.name, dims)?.copy_from_slice(values);
+        Ok(())
+    }
+
+    fn must_be_single(&self, size: usize) -> Result<(), Error> {
+        if size == 1 {
+            Ok(())
+        } else {
+            Err(Error::model(format!("'{}': expected 1 value a row, got {size}", self.name)))
         }
     }
 
@@ -138,43 +250,50 @@ impl Output {
     }
 }
 
-/// The place of the largest value in each row: the first of equals, and never that of NaN.
-fn argmax(view: &View<'_>, places: &mut [i64]) -> Result<(), Error> {
-    fn by<T: Copy + PartialOrd>(values: &[T], row_size: usize, places: &mut [i64]) -> Result<(), Error> {
-        for (row, (place, values)) in places.iter_mut().zip(values.chunks_exact(row_size.max(1))).enumerate() {
-            let mut best: Option<(i64, T)> = None;
-            for (place, value) in (0..).zip(values) {
-                // Only NaN is not equal to itself.
-                #[expect(clippy::eq_op, reason = "true for NaN alone, of any type of number")]
-                let is_nan = value != value;
-                if !is_nan && best.is_none_or(|(_, most)| *value > most) {
-                    best = Some((place, *value));
-                }
-            }
-            let (best, _) = best.ok_or_else(|| Error::model(format!("row {row}: no score is a number")))?;
-            *place = best;
-        }
-        Ok(())
+/// What is kept of the rows of such a column.
+fn kept(at: Option<usize>, pick: Option<Pick>, top: Option<usize>, column: &Column) -> Result<Kept, String> {
+    let kept = match (at, pick, top) {
+        (Some(_), Some(_), _) => return Err("`at` and `pick` exclude each other".to_owned()),
+        (_, None, Some(_)) => return Err("`top` needs `pick`".to_owned()),
+        (_, _, Some(0)) => return Err("`top`: expected 1 or more, got 0".to_owned()),
+        (Some(place), None, None) => Kept::At(place),
+        (None, Some(Pick::Argmax), top) => Kept::Places(top.unwrap_or(1)),
+        (None, Some(Pick::Max), top) => Kept::Largest(top.unwrap_or(1)),
+        (None, None, None) => return Ok(Kept::All),
+    };
+    let (field, count) = match kept {
+        Kept::At(place) => ("at", place.saturating_add(1)),
+        Kept::Places(top) | Kept::Largest(top) => ("pick", top),
+        Kept::All => return Ok(kept),
+    };
+    if column.shape.len() != 2 || !is_number(column.datatype) || column.nullable {
+        return Err(format!("`{field}` needs numbers of shape [-1, n], the model gives {column}"));
     }
-    let size = view.row_size;
-    if size == 0 {
-        return Err(Error::model("there are no scores to pick from"));
+    // An open width is -1, and known with each batch.
+    if usize::try_from(column.shape[1]).is_ok_and(|width| width < count) {
+        return Err(format!("`{field}` needs {count} numbers in a row, the model gives {column}"));
     }
-    match view.values {
-        Values::F32(values) => by(values, size, places),
-        Values::F64(values) => by(values, size, places),
-        Values::I64(values) => by(values, size, places),
-        Values::I32(values) => by(values, size, places),
-        Values::U64(values) => by(values, size, places),
-        Values::U32(values) => by(values, size, places),
-        Values::I16(values) => by(values, size, places),
-        Values::U16(values) => by(values, size, places),
-        Values::I8(values) => by(values, size, places),
-        Values::U8(values) => by(values, size, places),
-        // `new` takes no such column.
-        Values::F16(_) | Values::Bool(_) | Values::Bytes(_) => Err(Error::internal("scores must be numbers")),
-    }
+    Ok(kept)
 }
+
+/// A number of any type.
+trait Number: Element + PartialOrd {
+    fn double(self) -> f64;
+}
+
+macro_rules! numbers {
+    ($($number:ty: $double:expr),*) => {$(
+        impl Number for $number {
+            fn double(self) -> f64 {
+                $double(self)
+            }
+        }
+    )*};
+}
+
+numbers!(u8: f64::from, u16: f64::from, u32: f64::from, i8: f64::from, i16: f64::from, i32: f64::from, f32: f64::from);
+// The nearest one.
+numbers!(u64: |value| value as f64, i64: |value| value as f64, f64: std::convert::identity);
 
 /// The values of a column of integers. One beyond `i64` is no class: -1.
 fn integers(view: &View<'_>) -> Vec<i64> {

@@ -18,6 +18,7 @@ mod error;
 mod files;
 mod golden;
 pub mod images;
+pub mod labels;
 mod manifest;
 pub mod plain;
 mod python;

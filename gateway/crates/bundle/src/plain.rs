@@ -10,6 +10,7 @@ use super::{
     booster::BoosterEntry,
     files::{MAX_FILE, read_inside},
     images::ImageChain,
+    labels::{Labels, predict_stage},
     manifest::FileRef,
     python,
     text_chain::TextChain,
@@ -62,7 +63,18 @@ impl PlainModel {
 
     /// Its manifest. Without a name it is called as its file.
     pub fn manifest(&self, name: Option<&str>, version: Option<&str>, mode: Mode) -> String {
-        self.manifest_with(name, version, mode, PREDICT)
+        self.manifest_with(name, version, mode, &predict_stage(None))
+    }
+
+    /// The same with names for the model's classes.
+    pub fn manifest_of_labels(
+        &self,
+        name: Option<&str>,
+        version: Option<&str>,
+        mode: Mode,
+        labels: &Labels,
+    ) -> String {
+        self.manifest_with(name, version, mode, &predict_stage(Some(labels)))
     }
 
     /// The same around a model that takes tokens.
@@ -99,12 +111,9 @@ impl PlainModel {
     }
 }
 
-/// The chain of a plain ONNX file.
-const PREDICT: &str = "[[stage]]\nname = \"predict\"\nmodule = \"builtin:predict\"\n";
-
 /// The manifest of a plain ONNX file.
 pub fn manifest(name: &str, version: &str, graph: &FileRef, data: &[FileRef], mode: Mode) -> String {
-    with_chain(name, version, graph, data, mode, PREDICT)
+    with_chain(name, version, graph, data, mode, &predict_stage(None))
 }
 
 /// The same with other stages in place of `builtin:predict` alone, and what else follows `[model]`.

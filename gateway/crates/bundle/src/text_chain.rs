@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
+use crate::labels::Labels;
+
 /// Bytes of linear memory that a chain of texts may take: a batch of 2,048 rows of 256 tokens, several times.
 const MEMORY: usize = 128 << 20;
 
@@ -40,6 +42,8 @@ pub struct TextChain {
     pub max_length: Option<usize>,
     /// The pooling, and whether embeddings are normalized; `None`: the model's outputs as they are.
     pub pooling: Option<(Pooling, bool)>,
+    /// Names for the model's classes, where nothing is pooled.
+    pub labels: Option<Labels>,
 }
 
 impl TextChain {
@@ -57,7 +61,8 @@ impl TextChain {
             let config = serde_json::json!({ "pooling": pooling, "normalize": normalize, "tokens": "tokens" });
             ("pool.json".to_owned(), format!("{config:#}\n").into_bytes())
         });
-        [text].into_iter().chain(pool).collect()
+        let labels = self.labels.as_ref().filter(|_| self.pooling.is_none()).map(Labels::file);
+        [text].into_iter().chain(pool).chain(labels).collect()
     }
 
     /// The lines of a manifest behind `[model]`.
@@ -90,7 +95,7 @@ mod tests {
         let model = PlainModel { graph: ("m.onnx".into(), b"graph".to_vec()), data: Vec::new() };
         let tokenizer = br#"{"model": {}}"#.to_vec();
         for (max_length, pooling) in [(None, None), (Some(8), Some((Pooling::Cls, true)))] {
-            let chain = TextChain { tokenizer: tokenizer.clone(), max_length, pooling };
+            let chain = TextChain { tokenizer: tokenizer.clone(), max_length, pooling, labels: None };
             let text = model.manifest_of_texts(None, None, Mode::Tables, &chain);
             let manifest = Manifest::parse(text.as_bytes()).expect("TOML");
             assert_eq!(manifest.problems(), Vec::<String>::new());
