@@ -19,6 +19,7 @@ mod execute;
 mod failure;
 mod fair_queue;
 mod in_flight;
+mod in_parts;
 mod inline;
 mod instances;
 mod job;

@@ -24,6 +24,7 @@ use super::{
     copies,
     failure::explain,
     in_flight::InFlight,
+    in_parts,
     inline::{HERE, Inline, Put},
     instances::InstanceCache,
     job::{Answer, Job},
@@ -265,7 +266,7 @@ impl Executor<'_> {
             let _entered = enter(&mut request);
             let answers = one_batch(&jobs).and_then(|(batch, first)| {
                 let until = policy.for_batch(start, first, || patience(batch.rows));
-                split(&jobs, &self.attempt(&generation, batch, wanted(&jobs, until), jobs.len()).ok()?)
+                split(&jobs, &self.attempt(&generation, batch, &wanted(&jobs, until), jobs.len()).ok()?)
             });
             if let Some(answers) = answers {
                 return Job::answer_all(jobs, answers);
@@ -278,7 +279,7 @@ impl Executor<'_> {
             let (rows, mut request) = (job.batch.rows, job.request.clone());
             let _entered = enter(&mut request);
             match policy.for_one(start, Instant::now(), job.deadline, others_wait, || patience(rows)) {
-                Some(until) => match self.attempt(&generation, job.batch.clone(), wanted_one(&job, until), 1) {
+                Some(until) => match self.attempt(&generation, job.batch.clone(), &wanted_one(&job, until), 1) {
                     Err(ChainError::Trap { cause: TrapCause::Deadline, .. }) if until < job.deadline => {
                         generation.usage.record_timeout();
                         late.push(job);
@@ -295,7 +296,7 @@ impl Executor<'_> {
         for job in late.into_iter().filter_map(|job| job.if_wanted(Instant::now())) {
             let mut request = job.request.clone();
             let _entered = enter(&mut request);
-            let result = self.attempt(&generation, job.batch.clone(), wanted_one(&job, job.deadline), 1);
+            let result = self.attempt(&generation, job.batch.clone(), &wanted_one(&job, job.deadline), 1);
             answer(job, result);
         }
     }
@@ -306,7 +307,7 @@ impl Executor<'_> {
         &mut self,
         generation: &Arc<Generation>,
         batch: Batch,
-        until: Until,
+        until: &Until,
         requests: usize,
     ) -> Result<Batch, ChainError> {
         let rows = batch.rows;
@@ -315,9 +316,12 @@ impl Executor<'_> {
         let result = catch_unwind(AssertUnwindSafe(|| {
             let runner = held.runner(generation);
             self.metrics.copied_to_modules.inc_by(batch.size() as u64);
-            let answer = generation.run(runner, batch, until)?;
+            let answer = in_parts::run(generation, batch, |part| {
+                let answer = generation.run(runner, part, until.clone())?;
+                generation.metrics.timed(&runner.timing);
+                Ok(answer)
+            })?;
             generation.metrics.batch_rows.observe(f64::from(rows));
-            generation.metrics.timed(&runner.timing);
             Ok(answer)
         }));
         let spent = start.elapsed();

@@ -2,6 +2,8 @@
 //!
 //! With `MODELGATE_AMPLIFICATION_MIB=1,4,16,63` bodies are of those sizes, and `--nocapture` shows what each took.
 
+#![expect(clippy::print_stdout, reason = "shown where somebody measures")]
+
 use std::{
     io::Write,
     process::{Command, Stdio},
@@ -23,6 +25,7 @@ const FLOOR: usize = 32 << 20;
 const FACTOR: usize = 8;
 
 /// The sizes of bodies, in bytes.
+#[expect(clippy::disallowed_methods, reason = "a test that may be told more")]
 fn sizes() -> Vec<usize> {
     let given = std::env::var("MODELGATE_AMPLIFICATION_MIB").unwrap_or_else(|_| "1,16".into());
     given.split(',').map(|mib| mib.parse::<usize>().expect("MODELGATE_AMPLIFICATION_MIB: numbers") << 20).collect()

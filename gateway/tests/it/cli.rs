@@ -361,7 +361,7 @@ fn names_of_version_0_1_work_and_are_reported() {
 #[test]
 fn classes_are_answered_by_their_names_with_their_scores() {
     let case: Value =
-        serde_json::from_slice(&std::fs::read("tests/data/models/boosted_multi.json").expect("there")).expect("JSON");
+        serde_json::from_slice(&fs::read("tests/data/models/boosted_multi.json").expect("there")).expect("JSON");
     let numbers = |values: &Value| -> Vec<f64> {
         values.as_array().expect("a list").iter().map(|value| value.as_f64().expect("a number")).collect()
     };
@@ -372,7 +372,7 @@ fn classes_are_answered_by_their_names_with_their_scores() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
     let (labels, out) = (path("labels.txt"), path("bundle"));
-    std::fs::write(&labels, "low\nmiddle\nhigh\n").expect("written");
+    fs::write(&labels, "low\nmiddle\nhigh\n").expect("written");
     let graph = "tests/data/models/boosted_multi.onnx";
     let output = run(&["wrap", graph, &out, "--labels", &labels, "--top", "2"], "");
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -382,18 +382,18 @@ fn classes_are_answered_by_their_names_with_their_scores() {
     let row = json!({ input: &numbers(&case["rows"])[..5] }).to_string();
     let output = run(&["predict", &out, "--all"], &row);
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)));
-    assert_eq!(answer["labels"], json!([ranked[0].0, ranked[1].0]), "{answer}");
-    for (score, (_, expected)) in numbers(&answer["scores"]).iter().zip(ranked) {
+    assert_eq!(answer["prediction"], json!([ranked[0].0, ranked[1].0]), "{answer}");
+    for (score, (_, expected)) in numbers(&answer["outputs"]["scores"]).iter().zip(ranked) {
         assert!((score - expected).abs() < 1e-6, "{answer}: expected {expected}");
     }
 
     // The file may be a list in JSON; one class is a plain value.
-    std::fs::write(&labels, r#"["low", "middle", "high"]"#).expect("written");
+    fs::write(&labels, r#"["low", "middle", "high"]"#).expect("written");
     assert!(run(&["wrap", graph, &path("one"), "--labels", &labels, "--top", "1"], "").status.success());
     let answer: Value = serde_json::from_slice(&run(&["predict", &path("one")], &row).stdout).expect("JSON");
     assert_eq!(answer, json!({ "prediction": ranked[0].0 }));
 
-    std::fs::write(&labels, "low\nhigh\n").expect("written");
+    fs::write(&labels, "low\nhigh\n").expect("written");
     for (arguments, reason) in [
         (&["--labels", &labels][..], "names 2 classes, so the model has to give 2 scores in a row; it gives "),
         (&["--top", "1"], "--labels <FILE>"),

@@ -1,5 +1,7 @@
 //! Batches put together and taken apart again, row by row and column by column.
 
+use std::ops::Range;
+
 use crate::{Batch, Column, LayoutError, Values, View, Writer};
 
 /// The rows of all of them, in order. They must agree in the dimensions that their columns leave open: see [`dims`].
@@ -79,6 +81,26 @@ pub fn split(batch: &Batch, columns: &[Column], rows: &[u32]) -> Result<Vec<Batc
     } else {
         Err(LayoutError { column: String::new(), message: format!("expected {from} rows, got {}", batch.rows) })
     }
+}
+
+/// The rows of a range.
+///
+/// # Errors
+/// A batch that is not of these columns, or has fewer rows.
+pub fn slice(batch: &Batch, columns: &[Column], rows: Range<u32>) -> Result<Batch, LayoutError> {
+    let views = batch.views(columns)?;
+    if rows.end > batch.rows || rows.start > rows.end {
+        let message = format!("expected {} rows or more, got {}", rows.end, batch.rows);
+        return Err(LayoutError { column: String::new(), message });
+    }
+    let count = rows.end - rows.start;
+    let share = batch.words.len() as u64 * u64::from(count) / u64::from(batch.rows.max(1));
+    let mut writer = Writer::with_capacity(share as usize + 2 * columns.len());
+    for (column, view) in columns.iter().zip(&views) {
+        writer.dims(view.dims);
+        part(&mut writer, column, view, rows.start as usize, rows.end as usize)?;
+    }
+    Ok(Batch { rows: count, words: writer.finish().into() })
 }
 
 /// The rows from one to another.

@@ -40,12 +40,11 @@ impl Labels {
 
 /// The manifest's lines for the stage that invokes the model.
 pub(crate) fn predict_stage(labels: Option<&Labels>) -> String {
-    let mut stage = "[[stage]]\nname = \"predict\"\nmodule = \"builtin:predict\"\n".to_owned();
-    if let Some(labels) = labels {
-        let (name, bytes) = labels.file();
-        stage += &format!("config = \"{name}\"\nconfig_sha256 = \"{:x}\"\n", Sha256::digest(bytes));
-    }
-    stage
+    let config = labels.map(Labels::file).map(|(name, bytes)| {
+        format!("config = \"{name}\"\nconfig_sha256 = \"{:x}\"\n", Sha256::digest(bytes))
+    });
+    let config = config.unwrap_or_default();
+    format!("[[stage]]\nname = \"predict\"\nmodule = \"builtin:predict\"\n{config}")
 }
 
 #[cfg(test)]
