@@ -1,13 +1,14 @@
 //! One output: a column of the model, as it is or with something done to it.
 
-use std::borrow::Cow;
-
 use modelgate_module::{Column, Datatype, Element, Error, Packer, Values, View};
 
 use crate::{
     config::{self, Apply, Classes, Pick},
     scores::{Scores, ranked},
 };
+
+/// The most that a configuration may pick of a row.
+const MOST: usize = 1_000;
 
 #[derive(Debug)]
 pub(crate) struct Output {
@@ -126,76 +127,65 @@ impl Output {
         if self.is_of_numbers() {
             let scores = self.apply.map(|apply| Scores::applied(apply, view)).transpose()?;
             let values = scores.as_ref().map_or(view.values, Scores::values);
-            return match values {
-                Values::F32(values) => self.write_numbers(values, view, outputs),
-                Values::F64(values) => self.write_numbers(values, view, outputs),
-                Values::I64(values) => self.write_numbers(values, view, outputs),
-                Values::I32(values) => self.write_numbers(values, view, outputs),
-                Values::U64(values) => self.write_numbers(values, view, outputs),
-                Values::U32(values) => self.write_numbers(values, view, outputs),
-                Values::I16(values) => self.write_numbers(values, view, outputs),
-                Values::U16(values) => self.write_numbers(values, view, outputs),
-                Values::I8(values) => self.write_numbers(values, view, outputs),
-                Values::U8(values) => self.write_numbers(values, view, outputs),
-                // `of` takes no such column.
-                Values::F16(_) | Values::Bool(_) | Values::Bytes(_) => Err(Error::internal("scores must be numbers")),
-            };
+            return self.write_numbers(&View { values, ..*view }, outputs);
         }
         if let Some(classes) = &self.classes {
             return self.name_classes(classes, &integers(view), view.dims, outputs);
         }
-        if !self.squeeze_told {
-            return outputs.copy(&self.name, view);
-        }
-        self.must_be_single(view.row_size)?;
-        outputs.copy(&self.name, &View { dims: &[], ..*view })
+        outputs.copy(&self.name, &View { dims: self.dims(view)?, ..*view })
     }
 
-    fn write_numbers<T: Number>(&self, values: &[T], view: &View<'_>, outputs: &mut Packer<'_>) -> Result<(), Error> {
-        let size = view.row_size;
-        let has = |count| match size {
-            0 => Err(Error::model("there are no scores to pick from")),
-            _ if size < count => Err(Error::model(format!("'{}': expected {count} scores, got {size}", self.name))),
-            _ => Ok(()),
-        };
-        let kept: Cow<'_, [T]> = match self.kept {
-            Kept::All => Cow::Borrowed(values),
-            Kept::At(place) => {
-                has(place + 1)?;
-                values.chunks_exact(size).map(|row| row[place]).collect()
+    /// The dimensions of a batch that its output keeps open.
+    fn dims<'v>(&self, view: &View<'v>) -> Result<&'v [u64], Error> {
+        match self.kept {
+            Kept::All if !self.squeeze_told => Ok(view.dims),
+            Kept::All if view.row_size != 1 => {
+                Err(Error::model(format!("'{}': expected 1 value a row, got {}", self.name, view.row_size)))
             }
+            _ => Ok(&[]),
+        }
+    }
+
+    fn write_numbers(&self, view: &View<'_>, outputs: &mut Packer<'_>) -> Result<(), Error> {
+        let (size, dims) = (view.row_size, self.dims(view)?);
+        let least = match self.kept {
+            Kept::All => 0,
+            Kept::At(place) => place + 1,
+            Kept::Places(top) | Kept::Largest(top) => top,
+        };
+        if size < least {
+            return Err(match size {
+                0 => Error::model("there are no scores to pick from"),
+                _ => Error::model(format!("'{}': expected {least} scores, got {size}", self.name)),
+            });
+        }
+        // The places of what is kept among all values.
+        let places: Vec<usize> = match self.kept {
+            Kept::All if self.threshold.is_none() => return outputs.copy(&self.name, &View { dims, ..*view }),
+            Kept::All => (0..view.rows * size).collect(),
+            Kept::At(place) => (0..view.rows).map(|row| row * size + place).collect(),
             Kept::Places(top) => {
-                has(top)?;
-                let places: Vec<i64> = ranked(values, size, top)?.into_iter().map(|place| place as i64).collect();
+                let places: Vec<i64> =
+                    ranked(&ranks(view.values), size, top)?.iter().map(|place| *place as i64).collect();
                 return self.write_integers(&places, &[], outputs);
             }
             Kept::Largest(top) => {
-                has(top)?;
-                let places = ranked(values, size, top)?;
-                places.iter().enumerate().map(|(at, place)| values[at / top * size + place]).collect()
+                let places = ranked(&ranks(view.values), size, top)?;
+                places.iter().enumerate().map(|(at, place)| at / top * size + place).collect()
             }
-        };
-        let dims = match self.kept {
-            Kept::All if self.squeeze_told => {
-                self.must_be_single(size)?;
-                &[]
-            }
-            Kept::All => view.dims,
-            _ => &[],
         };
         let Some(threshold) = self.threshold else {
-            outputs.fill_dims::<T>(&self.name, dims)?.copy_from_slice(&kept);
-            return Ok(());
+            return write_places(&self.name, view.values, &places, outputs);
         };
-        let counts = |value: &T| {
-            let value = value.double();
+        let doubles = doubles(view.values);
+        let counts = |place: &usize| {
+            let value = doubles[*place];
             if value.is_nan() {
-                Err(Error::model(format!("'{}': a score is NaN", self.name)))
-            } else {
-                Ok(i64::from(value >= threshold))
+                return Err(Error::model(format!("'{}': a score is NaN", self.name)));
             }
+            Ok(i64::from(value >= threshold))
         };
-        let counted: Result<Vec<i64>, Error> = kept.iter().map(counts).collect();
+        let counted: Result<Vec<i64>, Error> = places.iter().map(counts).collect();
         self.write_integers(&counted?, dims, outputs)
     }
 
@@ -206,14 +196,6 @@ impl Output {
         }
         outputs.fill_dims::<i64>(&self.name, dims)?.copy_from_slice(values);
         Ok(())
-    }
-
-    fn must_be_single(&self, size: usize) -> Result<(), Error> {
-        if size == 1 {
-            Ok(())
-        } else {
-            Err(Error::model(format!("'{}': expected 1 value a row, got {size}", self.name)))
-        }
     }
 
     fn name_classes(
@@ -255,7 +237,9 @@ fn kept(at: Option<usize>, pick: Option<Pick>, top: Option<usize>, column: &Colu
     let kept = match (at, pick, top) {
         (Some(_), Some(_), _) => return Err("`at` and `pick` exclude each other".to_owned()),
         (_, None, Some(_)) => return Err("`top` needs `pick`".to_owned()),
-        (_, _, Some(0)) => return Err("`top`: expected 1 or more, got 0".to_owned()),
+        (_, _, Some(top)) if !(1..=MOST).contains(&top) => {
+            return Err(format!("`top`: expected 1 to {MOST}, got {top}"));
+        }
         (Some(place), None, None) => Kept::At(place),
         (None, Some(Pick::Argmax), top) => Kept::Places(top.unwrap_or(1)),
         (None, Some(Pick::Max), top) => Kept::Largest(top.unwrap_or(1)),
@@ -276,24 +260,97 @@ fn kept(at: Option<usize>, pick: Option<Pick>, top: Option<usize>, column: &Colu
     Ok(kept)
 }
 
+/// Runs `$of` on the values of a column of numbers; `$empty` for any other, which `Output::of` does not take.
+macro_rules! of_numbers {
+    ($values:expr, $of:expr, $empty:expr) => {
+        match $values {
+            Values::F32(values) => $of(values),
+            Values::F64(values) => $of(values),
+            Values::I64(values) => $of(values),
+            Values::I32(values) => $of(values),
+            Values::U64(values) => $of(values),
+            Values::U32(values) => $of(values),
+            Values::I16(values) => $of(values),
+            Values::U16(values) => $of(values),
+            Values::I8(values) => $of(values),
+            Values::U8(values) => $of(values),
+            Values::F16(_) | Values::Bool(_) | Values::Bytes(_) => $empty,
+        }
+    };
+}
+
 /// A number of any type.
-trait Number: Element + PartialOrd {
+trait Number: Element {
     fn double(self) -> f64;
+
+    /// Larger for a larger number; `None` for NaN.
+    fn rank(self) -> Option<u64>;
 }
 
 macro_rules! numbers {
-    ($($number:ty: $double:expr),*) => {$(
+    ($($number:ty: $double:expr, $rank:expr;)*) => {$(
         impl Number for $number {
             fn double(self) -> f64 {
                 $double(self)
+            }
+            fn rank(self) -> Option<u64> {
+                $rank(self)
             }
         }
     )*};
 }
 
-numbers!(u8: f64::from, u16: f64::from, u32: f64::from, i8: f64::from, i16: f64::from, i32: f64::from, f32: f64::from);
-// The nearest one.
-numbers!(u64: |value| value as f64, i64: |value| value as f64, f64: std::convert::identity);
+numbers! {
+    f32: f64::from, |value| rank(f64::from(value));
+    f64: std::convert::identity, rank;
+    u8: f64::from, |value| Some(u64::from(value));
+    u16: f64::from, |value| Some(u64::from(value));
+    u32: f64::from, |value| Some(u64::from(value));
+    i8: f64::from, |value| signed(i64::from(value));
+    i16: f64::from, |value| signed(i64::from(value));
+    i32: f64::from, |value| signed(i64::from(value));
+    // The nearest one.
+    u64: |value| value as f64, Some;
+    i64: |value| value as f64, signed;
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "as for floats")]
+fn signed(value: i64) -> Option<u64> {
+    Some(value.cast_unsigned() ^ 1 << 63)
+}
+
+/// The bits of a float in the order of its values. Both zeros are one.
+fn rank(value: f64) -> Option<u64> {
+    let bits = (value + 0.0).to_bits();
+    let is_negative = bits >> 63 == 1;
+    (!value.is_nan()).then_some(if is_negative { !bits } else { bits | 1 << 63 })
+}
+
+fn ranks(values: Values<'_>) -> Vec<Option<u64>> {
+    fn of<T: Number>(values: &[T]) -> Vec<Option<u64>> {
+        values.iter().map(|value| value.rank()).collect()
+    }
+    of_numbers!(values, of, Vec::new())
+}
+
+fn doubles(values: Values<'_>) -> Vec<f64> {
+    fn of<T: Number>(values: &[T]) -> Vec<f64> {
+        values.iter().map(|value| value.double()).collect()
+    }
+    of_numbers!(values, of, Vec::new())
+}
+
+/// Writes those values of a column that stand at some places, as they are.
+fn write_places(name: &str, values: Values<'_>, places: &[usize], outputs: &mut Packer<'_>) -> Result<(), Error> {
+    of_numbers!(values, |values| gather(name, values, places, outputs), Err(Error::internal("scores must be numbers")))
+}
+
+fn gather<T: Number>(name: &str, values: &[T], places: &[usize], outputs: &mut Packer<'_>) -> Result<(), Error> {
+    for (to, place) in outputs.fill::<T>(name)?.iter_mut().zip(places) {
+        *to = values[*place];
+    }
+    Ok(())
+}
 
 /// The values of a column of integers. One beyond `i64` is no class: -1.
 fn integers(view: &View<'_>) -> Vec<i64> {
@@ -319,4 +376,18 @@ fn is_number(datatype: Datatype) -> bool {
 
 fn is_integer(datatype: Datatype) -> bool {
     !matches!(datatype, Datatype::Bool | Datatype::Bytes | Datatype::F16 | Datatype::F32 | Datatype::F64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_are_in_the_order_of_the_numbers() {
+        let ordered = [f64::NEG_INFINITY, -1.5, -5e-324, 0.0, 5e-324, 1.0, f64::MAX, f64::INFINITY];
+        assert!(ordered.is_sorted_by(|one, other| rank(*one) < rank(*other)));
+        assert_eq!((rank(-0.0), rank(f64::NAN), f32::NAN.rank()), (rank(0.0), None, None));
+        assert!([i64::MIN, -1, 0, 1, i64::MAX].is_sorted_by(|one, other| one.rank() < other.rank()));
+        assert!(u64::MAX.rank() > 0u64.rank() && (-1f32).rank() < 0f32.rank());
+    }
 }

@@ -1,6 +1,6 @@
 //! What is done to the scores of a row before anything is picked of them.
 
-use modelgate_module::{Element, Error, Values, View};
+use modelgate_module::{Error, Values, View};
 
 use crate::config::Apply;
 
@@ -69,34 +69,31 @@ impl Apply {
     }
 }
 
-/// The places of the `top` largest values of each row, largest first: of equals the first, and never that of NaN.
-pub(crate) fn ranked<T: Element + PartialOrd>(values: &[T], size: usize, top: usize) -> Result<Vec<usize>, Error> {
-    let mut ranked = Vec::with_capacity(values.len() / size.max(1) * top);
-    let mut places: Vec<usize> = Vec::new();
-    for (row, values) in values.chunks_exact(size.max(1)).enumerate() {
-        // Only NaN is not equal to itself.
-        #[expect(clippy::eq_op, reason = "false for NaN alone, of any type of number")]
-        let numbers = (0..size).filter(|place| values[*place] == values[*place]);
-        if top == 1 {
-            let best = numbers.reduce(|best, place| if values[place] > values[best] { place } else { best });
-            ranked.push(best.ok_or_else(|| Error::model(format!("row {row}: no score is a number")))?);
-            continue;
+/// The places of the `top` largest values of each row, largest first: of equals the first, and never that of NaN, which has
+/// no rank.
+pub(crate) fn ranked(ranks: &[Option<u64>], size: usize, top: usize) -> Result<Vec<usize>, Error> {
+    let mut ranked = Vec::with_capacity(ranks.len() / size.max(1) * top);
+    for (row, ranks) in ranks.chunks_exact(size.max(1)).enumerate() {
+        let before = ranked.len();
+        for _ in 0..top {
+            let taken = &ranked[before..];
+            let mut best: Option<(u64, usize)> = None;
+            for (place, rank) in ranks.iter().enumerate() {
+                let Some(rank) = *rank else { continue };
+                if best.is_none_or(|(most, _)| rank > most) && !taken.contains(&place) {
+                    best = Some((rank, place));
+                }
+            }
+            match best {
+                Some((_, place)) => ranked.push(place),
+                None if top == 1 => return Err(Error::model(format!("row {row}: no score is a number"))),
+                None => {
+                    let count = taken.len();
+                    let message = format!("row {row}: {top} are to be picked, and {count} scores are numbers");
+                    return Err(Error::model(message));
+                }
+            }
         }
-        places.clear();
-        places.extend(numbers);
-        if places.len() < top {
-            let count = places.len();
-            return Err(Error::model(format!("row {row}: {top} are to be picked, and {count} scores are numbers")));
-        }
-        let order = |one: &usize, other: &usize| {
-            let by_value = values[*other].partial_cmp(&values[*one]);
-            by_value.unwrap_or(std::cmp::Ordering::Equal).then(one.cmp(other))
-        };
-        if places.len() > top {
-            places.select_nth_unstable_by(top - 1, order);
-        }
-        places[..top].sort_unstable_by(order);
-        ranked.extend_from_slice(&places[..top]);
     }
     Ok(ranked)
 }

@@ -155,7 +155,7 @@ fn refuses_what_the_model_does_not_give() {
         (r#""from": "label", "apply": "softmax""#, "`apply` needs 32-bit or 64-bit floats of shape [-1, n]"),
         (r#""from": "scores", "pick": "argmax", "names": ["a"]"#, "`names` and `pick` exclude each other"),
         (r#""from": "scores", "pick": "argmax", "top": 4"#, "`pick` needs 4 numbers in a row"),
-        (r#""from": "scores", "pick": "max", "top": 0"#, "`top`: expected 1 or more"),
+        (r#""from": "scores", "pick": "max", "top": 0"#, "`top`: expected 1 to 1000, got 0"),
         (r#""from": "scores", "top": 2"#, "`top` needs `pick`"),
         (r#""from": "scores", "at": 3"#, "`at` needs 4 numbers in a row"),
         (r#""from": "scores", "at": 1, "pick": "max""#, "exclude each other"),
