@@ -9,6 +9,7 @@ from sklearn.pipeline import Pipeline
 
 from ..model import found
 from . import convert, forests, kernels, linear, meta, neighbours, outliers, pairs, processes
+from .checks import finite
 from .columns import Col, Context
 from .result import Result
 from .steps import Columns, walk
@@ -49,6 +50,7 @@ def _checked(step: Any, given: Columns, context: Context) -> list[Col]:
     expected = getattr(step, "n_features_in_", None)
     if expected is not None and expected != len(given.cols):
         raise context.refuse(step, given.cols, f"it was fitted on {expected} columns, and gets {len(given.cols)}", "please report this pipeline")
+    finite(context.graph, step, given.cols)
     return given.cols
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..errors import CannotExport
 from . import elementwise as each
 from .build import Graph
-from .columns import Col, roots
+from .checks import Checked, condition, patched, raised, same
+from .columns import Col, NeedsTexts, roots
 from .elementwise import Untraceable
 from .frames import Frame
 from .series import Scalar, Series
-from .symbols import Rows, Symbol
+from .symbols import Rows, Symbol, of_its_own
 
 WAYS = 64
 """Ways through a function: a dozen nested decisions."""
@@ -22,9 +24,17 @@ class _Path:
 
     def __init__(self, wanted: list[bool]) -> None:
         self.wanted = wanted
-        self.tests: list[Col] = []
+        self.tests: list[Symbol] = []
 
-    def take(self, test: Col) -> bool:
+    def taken(self) -> list[tuple[Col, bool]]:
+        """The tests so far, and how they were decided."""
+        return [(test.cols[0], self.wanted[place]) for place, test in enumerate(self.tests)]
+
+    def take(self, test: Symbol) -> bool:
+        # What was decided before in this way is not decided again.
+        for place, known in enumerate(self.tests):
+            if (known.cols[0].tensor, known.cols[0].place) == (test.cols[0].tensor, test.cols[0].place):
+                return self.wanted[place]
         self.tests.append(test)
         place = len(self.tests) - 1
         if place == len(self.wanted):
@@ -45,52 +55,80 @@ def decided(symbol: Symbol) -> bool:
         raise NeedsWays
     if not _paths or len(symbol.cols) != 1:
         raise Untraceable("it decides by the values of a whole column (`if` or `and`; np.where and `&` do that for each row)")
-    return _paths[-1].take(symbol.cols[0])
+    return _paths[-1].take(symbol)
 
 
-def explored(graph: Graph, call: Callable[[], Any]) -> Any:
-    """The results of all ways, the first decision in front."""
-    found: list[tuple[list[tuple[Col, bool]], Any]] = []
+class _Refused:
+    """In place of the result of a way that ends in a `raise`."""
+
+
+REFUSED = _Refused()
+
+
+def explored(graph: Graph, call: Callable[[], Any], unless: Col | None = None) -> Any:
+    """The results of all ways, the first decision in front. Rows are refused whose way ends in a `raise`, `unless` holds."""
+    found: list[tuple[list[tuple[Symbol, bool]], Any]] = []
+    refused: list[list[tuple[Col, bool]]] = []
+    errors: list[Exception] = []
     pending: list[list[bool]] = [[]]
     while pending:
-        if len(found) == WAYS:
+        if len(found) >= WAYS:
             raise Untraceable(f"there are more than {WAYS} ways through it")
         path = _Path(pending.pop())
         given = len(path.wanted)
         _paths.append(path)
         try:
             result = call()
+        except (Untraceable, NeedsTexts, CannotExport, NeedsWays):
+            raise
+        except Exception as error:
+            if not path.tests or not raised(error):
+                raise
+            result = REFUSED
+            errors.append(error)
+            refused.append(path.taken())
         finally:
             _paths.pop()
         found.append((list(zip(path.tests, path.wanted, strict=True)), result))
         for place in range(given, len(path.wanted)):
             pending.append([*path.wanted[:place], False])
-    return _together(graph, found, 0)
+    made = _together(graph, found, 0)
+    if made is REFUSED:
+        raise errors[0]
+    before = [entry for path in _paths for entry in path.taken()] + ([] if unless is None else [(unless, False)])
+    for taken in refused:
+        graph.refuse(condition(graph, [*before, *taken]))
+    return made
 
 
-def _together(graph: Graph, found: list[tuple[list[tuple[Col, bool]], Any]], depth: int) -> Any:
+def _together(graph: Graph, found: list[tuple[list[tuple[Symbol, bool]], Any]], depth: int) -> Any:
     if len(found) == 1:
         return found[0][1]
     test = found[0][0][depth][0]
     yes = _together(graph, [entry for entry in found if entry[0][depth][1]], depth + 1)
     no = _together(graph, [entry for entry in found if not entry[0][depth][1]], depth + 1)
+    if yes is REFUSED or no is REFUSED:
+        return no if yes is REFUSED else yes
     return _mixed(graph, test, yes, no)
 
 
-def _mixed(graph: Graph, test: Col, yes: Any, no: Any) -> Any:
+def _mixed(graph: Graph, test: Symbol, yes: Any, no: Any) -> Any:
     if isinstance(yes, (list, tuple)) and isinstance(no, (list, tuple)) and len(yes) == len(no):
         return [_mixed(graph, test, one, other) for one, other in zip(yes, no, strict=True)]
     if isinstance(yes, Symbol) and isinstance(no, Symbol) and (yes.ndim or no.ndim):
         return _mixed_columns(graph, test, yes, no)
-    return Scalar(graph, [each.choose(graph, test, _value(graph, yes), _value(graph, no))])
+    of_its_own(test)
+    return Scalar(graph, [each.choose(graph, test.cols[0], _value(graph, yes), _value(graph, no))])
 
 
-def _mixed_columns(graph: Graph, test: Col, yes: Symbol, no: Symbol) -> Any:
+def _mixed_columns(graph: Graph, test: Symbol, yes: Symbol, no: Symbol) -> Any:
     """Whole results of two ways, which have the same columns."""
     if [col.label for col in yes.cols] != [col.label for col in no.cols] or yes.ndim != no.ndim:
         raise Untraceable("it gives some rows other columns than others")
     pairs = zip(yes.cols, no.cols, strict=True)
-    return yes.like([one if one is other else each.choose(graph, test, one, other).named(one.label) for one, other in pairs])
+    if isinstance(test, Checked):
+        return yes.like([patched(graph, test, one, other).named(one.label) for one, other in pairs])
+    return yes.like([one if same(one, other) else each.choose(graph, test.cols[0], one, other).named(one.label) for one, other in pairs])
 
 
 def _value(graph: Graph, value: Any) -> Col:
@@ -117,7 +155,7 @@ def outside(graph: Graph, error: Exception, call: Callable[[Any], Any]) -> Any:
 def scalar(graph: Graph, function: Callable[[Any], Any], col: Col, skips_missing: bool = False) -> Col:
     """The result of a function of one value for a column."""
     try:
-        result = _value(graph, explored(graph, lambda: function(Scalar(graph, [col]))))
+        result = _value(graph, explored(graph, lambda: function(Scalar(graph, [col])), each.is_missing(graph, col) if skips_missing else None))
     except UNFOLLOWED as error:
         if skips_missing:
             raise

@@ -60,6 +60,12 @@ class Graph:
         self._known: dict[Any, Any] = {}
         self._count = 0
         self.strings = Strings()
+        self.refusals: list[str] = []
+        """Tests `[rows, 1]` of which each refuses the rows that it holds for."""
+        self.never: set[str] = set()
+        """Tests that hold for no row."""
+        self.gaps = False
+        """Whether some value may have no number in a table of the training."""
         self.foreign: Any = None
         """The stage in Python ahead of the graph, where there may be one."""
         self.sparse: dict[str, Sparse] = {}
@@ -206,6 +212,11 @@ class Graph:
             if entry.domain == "ai.onnx.ml":
                 self.ml_opset = max(self.ml_opset, entry.version)
         return [names[output.name] for output in model.graph.output]
+
+    def refuse(self, test: str) -> None:
+        """Has rows refused for which a test holds."""
+        if test not in self.refusals:
+            self.refusals.append(test)
 
     def finish(self, name: str, outputs: Sequence[tuple[str, str, int, Sequence[Any]]]) -> onnx.ModelProto:
         """The whole model. Each output has a name, its tensor, its type and its shape."""

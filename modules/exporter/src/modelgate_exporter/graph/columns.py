@@ -51,6 +51,8 @@ class Root:
     """Lists of values outside of which an encoder refuses the row; None is the missing one."""
     sample: list[Any] = field(default_factory=list)
     """The different values of the sample, where there are few."""
+    lacks: bool = True
+    """Whether a request may have no value of it."""
     categories: list[Any] = field(default_factory=list)
     """The categories of the sample's own type, where it is pandas' category."""
 

@@ -16,6 +16,7 @@ from ..model import Names
 from ..model import named as class_names
 from .answers import answer
 from .build import MISSING, Graph
+from .checks import refusing
 from .columns import Col, Context, NeedsTexts, Root, is_nan
 from .foreign import Foreign, Stage
 from .result import Result
@@ -67,6 +68,9 @@ def _compiled(pipeline: Any, frame: pd.DataFrame, datatypes: dict[str, str], giv
     context = Context(graph, options={"records": given.records})
     cols = [_column(name, frame[name], kind, framed) for name, kind in zip(frame.columns, datatypes.values(), strict=True)]
     cols = [_at(col, MATRIX, place) for place, col in enumerate(cols)]
+    for place, col in enumerate(cols):
+        # The bundle refuses a missing value before the graph has it.
+        col.roots[0].lacks = col.roots[0].name in given.may_lack or bool(frame.iloc[:, place].isna().to_numpy().any())
     if texts:
         names = [col.roots[0].name for col in cols if datatypes[col.roots[0].name] == "bytes"]
         if MATRIX in names:
@@ -75,6 +79,7 @@ def _compiled(pipeline: Any, frame: pd.DataFrame, datatypes: dict[str, str], giv
         graph.strings.nullable = {name for name in names if name in given.may_lack or bool(frame[name].isna().to_numpy().any())}
     graph.foreign = _foreign(graph, cols, frame, datatypes, given)
     result = answer(pipeline, Columns(list(cols), framed, given.single), context)
+    refusing(graph, result)
     frame, datatypes = graph.foreign.frame, graph.foreign.datatypes
     outputs, predict = _outputs(graph, result, options)
     graph.strings.complete()
@@ -101,6 +106,7 @@ def _foreign(graph: Graph, cols: list[Col], frame: pd.DataFrame, datatypes: dict
 
     def column(name: str, values: pd.Series, datatype: str, nullable: bool) -> Col:
         col = _at(_column(name, values, datatype, True), MATRIX, len(cols))
+        col.roots[0].lacks = nullable
         cols.append(col)
         if graph.strings.inputs is not None and datatype == "bytes":
             graph.strings.inputs[name] = name

@@ -211,7 +211,10 @@ def ufunc(graph: Graph, name: str, args: tuple[Col, ...]) -> Col:
 
 def is_missing(graph: Graph, col: Col) -> Col:
     """`isna`."""
-    return made(graph, graph.double(graph.op("IsNaN", tensor(graph, col))), (col,), "bool")
+    found = made(graph, graph.double(graph.op("IsNaN", tensor(graph, col))), (col,), "bool")
+    if col.raw and col.kind != "number" and not any(root.lacks for root in col.roots):
+        graph.never.add(found.tensor)
+    return found
 
 
 def logical_not(graph: Graph, col: Col) -> Col:
@@ -317,6 +320,14 @@ def _same(graph: Graph, args: tuple[Col, ...], inputs: list[str]) -> Col:
     return args[0]
 
 
+def _box_cox(graph: Graph, args: tuple[Col, ...], inputs: list[str]) -> Col:
+    x, power = inputs
+    zero = graph.op("Equal", power, graph.constant([[0.0]]))
+    safe = graph.where(zero, graph.constant([[1.0]]), power)
+    bent = graph.op("Div", graph.op("Sub", graph.op("Pow", x, safe), graph.constant([[1.0]])), safe)
+    return made(graph, graph.where(zero, graph.op("Log", x), bent), args)
+
+
 def _arctan2(graph: Graph, args: tuple[Col, ...], inputs: list[str]) -> Col:
     y, x = inputs
     zero = graph.constant([[0.0]])
@@ -337,7 +348,7 @@ RULES: dict[str, Callable[..., Col]] = {
     "minimum": _extreme("Less", False), "fmax": _extreme("Greater", True), "fmin": _extreme("Less", True),
     "trunc": _trunc, "isfinite": _finite, "isinf": _infinite, "hypot": _hypot, "positive": _same, "conjugate": _same,
     "deg2rad": _scaled(np.pi / 180, ""), "radians": _scaled(np.pi / 180, ""), "rad2deg": _scaled(180 / np.pi, ""),
-    "degrees": _scaled(180 / np.pi, ""), "arctan2": _arctan2,
+    "degrees": _scaled(180 / np.pi, ""), "arctan2": _arctan2, "boxcox": _box_cox,
 }  # fmt: skip
 
 
@@ -428,7 +439,12 @@ def _worded(graph: Graph, col: Col) -> Col:
 def mapped(graph: Graph, col: Col, table: dict[Any, Any], other: Col | None) -> Col:
     """The value that a dictionary has for each one, `other` for those that it lacks."""
     from .categories import code, is_category_missing
+    from .tables import lines, numbers
 
+    values = numbers(list(table.values())) if other is None and table else None
+    if values is not None and col.kind in ("category", "number", "bool"):
+        found, _ = lines(graph, col, list(table), values[:, None])
+        return made(graph, found, (col,))
     result = other if other is not None else constant(graph, np.nan)
     value = tensor(graph, col)
     for key, to in table.items():

@@ -42,6 +42,11 @@ class Fitted:
     def __init__(self, step: Any, context: Context) -> None:
         self._step, self._context = step, context
 
+    @property
+    def __class__(self) -> Any:
+        """The step's own, which code may look at."""
+        return type(self._step)
+
     def __getattr__(self, name: str) -> Any:
         if name in ("fit", "fit_transform", "fit_predict", "partial_fit"):
             raise Untraceable(f"it calls .{name}, which learns from the rows of a request")

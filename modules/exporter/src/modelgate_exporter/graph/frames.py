@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, KeysView
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from .checks import Told
 from .columns import Col
 from .elementwise import Untraceable
 from .series import INDEX, Series
-from .symbols import ROWS, Array, Rows, Symbol, chosen, lifted, unknown
+from .symbols import OVER, ROWS, Array, Rows, Symbol, chosen, lifted, over_rows, unknown
 
 _map = map
 """Python's own, which a method of a frame hides."""
@@ -116,7 +117,10 @@ class Frame(Symbol):
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, Symbol):
             raise Untraceable(ROWS)
-        if isinstance(key, (list, pd.Index, np.ndarray)):
+        if isinstance(key, Told):
+            raise Untraceable(OVER)
+        if isinstance(key, (list, pd.Index, np.ndarray, set, KeysView)):
+            key = list(key) if isinstance(key, (set, KeysView)) else key
             labels = np.asarray(self.columns, dtype=object)[key] if np.asarray(key).dtype == bool else key
             return Frame(self.graph, [self._find(label) for label in labels])
         if isinstance(key, slice):
@@ -128,7 +132,9 @@ class Frame(Symbol):
             made = chosen(self.graph, key, value, self, self)
             self.cols[:] = made.cols
             return
-        if isinstance(key, (list, pd.Index)):
+        if isinstance(key, Told):
+            raise Untraceable(OVER)
+        if isinstance(key, (list, pd.Index, set, KeysView)):
             for at, label in enumerate(key):
                 self[label] = value.like([value.cols[at]]) if isinstance(value, Symbol) and len(value.cols) > 1 else value
             return
@@ -280,12 +286,52 @@ class Frame(Symbol):
     def reducing(name: str) -> Any:  # type: ignore[misc]
         def rule(self: Any, axis: Any = 0, skipna: bool = True, **_: Any) -> Any:
             if axis not in (1, "columns"):
-                raise Untraceable("it computes over all rows")
+                return over_rows(self, name, axis)
             return Series(self.graph, [self.reduced(name if not skipna or name in ("any", "all") else f"nan{name}").named(None)])
 
         return rule
 
     sum, mean, max, min, prod, std, var, any, all, median = _map(reducing, ("sum", "mean", "max", "min", "prod", "std", "var", "any", "all", "median"))
+
+    def arithmetic(name: str) -> Any:  # type: ignore[misc]
+        def rule(self: Any, other: Any, axis: Any = "columns", level: Any = None, fill_value: Any = None) -> Any:
+            if level is not None or fill_value is not None:
+                raise Untraceable(f"it calls .{name} with options")
+            # Along the rows a series is put beside each column, else its values belong to the columns by name.
+            given = other.values if isinstance(other, Series) and axis in (0, "index") else other
+            return getattr(super(Frame, self), name)(given)
+
+        return rule
+
+    add, sub, mul, div, truediv, floordiv, mod, pow = _map(arithmetic, ("add", "sub", "mul", "div", "truediv", "floordiv", "mod", "pow"))
+
+    def agg(self, func: Any, axis: Any = 0, **options: Any) -> Any:
+        """Functions of a row, each a column of the result where there are several."""
+        if axis not in (1, "columns"):
+            raise Untraceable(OVER)
+        several = func if isinstance(func, (list, tuple)) else [func]
+        made = [self._aggregated(one, options) for one in several]
+        if not isinstance(func, (list, tuple)):
+            return made[0]
+        return Frame(self.graph, [one.cols[0].named(_name(func)) for one, func in zip(made, several, strict=True)])
+
+    aggregate = agg
+
+    def _aggregated(self, function: Any, options: Any) -> Any:
+        name = _name(function)
+        if name in REDUCED and (isinstance(function, str) or getattr(np, name, None) is function):
+            # Of numpy's own functions pandas takes its own of the same name.
+            return getattr(self, REDUCED[name])(axis=1, **options)
+        return self.apply(function, axis=1, **options)
+
+    @property
+    def dtypes(self) -> Any:
+        return pd.Series({col.label: Series(self.graph, [col]).dtype for col in self.cols}, dtype=object)
+
+    def set_index(self, keys: Any, **_: Any) -> Any:
+        if keys is not INDEX:
+            raise Untraceable("it makes a column the index")
+        return self.copy()
 
     def eval(self, expr: str, inplace: bool = False, **_: Any) -> Any:
         """Assignments and expressions of columns' names, in Python's own syntax."""
@@ -304,6 +350,14 @@ class Frame(Symbol):
         if name in list(self.columns):
             return self[name]
         unknown(name)
+
+
+REDUCED = {name: name for name in ("sum", "mean", "max", "min", "prod", "std", "var", "any", "all", "median")}
+REDUCED |= {"amax": "max", "amin": "min"}
+
+
+def _name(function: Any) -> str:
+    return function if isinstance(function, str) else str(getattr(function, "__name__", ""))
 
 
 def _assigned(line: str) -> tuple[str, bool, str]:

@@ -13,7 +13,7 @@ from .build import Graph
 from .columns import Col, joined, roots
 from .elementwise import Untraceable
 from .numeric import interpolated
-from .symbols import Array, Symbol, chosen, lifted
+from .symbols import Array, Symbol, chosen, lifted, over_rows
 
 
 def reduced(graph: Graph, name: str, cols: list[Col]) -> Col:
@@ -61,7 +61,7 @@ def reduced(graph: Graph, name: str, cols: list[Col]) -> Col:
 def _reduce(name: str) -> Callable[..., Any]:
     def rule(graph: Graph, array: Any, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
         if axis not in (1, -1, "columns") or getattr(array, "ndim", 0) != 2:
-            raise Untraceable("it computes over all rows")
+            return over_rows(array, name, axis)
         return Array(graph, [reduced(graph, name, array.cols)], 2 if keepdims else 1)
 
     return rule

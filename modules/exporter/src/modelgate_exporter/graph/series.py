@@ -12,7 +12,7 @@ from .columns import Col
 from .dates import Parts
 from .elementwise import Untraceable
 from .strings import Texts
-from .symbols import ROWS, Array, Rows, Symbol, unknown
+from .symbols import ROWS, Array, Rows, Symbol, over_rows, unknown
 
 METHODS = ("lower", "upper", "strip", "lstrip", "rstrip", "startswith", "endswith", "split", "replace", "title", "capitalize")
 """Of Python's texts: those that pandas' `.str` has with the same meaning."""
@@ -87,6 +87,8 @@ class Series(Symbol):
 
     def map(self, to: Any, na_action: Any = None, **_: Any) -> Any:
         if isinstance(to, pd.Series):
+            if not to.index.is_unique:
+                raise Untraceable("it looks values up in a table in which one stands twice")
             to = to.to_dict()
         if isinstance(to, dict):
             return self.each_col(lambda col: each.mapped(self.graph, col, to, None))
@@ -126,7 +128,14 @@ class Series(Symbol):
     to_list = tolist
 
     def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, Symbol):
+            return self.values[key]
         raise Untraceable(ROWS)
+
+    def reducing(name: str) -> Any:  # type: ignore[misc]
+        return lambda self, *_, **__: over_rows(self, name, None)
+
+    any, all, sum = reducing("any"), reducing("all"), reducing("sum")
 
     def __getattr__(self, name: str) -> Any:
         unknown(name)
@@ -146,6 +155,10 @@ class Categories:
     def codes(self) -> Any:
         found = self._series.map({value: float(place) for place, value in enumerate(self.categories)})
         return found.fillna(-1.0)
+
+    def add_categories(self, *_: Any) -> Any:
+        """The same column, which may then be given another text."""
+        return self._series
 
     def __getattr__(self, name: str) -> Any:
         raise Untraceable(f"it uses .cat.{name}, which has no operator")

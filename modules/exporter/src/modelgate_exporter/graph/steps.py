@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import FeatureUnion, Pipeline
 
 from . import approximations, categories, numeric, records, topics, words
+from .asked import Inseparable, asks, encoded
 from .columns import Col, Context, spread
 from .linear import _dense
 
@@ -150,6 +152,11 @@ def _custom(step: Any, given: Columns, context: Context) -> Columns:
     inner = inspect.unwrap(transform) if transform is not None else None
     if inner is None:
         raise context.refuse(step, given.cols, "it has no transform", "give it one")
+    if asks(step):
+        with contextlib.suppress(Inseparable):
+            made = encoded(step, given.cols, context)
+            config = getattr(step, "_sklearn_output_config", {}).get("transform")
+            return Columns(made, bool(step.return_df) or config == "pandas")
     from .fitted import with_stand_ins
 
     own = with_stand_ins(step, context)

@@ -15,6 +15,7 @@ from .columns import Col
 from .elementwise import Untraceable
 
 ROWS = "it looks at other rows than its own"
+OVER = "it computes over all rows"
 
 
 def lifted(graph: Graph, value: Any) -> Col:
@@ -22,6 +23,7 @@ def lifted(graph: Graph, value: Any) -> Col:
     if isinstance(value, Symbol):
         if len(value.cols) != 1:
             raise Untraceable("it mixes one column with several")
+        of_its_own(value)
         return value.cols[0]
     if isinstance(value, (list, tuple)) and len(value) == 1 and isinstance(value[0], Symbol):
         return lifted(graph, value[0])  # of a loop over the rows
@@ -31,6 +33,12 @@ def lifted(graph: Graph, value: Any) -> Col:
             raise Untraceable("it computes with an array of its own")
         value = array.ravel()[0]
     return each.constant(graph, value)
+
+
+def of_its_own(value: Any) -> None:
+    """Refuses what says something of all rows, or of some of them."""
+    if isinstance(value, Symbol) and (value.over_rows or value.rows):
+        raise Untraceable(OVER if value.over_rows else ROWS)
 
 
 def collected(graph: Graph, rows: Any) -> tuple[list[Col], list[Any], int]:
@@ -62,6 +70,10 @@ class Symbol:
     """Columns that have no rows yet."""
 
     _form = "array"
+    over_rows = False
+    """Whether it is one truth about all rows."""
+    rows = ""
+    """The test that finds the rows it has values of, where it has not those of all."""
 
     # Before pandas' and numpy's own objects on the other side of an operator.
     __array_priority__ = 10_000
@@ -82,12 +94,19 @@ class Symbol:
         """A function of numpy on each column of whatever is wide."""
         wide = max((arg for arg in args if isinstance(arg, Symbol)), key=lambda arg: (len(arg.cols), is_frame(arg), is_series(arg)))
         count = len(wide.cols)
+        self._alike(wide, args)
         rows = [self._aligned(arg, count, wide) for arg in args]
         out = []
         for place in range(count):
             col = each.ufunc(self.graph, name, tuple(row[place] for row in rows))
             out.append(replace(col, label=wide.cols[place].label))
         return wide.like(out)
+
+    def _alike(self, wide: Symbol, args: tuple[Any, ...]) -> None:
+        """Refuses to mix what is true of all rows, or what some rows have, with the values of each."""
+        for arg in args:
+            if isinstance(arg, Symbol) and (arg.over_rows != wide.over_rows or arg.rows != wide.rows):
+                raise Untraceable(OVER if arg.over_rows or wide.over_rows else ROWS)
 
     def _aligned(self, arg: Any, count: int, wide: Symbol) -> list[Col]:
         if isinstance(arg, Symbol):
@@ -280,6 +299,8 @@ class Symbol:
 
 def chosen(graph: Graph, test: Any, yes: Any, no: Any, like: Any = None) -> Any:
     """`np.where` of wide things."""
+    for value in (test, yes, no):
+        of_its_own(value)
     wide = max((v for v in (like, test, yes, no) if isinstance(v, Symbol)), key=lambda v: len(v.cols))
     count = len(wide.cols)
     rows = [wide._aligned(value, count, wide) for value in (test, yes, no)]
@@ -316,6 +337,10 @@ class Array(Symbol):
         return (Rows(), len(self.cols))[: self.ndim]
 
     @property
+    def size(self) -> Any:
+        return Rows()
+
+    @property
     def dtype(self) -> Any:
         return np.dtype(object if any(col.kind == "category" for col in self.cols) else np.float64)
 
@@ -323,6 +348,10 @@ class Array(Symbol):
         rows, *rest = key if isinstance(key, tuple) else (key,)
         if rows is Ellipsis:
             rows = slice(None)
+        if isinstance(rows, Symbol) and not rest:
+            from .masked import masked
+
+            return masked(self, rows)
         if not (isinstance(rows, slice) and rows == slice(None)):
             raise Untraceable(ROWS)
         if not rest:
@@ -339,6 +368,8 @@ class Array(Symbol):
     def __setitem__(self, key: Any, value: Any) -> None:
         rows, *rest = key if isinstance(key, tuple) else (key,)
         places = np.arange(len(self.cols))[rest[0]] if rest else np.arange(len(self.cols))
+        if isinstance(value, Symbol) and value.rows:
+            value = _put_back(self.graph, rows, value)
         for at, place in enumerate(np.atleast_1d(places)):
             fresh = value.cols[at] if isinstance(value, Symbol) and len(value.cols) > 1 else lifted(self.graph, value)
             if isinstance(rows, Symbol):
@@ -364,12 +395,34 @@ class Array(Symbol):
     def reducing(name: str) -> Any:  # type: ignore[misc]
         def rule(self: Any, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
             if axis not in (1, -1) or self.ndim != 2:
-                raise Untraceable("it computes over all rows")
+                return over_rows(self, name, axis)
             return Array(self.graph, [self.reduced(name)], 2 if keepdims else 1)
 
         return rule
 
     sum, mean, max, min, prod, std, var, any, all = map(reducing, ("sum", "mean", "max", "min", "prod", "std0", "var0", "any", "all"))
+
+
+def _put_back(graph: Graph, test: Any, value: Symbol) -> Array:
+    """Values of some rows, which go into the same ones."""
+    if not isinstance(test, Symbol) or len(test.cols) != 1 or each.test_of(graph, test.cols[0]) != value.rows:
+        raise Untraceable(ROWS)
+    return Array(graph, list(value.cols), 1)
+
+
+def over_rows(value: Symbol, name: str, axis: Any) -> Any:
+    """A reduction over the rows, of which tests alone say something of one row."""
+    from .checks import ByColumn, counted, every, some
+
+    if value.rows or name not in ("any", "all", "sum", "nansum"):
+        raise Untraceable(OVER)
+    if value.over_rows:
+        return value
+    if name in ("sum", "nansum"):
+        return counted(value.graph, value.cols)
+    if axis is None or value.ndim == 1:
+        return (some if name == "any" else every)(value.graph, value.cols)
+    return ByColumn(value.graph, value.cols, name == "all")
 
 
 class Rows:

@@ -23,8 +23,10 @@ from .columns import Col, Context, NeedsTexts, alone
 from .elementwise import Untraceable
 from .frames import DUMMIES, Dummies, Frame
 from .functions import beside
+from .powers import with_powers
 from .series import Index, Scalar, Series
-from .symbols import Array, Symbol, collected, lifted
+from .symbols import Array, Symbol, collected, lifted, of_its_own
+from .tables import with_tables
 
 MATH = {
     **{name: name for name in ("sqrt", "exp", "log", "log2", "log10", "log1p", "expm1", "sin", "cos", "tan", "tanh", "floor", "ceil", "fabs")},
@@ -52,6 +54,10 @@ def traced(function: Callable[[Any], Any], columns: Any, step: Any, named: Any, 
         made = Array(graph, of_rows, ndim)
     if not isinstance(made, Symbol):
         raise context.refuse(step, cols, f"its {_name(named)} gives {type(made).__name__} instead of columns", ADVICE)
+    try:
+        of_its_own(made)
+    except Untraceable as error:
+        raise _refused(error, str(error), cols, step, named, context) from error
     found = [_rows(graph, col, cols) for col in made.cols]
     return replace(columns, cols=found, framed=not isinstance(made, Array), single=made.ndim == 1)
 
@@ -232,6 +238,7 @@ def _pandas(graph: Graph) -> Iterator[None]:
     def to_datetime(value: Any, errors: str = "raise", *args: Any, **options: Any) -> Any:
         if all(col.kind == "date" for col in value.cols):
             return value
+        options = {name: option for name, option in options.items() if option not in (None, False)}
         if args or len(value.cols) != 1 or set(options) - {"format", "unit", "cache", "infer_datetime_format"}:
             raise Untraceable("it reads dates with options (format=, errors= and unit= have operators)")
         return value.each_col(lambda col: _date(graph, col, errors, options.get("format"), options.get("unit")))
@@ -304,7 +311,10 @@ def _pandas(graph: Graph) -> Iterator[None]:
 
         return call
 
+    within = contextlib.ExitStack()
     try:
+        within.enter_context(with_tables(graph))
+        within.enter_context(with_powers(graph))
         for name in replaced:
             setattr(pd, name, either(name))
         for name, value in (("asarray", array("asarray")), ("array", array("array")), ("c_", Beside()), ("vectorize", vectorize)):
@@ -317,6 +327,7 @@ def _pandas(graph: Graph) -> Iterator[None]:
             setattr(pd, name, _Meta(name, (), {"real": real[name], "made": staticmethod(make)}))
         yield
     finally:
+        within.close()
         for name, value in real.items():
             setattr(pd, name, value)
         for name, value in numpy_real.items():
