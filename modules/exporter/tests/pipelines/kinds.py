@@ -7,6 +7,7 @@ and compares it on fresh rows; `test_kinds.py` does so on a few.
 from cases import (
     boosters,
     combined,
+    encoders,
     estimators,
     functions,
     hashed,
@@ -25,6 +26,6 @@ from cases import (
 from cases.data import cases
 
 __all__ = [
-    "boosters", "cases", "combined", "estimators", "functions", "hashed", "kernels", "libraries", "loops", "numbers", "outside", "registered", "rewritten", "targets",
+    "boosters", "cases", "combined", "encoders", "estimators", "functions", "hashed", "kernels", "libraries", "loops", "numbers", "outside", "registered", "rewritten", "targets",
     "teams", "texts", "whole",
 ]  # fmt: skip

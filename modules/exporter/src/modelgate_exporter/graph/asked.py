@@ -16,8 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from . import categories
-from .build import Graph
-from .columns import Col, Context, is_nan
+from .columns import Col, Context, alone, is_nan
 from .tables import lines
 
 Floats = npt.NDArray[np.float64]
@@ -38,8 +37,23 @@ def asks(step: Any) -> bool:
     return kind.__module__.partition(".")[0] == "category_encoders" and kind.__name__ in ENCODERS and not getattr(step, "composite_cols", None)
 
 
+def refuse_hashes(step: Any, cols: list[Col], context: Context) -> None:
+    """Refuses an encoder that hashes whatever text a request has."""
+    kind = type(step)
+    if kind.__module__.partition(".")[0] == "category_encoders" and kind.__name__ == "HashingEncoder":
+        raise context.refuse(
+            step, [col for col, label in zip(cols, step.feature_names_in_, strict=False) if label in set(step.cols)],
+            f"it hashes every text by {step.hash_method}, which has no operator",
+            "train the pipeline with BinaryEncoder, TargetEncoder or scikit-learn's OneHotEncoder(max_categories=…) on these columns",
+        )  # fmt: skip
+
+
 class Inseparable(Exception):
     """The step's columns depend on several columns, or on what no table can say."""
+
+
+class _Refuses(Exception):
+    """The step takes no such row."""
 
 
 @dataclass
@@ -55,11 +69,17 @@ class _Table:
     missing: Floats | None
 
 
-def encoded(step: Any, cols: list[Col], context: Context) -> list[Col]:
+def encoded(step: Any, cols: list[Col], framed: bool, context: Context) -> list[Col]:
     """The columns behind the step. Raises `Inseparable`."""
-    graph = context.graph
+    try:
+        return _encoded(step, cols, framed, context)
+    except _Refuses as error:
+        raise Inseparable from error
+
+
+def _encoded(step: Any, cols: list[Col], framed: bool, context: Context) -> list[Col]:
     labels = list(step.feature_names_in_)
-    if len(labels) != len(cols):
+    if len(labels) != len(cols) or (framed and labels != [col.label for col in cols]):
         raise Inseparable
     asked = [place for place, label in enumerate(labels) if label in set(step.cols)]
     if not asked or any(cols[place].kind not in ("category", "number", "bool") for place in asked):
@@ -79,10 +99,10 @@ def encoded(step: Any, cols: list[Col], context: Context) -> list[Col]:
         unknown = None if col.kind == "bool" else _tried(varied, _unknown(col, known[place]))
         missing = None if col.kind == "bool" else _tried(varied, None if col.mark == "none" else np.nan)
         tables[place] = _Table(col, known[place], varied(known[place]), unknown, missing)
-    return _columns(step, labels, cols, names, base, tables, graph, context)
+    return _columns(step, labels, cols, names, base, tables, context)
 
 
-def _columns(step: Any, labels: list[Any], cols: list[Col], names: list[Any], base: Floats, tables: dict[int, _Table], graph: Graph, context: Context) -> list[Col]:
+def _columns(step: Any, labels: list[Any], cols: list[Col], names: list[Any], base: Floats, tables: dict[int, _Table], context: Context) -> list[Col]:
     owners: dict[int, int] = {}
     kept = {label: place for place, label in enumerate(labels) if place not in tables}
     for place, table in tables.items():
@@ -115,16 +135,10 @@ def _written(step: Any, table: _Table, wanted: list[int], base: Floats, context:
     if refuses and not categories.strict(context, step, col, keys):
         graph.refuse(graph.op("Not", known))
     elif table.missing is None and not has_missing and any(root.lacks for root in col.roots) and col.kind != "bool":
-        graph.refuse(graph.op("IsNaN", _own(graph, col)))
+        graph.refuse(graph.op("IsNaN", alone(graph, col)))
     if np.isnan(np.vstack([values, other])).any():
         graph.gaps = True
     return [Col(found, at, "number", None, col.roots) for at in range(len(wanted))]
-
-
-def _own(graph: Graph, col: Col) -> str:
-    from .columns import alone
-
-    return alone(graph, col)
 
 
 def _varies(table: _Table, base: Floats, at: int) -> bool:
@@ -138,7 +152,7 @@ def _tried(varied: Any, value: Any) -> Floats | None:
     try:
         found: Floats = varied([value])
         return found
-    except (ValueError, KeyError, TypeError, IndexError):
+    except _Refuses:
         return None
 
 
@@ -149,11 +163,11 @@ def _said(step: Any, labels: list[Any], cols: list[Col], rows: list[list[Any]]) 
     vars(step).pop("_sklearn_output_config", None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made = step.transform(frame, override_return_df=True)
-    try:
-        return list(made.columns), np.asarray(made.apply(_numbers).to_numpy(dtype=np.float64))
-    except (ValueError, TypeError) as error:
-        raise Inseparable from error
+        try:
+            made = step.transform(frame, override_return_df=True)
+        except Exception as error:
+            raise _Refuses from error
+    return list(made.columns), made.apply(_numbers).to_numpy(dtype=np.float64)
 
 
 def _numbers(column: pd.Series) -> pd.Series:

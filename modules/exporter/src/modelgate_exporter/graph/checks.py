@@ -7,6 +7,7 @@ would depend on the rows that happen to come together, and is not followed.
 from __future__ import annotations
 
 import dis
+import traceback
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,16 +28,20 @@ LIBRARIES = ("pandas", "numpy", "sklearn", "scipy")
 class Checked(Scalar):
     """Whether some row, or every row, passes a test."""
 
-    over_rows = True
+    _over_rows = True
 
     def __init__(self, graph: Graph, cols: list[Col], found: tuple[str, ...] = (), every: bool = False) -> None:
         super().__init__(graph, cols)
         object.__setattr__(self, "found", found)
         object.__setattr__(self, "every", every)
+        stack = traceback.StackSummary.extract(traceback.walk_stack(None), lookup_lines=False)
+        object.__setattr__(self, "stack", list(stack)[::-1])
 
     found: tuple[str, ...]
     """The tests of which one holds in a row that decides."""
     every: bool
+    stack: list[traceback.FrameSummary]
+    """Where the code tests."""
 
     def like(self, cols: list[Col]) -> Any:
         return Checked(self.graph, cols)
@@ -137,6 +142,11 @@ class Counted:
     def __bool__(self) -> bool:
         return bool(self.any())
 
+    def __float__(self) -> float:
+        raise Untraceable(OVER)
+
+    __int__ = __index__ = __float__  # type: ignore[assignment]
+
     def _compared(limit: int, holds: bool) -> Any:  # type: ignore[misc]
         def rule(self: Counted, other: Any) -> Any:
             if isinstance(other, Symbol) or other != limit:
@@ -190,9 +200,11 @@ def condition(graph: Graph, taken: list[tuple[Col, bool]]) -> str:
 def patched(graph: Graph, test: Checked, yes: Col, no: Col) -> Col:
     """A column that a test of all rows changes in the rows alone that it finds."""
     changed, kept = (no, yes) if test.every else (yes, no)
-    if same(changed, kept) or _changes(graph, each.tensor(graph, changed), each.tensor(graph, kept), test.found):
+    if same(changed, kept) or _changes(graph, changed.tensor, each.tensor(graph, kept), test.found):
         return changed
-    raise Untraceable(f"{OVER}: by a test of all of them (.any(), .all()) it may refuse rows, or change those that the test finds")
+    error = Untraceable(f"{OVER}: by a test of all of them (.any(), .all()) it may refuse rows, or change those that the test finds")
+    error.stack = test.stack  # type: ignore[attr-defined]
+    raise error
 
 
 def same(one: Col, other: Col) -> bool:
@@ -206,8 +218,11 @@ def same(one: Col, other: Col) -> bool:
 
 def _changes(graph: Graph, changed: str, kept: str, tests: tuple[str, ...]) -> bool:
     nodes = {name: node for node in graph.nodes for name in node.output}
+    whole = graph.places([0])
     while changed != kept:
         node = nodes.get(changed)
+        if node is not None and node.op_type == "Gather" and node.input[1] == whole:
+            node = nodes.get(node.input[0])  # of a choice all of it is taken
         if node is None or node.op_type != "Where" or node.input[0] not in tests:
             return False
         changed = node.input[2]

@@ -54,6 +54,18 @@ class Parts:
             return self._is(day, 1.0)
         if name == "is_month_end":
             return self._is(self._civil(self._plus(days, 1.0))[2], 1.0)
+        if name == "is_year_end":
+            return self._is(self._civil(self._plus(days, 1.0))[3], 1.0)
+        if name == "is_quarter_end":
+            _, following, first, _ = self._civil(self._plus(days, 1.0))
+            return self.graph.op("Mul", self._is(self._modulo(self._plus(following, -1.0), 3.0), 0.0), self._is(first, 1.0))
+        if name == "is_leap_year":
+            fourth, hundredth, whole = (self._is(self._modulo(year, size), 0.0) for size in (4.0, 100.0, 400.0))
+            return self.graph.op("Add", self.graph.op("Sub", fourth, hundredth), whole)
+        if name in ("days_in_month", "daysinmonth"):
+            # The 32nd day of a month of 30 days is the second of the next one.
+            later = self.graph.op("Add", self.graph.op("Sub", days, day), self.graph.constant([[32.0]]))
+            return self._plus(self.graph.op("Neg", self._civil(later)[2]), 32.0)
         if name == "is_year_start":
             return self._is(of_year, 1.0)
         if name == "is_quarter_start":

@@ -14,10 +14,10 @@ class Masked(Array):
 
     def __init__(self, graph: Graph, cols: list[Col], ndim: int, test: str) -> None:
         super().__init__(graph, cols, ndim)
-        object.__setattr__(self, "rows", test)
+        object.__setattr__(self, "_rows", test)
 
     def like(self, cols: list[Col]) -> Any:
-        return Masked(self.graph, cols, self.ndim, self.rows)
+        return Masked(self.graph, cols, self.ndim, self._rows)
 
     def __getitem__(self, key: Any) -> Any:
         from .elementwise import Untraceable
@@ -37,6 +37,6 @@ def masked(value: Symbol, test: Symbol) -> Masked:
     from . import elementwise as each
     from .elementwise import Untraceable
 
-    if len(test.cols) != 1 or test.cols[0].kind != "bool" or test.over_rows or test.rows or len(value.cols) != 1:
+    if len(test.cols) != 1 or test.cols[0].kind != "bool" or test._over_rows or test._rows or len(value.cols) != 1:
         raise Untraceable(ROWS)
     return Masked(value.graph, list(value.cols), value.ndim, each.test_of(value.graph, test.cols[0]))

@@ -132,6 +132,11 @@ class Series(Symbol):
             return self.values[key]
         raise Untraceable(ROWS)
 
+    def __setitem__(self, key: Any, value: Any) -> None:
+        label = self.name
+        Array(self.graph, self.cols, 1)[key] = value
+        self.cols[0] = self.cols[0].named(label)
+
     def reducing(name: str) -> Any:  # type: ignore[misc]
         return lambda self, *_, **__: over_rows(self, name, None)
 

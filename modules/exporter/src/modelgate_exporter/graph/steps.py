@@ -13,7 +13,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import FeatureUnion, Pipeline
 
 from . import approximations, categories, numeric, records, topics, words
-from .asked import Inseparable, asks, encoded
+from .asked import Inseparable, asks, encoded, refuse_hashes
 from .columns import Col, Context, spread
 from .linear import _dense
 
@@ -152,9 +152,10 @@ def _custom(step: Any, given: Columns, context: Context) -> Columns:
     inner = inspect.unwrap(transform) if transform is not None else None
     if inner is None:
         raise context.refuse(step, given.cols, "it has no transform", "give it one")
+    refuse_hashes(step, given.cols, context)
     if asks(step):
         with contextlib.suppress(Inseparable):
-            made = encoded(step, given.cols, context)
+            made = encoded(step, given.cols, given.framed, context)
             config = getattr(step, "_sklearn_output_config", {}).get("transform")
             return Columns(made, bool(step.return_df) or config == "pandas")
     from .fitted import with_stand_ins

@@ -37,8 +37,8 @@ def lifted(graph: Graph, value: Any) -> Col:
 
 def of_its_own(value: Any) -> None:
     """Refuses what says something of all rows, or of some of them."""
-    if isinstance(value, Symbol) and (value.over_rows or value.rows):
-        raise Untraceable(OVER if value.over_rows else ROWS)
+    if isinstance(value, Symbol) and (value._over_rows or value._rows):
+        raise Untraceable(OVER if value._over_rows else ROWS)
 
 
 def collected(graph: Graph, rows: Any) -> tuple[list[Col], list[Any], int]:
@@ -70,9 +70,9 @@ class Symbol:
     """Columns that have no rows yet."""
 
     _form = "array"
-    over_rows = False
+    _over_rows = False
     """Whether it is one truth about all rows."""
-    rows = ""
+    _rows = ""
     """The test that finds the rows it has values of, where it has not those of all."""
 
     # Before pandas' and numpy's own objects on the other side of an operator.
@@ -105,8 +105,8 @@ class Symbol:
     def _alike(self, wide: Symbol, args: tuple[Any, ...]) -> None:
         """Refuses to mix what is true of all rows, or what some rows have, with the values of each."""
         for arg in args:
-            if isinstance(arg, Symbol) and (arg.over_rows != wide.over_rows or arg.rows != wide.rows):
-                raise Untraceable(OVER if arg.over_rows or wide.over_rows else ROWS)
+            if isinstance(arg, Symbol) and (arg._over_rows != wide._over_rows or arg._rows != wide._rows):
+                raise Untraceable(OVER if arg._over_rows or wide._over_rows else ROWS)
 
     def _aligned(self, arg: Any, count: int, wide: Symbol) -> list[Col]:
         if isinstance(arg, Symbol):
@@ -368,7 +368,7 @@ class Array(Symbol):
     def __setitem__(self, key: Any, value: Any) -> None:
         rows, *rest = key if isinstance(key, tuple) else (key,)
         places = np.arange(len(self.cols))[rest[0]] if rest else np.arange(len(self.cols))
-        if isinstance(value, Symbol) and value.rows:
+        if isinstance(value, Symbol) and value._rows:
             value = _put_back(self.graph, rows, value)
         for at, place in enumerate(np.atleast_1d(places)):
             fresh = value.cols[at] if isinstance(value, Symbol) and len(value.cols) > 1 else lifted(self.graph, value)
@@ -405,7 +405,7 @@ class Array(Symbol):
 
 def _put_back(graph: Graph, test: Any, value: Symbol) -> Array:
     """Values of some rows, which go into the same ones."""
-    if not isinstance(test, Symbol) or len(test.cols) != 1 or each.test_of(graph, test.cols[0]) != value.rows:
+    if not isinstance(test, Symbol) or len(test.cols) != 1 or each.test_of(graph, test.cols[0]) != value._rows:
         raise Untraceable(ROWS)
     return Array(graph, list(value.cols), 1)
 
@@ -414,9 +414,9 @@ def over_rows(value: Symbol, name: str, axis: Any) -> Any:
     """A reduction over the rows, of which tests alone say something of one row."""
     from .checks import ByColumn, counted, every, some
 
-    if value.rows or name not in ("any", "all", "sum", "nansum"):
+    if value._rows or name not in ("any", "all", "sum", "nansum"):
         raise Untraceable(OVER)
-    if value.over_rows:
+    if value._over_rows:
         return value
     if name in ("sum", "nansum"):
         return counted(value.graph, value.cols)

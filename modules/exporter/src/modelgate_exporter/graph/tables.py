@@ -98,7 +98,7 @@ def _by_column(given: Any) -> Col | None:
     """The column whose values name the lines, where they do."""
     if not isinstance(given, Symbol):
         return None
-    if given.ndim > 1 or len(given.cols) != 1 or given.over_rows or given.cols[0].kind not in ("number", "category"):
+    if given.ndim > 1 or len(given.cols) != 1 or given._over_rows or given.cols[0].kind not in ("number", "category"):
         raise Untraceable("it looks values up in a table by other things than one column")
     return given.cols[0]
 

@@ -135,7 +135,7 @@ def _line(error: Exception) -> str:
     """`line 12 of features.py (`…`): ` of the last line that is the user's."""
     ours = Path(__file__).parent.parent
     found = None
-    for entry in traceback.extract_tb(error.__traceback__):
+    for entry in getattr(error, "stack", None) or traceback.extract_tb(error.__traceback__):
         path = Path(entry.filename)
         if ours in path.parents or any(part in path.parts for part in ("pandas", "numpy", "sklearn", "scipy")):
             continue
