@@ -58,7 +58,7 @@ class _Refuses(Exception):
 
 @dataclass
 class _Table:
-    """What a step says of one column, the others being as they are in the first row."""
+    """The answers of a step to the values of one column, the others being as they are in the first row."""
 
     col: Col
     known: list[Any]
@@ -96,8 +96,8 @@ def _encoded(step: Any, cols: list[Col], framed: bool, context: Context) -> list
             return _said(step, labels, cols, [[*first[:place], value, *first[place + 1 :]] for value in values])[1]
 
         col = cols[place]
-        unknown = None if col.kind == "bool" else _tried(varied, _unknown(col, known[place]))
-        missing = None if col.kind == "bool" else _tried(varied, None if col.mark == "none" else np.nan)
+        unknown = None if col.kind == "bool" else _tried(varied, known[place][0], _unknown(col, known[place]))
+        missing = None if col.kind == "bool" else _tried(varied, known[place][0], None if col.mark == "none" else np.nan)
         tables[place] = _Table(col, known[place], varied(known[place]), unknown, missing)
     return _columns(step, labels, cols, names, base, tables, context)
 
@@ -148,9 +148,10 @@ def _varies(table: _Table, base: Floats, at: int) -> bool:
     return not bool(same.all())
 
 
-def _tried(varied: Any, value: Any) -> Floats | None:
+def _tried(varied: Any, known: Any, value: Any) -> Floats | None:
+    """The step's answers to a value beside a known one: pandas maps a column otherwise that is nothing but None."""
     try:
-        found: Floats = varied([value])
+        found: Floats = varied([known, value])[1:]
         return found
     except _Refuses:
         return None

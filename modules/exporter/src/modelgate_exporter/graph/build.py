@@ -65,7 +65,7 @@ class Graph:
         self.never: set[str] = set()
         """Tests that hold for no row."""
         self.gaps = False
-        """Whether some value may have no number in a table of the training."""
+        """Whether a step may give a row no number: a function, or a table of the training."""
         self.foreign: Any = None
         """The stage in Python ahead of the graph, where there may be one."""
         self.sparse: dict[str, Sparse] = {}

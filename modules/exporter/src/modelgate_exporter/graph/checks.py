@@ -248,7 +248,7 @@ def refusing(graph: Graph, result: Any) -> None:
 
 
 def finite(graph: Graph, step: Any, cols: list[Col]) -> None:
-    """Has rows refused that an estimator refuses, as an unknown value has none in a table of the training."""
+    """Has rows refused that an estimator refuses, as those for which a function or a table of the training has no number."""
     if not graph.gaps or not cols or graph.sparse or any(col.kind not in ("number", "bool") for col in cols):
         return
     try:

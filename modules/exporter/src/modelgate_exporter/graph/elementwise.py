@@ -176,7 +176,7 @@ PLAIN = {
     "negative": "Neg", "absolute": "Abs", "fabs": "Abs", "sign": "Sign", "exp": "Exp", "log": "Log",
     "sqrt": "Sqrt", "reciprocal": "Reciprocal", "sin": "Sin", "cos": "Cos", "tan": "Tan",
     "arcsin": "Asin", "arccos": "Acos", "arctan": "Atan", "sinh": "Sinh", "cosh": "Cosh", "tanh": "Tanh",
-    "arcsinh": "Asinh", "arccosh": "Acosh", "arctanh": "Atanh", "floor": "Floor", "ceil": "Ceil", "rint": "Round",
+    "arccosh": "Acosh", "arctanh": "Atanh", "floor": "Floor", "ceil": "Ceil", "rint": "Round",
 }  # fmt: skip
 ARITHMETIC = {"add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div", "true_divide": "Div"}
 
@@ -320,6 +320,12 @@ def _same(graph: Graph, args: tuple[Col, ...], inputs: list[str]) -> Col:
     return args[0]
 
 
+def _arcsinh(graph: Graph, args: tuple[Col, ...], inputs: list[str]) -> Col:
+    size = graph.op("Abs", inputs[0])
+    root = graph.op("Sqrt", graph.op("Add", graph.op("Mul", size, size), graph.constant([[1.0]])))
+    return made(graph, graph.op("Mul", graph.op("Sign", inputs[0]), graph.op("Log", graph.op("Add", size, root))), args)
+
+
 def _box_cox(graph: Graph, args: tuple[Col, ...], inputs: list[str]) -> Col:
     x, power = inputs
     zero = graph.op("Equal", power, graph.constant([[0.0]]))
@@ -348,7 +354,7 @@ RULES: dict[str, Callable[..., Col]] = {
     "minimum": _extreme("Less", False), "fmax": _extreme("Greater", True), "fmin": _extreme("Less", True),
     "trunc": _trunc, "isfinite": _finite, "isinf": _infinite, "hypot": _hypot, "positive": _same, "conjugate": _same,
     "deg2rad": _scaled(np.pi / 180, ""), "radians": _scaled(np.pi / 180, ""), "rad2deg": _scaled(180 / np.pi, ""),
-    "degrees": _scaled(180 / np.pi, ""), "arctan2": _arctan2, "boxcox": _box_cox,
+    "degrees": _scaled(180 / np.pi, ""), "arctan2": _arctan2, "boxcox": _box_cox, "arcsinh": _arcsinh,
 }  # fmt: skip
 
 

@@ -270,6 +270,8 @@ class Frame(Symbol):
 
             return row(self, call)
         made = [call(Series(self.graph, [col])) for col in self.cols]
+        if all(isinstance(one, (bool, np.bool_, str)) for one in made):
+            return pd.Series(made, index=self.columns)  # of their types alone
         if not all(isinstance(series, Symbol) and len(series.cols) == 1 for series in made):
             raise Untraceable(ROWS)
         return Frame(self.graph, [series.cols[0].named(col.label) for series, col in zip(made, self.cols, strict=True)])

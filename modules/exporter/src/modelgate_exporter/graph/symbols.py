@@ -118,7 +118,7 @@ class Symbol:
             if len(arg.cols) == 1 and not (is_frame(wide) and is_series(arg)):
                 return arg.cols * count
             raise Untraceable("it mixes one column with several")
-        if isinstance(arg, pd.Series) and is_frame(wide):
+        if isinstance(arg, (pd.Series, dict)) and is_frame(wide):
             return [each.constant(self.graph, arg[col.label]) for col in wide.cols]
         if isinstance(arg, (list, tuple, np.ndarray)) and np.size(arg) == count and np.ndim(arg) in (1, 2) and count > 1:
             return [each.constant(self.graph, value) for value in np.ravel(np.asarray(arg))]

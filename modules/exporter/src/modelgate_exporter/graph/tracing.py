@@ -43,6 +43,8 @@ ADVICE = (
 def traced(function: Callable[[Any], Any], columns: Any, step: Any, named: Any, context: Context) -> Any:
     """The columns that a function makes of a frame, a series or an array."""
     graph, cols = context.graph, columns.cols
+    # Of values that it is not defined for, a function gives none.
+    graph.gaps = True
     given: Any
     if columns.framed:
         given = (Series if columns.single else Frame)(graph, list(cols))
