@@ -74,7 +74,7 @@ pub(super) struct LabelArgs {
 }
 
 impl LabelArgs {
-    /// What is answered; `None` where it is the model's own outputs.
+    /// The labels to answer with; `None` for the model's own outputs.
     fn labels(&self, outputs: &[Column]) -> anyhow::Result<Option<Labels>> {
         let Some(path) = &self.labels else { return Ok(None) };
         let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;

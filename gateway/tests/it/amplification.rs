@@ -72,7 +72,7 @@ async fn excess(served: &Served, path: &str, kind: &str, body: &[u8], is_gzip: b
     (status, beyond(added, body.len() + answer))
 }
 
-/// What was added beyond what it may be for so many bytes. Shows both.
+/// The memory added beyond the most for so many bytes. Prints both.
 fn beyond(added: usize, bytes: usize) -> isize {
     let ratio = added.saturating_sub(FLOOR) as f64 / bytes as f64;
     println!("{added:>11} bytes for {bytes:>9}: {ratio:.2} beyond the floor");

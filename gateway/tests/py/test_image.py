@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def stages(text):
-    """What each stage copies from the checkout before it compiles."""
+    """The paths that each stage copies from the checkout before it compiles."""
     found, compiled = {}, False
     for line in text.splitlines():
         if match := re.match(r"FROM \S+(?: AS (\S+))?", line):
@@ -40,7 +40,7 @@ def manifests():
 
 
 def missing(dockerfile):
-    """What is compiled and this Dockerfile does not copy, in sentences."""
+    """Sentences about files that are compiled and that this Dockerfile does not copy."""
     copied = stages(dockerfile)
     early = copied["dependencies"]
     for manifest in sorted(manifests()):

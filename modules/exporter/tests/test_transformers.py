@@ -1,5 +1,7 @@
 """Each transformer's config, run by the reference interpreter, is scikit-learn's matrix."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +21,11 @@ from sklearn.preprocessing import (
 from modelgate_exporter import reference, truncate
 
 NUMBERS = ["height", "weight", "children"]
+
+
+def named(case: object) -> str:
+    """The name of a case, which is the same in every process: without addresses."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(case))
 
 
 @pytest.mark.parametrize(
@@ -42,7 +49,7 @@ NUMBERS = ["height", "weight", "children"]
         FunctionTransformer(lambda data: data.astype(int)),
         FunctionTransformer(lambda data: data.astype("float32")),
     ],
-    ids=repr,
+    ids=named,
 )
 def test_numbers(prepare, frame, scaler):
     far = frame[NUMBERS] * [3, -2.5, 40]
@@ -212,7 +219,7 @@ def test_remainder(prepare, remainder):
         make_column_selector(dtype_include="floating"),
         lambda frame: ["height", "weight"],
     ],
-    ids=str,
+    ids=named,
 )
 def test_column_selectors(prepare, frame, numbers):
     columns = ["height", "city", "weight", "grade"]

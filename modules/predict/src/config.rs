@@ -11,7 +11,7 @@ pub(crate) struct Config {
     pub(crate) detections: Option<Detections>,
 }
 
-/// What a network that looks for things in pictures gives: boxes, and for each a score of every class.
+/// The output of a network that looks for things in pictures: boxes, and for each a score of every class.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Detections {
@@ -75,7 +75,7 @@ pub(crate) enum BoxForm {
     Corners,
 }
 
-/// What is done to one output of the model, in the order of the fields.
+/// The changes to one output of the model, in the order of the fields.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Output {
@@ -85,7 +85,7 @@ pub(crate) struct Output {
     /// The place of the one value that is kept of each row.
     pub(crate) at: Option<usize>,
     pub(crate) pick: Option<Pick>,
-    /// How many are picked of each row.
+    /// The number of values that are picked of each row.
     pub(crate) top: Option<usize>,
     /// The least value that counts: 1 in its place, and 0 in that of a smaller one.
     pub(crate) threshold: Option<f64>,

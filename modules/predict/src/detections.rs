@@ -104,7 +104,7 @@ impl Detections {
         self.pack(&found, outputs)
     }
 
-    /// What stands in one picture, the surest first.
+    /// The detections of one picture, the surest first.
     fn kept(&self, values: &[f32], boxes: usize, size: usize) -> Vec<Found> {
         let config = &self.config;
         let (along, across) = match config.layout {

@@ -23,7 +23,7 @@ pub(crate) struct Output {
     classes: Option<Classes>,
 }
 
-/// What is kept of a row's values.
+/// The part of a row's values that is kept.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kept {
     All,
@@ -232,7 +232,7 @@ impl Output {
     }
 }
 
-/// What is kept of the rows of such a column.
+/// The part of the rows of such a column that is kept.
 fn kept(at: Option<usize>, pick: Option<Pick>, top: Option<usize>, column: &Column) -> Result<Kept, String> {
     let kept = match (at, pick, top) {
         (Some(_), Some(_), _) => return Err("`at` and `pick` exclude each other".to_owned()),

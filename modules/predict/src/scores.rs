@@ -1,4 +1,4 @@
-//! What is done to the scores of a row before anything is picked of them.
+//! Functions of the scores of a row, and their order.
 
 use modelgate_module::{Error, Values, View};
 

@@ -103,7 +103,7 @@ fn makes_probabilities_of_scores() {
     assert_eq!(run(r#""from": "wide", "apply": "softmax", "at": 0"#, &[900_000.0]).unwrap(), rows![[1.0]]);
 }
 
-/// How a row of these is shown.
+/// The text of a row of these.
 fn shown(values: &[f32]) -> String {
     let value: modelgate_module::testing::Value = [values[0], values[1], values[2]].into();
     format!("{value:?}")

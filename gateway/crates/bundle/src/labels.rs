@@ -13,7 +13,7 @@ pub struct Labels {
     pub scores: String,
     /// The classes in the order of their scores.
     pub names: Vec<String>,
-    /// How many classes a row gets. One is a plain value, several are a list, the best first.
+    /// The number of classes that a row gets. One is a plain value, several are a list, the best first.
     pub top: usize,
     /// Whether probabilities are made of the scores.
     pub softmax: bool,
@@ -40,9 +40,9 @@ impl Labels {
 
 /// The manifest's lines for the stage that invokes the model.
 pub(crate) fn predict_stage(labels: Option<&Labels>) -> String {
-    let config = labels.map(Labels::file).map(|(name, bytes)| {
-        format!("config = \"{name}\"\nconfig_sha256 = \"{:x}\"\n", Sha256::digest(bytes))
-    });
+    let config = labels
+        .map(Labels::file)
+        .map(|(name, bytes)| format!("config = \"{name}\"\nconfig_sha256 = \"{:x}\"\n", Sha256::digest(bytes)));
     let config = config.unwrap_or_default();
     format!("[[stage]]\nname = \"predict\"\nmodule = \"builtin:predict\"\n{config}")
 }
@@ -58,8 +58,7 @@ mod tests {
     fn the_manifest_names_the_file_that_is_written() {
         let model = PlainModel { graph: ("m.onnx".into(), b"graph".to_vec()), data: Vec::new() };
         for top in [1, 2] {
-            let labels =
-                Labels { scores: "logits".into(), names: vec!["a".into(), "b".into()], top, softmax: true };
+            let labels = Labels { scores: "logits".into(), names: vec!["a".into(), "b".into()], top, softmax: true };
             let (name, bytes) = labels.file();
             let digest = format!("{:x}", Sha256::digest(bytes));
             let images = ImageChain { config: b"{}".to_vec(), labels: Some(labels.clone()) };

@@ -67,13 +67,7 @@ impl PlainModel {
     }
 
     /// The same with names for the model's classes.
-    pub fn manifest_of_labels(
-        &self,
-        name: Option<&str>,
-        version: Option<&str>,
-        mode: Mode,
-        labels: &Labels,
-    ) -> String {
+    pub fn manifest_of_labels(&self, name: Option<&str>, version: Option<&str>, mode: Mode, labels: &Labels) -> String {
         self.manifest_with(name, version, mode, &predict_stage(Some(labels)))
     }
 
