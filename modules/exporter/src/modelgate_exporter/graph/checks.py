@@ -16,7 +16,7 @@ import numpy as np
 
 from . import elementwise as each
 from .build import Graph
-from .columns import Col, joined, roots
+from .columns import Col, joined
 from .elementwise import Untraceable
 from .series import Scalar
 from .symbols import OVER, Symbol
@@ -259,6 +259,3 @@ def finite(graph: Graph, step: Any, cols: list[Col]) -> None:
         matrix = joined(graph, cols)
         rest = graph.sum(graph.op("Sub", matrix, matrix))
         graph.refuse(graph.op("IsNaN", rest))
-
-
-__all__ = ["ByColumn", "Checked", "condition", "counted", "every", "finite", "patched", "raised", "refusing", "roots", "same", "some"]
