@@ -17,7 +17,7 @@ const PART: usize = 2 << 20;
 /// Runs a batch through the stages of a generation by `run`: in parts if it is large and its rows do not meet.
 ///
 /// # Errors
-/// Those of the first part that has any. Problems tell the row of the whole batch.
+/// The error of the first part that fails. Its problems name rows of the whole batch.
 pub(super) fn run(
     generation: &Generation,
     batch: Batch,
